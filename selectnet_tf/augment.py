@@ -1,0 +1,59 @@
+"""Random shifts and flips of a whole batch at once, as pure functions of a seed.
+
+An augmentation is a callable (images [B, H, W, C], seed int32 [2]) -> images of the same shape and dtype, so
+the same (seed, epoch, step) gives the same pixels whatever ran before and however often tf.data asks.
+"""
+
+import tensorflow as tf
+
+
+def shift_flip(shift=0.2, flip=True):
+    """Shifts each image by up to `shift` of its sides, bilinearly, and mirrors half of them.
+
+    The released code's ImageDataGenerator(width_shift_range=shift, height_shift_range=shift, horizontal_flip=flip):
+    independent continuous uniform offsets, fill "nearest", the flip after the shift. A bilinear translation is
+    separable, so each axis costs one gather of side + 1 lines and one linear interpolation.
+    """
+
+    def augment(images, seed):
+        b, h, w = images.shape[0], images.shape[1], images.shape[2]
+        seeds = tf.unstack(tf.random.split(seed, 3))
+        down = tf.random.stateless_uniform([b, 1], seeds[0], -shift * h, shift * h)
+        right = tf.random.stateless_uniform([b, 1], seeds[1], -shift * w, shift * w)
+        mirror = tf.random.stateless_uniform([b, 1], seeds[2]) < (0.5 if flip else 0.0)
+        x = _slide(images, down, tf.zeros_like(mirror), axis=1)
+        x = _slide(x, right, mirror, axis=2)
+        return tf.cast(tf.round(x), images.dtype)
+
+    return augment
+
+
+def crop_flip(pad=4):
+    """Pads with `pad` black pixels on each side, cuts a random window of the old size, and mirrors half (Cui et al. 2019)."""
+
+    def augment(images, seed):
+        b, h, w = images.shape[0], images.shape[1], images.shape[2]
+        seeds = tf.unstack(tf.random.split(seed, 2))
+        offset = tf.random.stateless_uniform([b, 2], seeds[0], 0, 2 * pad + 1, tf.int32)
+        mirror = tf.random.stateless_uniform([b, 1], seeds[1]) < 0.5
+        rows = offset[:, :1] + tf.range(h)[None]  # [B, H]
+        columns = offset[:, 1:] + tf.where(mirror, tf.range(w - 1, -1, -1)[None], tf.range(w)[None])  # [B, W]
+        padded = tf.pad(images, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+        x = tf.gather(padded, rows, axis=1, batch_dims=1)
+        return tf.ensure_shape(tf.gather(x, columns, axis=2, batch_dims=1), images.shape)
+
+    return augment
+
+
+def _slide(x, offset, mirror, axis):
+    """x [B, H, W, C] moved by offset [B, 1] pixels along `axis` (1 or 2), then mirrored along it where mirror [B, 1]."""
+    size = x.shape[axis]
+    whole = tf.floor(-offset)  # out[j] = x[j - offset]
+    share = -offset - whole  # of the next pixel, in [0, 1)
+    steps = tf.range(size + 1)[None]
+    places = tf.cast(whole, tf.int32) + tf.where(mirror, size - steps, steps)  # [B, size + 1]
+    lines = tf.gather(x, tf.clip_by_value(places, 0, size - 1), axis=axis, batch_dims=1)
+    lines = tf.cast(lines, tf.float32)
+    share = tf.where(mirror, 1 - share, share)[:, :, None, None]
+    first, second = (lines[:, :-1], lines[:, 1:]) if axis == 1 else (lines[:, :, :-1], lines[:, :, 1:])
+    return tf.ensure_shape(first + share * (second - first), x.shape)

@@ -1,0 +1,184 @@
+"""CIFAR-10, CIFAR-100 and digits as arrays. Reading a file can not run code."""
+
+import os
+import pathlib
+import pickle
+import tarfile
+from typing import NamedTuple
+
+import numpy as np
+
+SIZES = {"cifar10": (50000, 10000), "cifar100": (50000, 10000)}
+LAYOUTS = {  # (folder or archive, train files, test file) in the order that they are looked for
+    "cifar10": (
+        ("cifar-10-batches-py", [f"data_batch_{i}" for i in range(1, 6)], "test_batch"),
+        ("cifar-10-batches-bin", [f"data_batch_{i}.bin" for i in range(1, 6)], "test_batch.bin"),
+    ),
+    "cifar100": (("cifar-100-python", ["train"], "test"), ("cifar-100-binary", ["train.bin"], "test.bin")),
+}
+ARCHIVES = {
+    "cifar-10-batches-py": "cifar-10-python.tar.gz",
+    "cifar-10-batches-bin": "cifar-10-binary.tar.gz",
+    "cifar-100-python": "cifar-100-python.tar.gz",
+    "cifar-100-binary": "cifar-100-binary.tar.gz",
+}
+
+
+class Data(NamedTuple):
+    """x: [n, H, W, C] uint8, y: [n] int32 classes, in the data set's own order; x_test, y_test likewise. classes: m."""
+
+    x: np.ndarray
+    y: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    classes: int
+
+
+def load(name, data_dir=None):
+    """The data set behind a name such as "cifar10-4minor": Data.
+
+    Args:
+        name: its part before the first "-" counts: cifar10, cifar100 or digits.
+        data_dir: the folder that holds the extracted official archive (Python or binary version) or the archive
+            itself, or either of these directly; without it, SELECTNET_DATA, and without that keras.datasets downloads.
+
+    Raises:
+        FileNotFoundError: nothing there; says what to put where.
+        ValueError: a damaged file; says which.
+    """
+    kind = name.split("-")[0]
+    if kind == "digits":
+        return digits()
+    data_dir = data_dir or os.environ.get("SELECTNET_DATA")
+    if not data_dir:
+        return _download(kind)
+    for layout, train, test in LAYOUTS[kind]:
+        read = _opener(pathlib.Path(data_dir).expanduser(), layout)
+        if read:
+            parts = [_batch(read(file), f"{layout}/{file}", kind) for file in [*train, test]]
+            x, y = (np.concatenate([part[i] for part in parts[:-1]]) for i in (0, 1))
+            return _checked(kind, layout, x, y, *parts[-1])
+    raise FileNotFoundError(_where(kind, f"there is neither in {data_dir}"))
+
+
+def digits():
+    """scikit-learn's embedded 8 x 8 digits, each pixel doubled to 16 x 16 gray images; every fifth one is for the test."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    x = np.rint(found.images * (255 / 16)).astype(np.uint8).repeat(2, 1).repeat(2, 2)[..., None]
+    y = found.target.astype(np.int32)
+    test = np.arange(len(y)) % 5 == 0
+    return Data(x[~test], y[~test], x[test], y[test], 10)
+
+
+def _where(kind, why):
+    folder = LAYOUTS[kind][0][0]
+    return f"{kind} not found ({why}): put {folder}/ or {ARCHIVES[folder]} from www.cs.toronto.edu/~kriz/cifar.html into a folder and pass --data_dir=FOLDER"
+
+
+def _download(kind):
+    import keras
+
+    try:
+        (x, y), (x_test, y_test) = getattr(keras.datasets, kind).load_data()
+    except Exception as error:  # whatever the network or the mirror does, the cure is the same
+        raise FileNotFoundError(_where(kind, f"the download failed: {type(error).__name__}")) from None
+    return _checked(kind, "the download", x, y.ravel().astype(np.int32), x_test, y_test.ravel().astype(np.int32))
+
+
+def _checked(kind, source, x, y, x_test, y_test):
+    if (len(x), len(x_test)) != SIZES[kind]:
+        raise ValueError(f"{source} holds {len(x)} + {len(x_test)} images, {kind} has {SIZES[kind][0]} + {SIZES[kind][1]}: extract it again")
+    return Data(x, y, x_test, y_test, int(kind.removeprefix("cifar")))
+
+
+def _opener(folder, layout):
+    """A function file name -> bytes, or None where `folder` has neither the layout's folder nor its archive."""
+    for place in (folder / layout, folder):
+        if place.is_dir() and place.name == layout:
+            return lambda file: _read(place / file)
+    for archive in (folder / ARCHIVES[layout], folder):
+        if archive.is_file() and archive.name == ARCHIVES[layout]:
+            return lambda file: _extract(archive, f"{layout}/{file}")
+    return None
+
+
+def _read(path):
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing: extract the archive again") from None
+
+
+def _extract(archive, member):
+    try:
+        with tarfile.open(archive) as tar:
+            return tar.extractfile(member).read()
+    except (KeyError, EOFError, OSError, tarfile.TarError) as error:
+        raise ValueError(f"{archive} is damaged at {member} ({type(error).__name__}): download it again") from None
+
+
+def _batch(content, file, kind):
+    """(images [n, 32, 32, 3] uint8, classes [n] int32) of one batch file's bytes."""
+    planes, labels = _binary(content, file, kind) if file.endswith(".bin") else _pickled(content, file, kind)
+    classes = int(kind.removeprefix("cifar"))
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise ValueError(f"{file} has labels from {labels.min()} to {labels.max()}, {kind} has 0 to {classes - 1}: extract it again")
+    return np.ascontiguousarray(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels
+
+
+def _binary(content, file, kind):
+    head = {"cifar10": 1, "cifar100": 2}[kind]  # CIFAR-100's is the coarse class, then the fine one
+    rows = np.frombuffer(content, np.uint8)
+    if not len(rows) or len(rows) % (head + 3072):
+        raise ValueError(f"{file} is truncated: extract the archive again")
+    rows = rows.reshape(-1, head + 3072)
+    return rows[:, head:], rows[:, head - 1].astype(np.int32)
+
+
+def _pickled(content, file, kind):
+    try:
+        found = _Unpickler(content).load()
+        planes = found[b"data"]
+        labels = np.asarray(found[{"cifar10": b"labels", "cifar100": b"fine_labels"}[kind]])
+    except _Forbidden as error:
+        raise ValueError(f"{file} asks to run {error}, which no CIFAR file does: it was not read; download it again") from None
+    except Exception as error:  # a damaged pickle can raise anything
+        raise ValueError(f"{file} is damaged or truncated ({type(error).__name__}): extract the archive again") from None
+    fits = isinstance(planes, np.ndarray) and planes.dtype == np.uint8 and planes.shape == (len(labels), 3072)
+    if not fits or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"{file} does not hold [n, 3072] bytes and n labels: extract the archive again")
+    return planes, labels.astype(np.int32)
+
+
+class _Forbidden(pickle.UnpicklingError):
+    pass
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows NumPy arrays of numbers and nothing else, so that no file can name a function to call."""
+
+    def __init__(self, content):
+        import io
+
+        super().__init__(io.BytesIO(content), encoding="bytes")
+
+    def find_class(self, module, name):
+        known = {"ndarray": np.ndarray, "dtype": np.dtype, "_reconstruct": _empty_array, "encode": _latin1}
+        if name in known and module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray", "_codecs"):
+            return known[name]
+        raise _Forbidden(f"{module}.{name}")
+
+
+def _empty_array(kind, shape, dtype):
+    """What a pickled array begins as; its real size comes with its bytes, so a small file can't claim a huge one."""
+    if kind is not np.ndarray or shape != (0,):
+        raise _Forbidden("an array of an unknown kind")
+    return np.ndarray((0,), np.int8)
+
+
+def _latin1(text, encoding):
+    if encoding not in ("latin1", b"latin1"):
+        raise _Forbidden(f"the codec {encoding}")
+    return text.encode("latin1") if isinstance(text, str) else text

@@ -1,0 +1,47 @@
+"""How good a classifier is, and what was picked (Figure 2). NumPy in, plain numbers out; the only readers of true labels."""
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+KINDS = ("right", "wrong_minor", "major")
+
+
+def summary(truth, predicted, minor, classes):
+    """One run's numbers, each in [0, 1]. truth, predicted: [n] classes; minor: the minor ones; classes: m."""
+    per_class = by_class(truth, predicted, classes)
+    is_minor = np.isin(truth, minor)
+    right = truth == predicted
+    recall = np.array(per_class["recall"])
+    return {
+        "accuracy": float(right.mean()),
+        "minor_accuracy": float(right[is_minor].mean()),
+        "major_accuracy": float(right[~is_minor].mean()),
+        "macro_f1": float(np.mean(per_class["f1"])),
+        "balanced_accuracy": float(recall.mean()),
+        "g_mean": float(np.exp(np.log(recall).mean())) if recall.all() else 0.0,
+    }
+
+
+def by_class(truth, predicted, classes):
+    """{precision, recall, f1, count: [m]}; a class that is never predicted has precision and F1 of 0."""
+    labels = np.arange(classes)
+    precision, recall, f1, count = precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0)
+    return {"precision": precision, "recall": recall, "f1": f1, "count": count}
+
+
+def confusion(truth, predicted, classes):
+    """[m, m] counts, true classes in rows."""
+    return confusion_matrix(truth, predicted, labels=np.arange(classes))
+
+
+def picks(truth, predicted, labeled, minor):
+    """Counts of one round's picks by kind, for labeled and unlabeled ones (Figure 2), and the pseudo-labels' precision.
+
+    truth, predicted: [k] classes of the picks; labeled: [k] bool. right: the predicted class is the true one; wrong_minor:
+    another minor class is; major: a major class is. precision: right share of the unlabeled picks, NaN without any.
+    """
+    right = truth == predicted
+    kinds = {"right": right, "wrong_minor": ~right & np.isin(truth, minor), "major": ~right & ~np.isin(truth, minor)}
+    counts = {f"{s}_{k}": int((m & where).sum()) for s, where in (("labeled", labeled), ("unlabeled", ~labeled)) for k, m in kinds.items()}
+    unlabeled = int((~labeled).sum())
+    return counts | {"precision": counts["unlabeled_right"] / unlabeled if unlabeled else float("nan")}

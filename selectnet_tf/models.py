@@ -1,0 +1,104 @@
+"""The paper's classifiers: functions that return an uncompiled keras.Model for uint8 images."""
+
+import re
+
+import keras
+from keras import layers
+
+L2 = 1e-4  # of the ResNets' convolution kernels, as in Keras's cifar10_resnet
+
+
+def build(arch, input_shape, num_classes, activation="softmax", scale=1 / 255, offset=0.0):
+    """An uncompiled classifier.
+
+    Args:
+        arch: "simple", "resnet20" (v1, depth 6n+2) or "resnet20v2" (v2, depth 9n+2).
+        input_shape: [H, W, C] of uint8 images.
+        num_classes: m.
+        activation: of the output, [B, m].
+        scale, offset: pixels are x * scale + offset.
+
+    Raises:
+        ValueError: no such arch; names the nearest that there are.
+    """
+    check_arch(arch)
+    if min(input_shape[:2]) < 12:
+        raise ValueError(f"images are {input_shape[0]} x {input_shape[1]}, but the networks need at least 12 x 12")
+    images = keras.Input(input_shape, dtype="uint8", name="images")
+    x = layers.Rescaling(scale, offset, name="pixels")(images)
+    if arch == "simple":
+        x = _simple(x)
+    else:
+        depth, v2 = re.fullmatch(r"resnet(\d+)(v2)?", arch).groups()
+        x = _resnet_v2(x, int(depth)) if v2 else _resnet_v1(x, int(depth))
+    initializer = "glorot_uniform" if arch == "simple" else "he_normal"
+    output = layers.Dense(num_classes, activation=activation, kernel_initializer=initializer, dtype="float32", name="classes")(x)
+    return keras.Model(images, output, name=arch)
+
+
+def check_arch(arch):
+    """Raises ValueError with the nearest legal names unless `arch` is one."""
+    found = re.fullmatch(r"resnet(\d+)(v2)?", arch)
+    if arch == "simple":
+        return
+    if not found:
+        raise ValueError(f"arch is {arch!r}, but has to be simple, resnet20 (or 32, 56, ...: 6n+2) or resnet20v2 (56v2, ...: 9n+2)")
+    depth, step, v2 = int(found[1]), 9 if found[2] else 6, found[2] or ""
+    if depth < step + 2 or (depth - 2) % step:
+        below = max(1, (depth - 2) // step) * step + 2
+        raise ValueError(f"there is no {arch}: a depth is {step}n+2, the nearest are resnet{below}{v2} and resnet{below + step}{v2}")
+
+
+def _simple(x):
+    """Keras's cifar10_cnn: 1,250,858 parameters on CIFAR-10."""
+    for filters in (32, 64):
+        x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+        x = layers.Conv2D(filters, 3, activation="relu")(x)
+        x = layers.MaxPooling2D()(x)
+        x = layers.Dropout(0.25)(x)
+    x = layers.Flatten()(x)
+    x = layers.Dense(512, activation="relu")(x)
+    return layers.Dropout(0.5)(x)
+
+
+def _conv(x, filters, size=3, strides=1):
+    regularizer = keras.regularizers.L2(L2)
+    return layers.Conv2D(
+        filters, size, strides, padding="same", kernel_initializer="he_normal", kernel_regularizer=regularizer
+    )(x)
+
+
+def _norm_relu(x):
+    return layers.ReLU()(layers.BatchNormalization()(x))
+
+
+def _resnet_v1(x, depth):
+    """He et al. 2015, as in Keras's cifar10_resnet: two 3x3 convolutions a block, normalized after each."""
+    x = _norm_relu(_conv(x, 16))
+    for stage, filters in enumerate((16, 32, 64)):
+        for block in range((depth - 2) // 6):
+            strides = 2 if stage and not block else 1
+            y = _norm_relu(_conv(x, filters, strides=strides))
+            y = layers.BatchNormalization()(_conv(y, filters))
+            if strides == 2:
+                x = _conv(x, filters, 1, strides)
+            x = layers.ReLU()(layers.Add()([x, y]))
+    return layers.GlobalAveragePooling2D()(x)
+
+
+def _resnet_v2(x, depth):
+    """He et al. 2016, as in Keras's cifar10_resnet: bottlenecks, normalized before each convolution."""
+    x = _norm_relu(_conv(x, 16))
+    filters_in, filters_out = 16, 64
+    for stage in range(3):
+        for block in range((depth - 2) // 9):
+            strides = 2 if stage and not block else 1
+            y = x if not stage and not block else _norm_relu(x)
+            y = _conv(y, filters_in, 1, strides)
+            y = _conv(_norm_relu(y), filters_in)
+            y = _conv(_norm_relu(y), filters_out, 1)
+            if not block:
+                x = _conv(x, filters_out, 1, strides)
+            x = layers.Add()([x, y])
+        filters_in, filters_out = filters_out, filters_out * 2
+    return layers.GlobalAveragePooling2D()(_norm_relu(x))

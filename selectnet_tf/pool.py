@@ -1,0 +1,116 @@
+"""What is trained on now: one image tensor, an index array into it, and the tf.data view of that index."""
+
+import numpy as np
+import tensorflow as tf
+
+
+class Pool:
+    """The labeled set D and the unlabeled set U as one tensor, and an index array that says what is trained on now.
+
+    Args:
+        x_labeled: [n_labeled, ...] images of D, any dtype (uint8 is the cheapest: rescale inside the model).
+        y_labeled: [n_labeled] integer classes from 0.
+        x_unlabeled: [n_unlabeled, ...] images of U; may be empty where nothing is selected.
+        minor: the minor classes.
+        seed: of the order, the augmentation and the oversampling.
+
+    Attributes:
+        images: [n, ...] tensor on the CPU, D first. Never copied or changed.
+        labels: [n] int32, -1 where unlabeled.
+        labeled: [n] bool.
+        index, targets: [k] int32 each: the positions trained on now, and the class each is trained as.
+
+    Raises:
+        ValueError: shapes that don't fit each other, labels that are no classes, a minor class without a labeled image.
+    """
+
+    def __init__(self, x_labeled, y_labeled, x_unlabeled, minor, seed=0):
+        if tf.distribute.has_strategy():
+            raise ValueError("make the Pool outside strategy.scope(): its index belongs to the CPU, not to each replica")
+        y = np.asarray(y_labeled)
+        x_unlabeled = np.asarray(x_unlabeled)
+        if not x_unlabeled.size:
+            x_unlabeled = np.empty((0, *np.shape(x_labeled)[1:]), np.asarray(x_labeled).dtype)
+        _check(np.shape(x_labeled), y, x_unlabeled.shape, minor)
+        self.minor = np.unique(np.asarray(minor, np.int32))
+        self.labeled = np.arange(len(y) + len(x_unlabeled)) < len(y)
+        self.labels = np.where(self.labeled, np.pad(y.astype(np.int32), (0, len(x_unlabeled))), -1).astype(np.int32)
+        self.seed = int(seed)
+        with tf.device("/cpu:0"):  # tf.data reads these from the host
+            self.images = tf.constant(np.concatenate([x_labeled, x_unlabeled]))
+            self._order, self._classes = (tf.Variable(np.zeros(0, np.int32), shape=[None], trainable=False) for _ in range(2))
+            self._epoch = tf.Variable(0, trainable=False)
+        self.train_on_labeled()
+
+    def train_on(self, index, targets):
+        """Swaps: from the next round on, train on images[index] as the classes `targets` (both [k])."""
+        self.index, self.targets = np.asarray(index, np.int32), np.asarray(targets, np.int32)
+
+    def train_on_labeled(self, added=(), added_targets=()):
+        """D, and behind it `added` [k] as the classes `added_targets` [k] (Algorithm 1, step 5)."""
+        index = np.concatenate([np.flatnonzero(self.labeled), np.asarray(added, np.int64)])
+        self.train_on(index, np.concatenate([self.labels[self.labeled], np.asarray(added_targets, np.int64)]))
+
+    def balance(self):
+        """D, and every class sampled with replacement up to the largest class's size (Section 4.2, Oversampling)."""
+        rng = np.random.default_rng([self.seed, 1])
+        y = self.labels[self.labeled]
+        counts = np.bincount(y)
+        extra = [rng.choice(np.flatnonzero(y == c), counts.max() - n) for c, n in enumerate(counts) if n]
+        extra = np.concatenate(extra)
+        self.train_on_labeled(extra, y[extra])
+
+    def copy_minor(self, copies):
+        """D, and `copies` further copies of each of its minor images (the released code's oversampling)."""
+        minor = np.flatnonzero(np.isin(self.labels, self.minor))
+        self.train_on_labeled(np.tile(minor, copies), np.tile(self.labels[minor], copies))
+
+    def begin_epoch(self, epoch):
+        """Puts the images in this epoch's order. Call it before each pass over `dataset`."""
+        order = np.random.default_rng([self.seed, 2, epoch]).permutation(len(self.index))
+        self._order.assign(self.index[order])
+        self._classes.assign(self.targets[order])
+        self._epoch.assign(epoch)
+
+    def dataset(self, batch_size, augment=None, first_batch=0):
+        """The index as a tf.data.Dataset of (images [B, ...], classes [B]), of known length.
+
+        Its order and augmentation follow from (seed, epoch, step) alone, so a batch can be had again after a restart:
+        `first_batch` skips to it. What is left over after the last full batch sits this epoch out (another
+        remainder each time), because a replica must never be handed an empty batch.
+        """
+        batches = len(self.index) // batch_size
+        if not batches:
+            raise ValueError(f"{len(self.index)} training images don't fill one batch: use --batch_size={len(self.index)} or less")
+        seed = self.seed % 2**31
+
+        def load(step):
+            step = tf.cast(step, tf.int32)
+            places = step * batch_size + tf.range(batch_size)
+            images = tf.gather(self.images, tf.gather(self._order, places))  # [B, ...]
+            if augment:
+                images = augment(images, tf.random.fold_in(tf.stack([seed, self._epoch.read_value()]), step))
+            return images, tf.gather(self._classes, places)
+
+        steps = tf.data.Dataset.range(first_batch, batches)
+        return steps.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+
+    def get_state(self):
+        return {"index": self.index, "targets": self.targets}
+
+    def set_state(self, state):
+        self.train_on(state["index"], state["targets"])
+
+
+def _check(labeled, y, unlabeled, minor):
+    if y.ndim != 1 or len(y) != labeled[0]:
+        raise ValueError(f"y_labeled has to be [{labeled[0]}], one class for each labeled image, but is {list(y.shape)}")
+    if labeled[1:] != unlabeled[1:]:
+        raise ValueError(f"labeled images are {list(labeled[1:])}, unlabeled ones {list(unlabeled[1:])}: bring them to one shape")
+    if not len(y):
+        raise ValueError("no labeled image: the classifier needs some of each class")
+    if not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
+        raise ValueError(f"y_labeled has to hold integer classes from 0, but is {y.dtype} from {y.min()} to {y.max()}")
+    missing = sorted(set(np.asarray(minor).tolist()) - set(np.unique(y).tolist()))
+    if missing or not len(minor):
+        raise ValueError(f"minor classes without a labeled image: {missing}" if missing else "no minor class: name at least one")

@@ -1,0 +1,186 @@
+"""Which run: the frozen Recipe, its two presets and the data sets' defaults. Standard library only, so that --help is instant.
+
+A Recipe's fields are the command line's flags, recipe.json and the first columns of runs.csv.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import re
+
+METHODS = ("imbalanced", "oversampling", "self_paced", "context", "selectnet", "oracle", "class_balanced")
+SELECTING = ("self_paced", "context", "selectnet")
+PRESETS = ("paper", "released")
+TRAININGS = ("sgd", "keras", "cui")
+
+# Section 4.1; the long-tailed minors (the rarer half) are Section 4.4's.
+DATASETS = {
+    "cifar10-4minor": {"minor": (0, 2, 6, 7), "minor_ratio": 0.01, "major_ratio": 0.9},
+    "cifar100-4minor": {"minor": (10, 20, 60, 70), "minor_ratio": 0.05, "major_ratio": 0.9},
+    "cifar100-10minor": {"minor": (5, 10, 11, 18, 30, 45, 55, 79, 86, 98), "minor_ratio": 0.05, "major_ratio": 0.9},
+    "cifar10-lt": {"minor": tuple(range(5, 10)), "imb_factor": 0.01},
+    "cifar100-lt": {"minor": tuple(range(50, 100)), "imb_factor": 0.01},
+    "digits-4minor": {"minor": (0, 2, 6, 7), "minor_ratio": 0.05, "major_ratio": 0.9, "augment": "shift", "shift": 0.1},
+}
+
+RELEASED = {
+    "selector_inputs": "probs",
+    "labeled_loss": "two_hot",
+    "init": "copies",
+    "oversample": "copies",
+    "selector_fit": "all",
+    "selector_init": "normal",
+    "selector_lr": 1e-3,
+    "selector_epochs": 5,
+    "split": "first",
+}
+
+TRAINING = {
+    "sgd": {},
+    "keras": {"lr": 1e-3, "shift": 0.1},
+    "cui": {"lr": 0.1, "batch_size": 128, "augment": "crop_flip"},
+}
+
+
+def _field(default, help, choices=None):
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One run, in full. Make one with `make`, which fills in what the preset, the data set and the training imply."""
+
+    dataset: str = _field("cifar10-4minor", "which labeled set and pool", tuple(DATASETS))
+    arch: str = _field("simple", "the classifier f_c: simple, resnet20, resnet56, ... (6n+2), resnet20v2, resnet56v2, ... (9n+2)")
+    method: str = _field("selectnet", "what is trained on", METHODS)
+    preset: str = _field("paper", "paper: the text where it speaks; released: the authors' code in everything", PRESETS)
+    seed: int = _field(0, "of the split, the weights, the order and the augmentation")
+    epochs: int = _field(200, "epochs in all, the first round's included")
+    every: int = _field(10, "epochs between two selections")
+    batch_size: int = _field(32, "images a step, over all replicas")
+    minor: tuple = _field((), "the minor classes, e.g. 0,2,6,7")
+    minor_ratio: float | None = _field(None, "share of a minor class that is labeled (step imbalance)")
+    major_ratio: float | None = _field(None, "share of a major class that is labeled (step imbalance)")
+    imb_factor: float | None = _field(None, "smallest over largest class (long-tailed sets)")
+    split: str = _field("random", "which images of a class are labeled", ("random", "first"))
+    init: str = _field("balanced", "D in the first round: balanced with replacement, or with copies of the minors", ("balanced", "copies", "none"))
+    init_copies: int = _field(20, "how many copies of the minors --init=copies adds")
+    oversample: str = _field("replacement", "the oversampling method's D", ("replacement", "copies"))
+    threshold: float = _field(0.6, "lambda of eqs. (1)-(5), nats")
+    beta: float | None = _field(None, "the selector's output from which a sample is picked, eq. (6); lambda where not given")
+    lambda_schedule: str = _field("constant", "constant, or a:b for a lambda (and beta) that goes from a to b over the rounds")
+    labeled_loss: str = _field("predicted", "the labeled samples' loss in the selection", ("predicted", "true", "two_hot"))
+    selector_inputs: str = _field("probs+loss", "what the selector f_s sees", ("probs+loss", "probs", "penultimate+loss", "penultimate"))
+    selector_fit: str = _field("minor", "fit f_s on D' (predicted as minor) or on all of D and U", ("minor", "all"))
+    selector_init: str = _field("glorot", "initial weights of f_s; normal: N(0, 0.05)", ("glorot", "normal"))
+    selector_lr: float = _field(1e-2, "Adam's learning rate for f_s")
+    selector_epochs: int = _field(20, "epochs of f_s a round")
+    selector_batch: int = _field(32, "batch size of f_s")
+    training: str = _field("sgd", "sgd: the released code's; keras: Keras's cifar10_resnet; cui: the recipe behind Table 3", TRAININGS)
+    lr: float = _field(0.01, "learning rate at the start")
+    momentum: float = _field(0.9, "of SGD")
+    decay: float = _field(1e-6, "SGD's inverse-time decay a step (training=sgd)")
+    augment: str = _field("shift_flip", "random changes to training images", ("shift_flip", "shift", "crop_flip", "none"))
+    shift: float = _field(0.2, "largest shift, as a share of the image's side")
+    cb_beta: float = _field(0.9999, "beta of the class-balanced loss")
+    focal_gamma: float = _field(1.0, "gamma of the class-balanced focal loss")
+
+    @property
+    def name(self):
+        """The run's folder: data set, arch, method, preset, seed, and a hash of every other field that was changed."""
+        base = defaults(self.dataset, self.arch, self.method, self.preset, self.training)
+        changed = {k: v for k, v in dataclasses.asdict(self).items() if v != getattr(base, k)}
+        changed.pop("seed", None)
+        if self.training != default_training(self.method):
+            changed["training"] = self.training
+        parts = [self.dataset, self.arch, self.method, self.preset, f"s{self.seed}"]
+        if changed:
+            parts.append(hashlib.sha1(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:6])
+        return "_".join(parts)
+
+    def lambdas(self):
+        """(first, last) value of lambda; the same twice where it is constant."""
+        if self.lambda_schedule == "constant":
+            return self.threshold, self.threshold
+        return tuple(float(part) for part in self.lambda_schedule.split(":"))
+
+
+def default_training(method):
+    return "cui" if method == "class_balanced" else "sgd"
+
+
+def defaults(dataset, arch, method, preset, training):
+    values = dict(dataset=dataset, arch=arch, method=method, preset=preset, training=training)
+    if preset == "released":
+        values |= RELEASED
+    values |= DATASETS[dataset] | TRAINING[training]
+    if dataset == "cifar100-lt":
+        values["cb_beta"] = 0.9  # Cui et al.'s best for CIFAR-100-LT at 0.01
+    return Recipe(**values)
+
+
+def make(**changes):
+    """A checked Recipe: the preset's values, then the data set's and the training's, then `changes`.
+
+    Raises ValueError in one line that names the valid values.
+    """
+    known = {f.name: f for f in dataclasses.fields(Recipe)}
+    for key, value in changes.items():
+        if key not in known:
+            raise ValueError(f"unknown recipe field {key!r}{suggest(key, known)}")
+        choices = known[key].metadata["choices"]
+        if choices and value not in choices:
+            raise ValueError(f"{key} is {value!r}, but has to be one of {', '.join(choices)}")
+    first = {k: changes.get(k, known[k].default) for k in ("dataset", "arch", "method", "preset")}
+    base = defaults(**first, training=changes.get("training", default_training(first["method"])))
+    recipe = dataclasses.replace(base, **changes)
+    recipe = dataclasses.replace(recipe, minor=tuple(sorted(set(recipe.minor))))
+    _check(recipe)
+    return recipe
+
+
+def suggest(word, words):
+    close = difflib.get_close_matches(word, list(words), n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(words)}"
+
+
+def _check(r):
+    _check_numbers(r)
+    classes = 100 if r.dataset.startswith("cifar100") else 10
+    if not r.minor:
+        raise ValueError("no minor class: give at least one, e.g. --minor=0,2,6,7")
+    if any(not 0 <= c < classes for c in r.minor) or len(r.minor) >= classes:
+        raise ValueError(f"minor is {r.minor}, but {r.dataset} has the classes 0 to {classes - 1} and at least one has to be major")
+    wrong = ("minor_ratio", "major_ratio") if r.dataset.endswith("-lt") else ("imb_factor",)
+    for field in wrong:
+        if getattr(r, field) is not None:
+            raise ValueError(f"{field} has no meaning for {r.dataset}: leave it out")
+    if r.lambda_schedule != "constant" and not re.fullmatch(r"\d*\.?\d+:\d*\.?\d+", r.lambda_schedule):
+        raise ValueError(f"lambda_schedule is {r.lambda_schedule!r}, but has to be constant or two numbers like 0.4:0.6")
+    if r.method == "class_balanced" and r.training == "keras":
+        raise ValueError("class_balanced is trained by cui's recipe or by sgd: use --training=cui")
+
+
+def _check_numbers(r):
+    for f in dataclasses.fields(r):
+        value = getattr(r, f.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{f.name} is {value}, but has to be a finite number")
+    for field in ("epochs", "every", "batch_size", "selector_epochs", "selector_batch", "init_copies"):
+        if getattr(r, field) < 1:
+            raise ValueError(f"{field} is {getattr(r, field)}, but has to be at least 1")
+    for field in ("lr", "selector_lr", "threshold"):
+        if getattr(r, field) <= 0:
+            raise ValueError(f"{field} is {getattr(r, field)}, but has to be above 0")
+    for field in ("minor_ratio", "major_ratio", "imb_factor"):
+        value = getattr(r, field)
+        if value is not None and not 0 < value <= 1:
+            raise ValueError(f"{field} is {value}, but has to be above 0 and at most 1")
+    if not 0 <= r.seed < 2**31:
+        raise ValueError(f"seed is {r.seed}, but has to be from 0 to {2**31 - 1}")
+    if not 0 <= r.shift < 1 or not 0 <= r.momentum < 1 or not 0 <= r.cb_beta < 1:
+        raise ValueError("shift, momentum and cb_beta have to be at least 0 and below 1")
+    if r.decay < 0 or r.focal_gamma < 0 or (r.beta is not None and not 0 <= r.beta < 1):
+        raise ValueError("decay and focal_gamma have to be at least 0, and beta at least 0 and below 1")

@@ -1,0 +1,189 @@
+"""What is added to the training set.
+
+A rule is any callable from Scores to a bool mask [n]. Only candidates (D': samples predicted as a minor class) are ever
+added, whatever else a mask says. No true label of an unlabeled image can reach a rule.
+"""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class Scores(NamedTuple):
+    """What the classifier says of D and U, n samples in all.
+
+    probs: [n, m] float32, f_c(x).
+    loss: [n] float32, nats, L_c of eq. (3); what it means for labeled samples is Selection's `labeled_loss`.
+    labeled: [n] bool.
+    candidate: [n] bool, D': the predicted class is a minor one (Algorithm 1, step 1).
+    round: 0 for the first selection of a run.
+    features: [n, d] float32, the input of the classifier's last layer; None unless the rule's `features` is true.
+    """
+
+    probs: np.ndarray
+    loss: np.ndarray
+    labeled: np.ndarray
+    candidate: np.ndarray
+    round: int = 0
+    features: np.ndarray | None = None
+
+
+def linear(first, last, rounds):
+    """A threshold that goes from `first` to `last` in `rounds` equal steps and stays there (PMLR version, Table 4)."""
+    return lambda round: first + (last - first) * min(round / max(rounds - 1, 1), 1.0)
+
+
+def _at(threshold, round):
+    return float(threshold(round) if callable(threshold) else threshold)
+
+
+class SelfPaced:
+    """Unlabeled candidates whose loss is under the threshold (eq. 2, Section 4.2).
+
+    Args:
+        threshold: lambda in nats, or a callable from the round to it.
+    """
+
+    def __init__(self, threshold=0.6):
+        self.threshold = threshold
+
+    def __call__(self, scores):
+        return scores.candidate & ~scores.labeled & (scores.loss < _at(self.threshold, scores.round))
+
+
+class Context:
+    """Candidates, labeled or not, whose loss is under the threshold (eq. 4, Section 4.2).
+
+    Args:
+        threshold: lambda in nats, or a callable from the round to it.
+    """
+
+    def __init__(self, threshold=0.6):
+        self.threshold = threshold
+
+    def __call__(self, scores):
+        return scores.candidate & (scores.loss < _at(self.threshold, scores.round))
+
+
+class SelectNet:
+    """Candidates that a small network f_s trusts (Section 3.3, eqs. 5 and 6).
+
+    f_s has two hidden ReLU layers of 8 and 4 units and a sigmoid output. Each round it goes on from the last round's
+    weights, minimizing mean(f_s(z) (L - lambda)); what it gives more than beta is picked.
+
+    Args:
+        threshold: lambda, nats, or a callable from the round to it.
+        beta: picks need an output above it; lambda's value where None (as in the paper).
+        inputs: z: "probs+loss", "probs", "penultimate+loss" or "penultimate".
+        fit_on: "minor" fits on the candidates, "all" on every sample.
+        init: "glorot", or "normal" for N(0, 0.05).
+        learning_rate, epochs, batch_size: Adam's, each round.
+        seed: of the initial weights and the order.
+
+    Attributes:
+        output: [n] float32 in [0, 1], f_s of every sample in the last round.
+    """
+
+    def __init__(
+        self, threshold=0.6, beta=None, *, inputs="probs+loss", fit_on="minor", init="glorot",
+        learning_rate=1e-2, epochs=20, batch_size=32, seed=0,
+    ):  # fmt: skip
+        if inputs not in ("probs+loss", "probs", "penultimate+loss", "penultimate"):
+            raise ValueError(f"inputs is {inputs!r}, but has to be probs+loss, probs, penultimate+loss or penultimate")
+        if fit_on not in ("minor", "all") or init not in ("glorot", "normal"):
+            raise ValueError(f"fit_on has to be minor or all, init glorot or normal; received {fit_on!r}, {init!r}")
+        self.threshold, self.beta, self.inputs, self.fit_on = threshold, beta, inputs, fit_on
+        self.init, self.learning_rate, self.epochs, self.batch_size = init, learning_rate, epochs, batch_size
+        self.seed = seed
+        self.features = inputs.startswith("penultimate")
+        self.output = None
+        self._net = None
+
+    def __call__(self, scores):
+        limit = _at(self.threshold, scores.round)
+        if not scores.candidate.any():
+            self.output = np.zeros(len(scores.loss), np.float32)
+            return scores.candidate
+        z = scores.features if self.features else scores.probs
+        if self.inputs.endswith("+loss"):
+            z = np.concatenate([z, scores.loss[:, None]], axis=1)
+        net = self._network(z.shape[1])
+        chosen = scores.candidate if self.fit_on == "minor" else slice(None)
+        net.fit(z[chosen], scores.loss[chosen] - np.float32(limit), self.epochs, self.batch_size, [self.seed, scores.round])
+        self.output = net.predict(z)
+        return scores.candidate & (self.output > (limit if self.beta is None else self.beta))
+
+    def reset(self):
+        """Forgets what was learned, for a new run."""
+        self._net = self.output = None
+
+    def get_state(self):
+        return {} if self._net is None else {f"net{i}": v.numpy() for i, v in enumerate(self._net.variables)}
+
+    def set_state(self, state):
+        self.reset()
+        if state:
+            inputs = (len(state["net0"]) - 8 * 4 - 8 - 4 - 4 - 1) // 8
+            for i, variable in enumerate(self._network(inputs).variables):
+                variable.assign(state[f"net{i}"])
+
+    def _network(self, inputs):
+        if self._net is None:
+            self._net = _Selector(inputs, self.init, self.learning_rate, self.seed)
+        return self._net
+
+
+class _Selector:
+    """The 8-4-1 network. All its weights lie in one vector, so that an Adam step is a handful of operations, and a whole
+    round's training is one call of one compiled function. It stays on the CPU: it is far too small for a GPU."""
+
+    def __init__(self, inputs, init, learning_rate, seed):
+        self.shapes = [(inputs, 8), (8, 4), (4, 1)]
+        with tf.device("/cpu:0"):
+            self.theta = tf.Variable(self._initial(init, seed))
+            self.optimizer = keras.optimizers.Adam(learning_rate)
+            self.optimizer.build([self.theta])
+        self.variables = [self.theta, *self.optimizer.variables]
+        floats, whole = (lambda *shape: tf.TensorSpec(shape, tf.float32)), tf.TensorSpec([], tf.int32)
+        signature = [floats(None, inputs), floats(None), whole, whole, tf.TensorSpec([2], tf.int32)]
+        self._fit = tf.function(self._fit_steps, input_signature=signature, jit_compile=False)
+
+    def _initial(self, init, seed):
+        parts = []
+        for i, (rows, columns) in enumerate(self.shapes):
+            layer_seed = seed + 7919 * i
+            glorot = keras.initializers.GlorotUniform(layer_seed)
+            kernel = glorot if init == "glorot" else keras.initializers.RandomNormal(stddev=0.05, seed=layer_seed)
+            parts += [np.ravel(kernel((rows, columns))), np.zeros(columns)]
+        return np.concatenate(parts).astype(np.float32)
+
+    def _forward(self, z):
+        start = 0
+        for i, (rows, columns) in enumerate(self.shapes):
+            kernel = tf.reshape(self.theta[start : start + rows * columns], [rows, columns])
+            start += rows * columns
+            z = z @ kernel + self.theta[start : start + columns]
+            start += columns
+            z = tf.nn.relu(z) if i < 2 else tf.sigmoid(z)
+        return z[:, 0]
+
+    def _fit_steps(self, z, weight, epochs, batch, seed):
+        n = tf.shape(z)[0]
+        for epoch in tf.range(epochs):
+            noise = tf.random.stateless_uniform([n], tf.random.fold_in(seed, epoch))
+            order = tf.argsort(noise, stable=True)
+            for start in tf.range(0, n, batch):
+                rows = order[start : start + batch]
+                with tf.GradientTape() as tape:
+                    loss = tf.reduce_mean(self._forward(tf.gather(z, rows)) * tf.gather(weight, rows))  # eq. (5)
+                self.optimizer.apply([tape.gradient(loss, self.theta)], [self.theta])
+
+    def fit(self, z, weight, epochs, batch_size, seed):
+        with tf.device("/cpu:0"):
+            self._fit(tf.constant(z), tf.constant(weight), tf.constant(epochs), tf.constant(batch_size), tf.constant(seed))
+
+    def predict(self, z):
+        with tf.device("/cpu:0"):
+            return self._forward(tf.constant(z)).numpy()

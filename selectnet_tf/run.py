@@ -1,0 +1,111 @@
+"""Trains one run: python -m selectnet_tf.run --method=context --arch=resnet56
+
+Run it again to go on where it was stopped. Flags that are not given come from the preset.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import sys
+
+from absl import app, flags
+
+from selectnet_tf import recipes
+
+FLAGS = flags.FLAGS
+OTHER = ("data_dir", "results_dir", "replicas", "force", "verbose")
+
+
+def define_flags():
+    """One flag a field of Recipe, unset unless given, so that the preset decides."""
+    for field in dataclasses.fields(recipes.Recipe):
+        help, choices = field.metadata["help"], field.metadata["choices"]
+        kind = str(field.type)
+        if choices:
+            flags.DEFINE_enum(field.name, None, choices, help)
+        elif "tuple" in kind:
+            flags.DEFINE_list(field.name, None, help)
+        elif "int" in kind:
+            flags.DEFINE_integer(field.name, None, help)
+        elif "float" in kind:
+            flags.DEFINE_float(field.name, None, help)
+        else:
+            flags.DEFINE_string(field.name, None, help)
+    flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archive, or the archive; else SELECTNET_DATA, else a download")
+    flags.DEFINE_string("results_dir", "results", "where runs.csv and runs/NAME/ go")
+    flags.DEFINE_integer("replicas", 0, "replicas of MirroredStrategy; 0: every GPU there is")
+    flags.DEFINE_bool("force", False, "train again what is finished or half trained")
+    flags.DEFINE_bool("verbose", False, "let TensorFlow log, and errors show where they come from")
+
+
+@contextlib.contextmanager
+def quiet_tensorflow(verbose=False):
+    """TensorFlow greets in C++, on the process's standard error, while it is imported: nobody needs that."""
+    if verbose:
+        yield
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def recipe_from_flags():
+    names = [field.name for field in dataclasses.fields(recipes.Recipe)]
+    given = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
+    if "minor" in given:
+        if not all(part.strip().isdigit() for part in given["minor"]):
+            raise ValueError(f"minor is {','.join(given['minor'])!r}, but has to be class numbers such as 0,2,6,7")
+        given["minor"] = tuple(int(part) for part in given["minor"])
+    return recipes.make(**given)
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected {argv[1]!r}: flags are written --name=value")
+    try:
+        recipe = recipe_from_flags()
+    except ValueError as error:
+        return fail(error, 2)
+    try:
+        with quiet_tensorflow(FLAGS.verbose):
+            import tensorflow  # noqa: F401
+        from selectnet_tf import train
+
+        train.train(
+            recipe, data_dir=FLAGS.data_dir, results_dir=FLAGS.results_dir, replicas=FLAGS.replicas, force=FLAGS.force,
+            verbose=1 if sys.stdout.isatty() else 2,
+        )  # fmt: skip
+    except (ValueError, OSError, MemoryError) as error:
+        if FLAGS.verbose:
+            raise
+        return fail(error, 1)
+    except KeyboardInterrupt:
+        return fail("interrupted before training began", 130)
+    return 0
+
+
+def fail(error, code):
+    print(f"error: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}", file=sys.stderr)
+    return code
+
+
+def parse(argv):
+    try:
+        return FLAGS(argv)
+    except flags.Error as error:
+        sys.exit(fail(error, 2))
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.define_help_flags()
+    sys.exit(main(parse(sys.argv)))

@@ -1,0 +1,199 @@
+"""When: the Keras callback that scores D and U, selects and swaps, every ten epochs."""
+
+import time
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from selectnet_tf.rules import Scores
+
+
+class Round(NamedTuple):
+    """One selection: what was added, and as what.
+
+    epoch: epochs trained before it. candidates: size of D'.
+    index, predicted, target: [k] int32: positions in the pool, predicted classes, and the classes trained on from now.
+    score: [k] float32, the selector's output, or the predicted class's probability under a rule without one.
+    lowest, median, highest: of the score over D'; NaN where D' is empty.
+    seconds: what scoring, selecting and swapping took.
+    """
+
+    epoch: int
+    candidates: int
+    index: np.ndarray
+    predicted: np.ndarray
+    target: np.ndarray
+    score: np.ndarray
+    lowest: float
+    median: float
+    highest: float
+    seconds: float
+
+    @property
+    def warning(self):
+        """'' or why this selection should not be trusted."""
+        if not self.candidates:
+            return "nothing is predicted as a minor class"
+        if self.highest - self.lowest < 0.01:
+            return f"the selector has collapsed to {self.median:.3f}"
+        return "" if len(self.index) else "nothing was picked"
+
+    def __str__(self):
+        text = f"epoch {self.epoch}: {self.candidates:,} predicted as minor, {len(self.index):,} added"
+        return f"{text} (warning: {self.warning})" if self.warning else text
+
+
+class Selection(keras.callbacks.Callback):
+    """Every `every` epochs: score D and U, let the rule pick, and train on D + D_add from then on (Algorithm 1).
+
+    Args:
+        pool: the Pool.
+        rule: a callable from Scores to a bool mask [n]; None never selects.
+        every: epochs between two selections; the first round has as many.
+        init: D in the first round (in all rounds, without a rule): "balanced" by sampling with replacement, a
+            number of further copies of the minors, or "none".
+        labeled_loss: the loss of a labeled sample: "predicted", -log p of the predicted class as for unlabeled ones
+            (eq. 3's y-hat); "true", -log p of its class; "two_hot", the released code's sum of both where they differ.
+        score_batch: images scored at once, over all replicas.
+        on_round: called with each Round; prints it by default.
+
+    Attributes:
+        history: the Rounds so far.
+    """
+
+    def __init__(self, pool, rule=None, *, every=10, init="balanced", labeled_loss="predicted", score_batch=250, on_round=print):
+        super().__init__()
+        if every < 1:
+            raise ValueError(f"every is {every}, but has to be at least 1")
+        if labeled_loss not in ("predicted", "true", "two_hot"):
+            raise ValueError(f"labeled_loss is {labeled_loss!r}, but has to be predicted, true or two_hot")
+        if init not in ("balanced", "none") and not isinstance(init, int):
+            raise ValueError(f"init is {init!r}, but has to be 'balanced', 'none' or a number of copies")
+        if rule is not None and pool.labeled.all():
+            raise ValueError("the pool has no unlabeled image to select from: give some, or train without a rule")
+        self.pool, self.rule, self.every, self.init = pool, rule, every, init
+        self.labeled_loss, self.score_batch, self.on_round = labeled_loss, score_batch, on_round
+        self.history = []
+        self._scorer = None
+
+    def reset(self):
+        """The state before the first epoch."""
+        self.history = []
+        if hasattr(self.rule, "reset"):
+            self.rule.reset()
+        if self.init == "balanced":
+            self.pool.balance()
+        elif self.init == "none":
+            self.pool.train_on_labeled()
+        else:
+            self.pool.copy_minor(self.init)
+
+    def round_end(self, epoch):
+        """The epoch before which the training set that `epoch` is trained on stays the same."""
+        return (epoch // self.every + 1) * self.every
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.pool.begin_epoch(epoch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.rule is not None and (epoch + 1) % self.every == 0:
+            self.history.append(self.select(epoch + 1))
+            self.on_round(self.history[-1])
+
+    def select(self, epoch):
+        """Scores, selects and swaps once. Returns the Round."""
+        start = time.perf_counter()
+        scores = self.score(epoch // self.every - 1)
+        mask = np.asarray(self.rule(scores)) & scores.candidate
+        picked = np.flatnonzero(mask).astype(np.int32)
+        predicted = scores.probs.argmax(1).astype(np.int32)
+        target = np.where(scores.labeled, self.pool.labels, predicted)[picked]
+        self.pool.train_on_labeled(picked, target)
+        output = getattr(self.rule, "output", None)
+        score = scores.probs.max(1) if output is None else output
+        spread = score[scores.candidate] if scores.candidate.any() else [np.nan]
+        spread = [float(f(spread)) for f in (np.min, np.median, np.max)]
+        seconds = time.perf_counter() - start
+        return Round(epoch, int(scores.candidate.sum()), picked, predicted[picked], target, score[picked], *spread, seconds)
+
+    def score(self, round=0):
+        """One forward pass over D and U. Returns Scores."""
+        if self._scorer is None:
+            self._scorer = Scorer(self.model, self.pool.images, self.score_batch, getattr(self.rule, "features", False))
+        probs, features = self._scorer()
+        if not np.isfinite(probs).all():
+            raise ValueError("the classifier's output is not finite: training has diverged, use a smaller learning rate")
+        loss = sample_loss(probs, self.pool.labels, self.pool.labeled, self.labeled_loss)
+        candidate = np.isin(probs.argmax(1), self.pool.minor)
+        return Scores(probs, loss, self.pool.labeled, candidate, round, features)
+
+    def get_state(self):
+        rule = self.rule.get_state() if hasattr(self.rule, "get_state") else {}
+        state = {f"pool_{k}": v for k, v in self.pool.get_state().items()} | {f"rule_{k}": v for k, v in rule.items()}
+        for i, round in enumerate(self.history):
+            state |= {f"round_{i}_{k}": np.asarray(v) for k, v in round._asdict().items()}
+        return state
+
+    def set_state(self, state):
+        self.pool.set_state(_part(state, "pool_"))
+        if hasattr(self.rule, "set_state"):
+            self.rule.set_state(_part(state, "rule_"))
+        self.history = []
+        while part := _part(state, f"round_{len(self.history)}_"):
+            self.history.append(Round(**{k: v if v.ndim else v.item() for k, v in part.items()}))
+
+
+def _part(state, prefix):
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def sample_loss(probs, labels, labeled, how):
+    """L_c of every sample: [n] float32, nats. probs [n, m]; labels [n], ignored where not labeled [n]; see Selection."""
+    rows = np.arange(len(probs))
+    predicted = probs.argmax(1)
+    nll = lambda classes: -np.log(np.clip(probs[rows, classes], 1e-7, 1)).astype(np.float32)  # noqa: E731
+    loss = nll(predicted)
+    if how != "predicted":
+        true = nll(np.where(labeled, labels, predicted))
+        wrong = labeled & (labels != predicted)
+        loss = np.where(wrong, true + loss if how == "two_hot" else true, loss)
+    return loss
+
+
+class Scorer:
+    """Runs a model over one image tensor, in order, exactly once an image, on any number of replicas.
+
+    The last batch is filled up with the last image, so every batch has one shape and no replica is ever empty; what was
+    filled up is cut off again. The dataset and the compiled function are made once and used for every pass.
+
+    Args:
+        model: a built keras.Model with one output.
+        images: [n, ...] tensor.
+        batch_size: images at once over all replicas; rounded to a multiple of them.
+        features: also return the input of the last layer that has weights.
+    """
+
+    def __init__(self, model, images, batch_size=250, features=False):
+        self.n = int(images.shape[0])
+        replicas = model.distribute_strategy.num_replicas_in_sync
+        batch = max(1, min(batch_size, self.n) // replicas) * replicas
+        self.model, self.features = model, features
+        if features:
+            last = [layer for layer in model.layers if layer.weights][-1]
+            with model.distribute_strategy.scope():
+                self.model = keras.Model(model.input, [model.output, last.input])
+
+        def load(step):
+            places = tf.cast(step, tf.int32) * batch + tf.range(batch)
+            return tf.gather(images, tf.minimum(places, self.n - 1))
+
+        steps = tf.data.Dataset.range(-(-self.n // batch))
+        self.dataset = steps.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+
+    def __call__(self):
+        """(output [n, m], features [n, d] or None) as float32 arrays."""
+        found = self.model.predict(self.dataset, verbose=0)
+        output, features = found if self.features else (found, None)
+        return output[: self.n].astype(np.float32), None if features is None else features[: self.n].astype(np.float32)

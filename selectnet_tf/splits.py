@@ -1,0 +1,54 @@
+"""Labels -> which images are labeled (D), which are in the pool (U), and which classes are minor."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Split(NamedTuple):
+    """labeled, unlabeled: [n_D], [n_U] int32, sorted positions, disjoint and together complete. minor: the classes."""
+
+    labeled: np.ndarray
+    unlabeled: np.ndarray
+    minor: tuple
+
+
+def step(labels, minor, minor_ratio, major_ratio, how="random", seed=0):
+    """Labels `minor_ratio` of each minor class and `major_ratio` of each other one (Section 4.1).
+
+    Args:
+        labels: [n] int classes.
+        how: "random" from the seed, or "first" of each class in order (the released code).
+    """
+    counts = np.bincount(labels)
+    keep = [int(n * (minor_ratio if c in minor else major_ratio) + 1e-9) for c, n in enumerate(counts)]
+    return _split(labels, keep, minor, how, seed)
+
+
+def long_tailed(labels, imb_factor, minor, how="random", seed=0):
+    """Labels int(largest * imb_factor ** (i / (m - 1))) of class i (Cui et al. 2019); all others are the pool."""
+    counts = np.bincount(labels)
+    keep = [int(counts.max() * imb_factor ** (i / (len(counts) - 1.0))) for i in range(len(counts))]
+    return _split(labels, np.minimum(keep, counts), minor, how, seed)
+
+
+def _split(labels, keep, minor, how, seed):
+    rng = np.random.default_rng([seed, 0])
+    labeled = []
+    for c, k in enumerate(keep):
+        places = np.flatnonzero(labels == c)
+        if len(places) and not k:
+            raise ValueError(f"class {c} keeps none of its {len(places)} images as labeled: use a larger ratio")
+        labeled.append(places[:k] if how == "first" else rng.permutation(places)[:k])
+    labeled = np.sort(np.concatenate(labeled)).astype(np.int32)
+    unlabeled = np.setdiff1d(np.arange(len(labels), dtype=np.int32), labeled, assume_unique=True)
+    return Split(labeled, unlabeled, tuple(minor))
+
+
+def describe(split, labels):
+    """One line: the real sizes and the real ratio."""
+    counts = np.bincount(labels[split.labeled])
+    minor = np.isin(labels, split.minor)
+    d = f"D {len(split.labeled):,} ({minor[split.labeled].sum():,} minor)"
+    u = f"U {len(split.unlabeled):,} ({minor[split.unlabeled].sum():,} minor)"
+    return f"{d}, {u}, classes of {counts.min():,} to {counts.max():,}: ratio {counts.max() / counts.min():.4g}"

@@ -1,0 +1,22 @@
+from setuptools import setup
+
+setup(
+    name="selectnet_tf",
+    version="0.1.0",
+    description="SelectNet (Liu, Gao, Yang 2019): learning to sample from the wild for imbalanced data training, in Keras 3",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.10",
+    packages=["selectnet_tf"],
+    install_requires=[
+        "tensorflow>=2.18",
+        "keras>=3.6",
+        "numpy",
+        "pandas",
+        "matplotlib",
+        "absl-py",
+        "scikit-learn",
+        "tensorboard",
+    ],
+    extras_require={"test": ["pytest"], "lint": ["ruff"]},
+)

@@ -1,0 +1,52 @@
+"""One process for all tests: two logical CPU devices stand for two GPUs."""
+
+import os
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+def blobs(n, classes=4, seed=0):
+    """n gray 4 x 4 images, each class a bright quarter or so: learnable in a few steps. (uint8 [n, 4, 4, 1], int32 [n])"""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n, dtype=np.int32) % classes
+    x = rng.integers(0, 90, (n, 16), dtype=np.uint8)
+    for c in range(classes):
+        x[y == c, 4 * c : 4 * c + 4] += 140
+    return x.reshape(n, 4, 4, 1), y
+
+
+def small_model(classes=4, dropout=0.0, norm=False, lr=0.1):
+    model = keras.Sequential([keras.Input((4, 4, 1), dtype="uint8"), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(8, activation="relu"))
+    if norm:
+        model.add(keras.layers.BatchNormalization(momentum=0.5))
+    if dropout:
+        model.add(keras.layers.Dropout(dropout))
+    model.add(keras.layers.Dense(classes, activation="softmax"))
+    model.compile(keras.optimizers.SGD(lr, 0.9), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    return model
+
+
+@pytest.fixture
+def two_replicas():
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture
+def tiny_cifar(monkeypatch):
+    """A data set under the name cifar10 that is small: 4 classes of blobs on 16 x 16, 160 for training and 37 for the test."""
+    from selectnet_tf import data
+
+    def load(name, data_dir=None):
+        x, y = blobs(197)
+        x = x.repeat(4, 1).repeat(4, 2)
+        return data.Data(x[:160], y[:160], x[160:], y[160:], 4)
+
+    monkeypatch.setattr(data, "load", load)

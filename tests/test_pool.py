@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from selectnet_tf import augment
+from selectnet_tf.pool import Pool
+
+
+def make(labels=(0, 0, 0, 0, 1, 2), unlabeled=4, minor=(1, 2), seed=0):
+    x = np.arange(len(labels) + unlabeled, dtype=np.uint8).reshape(-1, 1, 1, 1) * np.ones((1, 4, 4, 1), np.uint8)
+    return Pool(x[: len(labels)], np.array(labels), x[len(labels) :], minor, seed)
+
+
+def passes(pool, epoch=0, batch=2, **options):
+    pool.begin_epoch(epoch)
+    return [(x.numpy()[:, 0, 0, 0].tolist(), y.numpy().tolist()) for x, y in pool.dataset(batch, **options)]
+
+
+def test_an_epoch_is_every_training_image_once_with_its_class():
+    pool = make()
+    pool.train_on_labeled([7, 4], [2, 1])
+    seen = [pair for x, y in passes(pool) for pair in zip(x, y, strict=True)]
+    assert sorted(seen) == sorted([(0, 0), (1, 0), (2, 0), (3, 0), (4, 1), (5, 2), (7, 2), (4, 1)])
+
+
+def test_order_follows_from_seed_and_epoch_alone():
+    a, b = passes(make(), 3), passes(make(), 3)
+    assert a == b != passes(make(), 4)
+    assert a != passes(make(seed=1), 3)
+
+
+def test_a_pass_can_be_entered_at_any_batch():
+    pool = make(labels=[0] * 40 + [1, 2])
+    whole = passes(pool, 1, 4, augment=augment.shift_flip())
+    assert passes(pool, 1, 4, augment=augment.shift_flip(), first_batch=3) == whole[3:]
+
+
+def test_the_remainder_is_left_out_and_the_length_known():
+    pool = make()
+    assert pool.dataset(4).cardinality() == 1
+    assert len({tuple(sorted(passes(pool, epoch, 4)[0][0])) for epoch in range(8)}) > 1
+    assert pool.dataset(4).element_spec[0].shape == (4, 4, 4, 1)
+
+
+def test_swapping_moves_indices_and_never_images():
+    pool = make()
+    images = pool.images
+    for added in ([6, 7, 8], [], [9]):
+        pool.train_on_labeled(added, [1] * len(added))
+        assert pool.index.tolist() == [0, 1, 2, 3, 4, 5, *added]
+        assert pool.images is images
+
+
+def test_balance_samples_every_class_up_to_the_largest():
+    pool = make(labels=[0] * 9 + [1] * 2 + [2] * 5)
+    pool.balance()
+    assert np.bincount(pool.targets).tolist() == [9, 9, 9]
+    assert np.array_equal(pool.labels[pool.index], pool.targets)
+    assert pool.index[:16].tolist() == list(range(16))  # all of D, then the draws
+
+
+def test_copies_are_of_the_minors():
+    pool = make()
+    pool.copy_minor(3)
+    assert sorted(pool.index) == [0, 1, 2, 3] + [4] * 4 + [5] * 4
+
+
+def test_hidden_labels_have_no_way_in():
+    pool = make()
+    assert pool.labels.tolist() == [0, 0, 0, 0, 1, 2, -1, -1, -1, -1]
+    assert pool.labeled.tolist() == [True] * 6 + [False] * 4
+
+
+def test_state_round_trip():
+    pool, other = make(), make()
+    pool.train_on_labeled([8], [2])
+    other.set_state(pool.get_state())
+    assert passes(pool) == passes(other)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((np.zeros((3, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [0]), "one class for each"),
+        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 3, 2)), [0]), "bring them to one shape"),
+        ((np.zeros((2, 2, 2)), [0, -1], np.zeros((1, 2, 2)), [0]), "integer classes from 0"),
+        ((np.zeros((2, 2, 2)), [0.5, 1.0], np.zeros((1, 2, 2)), [0]), "integer classes from 0"),
+        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [5]), r"without a labeled image: \[5\]"),
+        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), []), "no minor class"),
+        ((np.zeros((0, 2, 2)), np.zeros(0, int), np.zeros((1, 2, 2)), [0]), "no labeled image"),
+    ],
+)
+def test_bad_input_is_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        Pool(*arguments)
+
+
+def test_too_large_a_batch_is_refused_with_the_largest():
+    with pytest.raises(ValueError, match="batch_size=6 or less"):
+        make().dataset(7)
+
+
+def test_making_it_inside_a_scope_is_refused(two_replicas):
+    with two_replicas.scope(), pytest.raises(ValueError, match="outside strategy.scope"):
+        make()
+
+
+def test_no_unlabeled_image_is_fine_for_a_pool():
+    pool = Pool(np.zeros((2, 3, 3), np.uint8), [0, 1], [], [1])
+    assert pool.images.shape == (2, 3, 3) and pool.images.dtype == tf.uint8

@@ -1,0 +1,91 @@
+import dataclasses
+
+import pytest
+
+from selectnet_tf import recipes
+
+
+def test_presets_hold_the_design_s_table():
+    paper, released = recipes.make(), recipes.make(preset="released")
+    fields = ("selector_inputs", "labeled_loss", "init", "oversample", "selector_fit", "selector_init", "selector_lr", "selector_epochs", "split")
+    assert [getattr(paper, f) for f in fields] == ["probs+loss", "predicted", "balanced", "replacement", "minor", "glorot", 1e-2, 20, "random"]
+    assert [getattr(released, f) for f in fields] == ["probs", "two_hot", "copies", "copies", "all", "normal", 1e-3, 5, "first"]
+    for recipe in (paper, released):
+        assert (recipe.threshold, recipe.beta, recipe.lr, recipe.momentum, recipe.decay, recipe.batch_size) == (0.6, None, 0.01, 0.9, 1e-6, 32)
+        assert (recipe.epochs, recipe.every, recipe.shift, recipe.augment, recipe.init_copies) == (200, 10, 0.2, "shift_flip", 20)
+
+
+def test_datasets_have_section_4_1_s_minors():
+    assert recipes.make().minor == (0, 2, 6, 7)
+    assert recipes.make(dataset="cifar100-4minor").minor == (10, 20, 60, 70)
+    assert recipes.make(dataset="cifar100-10minor").minor == (5, 10, 11, 18, 30, 45, 55, 79, 86, 98)
+    assert recipes.make(dataset="cifar100-lt").minor == tuple(range(50, 100))
+    assert recipes.make(dataset="cifar100-4minor").minor_ratio == 0.05
+
+
+def test_class_balanced_is_trained_by_cui_s_recipe():
+    recipe = recipes.make(method="class_balanced", dataset="cifar100-lt", arch="resnet32")
+    assert (recipe.training, recipe.lr, recipe.batch_size, recipe.augment, recipe.cb_beta) == ("cui", 0.1, 128, "crop_flip", 0.9)
+    assert recipes.make(method="class_balanced").cb_beta == 0.9999
+
+
+def test_name_is_plain_for_a_preset_and_has_a_hash_for_a_change():
+    assert recipes.make(method="context", arch="resnet56").name == "cifar10-4minor_resnet56_context_paper_s0"
+    changed = recipes.make(epochs=20).name
+    assert changed.startswith("cifar10-4minor_simple_selectnet_paper_s0_") and changed != recipes.make(epochs=21).name
+    assert recipes.make(training="cui").name != recipes.make().name
+    assert recipes.make(method="class_balanced").name == "cifar10-4minor_simple_class_balanced_paper_s0"
+
+
+def test_every_field_changes_the_name():
+    other = {"dataset": "cifar10-lt", "arch": "resnet20", "method": "context", "preset": "released", "minor": (1,), "beta": 0.5}
+    for field in dataclasses.fields(recipes.Recipe):
+        value = getattr(recipes.make(), field.name)
+        choices = [c for c in field.metadata["choices"] or () if c != value]
+        if field.name in other or choices:
+            new = other.get(field.name, choices[0] if choices else None)
+        elif field.name == "imb_factor":
+            continue  # has no meaning here; see test_bad_values
+        elif field.name == "lambda_schedule":
+            new = "0.4:0.6"
+        else:
+            new = value + 1 if isinstance(value, int) else value * 0.9
+        assert recipes.make(**{field.name: new}).name != recipes.make().name, field.name
+
+
+def test_lambdas():
+    assert recipes.make().lambdas() == (0.6, 0.6)
+    assert recipes.make(lambda_schedule="0.4:0.6").lambdas() == (0.4, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"method": "bagging"}, "self_paced, context, selectnet"),
+        ({"dataset": "mnist"}, "cifar10-4minor"),
+        ({"lamda": 1}, "unknown recipe field 'lamda'"),
+        ({"minor": (3, 12)}, "classes 0 to 9"),
+        ({"minor": ()}, "no minor class"),
+        ({"minor": tuple(range(10))}, "at least one has to be major"),
+        ({"imb_factor": 0.1}, "no meaning"),
+        ({"dataset": "cifar10-lt", "minor_ratio": 0.1}, "no meaning"),
+        ({"lambda_schedule": "linear"}, "0.4:0.6"),
+        ({"epochs": 0}, "at least 1"),
+        ({"lr": float("nan")}, "finite"),
+        ({"lr": -1.0}, "above 0"),
+        ({"minor_ratio": 1.5}, "at most 1"),
+        ({"seed": -1}, "from 0"),
+        ({"shift": 1.0}, "below 1"),
+        ({"beta": 1.0}, "below 1"),
+        ({"method": "class_balanced", "training": "keras"}, "--training=cui"),
+    ],
+)
+def test_bad_values_are_refused_in_one_line(changes, words):
+    with pytest.raises(ValueError, match=".") as error:
+        recipes.make(**changes)
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_unknown_field_suggests_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'threshold'"):
+        recipes.make(treshold=0.5)
