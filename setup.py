@@ -1,10 +1,12 @@
+import pathlib
+
 from setuptools import setup
 
 setup(
     name="selectnet_tf",
     version="0.1.0",
     description="SelectNet (Liu, Gao, Yang 2019): learning to sample from the wild for imbalanced data training, in Keras 3",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.10",
     packages=["selectnet_tf"],

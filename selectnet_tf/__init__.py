@@ -1,8 +1,8 @@
 """SelectNet: learning to sample from the wild for imbalanced data training (Liu, Gao, Yang 2019), in Keras 3.
 
-    pool = sn.Pool(x_labeled, y_labeled, x_unlabeled, minor=[0, 2, 6, 7])
-    selection = sn.Selection(pool, sn.SelectNet(threshold=0.6), every=10)
-    history = sn.fit(model, selection, epochs=200)
+pool = sn.Pool(x_labeled, y_labeled, x_unlabeled, minor=[0, 2, 6, 7])
+selection = sn.Selection(pool, sn.SelectNet(threshold=0.6), every=10)
+history = sn.fit(model, selection, epochs=200)
 """
 
 import importlib

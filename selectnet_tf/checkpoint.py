@@ -86,6 +86,8 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
         if self._metrics is not None:  # going on in mid-epoch: Keras has just set the metrics back to zero
+            if len(self.model.metrics_variables) < len(self._metrics):  # without a strategy, they are made at first use
+                self.model.compute_metrics(None, np.zeros(1, np.int32), np.zeros((1, *self.model.output_shape[1:]), np.float32))
             for variable, value in zip(self.model.metrics_variables, self._metrics, strict=True):
                 variable.assign(value)
             self._metrics = None

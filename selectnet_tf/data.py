@@ -1,5 +1,6 @@
 """CIFAR-10, CIFAR-100 and digits as arrays. Reading a file can not run code."""
 
+import io
 import os
 import pathlib
 import pickle
@@ -74,7 +75,8 @@ def digits():
 
 def _where(kind, why):
     folder = LAYOUTS[kind][0][0]
-    return f"{kind} not found ({why}): put {folder}/ or {ARCHIVES[folder]} from www.cs.toronto.edu/~kriz/cifar.html into a folder and pass --data_dir=FOLDER"
+    origin = "www.cs.toronto.edu/~kriz/cifar.html"
+    return f"{kind} not found ({why}): put {folder}/ or {ARCHIVES[folder]} from {origin} into a folder and pass --data_dir=FOLDER"
 
 
 def _download(kind):
@@ -88,8 +90,9 @@ def _download(kind):
 
 
 def _checked(kind, source, x, y, x_test, y_test):
-    if (len(x), len(x_test)) != SIZES[kind]:
-        raise ValueError(f"{source} holds {len(x)} + {len(x_test)} images, {kind} has {SIZES[kind][0]} + {SIZES[kind][1]}: extract it again")
+    train, test = SIZES[kind]
+    if (len(x), len(x_test)) != (train, test):
+        raise ValueError(f"{source} holds {len(x)} + {len(x_test)} images, {kind} has {train} + {test}: extract it again")
     return Data(x, y, x_test, y_test, int(kind.removeprefix("cifar")))
 
 
@@ -160,8 +163,6 @@ class _Unpickler(pickle.Unpickler):
     """Knows NumPy arrays of numbers and nothing else, so that no file can name a function to call."""
 
     def __init__(self, content):
-        import io
-
         super().__init__(io.BytesIO(content), encoding="bytes")
 
     def find_class(self, module, name):

@@ -5,6 +5,8 @@ import re
 import keras
 from keras import layers
 
+from selectnet_tf.recipes import check_arch
+
 L2 = 1e-4  # of the ResNets' convolution kernels, as in Keras's cifar10_resnet
 
 
@@ -36,19 +38,6 @@ def build(arch, input_shape, num_classes, activation="softmax", scale=1 / 255, o
     return keras.Model(images, output, name=arch)
 
 
-def check_arch(arch):
-    """Raises ValueError with the nearest legal names unless `arch` is one."""
-    found = re.fullmatch(r"resnet(\d+)(v2)?", arch)
-    if arch == "simple":
-        return
-    if not found:
-        raise ValueError(f"arch is {arch!r}, but has to be simple, resnet20 (or 32, 56, ...: 6n+2) or resnet20v2 (56v2, ...: 9n+2)")
-    depth, step, v2 = int(found[1]), 9 if found[2] else 6, found[2] or ""
-    if depth < step + 2 or (depth - 2) % step:
-        below = max(1, (depth - 2) // step) * step + 2
-        raise ValueError(f"there is no {arch}: a depth is {step}n+2, the nearest are resnet{below}{v2} and resnet{below + step}{v2}")
-
-
 def _simple(x):
     """Keras's cifar10_cnn: 1,250,858 parameters on CIFAR-10."""
     for filters in (32, 64):
@@ -63,9 +52,7 @@ def _simple(x):
 
 def _conv(x, filters, size=3, strides=1):
     regularizer = keras.regularizers.L2(L2)
-    return layers.Conv2D(
-        filters, size, strides, padding="same", kernel_initializer="he_normal", kernel_regularizer=regularizer
-    )(x)
+    return layers.Conv2D(filters, size, strides, padding="same", kernel_initializer="he_normal", kernel_regularizer=regularizer)(x)
 
 
 def _norm_relu(x):

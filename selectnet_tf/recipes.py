@@ -65,7 +65,9 @@ class Recipe:
     major_ratio: float | None = _field(None, "share of a major class that is labeled (step imbalance)")
     imb_factor: float | None = _field(None, "smallest over largest class (long-tailed sets)")
     split: str = _field("random", "which images of a class are labeled", ("random", "first"))
-    init: str = _field("balanced", "D in the first round: balanced with replacement, or with copies of the minors", ("balanced", "copies", "none"))
+    init: str = _field(
+        "balanced", "D in the first round: balanced with replacement, or copies of the minors", ("balanced", "copies", "none")
+    )
     init_copies: int = _field(20, "how many copies of the minors --init=copies adds")
     oversample: str = _field("replacement", "the oversampling method's D", ("replacement", "copies"))
     threshold: float = _field(0.6, "lambda of eqs. (1)-(5), nats")
@@ -112,7 +114,7 @@ def default_training(method):
 
 
 def defaults(dataset, arch, method, preset, training):
-    values = dict(dataset=dataset, arch=arch, method=method, preset=preset, training=training)
+    values = {"dataset": dataset, "arch": arch, "method": method, "preset": preset, "training": training}
     if preset == "released":
         values |= RELEASED
     values |= DATASETS[dataset] | TRAINING[training]
@@ -146,7 +148,21 @@ def suggest(word, words):
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(words)}"
 
 
+def check_arch(arch):
+    """Raises ValueError with the nearest legal names unless `arch` is one."""
+    found = re.fullmatch(r"resnet(\d+)(v2)?", arch)
+    if arch == "simple":
+        return
+    if not found:
+        raise ValueError(f"arch is {arch!r}, but has to be simple, resnet20 (or 32, 56, ...: 6n+2) or resnet20v2 (56v2, ...: 9n+2)")
+    depth, step, v2 = int(found[1]), 9 if found[2] else 6, found[2] or ""
+    if depth < step + 2 or (depth - 2) % step:
+        below = max(1, (depth - 2) // step) * step + 2
+        raise ValueError(f"there is no {arch}: a depth is {step}n+2, the nearest are resnet{below}{v2} and resnet{below + step}{v2}")
+
+
 def _check(r):
+    check_arch(r.arch)
     _check_numbers(r)
     classes = 100 if r.dataset.startswith("cifar100") else 10
     if not r.minor:
@@ -159,6 +175,8 @@ def _check(r):
             raise ValueError(f"{field} has no meaning for {r.dataset}: leave it out")
     if r.lambda_schedule != "constant" and not re.fullmatch(r"\d*\.?\d+:\d*\.?\d+", r.lambda_schedule):
         raise ValueError(f"lambda_schedule is {r.lambda_schedule!r}, but has to be constant or two numbers like 0.4:0.6")
+    if r.method == "selectnet" and r.beta is None and max(r.lambdas()) >= 1:
+        raise ValueError(f"the selector's output is at most 1, so no pick exceeds a beta of lambda's {max(r.lambdas())}: give --beta")
     if r.method == "class_balanced" and r.training == "keras":
         raise ValueError("class_balanced is trained by cui's recipe or by sgd: use --training=cui")
 

@@ -73,7 +73,7 @@ class Log(keras.callbacks.Callback):
         parts.append(f"added {len(round.index):,} ({labeled:,} labeled)" + (f" as {added}" if len(added) < 90 and added else ""))
         if len(round.index) > labeled:
             parts.append(f"pseudo-labels {precision:.1%} right")
-        parts += [f"now {len(self.selection.pool.index):,} images"] + self._time_left(round.epoch)
+        parts += [f"now {len(self.selection.pool.index):,} images", *self._time_left(round.epoch)]
         return " · ".join(parts) + (f"\n  warning: {round.warning}" if round.warning else "")
 
     def _time_left(self, epoch):

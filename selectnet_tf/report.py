@@ -4,7 +4,7 @@ import matplotlib
 import pandas as pd
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 CURVES = {  # Figure 2's names: "minor" is any minor class, "confused" a major one
     "unlabeled minor": ("tab:blue", "-", ("unlabeled_right", "unlabeled_wrong_minor")),

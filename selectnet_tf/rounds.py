@@ -61,6 +61,7 @@ def fit(
     try:
         while epoch < epochs and not model.stop_training:
             end = epoch + 1 if first_batch else min(epochs, selection.round_end(epoch))
+            selection.pool.begin_epoch(epoch)  # under a strategy, Keras takes a batch before any callback is called
             data = selection.pool.dataset(batch_size, augment, first_batch)
             shared.set_params({"verbose": verbose, "epochs": epochs, "steps": int(data.cardinality())})
             model.fit(data, epochs=end, initial_epoch=epoch, callbacks=shared, shuffle=False, verbose=verbose, **fit_arguments)

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import pathlib
 import sys
 
 from absl import app, flags
@@ -69,21 +70,23 @@ def recipe_from_flags():
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected {argv[1]!r}: flags are written --name=value")
     try:
+        if len(argv) > 1:
+            raise ValueError(f"unexpected {argv[1]!r}: flags are written --name=value")
         recipe = recipe_from_flags()
     except ValueError as error:
         return fail(error, 2)
     try:
         with quiet_tensorflow(FLAGS.verbose):
             import tensorflow  # noqa: F401
-        from selectnet_tf import train
+        from selectnet_tf import record, train
 
-        train.train(
+        row = train.train(
             recipe, data_dir=FLAGS.data_dir, results_dir=FLAGS.results_dir, replicas=FLAGS.replicas, force=FLAGS.force,
             verbose=1 if sys.stdout.isatty() else 2,
         )  # fmt: skip
+        results = pathlib.Path(FLAGS.results_dir)
+        print(f"\n{record.table([row])}\n\nfiles: {results / 'runs' / recipe.name}/, row in {results / 'runs.csv'}")
     except (ValueError, OSError, MemoryError) as error:
         if FLAGS.verbose:
             raise

@@ -183,7 +183,7 @@ class Scorer:
         if features:
             last = [layer for layer in model.layers if layer.weights][-1]
             with model.distribute_strategy.scope():
-                self.model = keras.Model(model.input, [model.output, last.input])
+                self.model = keras.Model(model.inputs[0], [model.outputs[0], last.input])
 
         def load(step):
             places = tf.cast(step, tf.int32) * batch + tf.range(batch)

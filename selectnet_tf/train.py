@@ -1,6 +1,7 @@
 """One recipe -> one row: the only place that holds the pool's true labels."""
 
 import dataclasses
+import functools
 import pathlib
 import platform
 import shutil
@@ -35,7 +36,6 @@ def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=Fal
     Raises:
         ValueError, OSError: bad input, one line that says what to do. BlockingIOError: another process trains this run.
     """
-    models.check_arch(recipe.arch)
     results = pathlib.Path(results_dir)
     folder = results / "runs" / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,6 @@ def _run(recipe, data_dir, results, folder, replicas, verbose):
         model.save(beside)
     record.write_row(results, recipe.name, row)
     (folder / "state.npz").unlink()
-    print(f"\n{record.table([row])}\n\nfiles: {folder}/, row in {results / 'runs.csv'}")
     return row
 
 
@@ -120,6 +119,7 @@ def _results(evaluate, log, classes):
     }
 
 
+@functools.cache  # two strategies in one process would give their collective operations the same keys
 def make_strategy(replicas=0):
     """MirroredStrategy over `replicas` GPUs (0: all), or logical CPU devices; the default strategy for a lone CPU."""
     gpus = tf.config.list_physical_devices("GPU")

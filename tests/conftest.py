@@ -36,7 +36,9 @@ def small_model(classes=4, dropout=0.0, norm=False, lr=0.1):
 
 @pytest.fixture
 def two_replicas():
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    from selectnet_tf.train import make_strategy
+
+    return make_strategy(2)
 
 
 @pytest.fixture

@@ -7,11 +7,38 @@ from selectnet_tf import recipes
 
 def test_presets_hold_the_design_s_table():
     paper, released = recipes.make(), recipes.make(preset="released")
-    fields = ("selector_inputs", "labeled_loss", "init", "oversample", "selector_fit", "selector_init", "selector_lr", "selector_epochs", "split")
-    assert [getattr(paper, f) for f in fields] == ["probs+loss", "predicted", "balanced", "replacement", "minor", "glorot", 1e-2, 20, "random"]
+    fields = (
+        "selector_inputs",
+        "labeled_loss",
+        "init",
+        "oversample",
+        "selector_fit",
+        "selector_init",
+        "selector_lr",
+        "selector_epochs",
+        "split",
+    )
+    assert [getattr(paper, f) for f in fields] == [
+        "probs+loss",
+        "predicted",
+        "balanced",
+        "replacement",
+        "minor",
+        "glorot",
+        1e-2,
+        20,
+        "random",
+    ]
     assert [getattr(released, f) for f in fields] == ["probs", "two_hot", "copies", "copies", "all", "normal", 1e-3, 5, "first"]
     for recipe in (paper, released):
-        assert (recipe.threshold, recipe.beta, recipe.lr, recipe.momentum, recipe.decay, recipe.batch_size) == (0.6, None, 0.01, 0.9, 1e-6, 32)
+        assert (recipe.threshold, recipe.beta, recipe.lr, recipe.momentum, recipe.decay, recipe.batch_size) == (
+            0.6,
+            None,
+            0.01,
+            0.9,
+            1e-6,
+            32,
+        )
         assert (recipe.epochs, recipe.every, recipe.shift, recipe.augment, recipe.init_copies) == (200, 10, 0.2, "shift_flip", 20)
 
 
@@ -38,7 +65,15 @@ def test_name_is_plain_for_a_preset_and_has_a_hash_for_a_change():
 
 
 def test_every_field_changes_the_name():
-    other = {"dataset": "cifar10-lt", "arch": "resnet20", "method": "context", "preset": "released", "minor": (1,), "beta": 0.5}
+    other = {
+        "dataset": "cifar10-lt",
+        "arch": "resnet20",
+        "method": "context",
+        "preset": "released",
+        "minor": (1,),
+        "beta": 0.5,
+        "epochs": 20,
+    }
     for field in dataclasses.fields(recipes.Recipe):
         value = getattr(recipes.make(), field.name)
         choices = [c for c in field.metadata["choices"] or () if c != value]
@@ -77,6 +112,7 @@ def test_lambdas():
         ({"seed": -1}, "from 0"),
         ({"shift": 1.0}, "below 1"),
         ({"beta": 1.0}, "below 1"),
+        ({"threshold": 1.2}, "give --beta"),
         ({"method": "class_balanced", "training": "keras"}, "--training=cui"),
     ],
 )

@@ -14,7 +14,11 @@ LT100 = [500, 477, 455, 434, 415, 396, 378, 361, 344, 328, 314, 299, 286, 273, 2
 
 @pytest.mark.parametrize(
     ("dataset", "labels", "labeled", "unlabeled", "minor_unlabeled"),
-    [("cifar10-4minor", CIFAR10, 27200, 22800, 19800), ("cifar100-4minor", CIFAR100, 43300, 6700, 1900), ("cifar100-10minor", CIFAR100, 40750, 9250, 4750)],
+    [
+        ("cifar10-4minor", CIFAR10, 27200, 22800, 19800),
+        ("cifar100-4minor", CIFAR100, 43300, 6700, 1900),
+        ("cifar100-10minor", CIFAR100, 40750, 9250, 4750),
+    ],
 )
 def test_step_sizes_are_the_paper_s(dataset, labels, labeled, unlabeled, minor_unlabeled):
     recipe = recipes.make(dataset=dataset)
@@ -29,7 +33,9 @@ def test_long_tailed_counts_are_cui_s(labels, counts):
     assert np.bincount(labels[split.labeled]).tolist() == counts
 
 
-@pytest.mark.parametrize(("factor", "ten", "hundred"), [(0.005, 11203, 9502), (0.02, 13996, 12608), (0.05, 17023, 15907), (0.1, 20431, 19573)])
+@pytest.mark.parametrize(
+    ("factor", "ten", "hundred"), [(0.005, 11203, 9502), (0.02, 13996, 12608), (0.05, 17023, 15907), (0.1, 20431, 19573)]
+)
 def test_long_tailed_sums_for_other_factors(factor, ten, hundred):
     assert len(splits.long_tailed(CIFAR10, factor, [9]).labeled) == ten
     assert len(splits.long_tailed(CIFAR100, factor, [9]).labeled) == hundred

@@ -1,0 +1,210 @@
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from conftest import blobs, small_model
+
+from selectnet_tf import checkpoint
+from selectnet_tf.checkpoint import Checkpoint, Stopped, lock, replacing
+from selectnet_tf.pool import Pool
+from selectnet_tf.rounds import fit
+from selectnet_tf.rules import SelectNet
+from selectnet_tf.selection import Selection
+
+X, Y = blobs(200)
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing after it runs but what an exception can't avoid; only the state file counts."""
+
+
+class At(keras.callbacks.Callback):
+    def __init__(self, epoch, batch, act):
+        super().__init__()
+        self.place, self.act, self.epoch = (epoch, batch), act, None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.place:
+            self.act()
+
+
+def session(path, spy=None, epochs=6, strategy=None, header=None):
+    """One process's worth of a run: build, restore, train. Returns (model, selection, history)."""
+    keras.utils.set_random_seed(5)
+    pool = Pool(X[:80], Y[:80], X[80:], [2, 3])
+    selection = Selection(pool, SelectNet(1.0, 0.5, epochs=3), every=2, on_round=lambda round: None)
+    if strategy:
+        with strategy.scope():
+            model = small_model(norm=True, dropout=0.3)
+    else:
+        model = small_model(norm=True, dropout=0.3)
+    saver = Checkpoint(path, {"selection": selection}, header or {"recipe": "a"})
+    epoch, batch = saver.restore(model)
+    callbacks = [spy, saver] if spy else [saver]
+    with saver.signals():
+        history = fit(
+            model, selection, epochs=epochs, batch_size=8, callbacks=callbacks, initial_epoch=epoch, initial_batch=batch, verbose=0
+        )
+    return model, selection, history
+
+
+def state(model, selection):
+    arrays = [v.numpy() for v in [*model.variables, *model.optimizer.variables]]
+    return [*arrays, *(np.asarray(v) for k, v in sorted(selection.get_state().items()) if not k.endswith("seconds"))]
+
+
+def same(a, b):
+    return len(a) == len(b) and all(np.array_equal(x, y, equal_nan=x.dtype.kind == "f") for x, y in zip(a, b, strict=True))
+
+
+def kill():
+    raise Killed
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    model, selection, history = session(tmp_path_factory.mktemp("whole") / "state.npz")
+    assert len(selection.history[-1].index) > 0
+    return state(model, selection), history.history["loss"]
+
+
+@pytest.mark.parametrize("place", [(0, 3), (1, 4), (3, 9), (5, 2)])
+def test_a_killed_run_ends_bit_identical(place, tmp_path, undisturbed):
+    with pytest.raises(Killed):
+        session(tmp_path / "state.npz", At(*place, kill))
+    model, selection, history = session(tmp_path / "state.npz")
+    assert same(state(model, selection), undisturbed[0])
+    assert history.history["loss"] == undisturbed[1][-len(history.history["loss"]) :]
+
+
+def test_killed_in_selection_and_again_at_once(tmp_path, undisturbed, monkeypatch):
+    select = Selection.select
+
+    def dying(self, epoch):
+        found = select(self, epoch)
+        if epoch == 4:
+            raise Killed
+        return found
+
+    monkeypatch.setattr(Selection, "select", dying)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            session(tmp_path / "state.npz")
+    monkeypatch.undo()
+    model, selection, _ = session(tmp_path / "state.npz")
+    assert same(state(model, selection), undisturbed[0])
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_finishes_the_batch_and_loses_nothing(name, code, tmp_path, undisturbed):
+    number = getattr(checkpoint.signal, name)
+    with pytest.raises(Stopped) as stopped:
+        session(tmp_path / "state.npz", At(2, 4, lambda: os.kill(os.getpid(), number)))
+    assert stopped.value.code == code
+    with np.load(tmp_path / "state.npz") as file:
+        assert file["position"].tolist() == [2, 5]
+    with pytest.raises(Killed):  # killed again before the half epoch is over: it goes on from the same place
+        session(tmp_path / "state.npz", At(2, 2, kill))
+    model, selection, history = session(tmp_path / "state.npz")
+    assert same(state(model, selection), undisturbed[0])
+    assert history.history["loss"] == undisturbed[1][2:]  # the metrics of the split epoch too
+
+
+def test_a_signal_in_the_last_batch_saves_the_whole_epoch(tmp_path):
+    with pytest.raises(Stopped):
+        session(tmp_path / "state.npz", At(0, 9, lambda: os.kill(os.getpid(), checkpoint.signal.SIGINT)))
+    with np.load(tmp_path / "state.npz") as file:
+        assert file["position"].tolist() == [1, 0]
+
+
+def test_two_replicas_resume_bit_identical(tmp_path, two_replicas):
+    whole = state(*session(tmp_path / "whole.npz", epochs=3, strategy=two_replicas)[:2])
+    with pytest.raises(Stopped):
+        stop = At(1, 3, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM))
+        session(tmp_path / "state.npz", stop, epochs=3, strategy=two_replicas)
+    assert same(state(*session(tmp_path / "state.npz", epochs=3, strategy=two_replicas)[:2]), whole)
+
+
+def test_a_finished_state_trains_nothing_more(tmp_path):
+    model, selection, _ = session(tmp_path / "state.npz", epochs=2)
+    again, other, history = session(tmp_path / "state.npz", epochs=2)
+    assert same(state(model, selection), state(again, other))
+
+
+@pytest.mark.parametrize("cut", [0, 10, 1000, -10])
+def test_a_torn_state_is_refused_with_the_cure(cut, tmp_path):
+    path = tmp_path / "state.npz"
+    session(path, epochs=1)
+    content = path.read_bytes()
+    path.write_bytes(content[:cut])
+    with pytest.raises(ValueError, match=r"damaged.*delete .*state.npz or pass --force"):
+        session(path, epochs=1)
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 255
+    path.write_bytes(flipped)
+    with pytest.raises(ValueError, match="damaged"):
+        session(path, epochs=1)
+
+
+def test_a_state_of_another_run_or_version_is_refused_with_the_cure(tmp_path, monkeypatch):
+    path = tmp_path / "state.npz"
+    session(path, epochs=1)
+    with pytest.raises(ValueError, match=r'its recipe is "a", this run\'s is "b".*--force'):
+        session(path, epochs=1, header={"recipe": "b"})
+    monkeypatch.setattr(checkpoint, "VERSION", 99)
+    with pytest.raises(ValueError, match="its version is 1, this run's is 99"):
+        session(path, epochs=1)
+
+
+def test_another_network_s_state_is_refused(tmp_path):
+    path = tmp_path / "state.npz"
+    saver = Checkpoint(path, {}, {})
+    saver.set_model(small_model())
+    saver.save(1)
+    with pytest.raises(ValueError, match="another model"):
+        Checkpoint(path, {}, {}).restore(small_model(norm=True))
+
+
+def test_a_full_disk_leaves_the_last_state(tmp_path, monkeypatch):
+    path = tmp_path / "state.npz"
+    session(path, epochs=1)
+    before = path.read_bytes()
+
+    def full(file, **arrays):
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        session(path, epochs=2)
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["state.npz"]
+
+
+def test_replacing_is_all_or_nothing(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("old")
+    with pytest.raises(Killed), replacing(path) as beside:
+        beside.write_text("ne")
+        raise Killed
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+    with replacing(path) as beside:
+        beside.write_text("new")
+    assert path.read_text() == "new" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_second_holder_is_told_who_the_first_is(tmp_path):
+    path = tmp_path / "run" / ".lock"
+    path.parent.mkdir()
+    code = f"import fcntl, sys; f = open({json.dumps(str(path))}, 'a+'); fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    with lock(path):
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 1
+        with pytest.raises(BlockingIOError, match=rf"process {os.getpid()} on .* is training this run \(run\)"), lock(path):
+            pass
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

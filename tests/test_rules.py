@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+
+from selectnet_tf.rules import Context, Scores, SelectNet, SelfPaced, linear
+from selectnet_tf.selection import sample_loss
+
+SCORES = Scores(
+    probs=np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.1, 0.9], [0.45, 0.55]], np.float32),
+    loss=np.array([0.105, 0.511, 0.223, 0.105, 0.598], np.float32),  # -log of the larger one
+    labeled=np.array([False, False, True, True, False]),
+    candidate=np.array([False, True, True, True, True]),
+)
+
+
+def random_scores(n=3000, labeled_loss="predicted", seed=0):
+    """What a half-trained classifier says: 5 classes, of which 0 and 1 are minor, a third of the samples labeled."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 5, n)
+    logits = rng.normal(0, 1.2, (n, 5)) + 2.0 * np.eye(5)[labels]
+    probs = (np.exp(logits) / np.exp(logits).sum(1, keepdims=True)).astype(np.float32)
+    labeled = rng.random(n) < 1 / 3
+    loss = sample_loss(probs, labels, labeled, labeled_loss)
+    return Scores(probs, loss, labeled, np.isin(probs.argmax(1), [0, 1])), labels
+
+
+def test_self_paced_takes_confident_unlabeled_candidates():
+    assert SelfPaced(0.6)(SCORES).tolist() == [False, True, False, False, True]
+    assert SelfPaced(0.55)(SCORES).tolist() == [False, True, False, False, False]
+
+
+def test_context_takes_labeled_ones_too():
+    assert Context(0.6)(SCORES).tolist() == [False, True, True, True, True]
+    assert Context(0.2)(SCORES).tolist() == [False, False, False, True, False]
+
+
+def test_context_is_self_paced_plus_labeled():
+    scores, _ = random_scores()
+    context, paced = Context()(scores), SelfPaced()(scores)
+    assert np.array_equal(context & ~scores.labeled, paced) and (context & scores.labeled).any()
+
+
+def test_with_the_true_loss_context_never_picks_a_wrongly_predicted_labeled_sample():
+    """Its loss is at least ln 2 > 0.6."""
+    scores, labels = random_scores(labeled_loss="true")
+    wrong = scores.labeled & (scores.probs.argmax(1) != labels)
+    assert wrong.any() and not (Context(0.6)(scores) & wrong).any()
+    predicted, _ = random_scores(labeled_loss="predicted")
+    assert (Context(0.6)(predicted) & wrong).any()
+
+
+def test_a_threshold_can_follow_the_rounds():
+    schedule = linear(0.4, 0.6, 20)
+    assert (schedule(0), schedule(19), schedule(30)) == (0.4, pytest.approx(0.6), pytest.approx(0.6))
+    assert schedule(10) - schedule(9) == pytest.approx(0.2 / 19)
+    assert Context(linear(0.2, 0.6, 2))(SCORES).sum() == 1
+    assert Context(linear(0.2, 0.6, 2))(SCORES._replace(round=1)).sum() == 4
+
+
+def test_selectnet_tends_to_context_when_it_sees_the_loss():
+    """Eq. (5) is linear in f: with the loss as input its minimum is 1[L < lambda]."""
+    scores, _ = random_scores()
+    agree = Context()(scores)[scores.candidate] == SelectNet(epochs=40)(scores)[scores.candidate]
+    assert agree.mean() > 0.95
+
+
+@pytest.mark.parametrize("inputs", ["probs", "probs+loss", "penultimate", "penultimate+loss"])
+def test_selectnet_minimizes_eq_5_whatever_it_sees(inputs):
+    scores, _ = random_scores()
+    scores = scores._replace(features=np.log(scores.probs[:, :4]))
+    rule = SelectNet(inputs=inputs)
+    rule(scores)
+    objective = np.mean(rule.output[scores.candidate] * (scores.loss[scores.candidate] - 0.6))
+    all_or_nothing = min(0.0, np.mean(scores.loss[scores.candidate] - 0.6))
+    assert objective < all_or_nothing - 0.005
+    assert rule.features == inputs.startswith("penultimate")
+
+
+def test_selectnet_without_candidates_picks_nothing():
+    rule = SelectNet()
+    assert not rule(SCORES._replace(candidate=np.zeros(5, bool))).any() and rule.get_state() == {}
+
+
+def test_selectnet_goes_on_from_its_last_weights_and_its_state_can_be_moved():
+    scores, _ = random_scores(400)
+    rule, other = SelectNet(epochs=1), SelectNet(epochs=1)
+    rule(scores)
+    first = rule.output.copy()
+    other.set_state(rule.get_state())
+    for each in (rule, other):
+        each(scores._replace(round=1))
+    assert not np.array_equal(rule.output, first) and np.array_equal(rule.output, other.output)
+    rule.reset()
+    rule(scores)
+    assert np.array_equal(rule.output, first)
+
+
+def test_the_selector_is_compiled_once_for_all_sizes():
+    rule = SelectNet(epochs=1)
+    for n in (100, 700, 33):
+        rule(random_scores(n)[0])
+    assert rule._net._fit.experimental_get_tracing_count() == 1
+
+
+def test_released_settings_differ_as_they_should():
+    scores, _ = random_scores(500)
+    normal = SelectNet(inputs="probs", init="normal", fit_on="all", epochs=1, learning_rate=1e-9)
+    normal(scores)
+    np.testing.assert_allclose(normal.output, 0.5, atol=0.01)  # N(0, 0.05) and hardly trained: a flat 0.5
+    assert normal._net.theta.shape == (5 * 8 + 8 + 8 * 4 + 4 + 4 + 1,)
+
+
+def test_beta_is_the_output_that_a_pick_needs():
+    scores, _ = random_scores(500)
+    low, high = SelectNet(beta=0.1), SelectNet(beta=0.9)
+    assert low(scores).sum() > high(scores).sum() > 0
+    assert np.array_equal(high(scores), scores.candidate & (high.output > 0.9))
+
+
+@pytest.mark.parametrize("options", [{"inputs": "logits"}, {"fit_on": "some"}, {"init": "he"}])
+def test_unknown_options_are_refused(options):
+    with pytest.raises(ValueError, match="has to be"):
+        SelectNet(**options)

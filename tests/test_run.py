@@ -1,0 +1,90 @@
+"""The command line as a user meets it, in processes of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+QUICK = ["--dataset=digits-4minor", "--method=context", "--epochs=16", "--every=4", "--lr=0.03"]
+
+
+def run(*flags, **options):
+    command = [sys.executable, "-m", "selectnet_tf.run", *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--method=bagging"], "self_paced|context|selectnet"),
+        (["--treshold=0.5"], "threshold"),
+        (["--epochs=many"], "epochs"),
+        (["--epochs=0"], "epochs is 0, but has to be at least 1"),
+        (["--minor=a"], "class numbers such as 0,2,6,7"),
+        (["--minor=3,12"], "classes 0 to 9"),
+        (["--lambda_schedule=up"], "0.4:0.6"),
+        (["context"], "--name=value"),
+        (["--arch=resnet57"], "resnet56 and resnet62"),
+    ],
+)
+def test_a_wrong_flag_is_one_line_and_exit_code_2(flags, words, tmp_path):
+    found = run(*flags, cwd=tmp_path)
+    assert found.returncode == 2 and found.stdout == ""
+    assert len(found.stderr.strip().splitlines()) == 1 and found.stderr.startswith("error: ") and words in found.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_lists_every_recipe_field():
+    from selectnet_tf.recipes import Recipe
+
+    text = run("--help").stdout
+    assert all(f"--{name}:" in text or f"--[no]{name}:" in text for name in [*Recipe.__dataclass_fields__, "data_dir", "replicas", "force"])
+
+
+def test_missing_data_is_one_line_and_exit_code_1(tmp_path):
+    found = run(f"--data_dir={tmp_path}", f"--results_dir={tmp_path / 'results'}")
+    assert found.returncode == 1 and found.stderr.startswith("error: cifar10 not found") and len(found.stderr.splitlines()) == 1
+
+
+def test_killed_for_real_and_resumed(tmp_path):
+    """kill -9 after the first epoch; meanwhile a second process is refused; the third goes on and ends as an undisturbed one."""
+    first = subprocess.Popen(
+        [sys.executable, "-m", "selectnet_tf.run", *QUICK, f"--results_dir={tmp_path / 'a'}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.time() + 120
+    while not list(tmp_path.glob("a/runs/*/.lock")) and time.time() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.3)  # the lock's holder has written who it is
+    second = run(*QUICK, f"--results_dir={tmp_path / 'a'}")
+    assert second.returncode == 1 and f"process {first.pid} on" in second.stderr and "is training this run" in second.stderr
+    while not list(tmp_path.glob("a/runs/*/state.npz")) and time.time() < deadline:
+        time.sleep(0.05)
+    first.send_signal(signal.SIGKILL)
+    assert first.wait() == -9 and b"tensorflow" not in first.stderr.read().lower()
+    resumed, whole = run(*QUICK, f"--results_dir={tmp_path / 'a'}"), run(*QUICK, f"--results_dir={tmp_path / 'b'}")
+    assert resumed.returncode == whole.returncode == 0 and "going on after epoch" in resumed.stdout
+    assert whole.stderr == "" and "Epoch 16/16" in whole.stdout and "round 4/4" in whole.stdout and "macro f1" in whole.stdout
+    for name in ("epochs.csv", "selection.csv"):
+        (a,), (b,) = tmp_path.glob(f"a/runs/*/{name}"), tmp_path.glob(f"b/runs/*/{name}")
+        assert a.read_bytes() == b.read_bytes()
+    rows = [pd.read_csv(tmp_path / n / "runs.csv").drop(columns=["seconds", "selection_seconds"]) for n in "ab"]
+    pd.testing.assert_frame_equal(*rows)
+
+
+def test_sigterm_ends_with_143(tmp_path):
+    child = subprocess.Popen(
+        [sys.executable, "-m", "selectnet_tf.run", "--dataset=digits-4minor", "--epochs=50", f"--results_dir={tmp_path}"],
+        stdout=subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    for line in child.stdout:
+        if line.startswith(b"Epoch 2/"):
+            break
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=60)
+    assert child.returncode == 143 and list(tmp_path.glob("runs/*/state.npz"))

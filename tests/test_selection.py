@@ -1,0 +1,140 @@
+import keras
+import numpy as np
+import pytest
+from conftest import blobs, small_model
+
+from selectnet_tf.pool import Pool
+from selectnet_tf.rules import Context
+from selectnet_tf.selection import Scorer, Selection, sample_loss
+
+PROBS = np.array([[0.7, 0.3], [0.7, 0.3], [0.2, 0.8]], np.float32)
+LABELS, LABELED = np.array([0, 1, -1]), np.array([True, True, False])
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [("predicted", [0.7, 0.7, 0.8]), ("true", [0.7, 0.3, 0.8]), ("two_hot", [0.7, 0.7 * 0.3, 0.8])],
+)
+def test_loss_of_labeled_right_labeled_wrong_and_unlabeled(how, expected):
+    np.testing.assert_allclose(sample_loss(PROBS, LABELS, LABELED, how), -np.log(expected), rtol=1e-6)
+
+
+def make(rule=None, **options):
+    keras.utils.set_random_seed(0)
+    x, y = blobs(60)
+    pool = Pool(x[:40], y[:40], x[40:], [2, 3])
+    selection = Selection(pool, rule or Context(), every=2, **options)
+    selection.set_model(small_model())
+    selection.reset()
+    return selection, y
+
+
+def test_what_is_added_and_as_what():
+    selection, _ = make(lambda scores: np.ones(60, bool))
+    selection.model.fit(selection.pool.images[:40], selection.pool.labels[:40], epochs=10, verbose=0)
+    round = selection.select(2)
+    predicted = selection.model.predict(selection.pool.images, verbose=0).argmax(1)
+    assert round.index.tolist() == np.flatnonzero(np.isin(predicted, [2, 3])).tolist()
+    labeled = round.index < 40
+    assert labeled.any() and not labeled.all()
+    assert np.array_equal(round.target[labeled], selection.pool.labels[:40][round.index[labeled]])
+    assert np.array_equal(round.target[~labeled], predicted[round.index[~labeled]])
+    assert selection.pool.index.tolist() == [*range(40), *round.index]
+    assert selection.pool.targets[40:].tolist() == round.target.tolist()
+
+
+def test_a_rule_sees_no_true_label_of_the_pool_and_no_one_adds_a_major():
+    seen = []
+    selection, _ = make(lambda scores: seen.append(scores) or np.ones(60, bool))
+    round = selection.select(2)
+    assert set(seen[0]._fields) == {"probs", "loss", "labeled", "candidate", "round", "features"}
+    assert np.isin(round.predicted, [2, 3]).all()
+    assert (selection.pool.labels[40:] == -1).all()
+
+
+def test_a_swap_replaces_the_previous_selection():
+    picks = iter([[41, 42], [50], []])
+    selection, _ = make(lambda scores: np.isin(np.arange(60), next(picks)))
+    selection.model.layers[-1].bias.assign([0, 0, 9, 0])  # everything is predicted as class 2
+    for expected in ([41, 42], [50], []):
+        selection.select(2)
+        assert selection.pool.index[40:].tolist() == expected
+
+
+def test_an_empty_d_prime_leaves_d_and_is_said():
+    selection, _ = make()
+    selection.model.layers[-1].bias.assign([9, 0, 0, 0])
+    round = selection.select(2)
+    assert round.candidates == 0 and np.isnan(round.median) and selection.pool.index.tolist() == list(range(40))
+    assert "nothing is predicted as a minor class" in str(round)
+
+
+def test_a_collapsed_selector_is_a_warning():
+    selection, _ = make()
+    selection.model.layers[-1].kernel.assign(np.zeros((8, 4)))
+    selection.model.layers[-1].bias.assign([0, 0, 9, 0])
+    assert "collapsed" in selection.select(2).warning
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 10, 23])
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_scoring_is_in_order_and_complete_for_every_n(n, replicas, two_replicas):
+    keras.utils.set_random_seed(0)
+    if replicas == 2:
+        with two_replicas.scope():
+            model = small_model(norm=True)
+    else:
+        model = small_model(norm=True)
+    x = keras.ops.convert_to_tensor(blobs(n)[0])
+    scorer = Scorer(model, x, batch_size=5, features=True)
+    output, features = scorer()
+    rows = [model(x[i : i + 1]).numpy()[0] for i in range(n)]
+    np.testing.assert_allclose(output, rows, rtol=1e-5)
+    assert features.shape == (n, 8)
+    again, _ = scorer()
+    assert np.array_equal(output, again)
+
+
+def test_features_are_the_input_of_the_last_layer():
+    model = small_model()
+    output, features = Scorer(model, keras.ops.convert_to_tensor(blobs(6)[0]), features=True)()
+    logits = features @ model.layers[-1].kernel.numpy() + model.layers[-1].bias.numpy()
+    np.testing.assert_allclose(output, keras.ops.softmax(logits), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("init", "size"), [("balanced", 40), ("none", 40), (3, 100)])
+def test_first_round(init, size):
+    selection, _ = make(init=init)
+    assert len(selection.pool.index) == size
+
+
+def test_diverged_scores_are_refused():
+    selection, _ = make()
+    selection.model.layers[-1].bias.assign([np.nan] * 4)
+    with pytest.raises(ValueError, match="diverged"):
+        selection.select(2)
+
+
+def test_state_round_trip():
+    selection, _ = make()
+    selection.history.append(selection.select(2))
+    other, _ = make()
+    other.set_state(selection.get_state())
+    assert np.array_equal(other.pool.index, selection.pool.index)
+    for mine, its in zip(selection.history[0], other.history[0], strict=True):
+        assert np.array_equal(mine, its) and type(mine) is type(its)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"), [({"every": 0}, "at least 1"), ({"init": "some"}, "number of copies"), ({"labeled_loss": "both"}, "two_hot")]
+)
+def test_bad_options_are_refused(options, words):
+    x, y = blobs(8)
+    with pytest.raises(ValueError, match=words):
+        Selection(Pool(x[:6], y[:6], x[6:], [0]), Context(), **options)
+
+
+def test_selecting_from_an_empty_pool_is_refused():
+    x, y = blobs(8)
+    with pytest.raises(ValueError, match="no unlabeled image"):
+        Selection(Pool(x, y, [], [0]), Context())
