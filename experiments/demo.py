@@ -17,7 +17,7 @@ from selectnet_tf import recipes
 from selectnet_tf.run import fail, parse, quiet_tensorflow
 
 METHODS = ("imbalanced", "oversampling", "self_paced", "context", "selectnet")
-SETTINGS = {"dataset": "digits-4minor", "epochs": 20, "every": 4, "lr": 0.03, "batch_size": 32}
+SETTINGS = {"dataset": "digits-4minor", "epochs": 16, "every": 4, "lr": 0.03}
 
 
 def main(results):
