@@ -21,7 +21,7 @@ class Evaluate(keras.callbacks.Callback):
     def __init__(self, model, x_test, y_test, minor):
         super().__init__()
         self.truth, self.minor = y_test, minor
-        self.scorer = Scorer(model, keras.ops.convert_to_tensor(x_test))
+        self.scorer = Scorer(model, x_test)
         self.predicted = None
 
     def __call__(self):

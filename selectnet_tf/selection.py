@@ -170,12 +170,14 @@ class Scorer:
 
     Args:
         model: a built keras.Model with one output.
-        images: [n, ...] tensor.
+        images: [n, ...] tensor or array.
         batch_size: images at once over all replicas; rounded to a multiple of them.
         features: also return the input of the last layer that has weights.
     """
 
     def __init__(self, model, images, batch_size=250, features=False):
+        with tf.device("/cpu:0"):  # tf.data reads it from the host
+            images = tf.convert_to_tensor(images)
         self.n = int(images.shape[0])
         replicas = model.distribute_strategy.num_replicas_in_sync
         batch = max(1, min(batch_size, self.n) // replicas) * replicas

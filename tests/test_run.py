@@ -60,8 +60,10 @@ def test_killed_for_real_and_resumed(tmp_path):
     deadline = time.time() + 120
     while not list(tmp_path.glob("a/runs/*/.lock")) and time.time() < deadline:
         time.sleep(0.1)
-    time.sleep(0.3)  # the lock's holder has written who it is
+    time.sleep(0.3)  # until it has written who it is
+    first.send_signal(signal.SIGSTOP)  # it shall not be finished before the second has started
     second = run(*QUICK, f"--results_dir={tmp_path / 'a'}")
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 1 and f"process {first.pid} on" in second.stderr and "is training this run" in second.stderr
     while not list(tmp_path.glob("a/runs/*/state.npz")) and time.time() < deadline:
         time.sleep(0.05)

@@ -85,7 +85,7 @@ def test_scoring_is_in_order_and_complete_for_every_n(n, replicas, two_replicas)
             model = small_model(norm=True)
     else:
         model = small_model(norm=True)
-    x = keras.ops.convert_to_tensor(blobs(n)[0])
+    x = blobs(n)[0]
     scorer = Scorer(model, x, batch_size=5, features=True)
     output, features = scorer()
     rows = [model(x[i : i + 1]).numpy()[0] for i in range(n)]
@@ -97,7 +97,7 @@ def test_scoring_is_in_order_and_complete_for_every_n(n, replicas, two_replicas)
 
 def test_features_are_the_input_of_the_last_layer():
     model = small_model()
-    output, features = Scorer(model, keras.ops.convert_to_tensor(blobs(6)[0]), features=True)()
+    output, features = Scorer(model, blobs(6)[0], features=True)()
     logits = features @ model.layers[-1].kernel.numpy() + model.layers[-1].bias.numpy()
     np.testing.assert_allclose(output, keras.ops.softmax(logits), rtol=1e-5)
 
