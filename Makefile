@@ -4,16 +4,13 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test lint clean
 
 demo: $(INSTALLED)
 	$(BIN)/python experiments/demo.py
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
-
-test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -48,7 +48,8 @@ def fit(
         keras.callbacks.History over all rounds.
 
     Raises:
-        ValueError: a batch that the replicas can't share evenly, an optimizer with use_ema, a call inside strategy.scope().
+        ValueError: a batch that the replicas can't share evenly, an optimizer with use_ema, BackupAndRestore among the
+            callbacks, a call inside strategy.scope().
     """
     replicas = model.distribute_strategy.num_replicas_in_sync
     _check(model, batch_size, replicas)
@@ -75,6 +76,8 @@ def fit(
 
 def _shared(model, selection, callbacks, verbose):
     callbacks = list(callbacks)
+    if any(isinstance(c, keras.callbacks.BackupAndRestore) for c in callbacks):
+        raise ValueError("BackupAndRestore would send every round back to its epoch: use Checkpoint, which resumes exactly")
     if selection not in callbacks:
         callbacks.insert(0, selection)
     if verbose and not any(isinstance(c, keras.callbacks.ProgbarLogger) for c in callbacks):

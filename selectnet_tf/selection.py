@@ -37,7 +37,7 @@ class Round(NamedTuple):
         if not self.candidates:
             return "nothing is predicted as a minor class"
         if self.highest - self.lowest < 0.01:
-            return f"the selector has collapsed to {self.median:.3f}"
+            return f"the scores have collapsed to {self.median:.3f}"
         return "" if len(self.index) else "nothing was picked"
 
     def __str__(self):

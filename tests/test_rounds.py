@@ -171,3 +171,8 @@ def test_a_call_inside_a_scope_and_use_ema_are_refused(two_replicas):
     model.compile(keras.optimizers.SGD(0.1, use_ema=True), "sparse_categorical_crossentropy")
     with pytest.raises(ValueError, match="use_ema"):
         fit(model, selection, epochs=1)
+
+
+def test_backup_and_restore_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="use Checkpoint"):
+        fit(small_model(), make(), epochs=1, callbacks=[keras.callbacks.BackupAndRestore(tmp_path)])

@@ -55,6 +55,8 @@ def test_a_resumed_epoch_warms_up_from_where_it_was():
 
 def test_cui_regularizes_everything_but_the_last_bias():
     model = compiled(method="class_balanced")
+    squares = sum(float((v.numpy() ** 2).sum()) for v in model.trainable_variables[:-1])
+    assert sum(float(loss) for loss in model.losses) == pytest.approx(1e-4 * squares, rel=1e-5)
     free = [v.path for v in model.trainable_variables if v.regularizer is None]
     assert free == ["classes/bias"]
     np.testing.assert_allclose(model.layers[-1].bias.numpy(), -np.log(9), rtol=1e-6)
