@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint diff clean
 
 demo: $(INSTALLED)
 	$(BIN)/python experiments/demo.py
@@ -14,6 +14,9 @@ test: $(INSTALLED)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+diff: $(INSTALLED)
+	$(BIN)/python -m selectnet_tf.report diff
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache build *.egg-info results/demo

@@ -5,6 +5,7 @@ Run it again to go on where it was stopped. Flags that are not given come from t
 
 import contextlib
 import dataclasses
+import errno
 import logging
 import os
 import pathlib
@@ -90,7 +91,8 @@ def main(argv):
     except (ValueError, OSError, MemoryError) as error:
         if FLAGS.verbose:
             raise
-        return fail(error, 1)
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        return fail("the disk is full: free some space and run the same command again" if full else error, 1)
     except KeyboardInterrupt:
         return fail("interrupted before training began", 130)
     return 0

@@ -11,7 +11,7 @@ HOUSE = pathlib.Path(selectnet_tf.__file__).parent
 BELOW = {  # module -> those of ours that it may import
     "rules": set(), "pool": set(), "augment": set(), "checkpoint": set(),
     "selection": {"rules"}, "rounds": set(),
-    "data": set(), "splits": set(), "models": {"recipes"}, "metrics": set(), "recipes": set(), "losses": set(), "report": set(),
+    "data": set(), "splits": set(), "models": {"recipes"}, "metrics": set(), "recipes": set(), "losses": set(), "report": {"recipes"},
     "schedules": {"losses"},
     "record": {"metrics", "checkpoint", "selection"},
     "train": {"augment", "data", "metrics", "models", "record", "rules", "schedules", "splits", "checkpoint", "pool", "recipes", "rounds", "selection"},

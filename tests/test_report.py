@@ -1,9 +1,14 @@
+import csv
 import pathlib
+import shutil
 
 import pandas as pd
+import pytest
 from matplotlib.image import imread
 
-from selectnet_tf import report
+from selectnet_tf import recipes, report
+
+HOME = pathlib.Path(__file__).parent.parent
 
 COUNTS = {f"{s}_{k}": [3, 40] for s in ("labeled", "unlabeled") for k in ("right", "wrong_minor", "major")}
 
@@ -21,11 +26,123 @@ def test_figure2_draws_each_selecting_run(tmp_path):
 
 
 def test_the_readme_s_results_are_those_of_runs_csv():
-    home = pathlib.Path(__file__).parent.parent
-    rows = pd.read_csv(home / "results" / "runs.csv").query("preset == 'released' and epochs == 20 and arch == 'simple'")
-    table = (home / "README.md").read_text().split("## Results so far")[1]
+    rows = pd.read_csv(HOME / "results" / "runs.csv").query("preset == 'released' and epochs == 20 and arch == 'simple'")
+    table = (HOME / "README.md").read_text().split("## Results so far")[1]
     assert len(rows) == 5
     for row in rows.to_dict("records"):
         cells = [f"{row[k]:.4f}" for k in ("accuracy", "minor_accuracy", "major_accuracy", "macro_f1")]
         share = row["selection_seconds"] / row["seconds"]
         assert f"| `{row['method']}` | {' | '.join(cells)} | {row['seconds']:.0f} s | {share:.1%} |" in table
+
+
+@pytest.fixture
+def results(tmp_path):
+    shutil.copytree(HOME / "results" / "paper", tmp_path / "paper")
+    return tmp_path
+
+
+def write_runs(results, *runs):
+    """One line a run: (accuracy, changes of its recipe). Returns the file's path."""
+    made = [(accuracy, recipes.make(**changes)) for accuracy, changes in runs]
+    columns = ("dataset", "arch", "method", "preset", "seed", "epochs", "lambda_schedule")
+    rows = [{"name": r.name, **{c: getattr(r, c) for c in columns}, "accuracy": a} for a, r in made]
+    pd.DataFrame(rows).to_csv(results / "runs.csv", index=False)
+    return results / "runs.csv"
+
+
+def verdicts(results):
+    with open(results / "diff.csv") as file:
+        return {(r["table"], r["dataset"], r["arch"], r["method"], r["what"]): r for r in csv.DictReader(file)}
+
+
+def test_diff_gives_mean_std_n_and_delta_of_full_plain_runs(results):
+    runs = [(a, {"method": "context", "seed": s}) for s, a in enumerate((0.73, 0.74, 0.75))]
+    write_runs(results, *runs, (0.1, {"method": "context", "epochs": 20}), (0.1, {"method": "context", "preset": "released"}))
+    assert report.diff(results) == 0
+    found = verdicts(results)[("table1", "cifar10-4minor", "simple", "context", "accuracy")]
+    assert (found["mean"], found["std"], found["n"], found["delta"], found["verdict"]) == ("0.7400", "0.0100", "3", "-0.0003", "reproduced")
+    assert sum(r["verdict"] == "not run" for r in verdicts(results).values()) == len(verdicts(results)) - 1 == 66
+
+
+@pytest.mark.parametrize(("accuracy", "options", "code"), [(0.70, {}, 1), (0.70, {"tolerance": 0.05}, 0), (0.74, {"strict": True}, 1)])
+def test_exit_code(accuracy, options, code, results):
+    write_runs(results, (accuracy, {"method": "context"}))
+    assert report.diff(results, **options) == code
+
+
+def test_two_standard_deviations_are_within_noise(results):
+    write_runs(results, *((a, {"method": "context", "seed": s}) for s, a in enumerate((0.70, 0.76))))  # mean 0.73, std 0.042
+    report.diff(results, tolerance=0.001)
+    assert verdicts(results)[("table1", "cifar10-4minor", "simple", "context", "accuracy")]["verdict"] == "reproduced"
+
+
+def test_released_compares_v2_networks(results):
+    write_runs(results, (0.7895, {"arch": "resnet20v2", "preset": "released"}), (0.1, {"arch": "resnet20", "preset": "released"}))
+    assert report.diff(results, "released") == 0
+    assert verdicts(results)[("table1", "cifar10-4minor", "resnet20", "selectnet", "accuracy")]["mean"] == "0.7895"
+
+
+def test_table2_reads_f1_and_table4_the_schedule(results):
+    path = write_runs(results, (0.7424, {}), (0.7328, {"lambda_schedule": "0.4:0.6"}))
+    name = pd.read_csv(path)["name"][0]
+    (results / "runs" / name).mkdir(parents=True)
+    pd.DataFrame({"class": range(10), "f1": [0.74] * 10}).to_csv(results / "runs" / name / "classes.csv", index=False)
+    assert report.diff(results) == 1  # class 2's 0.54 is not 0.74
+    found = verdicts(results)
+    assert found[("table2", "cifar10-4minor", "simple", "selectnet", "F1 of class 0")]["verdict"] == "reproduced"
+    assert found[("table2", "cifar10-4minor", "simple", "selectnet", "F1 of class 2")]["verdict"] == "off"
+    assert found[("table4", "cifar10-4minor", "simple", "selectnet", "0.4:0.6")]["verdict"] == "reproduced"
+
+
+def judged(results, change):
+    """The claims' verdicts for runs that have the paper's own accuracies, but for `change` (method -> a shift)."""
+    with open(results / "paper" / "table1.csv") as file:
+        rows = [
+            (float(r["value"]) + change.get(r["method"], 0), {k: r[k] for k in ("dataset", "arch", "method")}) for r in csv.DictReader(file)
+        ]
+    write_runs(results, *rows)
+    return [verdict for _, verdict in report.claims(report.cells(results, report.read_runs(results / "runs.csv")[0], "paper"))]
+
+
+def test_claims_hold_on_the_paper_s_numbers_and_fail_on_others(results):
+    assert judged(results, {}) == ["holds", "holds", "holds", "holds", "undecided", "undecided"]
+    assert judged(results, {"selectnet": -0.1})[:2] == ["fails", "fails"]
+    assert judged(results, {"imbalanced": 0.3})[3] == "fails"
+
+
+def test_a_damaged_runs_csv_is_reported_by_line_and_loses_nothing(results, capsys):
+    path = write_runs(results, *((0.74, {"method": "context", "seed": s}) for s in range(3)))
+    lines = path.read_text().splitlines()
+    lines.insert(2, lines[1])
+    lines.insert(3, lines[3].replace("0.74", "nan").replace("s1", "s9"))
+    path.write_text("\n".join(lines) + "\ncifar10-4minor_simple_con")
+    before = path.read_bytes()
+    assert report.diff(results) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[2] for line in said] == ["3", "4", "7"] and path.read_bytes() == before
+    assert "stands already in line 2" in said[0] and "'nan'" in said[1] and "torn" in said[2]
+    assert verdicts(results)[("table1", "cifar10-4minor", "simple", "context", "accuracy")]["n"] == "3"
+
+
+def test_a_runs_csv_of_something_else_is_refused(results, capsys):
+    (results / "runs.csv").write_text("a,b\n1,2\n")
+    assert report.diff(results) == 1 and "runs.csv:1: no column name, dataset" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("argv", "code"), [(["report"], 2), (["report", "diff", "--preset=mine"], 2), (["report", "tables"], 2)])
+def test_a_wrong_command_line_is_exit_code_2(argv, code):
+    import subprocess
+    import sys
+
+    found = subprocess.run([sys.executable, "-m", "selectnet_tf.report", *argv[1:]], capture_output=True, text=True)
+    assert found.returncode == code and len(found.stderr.splitlines()) == 1
+
+
+def test_no_paper_folder_is_one_line(tmp_path):
+    import subprocess
+    import sys
+
+    found = subprocess.run(
+        [sys.executable, "-m", "selectnet_tf.report", "diff", f"--results_dir={tmp_path}"], capture_output=True, text=True
+    )
+    assert found.returncode == 1 and "table1.csv: No such file" in found.stderr and len(found.stderr.splitlines()) == 1
