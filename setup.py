@@ -12,7 +12,7 @@ setup(
     packages=["selectnet_tf"],
     install_requires=[
         "tensorflow>=2.18",
-        "keras>=3.6",
+        "keras>=3.10",  # before it, two replicas train with another loss than one
         "numpy",
         "pandas",
         "matplotlib",
