@@ -68,6 +68,7 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self.path, self.parts, self.header = pathlib.Path(path), parts, {"version": VERSION, **header}
         self._signal = self._epoch = self._metrics = None
+        self._first_batch = 0  # where a half epoch goes on
 
     @contextlib.contextmanager
     def signals(self):
@@ -122,7 +123,6 @@ class Checkpoint(keras.callbacks.Callback):
         Raises:
             ValueError: the file is damaged, or of another recipe, replica count or version; says what to do.
         """
-        self._first_batch = 0
         if not self.path.exists():
             return 0, 0
         arrays = self._read()
