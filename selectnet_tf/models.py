@@ -1,7 +1,5 @@
 """The paper's classifiers: functions that return an uncompiled keras.Model for uint8 images."""
 
-import re
-
 import keras
 from keras import layers
 
@@ -23,17 +21,17 @@ def build(arch, input_shape, num_classes, activation="softmax", scale=1 / 255, o
     Raises:
         ValueError: no such arch; names the nearest that there are.
     """
-    check_arch(arch)
+    resnet = check_arch(arch)
     if min(input_shape[:2]) < 12:
         raise ValueError(f"images are {input_shape[0]} x {input_shape[1]}, but the networks need at least 12 x 12")
     images = keras.Input(input_shape, dtype="uint8", name="images")
     x = layers.Rescaling(scale, offset, name="pixels")(images)
-    if arch == "simple":
-        x = _simple(x)
+    if resnet:
+        depth, v2 = resnet
+        x = _resnet_v2(x, depth) if v2 else _resnet_v1(x, depth)
     else:
-        depth, v2 = re.fullmatch(r"resnet(\d+)(v2)?", arch).groups()
-        x = _resnet_v2(x, int(depth)) if v2 else _resnet_v1(x, int(depth))
-    initializer = "glorot_uniform" if arch == "simple" else "he_normal"
+        x = _simple(x)
+    initializer = "he_normal" if resnet else "glorot_uniform"
     output = layers.Dense(num_classes, activation=activation, kernel_initializer=initializer, dtype="float32", name="classes")(x)
     return keras.Model(images, output, name=arch)
 

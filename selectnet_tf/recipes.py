@@ -149,16 +149,17 @@ def suggest(word, words):
 
 
 def check_arch(arch):
-    """Raises ValueError with the nearest legal names unless `arch` is one."""
+    """(depth, v2) of a ResNet's name, None for "simple". Raises ValueError with the nearest legal names for any other."""
     found = re.fullmatch(r"resnet(\d+)(v2)?", arch)
     if arch == "simple":
-        return
+        return None
     if not found:
         raise ValueError(f"arch is {arch!r}, but has to be simple, resnet20 (or 32, 56, ...: 6n+2) or resnet20v2 (56v2, ...: 9n+2)")
     depth, step, v2 = int(found[1]), 9 if found[2] else 6, found[2] or ""
     if depth < step + 2 or (depth - 2) % step:
         below = max(1, (depth - 2) // step) * step + 2
         raise ValueError(f"there is no {arch}: a depth is {step}n+2, the nearest are resnet{below}{v2} and resnet{below + step}{v2}")
+    return depth, bool(v2)
 
 
 def _check(r):

@@ -52,7 +52,8 @@ def fit(
             callbacks, a call inside strategy.scope().
     """
     replicas = model.distribute_strategy.num_replicas_in_sync
-    _check(model, batch_size, replicas)
+    callbacks = list(callbacks)
+    _check(model, callbacks, batch_size, replicas)
     shared = _shared(model, selection, callbacks, verbose)
     if not initial_epoch and not initial_batch:
         selection.reset()
@@ -75,9 +76,6 @@ def fit(
 
 
 def _shared(model, selection, callbacks, verbose):
-    callbacks = list(callbacks)
-    if any(isinstance(c, keras.callbacks.BackupAndRestore) for c in callbacks):
-        raise ValueError("BackupAndRestore would send every round back to its epoch: use Checkpoint, which resumes exactly")
     if selection not in callbacks:
         callbacks.insert(0, selection)
     if verbose and not any(isinstance(c, keras.callbacks.ProgbarLogger) for c in callbacks):
@@ -85,12 +83,14 @@ def _shared(model, selection, callbacks, verbose):
     return _SharedCallbacks(callbacks, add_history=True, model=model)
 
 
-def _check(model, batch_size, replicas):
+def _check(model, callbacks, batch_size, replicas):
     if tf.distribute.has_strategy():
         raise ValueError("call fit outside strategy.scope(): only building and compiling the model belong inside")
     check_batch(batch_size, replicas)
     if getattr(model.optimizer, "use_ema", False):
         raise ValueError("an optimizer with use_ema overwrites the weights at the end of every round: turn it off")
+    if any(isinstance(c, keras.callbacks.BackupAndRestore) for c in callbacks):
+        raise ValueError("BackupAndRestore would send every round back to its epoch: use Checkpoint, which resumes exactly")
 
 
 def check_batch(batch_size, replicas):

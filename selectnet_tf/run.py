@@ -16,7 +16,6 @@ from absl import app, flags
 from selectnet_tf import recipes
 
 FLAGS = flags.FLAGS
-OTHER = ("data_dir", "results_dir", "replicas", "force", "verbose")
 
 
 def define_flags():

@@ -1,6 +1,8 @@
 import csv
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -131,17 +133,11 @@ def test_a_runs_csv_of_something_else_is_refused(results, capsys):
 
 @pytest.mark.parametrize(("argv", "code"), [(["report"], 2), (["report", "diff", "--preset=mine"], 2), (["report", "tables"], 2)])
 def test_a_wrong_command_line_is_exit_code_2(argv, code):
-    import subprocess
-    import sys
-
     found = subprocess.run([sys.executable, "-m", "selectnet_tf.report", *argv[1:]], capture_output=True, text=True)
     assert found.returncode == code and len(found.stderr.splitlines()) == 1
 
 
 def test_no_paper_folder_is_one_line(tmp_path):
-    import subprocess
-    import sys
-
     found = subprocess.run(
         [sys.executable, "-m", "selectnet_tf.report", "diff", f"--results_dir={tmp_path}"], capture_output=True, text=True
     )
