@@ -1,4 +1,4 @@
-"""What a run leaves: epochs.csv, selection.csv, selected.npz, classes.csv, its row in runs.csv, and the lines on screen."""
+"""What a run leaves: epochs.csv, selection.csv, selected.npz, classes.csv, and the lines on screen."""
 
 import json
 import time
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from selectnet_tf import metrics
-from selectnet_tf.checkpoint import lock, replacing
+from selectnet_tf.files import replacing
 from selectnet_tf.selection import Scorer
 
 
@@ -87,9 +87,9 @@ class Log(keras.callbacks.Callback):
             raise ValueError(f"the loss is {logs['loss']} after epoch {epoch + 1}: training has diverged, use a smaller --lr")
         self.seconds += time.perf_counter() - self._start
         self.rows.append({"epoch": epoch + 1, "images": self._images, **{k: float(v) for k, v in logs.items()}})
-        write_csv(self.folder / "epochs.csv", pd.DataFrame(self.rows))
+        _write_frame(self.folder / "epochs.csv", pd.DataFrame(self.rows))
         if self.audits:
-            write_csv(self.folder / "selection.csv", pd.DataFrame(self.audits))
+            _write_frame(self.folder / "selection.csv", pd.DataFrame(self.audits))
         done = epoch + 1
         if self.selection.rule is None and done % self.recipe.every == 0 and done < self.recipe.epochs:
             print(f"epoch {done}/{self.recipe.epochs} · {self._time_left(done)[0]}", flush=True)
@@ -108,7 +108,7 @@ def _duration(seconds):
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {int(seconds % 60):02} s"
 
 
-def write_csv(path, frame):
+def _write_frame(path, frame):
     with replacing(path) as beside:
         frame.to_csv(beside, index=False, lineterminator="\n")
 
@@ -136,25 +136,7 @@ def write_classes(path, truth, predicted, labeled_counts, minor):
     table = {"class": range(classes), "minor": np.isin(range(classes), minor).astype(int), "labeled": labeled_counts}
     counts = metrics.confusion(truth, predicted, classes)
     taken = {f"as_{c}": counts[:, c] for c in range(classes)}
-    write_csv(path, pd.DataFrame(table | metrics.by_class(truth, predicted, classes) | taken))
-
-
-def read_rows(results):
-    """runs.csv as strings, one row a finished run; empty where there is none."""
-    path = results / "runs.csv"
-    return pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else pd.DataFrame({"name": []})
-
-
-def write_row(results, name, row=None):
-    """Puts a run's row into runs.csv in place of an earlier one of that name; only takes that out where row is None."""
-    with lock(results / ".runs.lock", wait=True):
-        rows = read_rows(results)
-        kept = rows[rows["name"] != name]
-        if row is not None:
-            new = pd.DataFrame([{k: "" if v is None else str(v) for k, v in row.items()}])
-            kept = pd.concat([kept, new]).fillna("") if len(kept) else new
-        if len(kept) or len(rows):
-            write_csv(results / "runs.csv", kept)
+    _write_frame(path, pd.DataFrame(table | metrics.by_class(truth, predicted, classes) | taken))
 
 
 def table(rows):

@@ -3,17 +3,15 @@
 Run it again to go on where it was stopped. Flags that are not given come from the preset.
 """
 
-import contextlib
 import dataclasses
 import errno
-import logging
-import os
 import pathlib
 import sys
 
 from absl import app, flags
 
 from selectnet_tf import recipes
+from selectnet_tf.cli import fail, parse, quiet_tensorflow
 
 FLAGS = flags.FLAGS
 
@@ -38,25 +36,6 @@ def define_flags():
     flags.DEFINE_integer("replicas", 0, "replicas of MirroredStrategy; 0: every GPU there is")
     flags.DEFINE_bool("force", False, "train again what is finished or half trained")
     flags.DEFINE_bool("verbose", False, "let TensorFlow log, and errors show where they come from")
-
-
-@contextlib.contextmanager
-def quiet_tensorflow(verbose=False):
-    """TensorFlow greets in C++, on the process's standard error, while it is imported: nobody needs that."""
-    if verbose:
-        yield
-        return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nothing:
-        os.dup2(nothing.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def recipe_from_flags():
@@ -95,18 +74,6 @@ def main(argv):
     except KeyboardInterrupt:
         return fail("interrupted before training began", 130)
     return 0
-
-
-def fail(error, code):
-    print(f"error: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}", file=sys.stderr)
-    return code
-
-
-def parse(argv):
-    try:
-        return FLAGS(argv)
-    except flags.Error as error:
-        sys.exit(fail(error, 2))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,13 @@ class Split(NamedTuple):
     minor: tuple
 
 
+def of(recipe, labels):
+    """The Split that a Recipe asks for. labels: [n] int classes of the whole training set."""
+    if recipe.imb_factor is not None:
+        return long_tailed(labels, recipe.imb_factor, recipe.minor, recipe.split, recipe.seed)
+    return step(labels, recipe.minor, recipe.minor_ratio, recipe.major_ratio, recipe.split, recipe.seed)
+
+
 def step(labels, minor, minor_ratio, major_ratio, how="random", seed=0):
     """Labels `minor_ratio` of each minor class and `major_ratio` of each other one (Section 4.1).
 

@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selectnet_tf import augment, data, metrics, models, record, rules, schedules, splits
-from selectnet_tf.checkpoint import Checkpoint, lock
+from selectnet_tf import augment, data, metrics, models, record, rules, runs, schedules, splits
+from selectnet_tf.checkpoint import Checkpoint
+from selectnet_tf.files import lock, replacing
 from selectnet_tf.pool import Pool
 from selectnet_tf.recipes import SELECTING
 from selectnet_tf.rounds import check_batch, fit
@@ -42,17 +43,16 @@ def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=Fal
     with lock(folder / ".lock"):
         if force:
             _clear(results, folder)
-        done = record.read_rows(results)
-        done = done[done["name"] == recipe.name]
-        if len(done):
+        done = runs.row_of(results, recipe.name)
+        if done:
             (folder / "state.npz").unlink(missing_ok=True)
             print(f"{recipe.name} is finished (--force trains it again)")
-            return done.iloc[0].to_dict()
+            return done
         return _run(recipe, data_dir, results, folder, replicas, verbose)
 
 
 def _clear(results, folder):
-    record.write_row(results, folder.name)
+    runs.write_row(results, folder.name)
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -64,7 +64,7 @@ def _run(recipe, data_dir, results, folder, replicas, verbose):
     strategy = make_strategy(replicas)
     check_batch(recipe.batch_size, strategy.num_replicas_in_sync)
     found = data.load(recipe.dataset, data_dir)
-    split = make_split(recipe, found.y)
+    split = splits.of(recipe, found.y)
     print(f"{recipe.name}: {splits.describe(split, found.y)}", flush=True)
     pool, order = make_pool(recipe, found, split)
     model = make_model(recipe, found, pool, strategy)
@@ -74,13 +74,13 @@ def _run(recipe, data_dir, results, folder, replicas, verbose):
     record.write_npz(folder / "split.npz", labeled=split.labeled, unlabeled=split.unlabeled, minor=split.minor)
     evaluate, log = _fit(recipe, found, pool, order, model, folder, verbose)
     row = {"name": recipe.name, **dataclasses.asdict(recipe), **_results(evaluate, log, found.classes), **versions}
-    row |= {"minor": " ".join(map(str, recipe.minor)), "device": origin["device"], "commit": origin["commit"]}
+    row |= {"device": origin["device"], "commit": origin["commit"]}
     counts = np.bincount(found.y[split.labeled], minlength=found.classes)
     record.write_classes(folder / "classes.csv", evaluate.truth, evaluate.predicted, counts, split.minor)
     record.write_selected(folder / "selected.npz", log.selection.history, order)
-    with record.replacing(folder / "model.keras") as beside:
+    with replacing(folder / "model.keras") as beside:
         model.save(beside)
-    record.write_row(results, recipe.name, row)
+    runs.write_row(results, recipe.name, row)
     (folder / "state.npz").unlink()
     return row
 
@@ -134,12 +134,6 @@ def make_strategy(replicas=0):
     if len(tf.config.get_logical_device_configuration(cpu) or []) < replicas:
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)])
-
-
-def make_split(recipe, labels):
-    if recipe.imb_factor is not None:
-        return splits.long_tailed(labels, recipe.imb_factor, recipe.minor, recipe.split, recipe.seed)
-    return splits.step(labels, recipe.minor, recipe.minor_ratio, recipe.major_ratio, recipe.split, recipe.seed)
 
 
 def make_pool(recipe, found, split):

@@ -1,7 +1,4 @@
-import json
 import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -9,7 +6,7 @@ import pytest
 from conftest import blobs, small_model
 
 from selectnet_tf import checkpoint
-from selectnet_tf.checkpoint import Checkpoint, Stopped, lock, replacing
+from selectnet_tf.checkpoint import Checkpoint, Stopped
 from selectnet_tf.pool import Pool
 from selectnet_tf.rounds import fit
 from selectnet_tf.rules import SelectNet
@@ -185,26 +182,3 @@ def test_a_full_disk_leaves_the_last_state(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         session(path, epochs=2)
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["state.npz"]
-
-
-def test_replacing_is_all_or_nothing(tmp_path):
-    path = tmp_path / "rows.csv"
-    path.write_text("old")
-    with pytest.raises(Killed), replacing(path) as beside:
-        beside.write_text("ne")
-        raise Killed
-    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
-    with replacing(path) as beside:
-        beside.write_text("new")
-    assert path.read_text() == "new" and len(list(tmp_path.iterdir())) == 1
-
-
-def test_the_second_holder_is_told_who_the_first_is(tmp_path):
-    path = tmp_path / "run" / ".lock"
-    path.parent.mkdir()
-    code = f"import fcntl, sys; f = open({json.dumps(str(path))}, 'a+'); fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)"
-    with lock(path):
-        assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 1
-        with pytest.raises(BlockingIOError, match=rf"process {os.getpid()} on .* is training this run \(run\)"), lock(path):
-            pass
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

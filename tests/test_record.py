@@ -1,25 +1,4 @@
-import pandas as pd
-
 from selectnet_tf import record
-
-
-def test_rows_are_replaced_by_name_and_others_kept_to_the_letter(tmp_path):
-    record.write_row(tmp_path, "a", {"name": "a", "accuracy": 0.1 + 0.2, "beta": None})
-    record.write_row(tmp_path, "b", {"name": "b", "accuracy": 0.5, "extra": 1})
-    record.write_row(tmp_path, "a", {"name": "a", "accuracy": 0.7, "beta": 0.5})
-    rows = record.read_rows(tmp_path)
-    assert rows.to_dict("records") == [
-        {"name": "b", "accuracy": "0.5", "beta": "", "extra": "1"},
-        {"name": "a", "accuracy": "0.7", "beta": "0.5", "extra": ""},
-    ]
-    record.write_row(tmp_path, "b")
-    assert list(pd.read_csv(tmp_path / "runs.csv")["name"]) == ["a"]
-
-
-def test_floats_lose_nothing(tmp_path):
-    record.write_row(tmp_path, "a", {"name": "a", "accuracy": 0.1 + 0.2})
-    record.write_row(tmp_path, "b", {"name": "b", "accuracy": 1 / 3})
-    assert [float(v) for v in record.read_rows(tmp_path)["accuracy"]] == [0.1 + 0.2, 1 / 3]
 
 
 def test_table_lines_up():

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from test_checkpoint import Killed
 
-from selectnet_tf import data, recipes, record, train
+from selectnet_tf import data, recipes, record, runs, splits, train
 from selectnet_tf.checkpoint import Stopped
 from selectnet_tf.selection import Selection
 
@@ -97,11 +97,11 @@ def test_hidden_labels_never_reach_training(tmp_path, monkeypatch):
     """Scramble the pool's true labels: weights, picks and test results stay the same bits; only the audit differs."""
     honest = run(tmp_path / "a", method="selectnet")
     found = data.load("cifar10")
-    split = train.make_split(recipes.make(**SMALL), found.y)
+    split = splits.of(recipes.make(**SMALL), found.y)
     y = found.y.copy()
     y[split.unlabeled] = np.random.default_rng(0).permutation(y[split.unlabeled])
     monkeypatch.setattr(data, "load", lambda *_: found._replace(y=y))
-    monkeypatch.setattr(train, "make_split", lambda *_: split)
+    monkeypatch.setattr(splits, "of", lambda *_: split)
     scrambled = run(tmp_path / "b", method="selectnet")
     a, b = files(tmp_path / "a"), files(tmp_path / "b")
     assert len(a["selected.npz/index"]) > 100
@@ -142,7 +142,7 @@ def test_resumed_files_and_row_are_bit_identical(owner, name, when, tmp_path, mo
 def test_killed_between_model_and_row(tmp_path, monkeypatch):
     whole = run(tmp_path / "whole", method="context")
     with monkeypatch.context() as patch:
-        patch.setattr(record, "write_row", lambda *_: (_ for _ in ()).throw(Killed()))
+        patch.setattr(runs, "write_row", lambda *_: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
             run(tmp_path / "killed", method="context")
     again = run(tmp_path / "killed", method="context")

@@ -1,0 +1,40 @@
+"""Files that are whole or not there, and locks that end with their process. Standard library only."""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Yields a path beside `path` to write to; it takes the place of `path` at once, or not at all where writing fails."""
+    path = pathlib.Path(path)
+    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")  # the suffix stays: Keras and NumPy look at it
+    try:
+        yield beside
+        with open(beside, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def lock(path, wait=False):
+    """Holds `path` for this process alone; the system frees it however the process ends.
+
+    Raises:
+        BlockingIOError: another process holds it (and `wait` is false); says which.
+    """
+    with open(path, "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise BlockingIOError(f"{holder} is training this run ({path.parent.name}): wait for it or stop it") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+        file.flush()
+        yield
