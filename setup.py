@@ -10,6 +10,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.10",
     packages=["selectnet_tf"],
+    package_data={"selectnet_tf": ["page.css", "page.js"]},
     install_requires=[
         "tensorflow>=2.18",
         "keras>=3.10",  # before it, two replicas train with another loss than one
@@ -20,5 +21,5 @@ setup(
         "scikit-learn",
         "tensorboard",
     ],
-    extras_require={"test": ["pytest"], "lint": ["ruff"]},
+    extras_require={"test": ["pytest", "selenium"], "lint": ["ruff"]},
 )

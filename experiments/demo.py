@@ -15,7 +15,7 @@ import time
 from absl import flags
 
 from selectnet_tf import recipes
-from selectnet_tf.run import fail, parse, quiet_tensorflow
+from selectnet_tf.cli import fail, parse, quiet_tensorflow
 
 METHODS = ("imbalanced", "oversampling", "self_paced", "context", "selectnet")
 SETTINGS = {"dataset": "digits-4minor", "epochs": 16, "every": 4, "lr": 0.03}
@@ -25,12 +25,12 @@ def main(results):
     start = time.time()
     with quiet_tensorflow():
         import tensorflow  # noqa: F401
-    from selectnet_tf import record, report, train
+    from selectnet_tf import figures, record, train
 
     rows = []
     for method in METHODS:
         rows.append(train.train(recipes.make(method=method, **SETTINGS), results_dir=results, force=True, verbose=0))
-    figure = report.figure2(results, [row["name"] for row in rows], results / "figure2.png")
+    figure = figures.figure2(results, [row["name"] for row in rows], results / "figure2.png")
     print(f"\nAll five methods after {SETTINGS['epochs']} epochs, {time.time() - start:.0f} s:\n{record.table(rows)}")
     print(f"\nfiles: {results / 'runs.csv'}, {results / 'runs'}/, {figure}")
 

@@ -6,35 +6,10 @@ import sys
 
 import pandas as pd
 import pytest
-from matplotlib.image import imread
 
-from selectnet_tf import recipes, report
+from selectnet_tf import paper, recipes, report, runs, tables
 
 HOME = pathlib.Path(__file__).parent.parent
-
-COUNTS = {f"{s}_{k}": [3, 40] for s in ("labeled", "unlabeled") for k in ("right", "wrong_minor", "major")}
-
-
-def test_figure2_draws_each_selecting_run(tmp_path):
-    for method in ("context", "self_paced"):
-        folder = tmp_path / "runs" / f"digits-4minor_simple_{method}_paper_s0"
-        folder.mkdir(parents=True)
-        pd.DataFrame({"epoch": [10, 20], **COUNTS}).to_csv(folder / "selection.csv", index=False)
-    names = [f"digits-4minor_simple_{m}_paper_s0" for m in ("imbalanced", "context", "self_paced")]
-    path = report.figure2(tmp_path, names, tmp_path / "figure2.png")
-    two = imread(path)
-    one = imread(report.figure2(tmp_path, names[:2], tmp_path / "one.png"))
-    assert two.shape[1] > 1.3 * one.shape[1] and two.std() > 0.05
-
-
-def test_the_readme_s_results_are_those_of_runs_csv():
-    rows = pd.read_csv(HOME / "results" / "runs.csv").query("preset == 'released' and epochs == 20 and arch == 'simple'")
-    table = (HOME / "README.md").read_text().split("## Results so far")[1]
-    assert len(rows) == 5
-    for row in rows.to_dict("records"):
-        cells = [f"{row[k]:.4f}" for k in ("accuracy", "minor_accuracy", "major_accuracy", "macro_f1")]
-        share = row["selection_seconds"] / row["seconds"]
-        assert f"| `{row['method']}` | {' | '.join(cells)} | {row['seconds']:.0f} s | {share:.1%} |" in table
 
 
 @pytest.fixture
@@ -45,6 +20,7 @@ def results(tmp_path):
 
 def write_runs(results, *runs):
     """One line a run: (accuracy, changes of its recipe). Returns the file's path."""
+    results.mkdir(exist_ok=True)
     made = [(accuracy, recipes.make(**changes)) for accuracy, changes in runs]
     columns = ("dataset", "arch", "method", "preset", "seed", "epochs", "lambda_schedule")
     rows = [{"name": r.name, **{c: getattr(r, c) for c in columns}, "accuracy": a} for a, r in made]
@@ -103,7 +79,7 @@ def judged(results, change):
             (float(r["value"]) + change.get(r["method"], 0), {k: r[k] for k in ("dataset", "arch", "method")}) for r in csv.DictReader(file)
         ]
     write_runs(results, *rows)
-    return [verdict for _, verdict in report.claims(report.cells(results, report.read_runs(results / "runs.csv")[0], "paper"))]
+    return [verdict for _, verdict in paper.claims(paper.cells(results, runs.read(results)[0]))]
 
 
 def test_claims_hold_on_the_paper_s_numbers_and_fail_on_others(results):
@@ -126,19 +102,56 @@ def test_a_damaged_runs_csv_is_reported_by_line_and_loses_nothing(results, capsy
     assert verdicts(results)[("table1", "cifar10-4minor", "simple", "context", "accuracy")]["n"] == "3"
 
 
+def test_a_foreign_column_is_an_error_that_stops_nothing(results, capsys):
+    path = write_runs(results, (0.74, {"method": "context"}))
+    path.write_text(path.read_text().replace("\n", ",good\n").replace(",good", ",mood", 1))
+    assert report.diff(results) == 1 and "runs.csv:1: unknown column 'mood'" in capsys.readouterr().err
+    assert verdicts(results)[("table1", "cifar10-4minor", "simple", "context", "accuracy")]["verdict"] == "reproduced"
+
+
 def test_a_runs_csv_of_something_else_is_refused(results, capsys):
     (results / "runs.csv").write_text("a,b\n1,2\n")
     assert report.diff(results) == 1 and "runs.csv:1: no column name, dataset" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("argv", "code"), [(["report"], 2), (["report", "diff", "--preset=mine"], 2), (["report", "tables"], 2)])
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [(["report"], 2), (["report", "diff", "--preset=mine"], 2), (["report", "table"], 2), (["report", "diff", "--tolerance=-1"], 2)],
+)
 def test_a_wrong_command_line_is_exit_code_2(argv, code):
     found = subprocess.run([sys.executable, "-m", "selectnet_tf.report", *argv[1:]], capture_output=True, text=True)
     assert found.returncode == code and len(found.stderr.splitlines()) == 1
 
 
-def test_no_paper_folder_is_one_line(tmp_path):
-    found = subprocess.run(
-        [sys.executable, "-m", "selectnet_tf.report", "diff", f"--results_dir={tmp_path}"], capture_output=True, text=True
+def test_results_elsewhere_are_compared_with_this_checkout_s_paper(tmp_path):
+    write_runs(tmp_path, (0.74, {"method": "context"}))
+    assert report.diff(tmp_path) == 0 and sum(r["n"] == "1" for r in verdicts(tmp_path).values()) == 1
+
+
+def test_no_paper_folder_at_all_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paper, "OWN", tmp_path)
+    if "results_dir" not in report.flags.FLAGS:
+        report.define_flags()
+    report.flags.FLAGS(["report", f"--results_dir={tmp_path}"])
+    assert report.main(["report", "diff"]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path / 'paper' / 'table1.csv'}: No such file or directory\n"
+
+
+def test_all_at_once(results, capsys):
+    write_runs(results / "results", (0.74, {"method": "context"}), (0.5, {"method": "context", "epochs": 20}))
+    shutil.copytree(results / "paper", results / "results" / "paper")
+    (results / "README.md").write_text(f"# a\n{tables.START}\nold\n{tables.END}\nmore\n")
+    assert report.write(results / "results", ["tables", "figures", "html", "readme"]) == 0
+    assert capsys.readouterr().out.startswith("2 runs; written: table1.csv, table1.md,")
+    text = (results / "README.md").read_text()
+    assert (
+        text.startswith("# a\n") and text.endswith("\nmore\n") and "1 of the 34 cells of Tables 1 and 3 run" in text and "old" not in text
     )
-    assert found.returncode == 1 and "table1.csv: No such file" in found.stderr and len(found.stderr.splitlines()) == 1
+
+
+def test_a_readme_without_marks_is_left_alone(results):
+    write_runs(results, (0.74, {"method": "context"}))
+    (results.parent / "README.md").write_text("# a\n")
+    with pytest.raises(ValueError, match="between which the results go"):
+        report.write(results, ["readme"])
+    assert (results.parent / "README.md").read_text() == "# a\n"

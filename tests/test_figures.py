@@ -1,0 +1,64 @@
+import csv
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from selectnet_tf import figures, recipes, runs
+
+HOME = pathlib.Path(__file__).parent.parent
+METHODS = ("imbalanced", "self_paced", "selectnet")
+COUNTS = {f"{s}_{k}": 3 for s in ("labeled", "unlabeled") for k in ("right", "wrong_minor", "major")}
+
+
+def write(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Three finished runs of 20 epochs with their files, of numbers that are made up."""
+    shutil.copytree(HOME / "results" / "paper", tmp_path / "paper")
+    for method in METHODS:
+        recipe = recipes.make(method=method, epochs=20)
+        row = {"name": recipe.name, **{k: getattr(recipe, k) for k in runs.COLUMNS[1:] if hasattr(recipe, k)}, "accuracy": 0.5}
+        runs.write_row(tmp_path, recipe.name, row)
+        folder = tmp_path / "runs" / recipe.name
+        write(folder / "epochs.csv", [{"epoch": e, "val_accuracy": e / 30, "val_minor_accuracy": e / 60} for e in range(1, 21)])
+        taken = [
+            {"class": c, "minor": int(c in (0, 2, 6, 7)), "f1": c / 10, **{f"as_{k}": 10 + c * k for k in range(10)}} for c in range(10)
+        ]
+        write(folder / "classes.csv", taken)
+        if method != "imbalanced":
+            write(folder / "selection.csv", [{"epoch": 10, **COUNTS}, {"epoch": 20, **dict.fromkeys(COUNTS, 400)}])
+    return tmp_path
+
+
+def test_every_comparison_gets_its_figures(results):
+    drawn = figures.draw_all(results, runs.read(results)[0])
+    ((group, by_key),) = drawn.items()
+    assert group.title == "preset paper, 20 epochs"
+    names = [path.name for path in by_key["cifar10-4minor", "simple"]]
+    assert names == [f"{kind}_cifar10-4minor_simple_paper_20.png" for kind in ("figure2", "curves", "f1", "confusion")]
+    assert all(imread(results / name).std() > 0.05 for name in names)
+
+
+def test_figure2_has_a_panel_for_each_selecting_run_and_the_paper_s_points(results, monkeypatch):
+    names = [run.name for run in runs.read(results)[0]]
+    two = imread(figures.figure2(results, names, results / "two.png"))
+    one = imread(figures.figure2(results, names[:2], results / "one.png"))
+    assert two.shape[1] > 1.3 * one.shape[1]
+    monkeypatch.setattr(figures.paper, "numbers", lambda *_: [])
+    without = imread(figures.figure2(results, names, results / "without.png"))
+    assert two.shape != without.shape or np.abs(two - without).max() > 0.3  # the points and their legend
+
+
+def test_runs_that_left_no_files_are_left_out(results):
+    shutil.rmtree(results / "runs")
+    assert figures.draw_all(results, runs.read(results)[0]) == {}

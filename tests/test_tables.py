@@ -1,0 +1,85 @@
+import pathlib
+import shutil
+
+import pytest
+
+from selectnet_tf import paper, recipes, runs, tables
+
+HOME = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Three full seeds of context, one of selectnet, a short one, one with changed settings, the oracle."""
+    shutil.copytree(HOME / "results" / "paper", tmp_path / "paper")
+    made = [(0.73 + 0.01 * seed, {"method": "context", "seed": seed}) for seed in range(3)]
+    made += [(0.75, {}), (0.8, {"method": "oracle"}), (0.55, {"epochs": 20}), (0.5, {"method": "context", "epochs": 20})]
+    made += [(0.6, {"augment": "none"})]
+    for accuracy, changes in made:
+        recipe = recipes.make(**changes)
+        row = {"name": recipe.name, **{k: getattr(recipe, k) for k in runs.COLUMNS[1:] if hasattr(recipe, k)}, "accuracy": accuracy}
+        extra = {"minor_accuracy": 0.5, "major_accuracy": 0.75, "macro_f1": 0.625, "seconds": 1800.0, "selection_seconds": 90.0}
+        runs.write_row(tmp_path, recipe.name, row | extra)
+    return tmp_path
+
+
+def test_runs_of_other_lengths_and_settings_stand_apart(results):
+    tables.write(results, runs.read(results)[0])
+    sections = (results / "table1.md").read_text().split("\n## ")
+    assert [s.splitlines()[0] for s in sections[1:]] == [
+        "Preset paper, 200 epochs", "Preset released, 200 epochs", "Preset paper, 200 epochs, augment=none", "Preset paper, 20 epochs",
+    ]  # fmt: skip
+    full, released, other, short = sections[1:]
+    assert "| `context` | 0.7400 ± 0.0100 (3)<br>paper 0.7403, -0.0003 | not run<br>paper 0.7881 |" in full
+    assert "| `selectnet` | 0.7500 (1)<br>paper 0.7424, +0.0076 |" in full and "| `oracle` | 0.8000 (1) |" in full
+    assert "0.7400" not in released and released.count("not run") == 30
+    assert "| `selectnet` | 0.6000 (1) |" in other and "paper 0" not in other + short and "| `context` | 0.5000 (1) |" in short
+
+
+def test_the_csv_says_the_same_in_long_form(results):
+    tables.write(results, runs.read(results)[0])
+    rows = runs.read_csv(results / "table1.csv")
+    found = [
+        r for r in rows if (r["preset"], r["epochs"], r["changes"], r["arch"], r["method"]) == ("paper", "200", "", "simple", "context")
+    ]
+    assert [(r["paper"], r["mean"], r["std"], r["n"], r["delta"]) for r in found] == [("0.7403", "0.7400", "0.0100", "3", "-0.0003")]
+    assert {(r["epochs"], r["changes"]) for r in rows if r["n"] == "1"} == {("200", ""), ("20", ""), ("200", "augment=none")}
+
+
+def test_a_lambda_schedule_is_a_cell_of_table_4(results):
+    recipe = recipes.make(lambda_schedule="0.4:0.6")
+    row = {k: getattr(recipe, k) for k in runs.COLUMNS[1:] if hasattr(recipe, k)}
+    runs.write_row(results, recipe.name, {"name": recipe.name, **row, "accuracy": 0.7})
+    tables.write(results, runs.read(results)[0])
+    assert "| `selectnet` | 0.7500 (1)<br>paper 0.7424, +0.0076 | 0.7000 (1)<br>paper 0.7328, -0.0328 | not run<br>paper 0.7109 |" in (
+        (results / "table4.md").read_text()
+    )
+
+
+def test_the_readme_compares_methods_and_counts_the_rest(results):
+    text = tables.readme(results, runs.read(results)[0])
+    assert text.startswith("Full 200-epoch runs, preset `paper`: 2 of the 34 cells of Tables 1 and 3 run; preset `released`: **not run**.")
+    assert "**preset paper, 20 epochs** · cifar10-4minor, simple:" in text and text.endswith(
+        "1 more run in [results/runs.csv](results/runs.csv)."
+    )
+    assert "| `context` | 3 | 0.7400 | 0.5000 | 0.7500 | 0.6250 | 30 min | 5.0% |" in text
+
+
+def test_groups_put_full_and_plain_runs_first(results):
+    found = list(paper.groups(runs.read(results)[0]))
+    assert [(g.epochs, g.changes) for g in found] == [(200, ()), (200, (("augment", "none"),)), (20, ())]
+    assert found[1].slug == "paper_200_augment-none"
+
+
+def test_the_repository_s_readme_is_generated_from_its_csvs():
+    found, problems = runs.read(HOME / "results")
+    text = (HOME / "README.md").read_text(encoding="utf-8")
+    assert not problems and text.split(tables.START)[1].split(tables.END)[0].strip() == tables.readme(HOME / "results", found).strip()
+
+
+@pytest.mark.parametrize("table", ["table1", "table3", "table4"])
+def test_the_repository_s_tables_are_generated_from_its_runs_csv(table, tmp_path):
+    shutil.copytree(HOME / "results" / "paper", tmp_path / "paper")
+    tables.write(tmp_path, runs.read(HOME / "results")[0])
+    for suffix in (".csv", ".md"):
+        assert (tmp_path / f"{table}{suffix}").read_text() == (HOME / "results" / f"{table}{suffix}").read_text()
