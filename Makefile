@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
+RESULTS ?= results
+SWEEP = $(strip $(foreach name,SEEDS EPOCHS DATASETS ARCHS METHODS PRESET JOBS DRY,$(if $($(name)),$(flag)=$($(name)))))
+flag = --$(shell echo $(name) | tr A-Z a-z)
 
-.PHONY: demo test lint diff clean
+.PHONY: demo test slow lint table1 table2 table3 table4 figure2 diff report clean
 
 demo: $(INSTALLED)
 	$(BIN)/python experiments/demo.py
@@ -12,11 +15,20 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
 
+slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
+table1 table2 table3 table4 figure2: $(INSTALLED)
+	$(BIN)/python experiments/$@.py --results_dir=$(RESULTS) $(SWEEP)
+
 diff: $(INSTALLED)
-	$(BIN)/python -m selectnet_tf.report diff
+	$(BIN)/python -m selectnet_tf.report diff --results_dir=$(RESULTS) $(if $(PRESET),--preset=$(PRESET))
+
+report: $(INSTALLED)
+	$(BIN)/python -m selectnet_tf.report tables figures html readme --results_dir=$(RESULTS)
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache build *.egg-info results/demo
