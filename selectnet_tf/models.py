@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from selectnet_tf.layers import BatchNormalization
 from selectnet_tf.recipes import check_arch
 
 L2 = 1e-4  # of the ResNets' convolution kernels, as in Keras's cifar10_resnet
@@ -54,7 +55,7 @@ def _conv(x, filters, size=3, strides=1):
 
 
 def _norm_relu(x):
-    return layers.ReLU()(layers.BatchNormalization()(x))
+    return layers.ReLU()(BatchNormalization()(x))
 
 
 def _resnet_v1(x, depth):
@@ -64,7 +65,7 @@ def _resnet_v1(x, depth):
         for block in range((depth - 2) // 6):
             strides = 2 if stage and not block else 1
             y = _norm_relu(_conv(x, filters, strides=strides))
-            y = layers.BatchNormalization()(_conv(y, filters))
+            y = BatchNormalization()(_conv(y, filters))
             if strides == 2:
                 x = _conv(x, filters, 1, strides)
             x = layers.ReLU()(layers.Add()([x, y]))
