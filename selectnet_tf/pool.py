@@ -1,21 +1,24 @@
-"""What is trained on now: one image tensor, an index array into it, and the tf.data view of that index."""
+"""What is trained on now: the images, an index array into them, and the tf.data view of that index."""
 
 import numpy as np
 import tensorflow as tf
 
+from selectnet_tf.images import Images
+
 
 class Pool:
-    """The labeled set D and the unlabeled set U as one tensor, and an index array that says what is trained on now.
+    """The labeled set D and the unlabeled set U as one sequence, and an index array that says what is trained on now.
 
     Args:
-        x_labeled: [n_labeled, ...] images of D, any dtype (uint8 is the cheapest: rescale inside the model).
+        x_labeled: [n_labeled, ...] images of D, any dtype (uint8 is the cheapest: rescale inside the model). An array or
+            an np.memmap, as x_unlabeled: they are read where they lie, batch by batch, and never copied or changed.
         y_labeled: [n_labeled] integer classes from 0.
         x_unlabeled: [n_unlabeled, ...] images of U; may be empty where nothing is selected.
         minor: the minor classes.
         seed: of the order, the augmentation and the oversampling.
 
     Attributes:
-        images: [n, ...] tensor on the CPU, D first. Never copied or changed.
+        images: the Images, n in all, D first.
         labels: [n] int32, -1 where unlabeled.
         labeled: [n] bool.
         index, targets: [k] int32 each: the positions trained on now, and the class each is trained as.
@@ -28,16 +31,13 @@ class Pool:
         if tf.distribute.has_strategy():
             raise ValueError("make the Pool outside strategy.scope(): its index belongs to the CPU, not to each replica")
         y = np.asarray(y_labeled)
-        x_unlabeled = np.asarray(x_unlabeled)
-        if not x_unlabeled.size:
-            x_unlabeled = np.empty((0, *np.shape(x_labeled)[1:]), np.asarray(x_labeled).dtype)
-        _check(np.shape(x_labeled), y, x_unlabeled.shape, minor)
+        self.images = Images(x_labeled, x_unlabeled)
+        _check(len(x_labeled), y, minor)
         self.minor = np.unique(np.asarray(minor, np.int32))
         self.labeled = np.arange(len(y) + len(x_unlabeled)) < len(y)
         self.labels = np.where(self.labeled, np.pad(y.astype(np.int32), (0, len(x_unlabeled))), -1).astype(np.int32)
         self.seed = int(seed)
         with tf.device("/cpu:0"):  # tf.data reads these from the host
-            self.images = tf.constant(np.concatenate([x_labeled, x_unlabeled]))
             self._order, self._classes = (tf.Variable(np.zeros(0, np.int32), shape=[None], trainable=False) for _ in range(2))
             self._epoch = tf.Variable(0, trainable=False)
         self.train_on_labeled()
@@ -87,7 +87,7 @@ class Pool:
         def load(step):
             step = tf.cast(step, tf.int32)
             places = step * batch_size + tf.range(batch_size)
-            images = tf.gather(self.images, tf.gather(self._order, places))  # [B, ...]
+            images = self.images.gather(tf.gather(self._order, places))  # [B, ...]
             if augment:
                 images = augment(images, tf.random.fold_in(tf.stack([seed, self._epoch.read_value()]), step))
             return images, tf.gather(self._classes, places)
@@ -102,11 +102,9 @@ class Pool:
         self.train_on(state["index"], state["targets"])
 
 
-def _check(labeled, y, unlabeled, minor):
-    if y.ndim != 1 or len(y) != labeled[0]:
-        raise ValueError(f"y_labeled has to be [{labeled[0]}], one class for each labeled image, but is {list(y.shape)}")
-    if labeled[1:] != unlabeled[1:]:
-        raise ValueError(f"labeled images are {list(labeled[1:])}, unlabeled ones {list(unlabeled[1:])}: bring them to one shape")
+def _check(labeled, y, minor):
+    if y.ndim != 1 or len(y) != labeled:
+        raise ValueError(f"y_labeled has to be [{labeled}], one class for each labeled image, but is {list(y.shape)}")
     if not len(y):
         raise ValueError("no labeled image: the classifier needs some of each class")
     if not np.issubdtype(y.dtype, np.integer) or y.min() < 0:

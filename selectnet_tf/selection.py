@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from selectnet_tf.images import Images
 from selectnet_tf.rules import Scores
 
 
@@ -163,22 +164,21 @@ def sample_loss(probs, labels, labeled, how):
 
 
 class Scorer:
-    """Runs a model over one image tensor, in order, exactly once an image, on any number of replicas.
+    """Runs a model over images, in order, exactly once an image, on any number of replicas.
 
     The last batch is filled up with the last image, so every batch has one shape and no replica is ever empty; what was
     filled up is cut off again. The dataset and the compiled function are made once and used for every pass.
 
     Args:
         model: a built keras.Model with one output.
-        images: [n, ...] tensor or array.
+        images: [n, ...] array, or Images.
         batch_size: images at once over all replicas; rounded to a multiple of them.
         features: also return the input of the last layer that has weights.
     """
 
     def __init__(self, model, images, batch_size=250, features=False):
-        with tf.device("/cpu:0"):  # tf.data reads it from the host
-            images = tf.convert_to_tensor(images)
-        self.n = int(images.shape[0])
+        images = images if isinstance(images, Images) else Images(images)
+        self.n = len(images)
         replicas = model.distribute_strategy.num_replicas_in_sync
         batch = max(1, min(batch_size, self.n) // replicas) * replicas
         self.model, self.features = model, features
@@ -189,7 +189,7 @@ class Scorer:
 
         def load(step):
             places = tf.cast(step, tf.int32) * batch + tf.range(batch)
-            return tf.gather(images, tf.minimum(places, self.n - 1))
+            return images.gather(tf.minimum(places, self.n - 1))
 
         steps = tf.data.Dataset.range(-(-self.n // batch))
         self.dataset = steps.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)

@@ -67,6 +67,7 @@ def _run(recipe, data_dir, results, folder, replicas, verbose):
     split = splits.of(recipe, found.y)
     print(f"{recipe.name}: {splits.describe(split, found.y)}", flush=True)
     pool, order = make_pool(recipe, found, split)
+    found = found._replace(x=found.x[:1].copy())  # the pool has its own, D first: these need not stay in memory
     model = make_model(recipe, found, pool, strategy)
     versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__}
     origin = {"versions": versions, "device": _device(strategy), "replicas": strategy.num_replicas_in_sync, "commit": _commit()}

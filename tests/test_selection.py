@@ -33,7 +33,7 @@ def test_what_is_added_and_as_what():
     selection, _ = make(lambda scores: np.ones(60, bool))
     selection.model.fit(selection.pool.images[:40], selection.pool.labels[:40], epochs=10, verbose=0)
     round = selection.select(2)
-    predicted = selection.model.predict(selection.pool.images, verbose=0).argmax(1)
+    predicted = selection.model.predict(selection.pool.images[:], verbose=0).argmax(1)
     assert round.index.tolist() == np.flatnonzero(np.isin(predicted, [2, 3])).tolist()
     labeled = round.index < 40
     assert labeled.any() and not labeled.all()

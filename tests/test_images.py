@@ -1,0 +1,74 @@
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from selectnet_tf.images import Images
+from selectnet_tf.pool import Pool
+from selectnet_tf.selection import Scorer
+
+A = np.arange(5 * 2 * 2 * 1, dtype=np.uint8).reshape(5, 2, 2, 1)
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """A np.memmap of the same images as `A`."""
+    np.save(tmp_path / "a.npy", A)
+    return np.load(tmp_path / "a.npy", mmap_mode="r")
+
+
+def test_parts_are_one_sequence():
+    images = Images(A[:2], A[2:])
+    assert images.shape == (5, 2, 2, 1) and images.dtype == np.uint8 and len(images) == 5
+    places = np.array([4, 0, 2, 2, 1])
+    assert np.array_equal(images[places], A[places]) and np.array_equal(images[1:4], A[1:4])
+    assert images.parts[0].base is A.base or images.parts[0].base is A  # where they lay
+
+
+@pytest.mark.parametrize("how", ["mapped", "a part of one", "mapped beside memory", "with Fortran order"])
+def test_memory_mapped_files_are_read_where_they_lie(how, mapped, tmp_path):
+    images, expected = Images(mapped), A
+    if how == "a part of one":
+        images, expected = Images(mapped[2:]), A[2:]
+    elif how == "mapped beside memory":
+        images, expected = Images(A[:1], mapped), np.concatenate([A[:1], A])
+    elif how == "with Fortran order":
+        np.save(tmp_path / "f.npy", np.asfortranarray(A))
+        images = Images(np.load(tmp_path / "f.npy", mmap_mode="r"))
+    places = np.array([2, 0, 1])
+    assert np.array_equal(images[places], expected[places])
+
+
+def test_a_relative_file_is_found_after_a_change_of_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", A)
+    images = Images(np.memmap("a.npy", np.uint8, "r", os.path.getsize("a.npy") - A.size, A.shape))
+    monkeypatch.chdir("/")
+    assert np.array_equal(images[np.arange(5)], A)
+
+
+def test_gather_in_a_pipeline(mapped):
+    data = tf.data.Dataset.from_tensor_slices([[0, 1], [4, 3]]).map(Images(mapped).gather)
+    assert data.element_spec.shape == (2, 2, 2, 1) and data.element_spec.dtype == tf.uint8
+    assert [batch.tolist() for batch in data.as_numpy_iterator()] == [A[[0, 1]].tolist(), A[[4, 3]].tolist()]
+
+
+def test_what_does_not_fit_together_is_refused():
+    with pytest.raises(
+        ValueError, match=r"several shapes or types: \[2, 2, 1\] float32, \[2, 2, 1\] uint8: bring them to one shape and type"
+    ):
+        Images(A, A.astype(np.float32))
+
+
+def test_a_mapped_pool_trains_and_scores_as_one_in_memory(mapped):
+    labels = [0, 1]
+    both = [Pool(A[:2], labels, rest, [1], seed=3) for rest in (A[2:], mapped[2:])]
+    for pool in both:
+        pool.train_on_labeled([2, 4], [1, 0])
+        pool.begin_epoch(1)
+    batches = [[(x.tolist(), y.tolist()) for x, y in pool.dataset(2).as_numpy_iterator()] for pool in both]
+    assert batches[0] == batches[1] and len(batches[0]) == 2
+    model = tf.keras.Sequential([tf.keras.Input((2, 2, 1), dtype="uint8"), tf.keras.layers.Rescaling(1.0), tf.keras.layers.Flatten()])
+    outputs = [Scorer(model, pool.images, 2)()[0] for pool in both]
+    assert np.array_equal(*outputs) and np.array_equal(outputs[0], A.reshape(5, 4))
