@@ -15,6 +15,7 @@ setup(
         "tensorflow>=2.18",
         "keras>=3.10",  # before it, two replicas train with another loss than one
         "numpy",
+        "pillow",
         "pandas",
         "matplotlib",
         "absl-py",

@@ -11,7 +11,7 @@ HOUSE = pathlib.Path(selectnet_tf.__file__).parent
 BELOW = {  # module -> those of ours that it may import
     "rules": set(), "images": set(), "pool": {"images"}, "augment": set(), "files": set(), "checkpoint": {"files"},
     "selection": {"images", "rules"}, "rounds": set(), "layers": set(),
-    "data": set(), "splits": set(), "models": {"layers", "recipes"}, "metrics": set(), "recipes": set(), "losses": set(),
+    "data": set(), "folders": {"files"}, "splits": set(), "models": {"layers", "recipes"}, "metrics": set(), "recipes": set(), "losses": set(),
     "schedules": {"losses"},
     "record": {"metrics", "files", "selection"},
     "runs": {"files", "recipes"},
