@@ -14,7 +14,7 @@ import numpy as np
 
 from selectnet_tf.files import replacing
 
-VERSION = 1
+VERSION = 2
 
 
 class Stopped(SystemExit):

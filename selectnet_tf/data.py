@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIZES = {"cifar10": (50000, 10000), "cifar100": (50000, 10000)}
 LAYOUTS = {  # (folder or archive, train files, test file) in the order that they are looked for
     "cifar10": (
@@ -60,6 +61,11 @@ def load(name, data_dir=None):
             x, y = (np.concatenate([part[i] for part in parts[:-1]]) for i in (0, 1))
             return _checked(kind, layout, x, y, *parts[-1])
     raise FileNotFoundError(_where(kind, f"there is neither in {data_dir}"))
+
+
+def class_names(name, classes):
+    """The classes' names: CIFAR-10's, or their numbers."""
+    return CIFAR10 if name.startswith("cifar10-") else tuple(map(str, range(classes)))
 
 
 def digits():

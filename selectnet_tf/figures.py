@@ -53,7 +53,7 @@ def figure2(results, names, path):
             points = [r for r in paper.numbers(results, "figure2") if (r["dataset"], r["arch"]) == (dataset, arch)]
             for series, (color, style, columns) in CURVES.items():
                 label = series.replace("_", " ")
-                values = [sum(int(float(row[c])) for c in columns) for row in rows]
+                values = [sum(float(row[c] or "nan") for c in columns) for row in rows]
                 panel.plot([int(row["epoch"]) for row in rows], values, style, color=color, marker=".", label=label)
                 theirs = [(int(r["epoch"]), float(r["value"])) for r in points if r["series"] == series]
                 theirs = [point for point in theirs if method == "selectnet" and point[0] <= int(rows[-1]["epoch"])]

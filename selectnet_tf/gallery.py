@@ -2,6 +2,7 @@
 
 import base64
 import html
+import importlib.resources
 import io
 from typing import NamedTuple
 
@@ -10,7 +11,6 @@ import numpy as np
 EACH = 8  # pictures of a class: so many of the surest, and so many of the most wrong
 MOST_CLASSES = 10
 ACROSS = 16  # pictures in a row of a sprite
-CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 class Picks(NamedTuple):
@@ -38,37 +38,56 @@ def read(folder):
     return rounds
 
 
-def class_name(dataset, number):
-    return CIFAR10[number] if dataset.startswith("cifar10-") else str(number)
+NOTE = (
+    f"<p>Unlabeled images that a run took into its training set, by pseudo-label: the {EACH} surest and, where the truth is known, the "
+    f"{EACH} surest of the wrong ones (red, with the class that they truly are; training never sees it). Below each picture its score: the "
+    "selector's output, or the predicted class's probability under a rule without one.</p>"
+)
 
 
-def render(run, rounds, data, key):
-    """A run's gallery as HTML, one block a round. data: the data.Data behind it, or None; key: unique in the page."""
+def document(title, body):
+    """A page that needs no network: the style and the buttons' script are in it."""
+    style, script = (importlib.resources.files("selectnet_tf").joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    return (
+        f'<!doctype html><html lang="en"><head>{head}<title>{html.escape(title)}</title><style>{style}</style></head>'
+        f"<body>{body}<script>{script}</script></body></html>\n"
+    )
+
+
+def render(rounds, names, images=None, truth=None, key="g0"):
+    """A run's gallery as HTML, one block a round.
+
+    Args:
+        rounds: [Picks]. names: of the classes. key: unique in the page.
+        images: [n, H, W, C] uint8, what Picks.index points into; None: places instead of pictures.
+        truth: [n] true classes; None where nobody knows.
+    """
     buttons, blocks = [], []
     for i, picks in enumerate(rounds):
         last = i == len(rounds) - 1
         pressed = "true" if last else "false"
         buttons.append(f'<button type="button" data-round="{key}-{i}" aria-pressed="{pressed}">{picks.epoch}</button>')
-        blocks.append(f'<div class="round" id="{key}-{i}"{"" if last else " hidden"}>{_round(run, picks, data, f"{key}-{i}")}</div>')
+        content = _round(picks, names, images, truth, f"{key}-{i}")
+        blocks.append(f'<div class="round" id="{key}-{i}"{"" if last else " hidden"}>{content}</div>')
     return f'<div class="rounds" role="group" aria-label="rounds">after epoch {"".join(buttons)}</div>{"".join(blocks)}'
 
 
-def _round(run, picks, data, key):
-    truth = None if data is None else data.y[picks.index]
+def _round(picks, names, images, truth, key):
+    truth = None if truth is None else truth[picks.index]
     right = "" if truth is None or not len(truth) else f", {(truth == picks.label).mean():.1%} of them with their true class"
     parts = [f"<p>{len(picks.index):,} picked from the pool{right}</p>"]
     labels, counts = np.unique(picks.label, return_counts=True)
     chosen = sorted(labels[np.argsort(-counts, kind="stable")][:MOST_CLASSES])
-    tiles = _Tiles(data, key)
+    tiles = _Tiles(picks, names, images, truth, key)
     for label in chosen:
         of_label = np.flatnonzero(picks.label == label)
         wrong = of_label[:0] if truth is None else of_label[truth[of_label] != label]
-        name = html.escape(class_name(run.dataset, label))
         share = "" if truth is None else f", {len(wrong):,} wrong"
-        parts.append(f"<h5>as {name}: {len(of_label):,}{share}</h5>")
-        parts.append(_row("surest", [tiles.add(run, picks, truth, i) for i in of_label[:EACH]]))
+        parts.append(f"<h5>as {html.escape(names[label])}: {len(of_label):,}{share}</h5>")
+        parts.append(_row("surest", [tiles.add(i) for i in of_label[:EACH]]))
         if len(wrong):
-            parts.append(_row("most wrong", [tiles.add(run, picks, truth, i) for i in wrong[:EACH]]))
+            parts.append(_row("most wrong", [tiles.add(i) for i in wrong[:EACH]]))
     if len(labels) > len(chosen):
         parts.append(f"<p>and {len(labels) - len(chosen)} more classes</p>")
     return tiles.style() + "".join(parts)
@@ -81,28 +100,29 @@ def _row(name, tiles):
 class _Tiles:
     """The pictures of one round in one image, so that each is in the page once."""
 
-    def __init__(self, data, key):
-        self.data, self.key, self.indices = data, key, []
+    def __init__(self, picks, names, images, truth, key):
+        self.picks, self.names, self.images, self.truth, self.key = picks, names, images, truth, key
+        self.indices = []
 
-    def add(self, run, picks, truth, i):
+    def add(self, i):
         """One pick as HTML: its picture, score, and true class where that is another."""
-        index, place = int(picks.index[i]), len(self.indices)
+        label, score, index = (int(self.picks.label[i]), self.picks.score[i], int(self.picks.index[i]))
+        place = len(self.indices)
         self.indices.append(index)
-        wrong = truth is not None and truth[i] != picks.label[i]
-        caption = f"{picks.score[i]:.3f}" + (f"<br>is {html.escape(class_name(run.dataset, int(truth[i])))}" if wrong else "")
+        wrong = self.truth is not None and self.truth[i] != label
+        caption = f"{score:.3f}" + (f"<br>is {html.escape(self.names[int(self.truth[i])])}" if wrong else "")
         x, y = place % ACROSS, place // ACROSS
         picture = f'<i class="sprite-{self.key}" style="background-position:{-64 * x}px {-64 * y}px"></i>'
-        if self.data is None:
+        if self.images is None:
             picture = f"<i>{index}</i>"
-        title = f"training image {index}, picked as {class_name(run.dataset, int(picks.label[i]))}, score {picks.score[i]:.4f}"
-        kind = "pick wrong" if wrong else "pick"
-        return f'<figure class="{kind}" title="{html.escape(title)}">{picture}<figcaption>{caption}</figcaption></figure>'
+        title = html.escape(f"training image {index}, picked as {self.names[label]}, score {score:.4f}")
+        return f'<figure class="{"pick wrong" if wrong else "pick"}" title="{title}">{picture}<figcaption>{caption}</figcaption></figure>'
 
     def style(self):
         """The picture of all pictures, as a style sheet."""
-        if self.data is None or not self.indices:
+        if self.images is None or not self.indices:
             return ""
-        images = self.data.x[self.indices]
+        images = self.images[np.array(self.indices)]
         h, w, c = images.shape[1:]
         rows = -(-len(images) // ACROSS)
         sheet = np.zeros((rows, ACROSS, h, w, c), np.uint8)

@@ -52,6 +52,20 @@ class Images:
         return tf.ensure_shape(images, [places.shape[0], *self.shape[1:]])
 
 
+class Subset:
+    """The images of `source` at `places` [k], without a copy of them: a part for Images."""
+
+    def __init__(self, source, places):
+        self.source, self.places = source, np.asarray(places, np.int64)
+        self.shape, self.dtype = (len(self.places), *source.shape[1:]), source.dtype
+
+    def __len__(self):
+        return len(self.places)
+
+    def __getitem__(self, places):
+        return _read(self.source, self.places[places])
+
+
 def _read(part, places):
     """part[places]. A memory-mapped file is mapped anew each time, so that what was read does not pile up in memory."""
     if isinstance(part, np.memmap) and isinstance(part.base, mmap.mmap) and part.filename and part.flags.c_contiguous:

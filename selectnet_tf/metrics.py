@@ -22,6 +22,14 @@ def summary(truth, predicted, minor, classes):
     }
 
 
+def probabilities(output):
+    """A classifier's output [n, m] as probabilities: logits through softmax, what sums to 1 as it is."""
+    if np.allclose(output.sum(1), 1, atol=1e-3) and (output >= 0).all():
+        return output / output.sum(1, keepdims=True)
+    output = np.exp(output - output.max(1, keepdims=True))
+    return output / output.sum(1, keepdims=True)
+
+
 def by_class(truth, predicted, classes):
     """{precision, recall, f1, count: [m]}; a class that is never predicted has precision and F1 of 0."""
     labels = np.arange(classes)
@@ -39,7 +47,11 @@ def picks(truth, predicted, labeled, minor):
 
     truth, predicted: [k] classes of the picks; labeled: [k] bool. right: the predicted class is the true one; wrong_minor:
     another minor class is; major: a major class is. precision: right share of the unlabeled picks, NaN without any.
+    truth is -1 where nobody knows; then the unlabeled picks' kinds and precision are NaN.
     """
+    if (truth < 0).any():
+        known = picks(truth[labeled], predicted[labeled], labeled[labeled], minor)
+        return {k: v if k.startswith("labeled") else float("nan") for k, v in known.items()}
     right = truth == predicted
     kinds = {"right": right, "wrong_minor": ~right & np.isin(truth, minor), "major": ~right & ~np.isin(truth, minor)}
     counts = {f"{s}_{k}": int((m & where).sum()) for s, where in (("labeled", labeled), ("unlabeled", ~labeled)) for k, m in kinds.items()}

@@ -4,30 +4,33 @@ import keras
 from keras import layers
 
 from selectnet_tf.layers import BatchNormalization
-from selectnet_tf.recipes import check_arch
+from selectnet_tf.recipes import APPLICATIONS, check_arch
 
 L2 = 1e-4  # of the ResNets' convolution kernels, as in Keras's cifar10_resnet
 
 
-def build(arch, input_shape, num_classes, activation="softmax", scale=1 / 255, offset=0.0):
+def build(arch, input_shape, num_classes, activation="softmax", scale=1 / 255, offset=0.0, weights=None):
     """An uncompiled classifier.
 
     Args:
-        arch: "simple", "resnet20" (v1, depth 6n+2) or "resnet20v2" (v2, depth 9n+2).
+        arch: "simple", "resnet20" (v1, depth 6n+2), "resnet20v2" (v2, depth 9n+2) or one of keras.applications.
         input_shape: [H, W, C] of uint8 images.
         num_classes: m.
         activation: of the output, [B, m].
-        scale, offset: pixels are x * scale + offset.
+        scale, offset: pixels are x * scale + offset; a network of keras.applications has its own.
+        weights: path of a weights file without the top, for a network of keras.applications.
 
     Raises:
-        ValueError: no such arch; names the nearest that there are.
+        ValueError: no such arch; names the nearest that there are. A weights file of another network.
     """
     resnet = check_arch(arch)
     if min(input_shape[:2]) < 12:
         raise ValueError(f"images are {input_shape[0]} x {input_shape[1]}, but the networks need at least 12 x 12")
     images = keras.Input(input_shape, dtype="uint8", name="images")
-    x = layers.Rescaling(scale, offset, name="pixels")(images)
-    if resnet:
+    x = images if arch in APPLICATIONS else layers.Rescaling(scale, offset, name="pixels")(images)
+    if arch in APPLICATIONS:
+        x = _application(x, arch, weights)
+    elif resnet:
         depth, v2 = resnet
         x = _resnet_v2(x, depth) if v2 else _resnet_v1(x, depth)
     else:
@@ -35,6 +38,25 @@ def build(arch, input_shape, num_classes, activation="softmax", scale=1 / 255, o
     initializer = "he_normal" if resnet else "glorot_uniform"
     output = layers.Dense(num_classes, activation=activation, kernel_initializer=initializer, dtype="float32", name="classes")(x)
     return keras.Model(images, output, name=arch)
+
+
+def _application(images, arch, weights):
+    """A network of keras.applications down to its global average: the pixels as its preprocess_input makes them."""
+    x, wanted = images, APPLICATIONS[arch]
+    if wanted == "tf":
+        x = layers.Rescaling(1 / 127.5, -1.0)(x)
+    elif wanted == "torch":
+        mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        x = layers.Rescaling([1 / (255 * s) for s in std], [-m / s for m, s in zip(mean, std, strict=True)])(x)
+    elif wanted == "caffe":
+        x = layers.Rescaling(1.0, [-103.939, -116.779, -123.68])(x[..., ::-1])
+    base = getattr(keras.applications, arch)(include_top=False, weights=None, input_shape=images.shape[1:], pooling="avg")
+    if weights:
+        try:
+            base.load_weights(weights)
+        except (ValueError, OSError, KeyError) as error:
+            raise ValueError(f"{weights} does not hold weights of {arch} without its top: {str(error).splitlines()[0]}") from None
+    return base(x)
 
 
 def _simple(x):

@@ -4,7 +4,6 @@ import base64
 import contextlib
 import dataclasses
 import html
-import importlib.resources
 import math
 import os
 import pathlib
@@ -23,8 +22,6 @@ KINDS = {
 def write(results, found, data_dir=None):
     """Writes results/report.html from all Runs. Returns its path."""
     drawn = figures.draw_all(results, found)
-    style = importlib.resources.files("selectnet_tf").joinpath("page.css").read_text(encoding="utf-8")
-    script = importlib.resources.files("selectnet_tf").joinpath("page.js").read_text(encoding="utf-8")
     sections = {
         "tables": ("Tables", _tables(results, found)),
         "claims": ("The paper's claims", _claims(results, found)),
@@ -36,13 +33,8 @@ def write(results, found, data_dir=None):
     body = "".join(f'<section id="{key}"><h2>{title}</h2>{content}</section>' for key, (title, content) in sections.items())
     path = results / "report.html"
     with replacing(path) as beside:
-        beside.write_text(
-            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>selectnet_tf: results</title>'
-            f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head><body>'
-            f"<header><h1>SelectNet, reproduced</h1><p>{_summary(results, found)}</p><nav>{links}</nav></header>"
-            f"<main>{body}</main><script>{script}</script></body></html>\n",
-            encoding="utf-8",
-        )
+        header = f"<header><h1>SelectNet, reproduced</h1><p>{_summary(results, found)}</p><nav>{links}</nav></header>"
+        beside.write_text(gallery.document("selectnet_tf: results", f"{header}<main>{body}</main>"), encoding="utf-8")
     return path
 
 
@@ -136,14 +128,12 @@ def _galleries(results, found, data_dir):
             kind = run.dataset.split("-")[0]
             if kind not in loaded:
                 loaded[kind] = _images(run.dataset, data_dir)
-            shown = gallery.render(run, rounds, loaded[kind], f"g{len(parts)}")
+            images, truth = (loaded[kind].x, loaded[kind].y) if loaded[kind] else (None, None)
+            names = [row.get("name", row["class"]) for row in runs.read_csv(results / "runs" / run.name / "classes.csv")]
+            shown = gallery.render(rounds, names, images, truth, f"g{len(parts)}")
             title = html.escape(f"{run.method} · {run.dataset}, {run.arch}, seed {run.seed}: {group.title}")
             parts.append(f"<details{'' if parts else ' open'}><summary>{title}</summary>{shown}</details>")
-    note = (
-        f"<p>Unlabeled images that a run took into its training set, by pseudo-label: the {gallery.EACH} surest and the {gallery.EACH} "
-        "surest of the wrong ones (red, with the class that they truly are; training never sees it). Below each picture its score: "
-        "the selector's output, or the predicted class's probability under a rule without one.</p>"
-    )
+    note = gallery.NOTE
     if parts and any(found is None for found in loaded.values()):
         note += "<p>Without pictures: the data set was not found (<code>--data_dir</code>); numbers are places in the training set.</p>"
     return note + "".join(parts) if parts else "<p>No selecting run here has left its files.</p>"

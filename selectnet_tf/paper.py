@@ -5,7 +5,7 @@ import pathlib
 import statistics
 from typing import NamedTuple
 
-from selectnet_tf import recipes, runs
+from selectnet_tf import grids, recipes, runs
 
 TABLES = ("table1", "table2", "table3", "table4")
 OWN = pathlib.Path(__file__).parent.parent / "results" / "paper"  # of this checkout, for results that lie elsewhere
@@ -125,7 +125,7 @@ def f1(results, name):
 def claims(found):
     """The paper's claims as (name, "holds" | "fails" | "undecided"), of our means. found: cells of one group."""
     one = {(c.dataset, c.arch, c.method): c.mean for c in found if c.table == "table1" and c.paper is not None}
-    columns, methods = recipes.COLUMNS, recipes.TABLES["table1"][1]
+    columns, methods = grids.COLUMNS, grids.TABLES["table1"][1]
 
     def ours(method):
         return [one[(*column, method)] for column in columns]

@@ -23,6 +23,16 @@ DATASETS = {
     "cifar10-lt": {"minor": tuple(range(5, 10)), "imb_factor": 0.01},
     "cifar100-lt": {"minor": tuple(range(50, 100)), "imb_factor": 0.01},
     "digits-4minor": {"minor": (0, 2, 6, 7), "minor_ratio": 0.05, "major_ratio": 0.9, "augment": "shift", "shift": 0.1},
+    "folder": {"minor": ("auto",), "shift": 0.1},
+}
+FOLDER_FIELDS = ("labeled_dir", "unlabeled_dir", "test_dir", "image_size")
+APPLICATIONS = {  # networks of keras.applications: the pixels that they want
+    **dict.fromkeys(("MobileNet", "MobileNetV2", "ResNet50V2", "ResNet101V2", "Xception", "InceptionV3", "NASNetMobile"), "tf"),
+    **dict.fromkeys(("ResNet50", "ResNet101", "VGG16", "VGG19"), "caffe"),
+    **dict.fromkeys(("DenseNet121", "DenseNet169", "DenseNet201"), "torch"),
+    **dict.fromkeys(
+        ("EfficientNetB0", "EfficientNetV2B0", "EfficientNetV2S", "ConvNeXtTiny", "MobileNetV3Small", "MobileNetV3Large"), "own"
+    ),
 }
 
 RELEASED = {
@@ -43,19 +53,6 @@ TRAINING = {
     "cui": {"lr": 0.1, "batch_size": 128, "augment": "crop_flip"},
 }
 
-COLUMNS = (  # of Table 1, the cheapest first
-    ("cifar10-4minor", "simple"), ("cifar10-4minor", "resnet20"), ("cifar100-4minor", "resnet20"),
-    ("cifar10-4minor", "resnet56"), ("cifar100-4minor", "resnet56"), ("cifar100-10minor", "resnet56"),
-)  # fmt: skip
-TABLES = {  # what each of the paper's tables and figures needs: (data set, arch) columns, methods, lambda schedules
-    "table1": (COLUMNS, METHODS[:5], ("constant",)),
-    "table2": (COLUMNS[:1], ("oversampling", "self_paced", "selectnet"), ("constant",)),
-    "table3": ((("cifar10-lt", "resnet32"), ("cifar100-lt", "resnet32")), ("class_balanced", "selectnet"), ("constant",)),
-    "table4": (COLUMNS[:1], ("selectnet",), ("constant", "0.4:0.6", "0.6:0.4")),
-    "figure2": (COLUMNS[:1], ("selectnet",), ("constant",)),
-}
-V2 = {"resnet20": "resnet20v2", "resnet56": "resnet56v2"}  # what the tables call ResNet-20 and 56, in the released code
-
 
 def _field(default, help, choices=None):
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
@@ -65,15 +62,17 @@ def _field(default, help, choices=None):
 class Recipe:
     """One run, in full. Make one with `make`, which fills in what the preset, the data set and the training imply."""
 
-    dataset: str = _field("cifar10-4minor", "which labeled set and pool", tuple(DATASETS))
-    arch: str = _field("simple", "the classifier f_c: simple, resnet20, resnet56, ... (6n+2), resnet20v2, resnet56v2, ... (9n+2)")
+    dataset: str = _field("cifar10-4minor", "which labeled set and pool; folder: pictures of your own", tuple(DATASETS))
+    arch: str = _field(
+        "simple", "the classifier f_c: simple, resnet20, resnet56, ... (6n+2), resnet20v2, resnet56v2, ... (9n+2), or e.g. MobileNetV2"
+    )
     method: str = _field("selectnet", "what is trained on", METHODS)
     preset: str = _field("paper", "paper: the text where it speaks; released: the authors' code in everything", PRESETS)
     seed: int = _field(0, "of the split, the weights, the order and the augmentation")
     epochs: int = _field(200, "epochs in all, the first round's included")
     every: int = _field(10, "epochs between two selections")
     batch_size: int = _field(32, "images a step, over all replicas")
-    minor: tuple = _field((), "the minor classes, e.g. 0,2,6,7")
+    minor: tuple = _field((), "the minor classes: 0,2,6,7, or names of folders, or auto: those under half the median size")
     minor_ratio: float | None = _field(None, "share of a minor class that is labeled (step imbalance)")
     major_ratio: float | None = _field(None, "share of a major class that is labeled (step imbalance)")
     imb_factor: float | None = _field(None, "smallest over largest class (long-tailed sets)")
@@ -101,6 +100,11 @@ class Recipe:
     shift: float = _field(0.2, "largest shift, as a share of the image's side")
     cb_beta: float = _field(0.9999, "beta of the class-balanced loss")
     focal_gamma: float = _field(1.0, "gamma of the class-balanced focal loss")
+    labeled_dir: str | None = _field(None, "dataset=folder: a folder for each class, with its pictures; or several such, A,B")
+    unlabeled_dir: str | None = _field(None, "dataset=folder: the pool, pictures in folders of any kind; or several, A,B")
+    test_dir: str | None = _field(None, "dataset=folder: as labeled_dir; without it a fifth of each class is held out")
+    weights: str | None = _field(None, "a file of weights, without the top, for a network of keras.applications")
+    image_size: int = _field(96, "dataset=folder: pictures are scaled to so many pixels on each side")
 
     @property
     def name(self):
@@ -151,35 +155,9 @@ def make(**changes):
     first = {k: changes.get(k, known[k].default) for k in ("dataset", "arch", "method", "preset")}
     base = defaults(**first, training=changes.get("training", default_training(first["method"])))
     recipe = dataclasses.replace(base, **changes)
-    recipe = dataclasses.replace(recipe, minor=tuple(sorted(set(recipe.minor))))
+    recipe = dataclasses.replace(recipe, minor=tuple(sorted(set(recipe.minor), key=str if recipe.dataset == "folder" else None)))
     _check(recipe)
     return recipe
-
-
-def table_arch(arch, preset):
-    """What the paper's tables call a run's arch: under preset released, ResNet-20 and 56 are those of v2."""
-    if preset == "released":
-        return next((name for name, v2 in V2.items() if v2 == arch), f"{arch} v1" if arch in V2 else arch)
-    return arch
-
-
-def grid(table, seeds=(0,), preset="paper", datasets=None, archs=None, methods=None, epochs=200):
-    """The recipes behind a table or figure, the cheapest columns first: a list of Recipe.
-
-    datasets, archs (as the table names them) narrow its columns; one that the table does not have is added.
-    """
-    columns, own_methods, schedules = TABLES[table]
-    known = [list(dict.fromkeys(column[i] for column in columns)) for i in (0, 1)]
-    asked = [(d, a) for d in datasets or known[0] for a in archs or known[1]]
-    new = [c for c in asked if c[0] not in known[0] or c[1] not in known[1]]
-    return [
-        make(
-            dataset=dataset, arch=V2.get(arch, arch) if preset == "released" else arch, method=method, preset=preset,
-            seed=seed, epochs=epochs, lambda_schedule=schedule,
-        )
-        for dataset, arch in [c for c in columns if c in asked] + new or asked
-        for seed in seeds for method in methods or own_methods for schedule in schedules
-    ]  # fmt: skip
 
 
 def suggest(word, words):
@@ -188,12 +166,14 @@ def suggest(word, words):
 
 
 def check_arch(arch):
-    """(depth, v2) of a ResNet's name, None for "simple". Raises ValueError with the nearest legal names for any other."""
+    """(depth, v2) of a ResNet's name, None for another network. Raises ValueError with the legal names where there is none."""
     found = re.fullmatch(r"resnet(\d+)(v2)?", arch)
-    if arch == "simple":
+    if arch == "simple" or arch in APPLICATIONS:
         return None
     if not found:
-        raise ValueError(f"arch is {arch!r}, but has to be simple, resnet20 (or 32, 56, ...: 6n+2) or resnet20v2 (56v2, ...: 9n+2)")
+        names = "simple, resnet20 (or 32, 56, ...: 6n+2), resnet20v2 (56v2, ...: 9n+2) or one of keras.applications, e.g. MobileNetV2"
+        close = difflib.get_close_matches(arch, APPLICATIONS, n=1)
+        raise ValueError(f"arch is {arch!r}, but has to be {names}" + (f"; did you mean {close[0]}?" if close else ""))
     depth, step, v2 = int(found[1]), 9 if found[2] else 6, found[2] or ""
     if depth < step + 2 or (depth - 2) % step:
         below = max(1, (depth - 2) // step) * step + 2
@@ -204,15 +184,14 @@ def check_arch(arch):
 def _check(r):
     check_arch(r.arch)
     _check_numbers(r)
-    classes = 100 if r.dataset.startswith("cifar100") else 10
+    if r.weights and r.arch not in APPLICATIONS:
+        raise ValueError(f"weights are for networks of keras.applications, not for {r.arch}: leave them out")
     if not r.minor:
         raise ValueError("no minor class: give at least one, e.g. --minor=0,2,6,7")
-    if any(not 0 <= c < classes for c in r.minor) or len(r.minor) >= classes:
-        raise ValueError(f"minor is {r.minor}, but {r.dataset} has the classes 0 to {classes - 1} and at least one has to be major")
-    wrong = ("minor_ratio", "major_ratio") if r.dataset.endswith("-lt") else ("imb_factor",)
-    for field in wrong:
-        if getattr(r, field) is not None:
-            raise ValueError(f"{field} has no meaning for {r.dataset}: leave it out")
+    if r.dataset == "folder":
+        _check_folder(r)
+    else:
+        _check_benchmark(r)
     if r.lambda_schedule != "constant" and not re.fullmatch(r"\d*\.?\d+:\d*\.?\d+", r.lambda_schedule):
         raise ValueError(f"lambda_schedule is {r.lambda_schedule!r}, but has to be constant or two numbers like 0.4:0.6")
     if r.method == "selectnet" and r.beta is None and max(r.lambdas()) >= 1:
@@ -221,12 +200,39 @@ def _check(r):
         raise ValueError("class_balanced is trained by cui's recipe or by sgd: use --training=cui")
 
 
+def _check_folder(r):
+    if not r.labeled_dir:
+        raise ValueError("dataset folder needs --labeled_dir, a folder that holds a folder of pictures for each class")
+    if r.method in SELECTING and not r.unlabeled_dir:
+        raise ValueError(f"method {r.method} needs --unlabeled_dir, a folder of pictures to select from")
+    if r.method == "oracle":
+        raise ValueError("nobody knows the true classes of unlabeled pictures: there is no oracle for a folder")
+    for field in ("minor_ratio", "major_ratio", "imb_factor"):
+        if getattr(r, field) is not None:
+            raise ValueError(f"{field} has no meaning for folders: leave it out")
+
+
+def _check_benchmark(r):
+    classes = 100 if r.dataset.startswith("cifar100") else 10
+    for field in FOLDER_FIELDS:
+        if getattr(r, field) != Recipe.__dataclass_fields__[field].default:
+            raise ValueError(f"{field} has no meaning for {r.dataset}: use --dataset=folder, or leave it out")
+    if not all(isinstance(c, int) for c in r.minor):
+        raise ValueError(f"minor is {','.join(map(str, r.minor))!r}, but has to be class numbers such as 0,2,6,7")
+    if any(not 0 <= c < classes for c in r.minor) or len(r.minor) >= classes:
+        raise ValueError(f"minor is {r.minor}, but {r.dataset} has the classes 0 to {classes - 1} and at least one has to be major")
+    wrong = ("minor_ratio", "major_ratio") if r.dataset.endswith("-lt") else ("imb_factor",)
+    for field in wrong:
+        if getattr(r, field) is not None:
+            raise ValueError(f"{field} has no meaning for {r.dataset}: leave it out")
+
+
 def _check_numbers(r):
     for f in dataclasses.fields(r):
         value = getattr(r, f.name)
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{f.name} is {value}, but has to be a finite number")
-    for field in ("epochs", "every", "batch_size", "selector_epochs", "selector_batch", "init_copies"):
+    for field in ("epochs", "every", "batch_size", "selector_epochs", "selector_batch", "init_copies", "image_size"):
         if getattr(r, field) < 1:
             raise ValueError(f"{field} is {getattr(r, field)}, but has to be at least 1")
     for field in ("lr", "selector_lr", "threshold"):

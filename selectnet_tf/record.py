@@ -1,14 +1,19 @@
 """What a run leaves: epochs.csv, selection.csv, selected.npz, classes.csv, and the lines on screen."""
 
 import json
+import os
+import pathlib
+import shutil
 import time
+import zipfile
 
 import keras
 import numpy as np
 import pandas as pd
 
-from selectnet_tf import metrics
+from selectnet_tf import gallery, metrics, runs
 from selectnet_tf.files import replacing
+from selectnet_tf.images import Images
 from selectnet_tf.selection import Scorer
 
 
@@ -27,8 +32,7 @@ class Evaluate(keras.callbacks.Callback):
     def __call__(self):
         """(probabilities or logits) -> (predicted classes [n], mean negative log-likelihood in nats)."""
         output, _ = self.scorer()
-        probs = output if np.allclose(output.sum(1), 1, atol=1e-3) else np.exp(output - output.max(1, keepdims=True))
-        probs = probs / probs.sum(1, keepdims=True)
+        probs = metrics.probabilities(output)
         nll = -np.log(np.clip(probs[np.arange(len(probs)), self.truth], 1e-7, 1))
         return probs.argmax(1), float(nll.mean())
 
@@ -42,12 +46,13 @@ class Evaluate(keras.callbacks.Callback):
 class Log(keras.callbacks.Callback):
     """Keeps epochs.csv and selection.csv, and says on screen what was selected and how long it will take.
 
-    The only callback that sees the pool's true classes (`truth` [n], in the pool's order), and only to audit.
+    The only callback that sees the pool's true classes (the task's), and only to audit.
     """
 
-    def __init__(self, folder, selection, truth, recipe):
+    def __init__(self, folder, selection, task, recipe):
         super().__init__()
-        self.folder, self.selection, self.truth, self.recipe = folder, selection, truth, recipe
+        self.folder, self.selection, self.recipe = folder, selection, recipe
+        self.truth, self.names = task.truth, task.names
         self.rows, self.audits = [], []
         self.seconds = self.selecting = 0.0  # over all of the run's processes
         self._images = 0
@@ -67,11 +72,11 @@ class Log(keras.callbacks.Callback):
         print(self._line(round, kinds["precision"], int(labeled.sum())), flush=True)
 
     def _line(self, round, precision, labeled):
-        added = ", ".join(f"{c}: {n:,}" for c, n in zip(*np.unique(round.target, return_counts=True), strict=True))
+        added = ", ".join(f"{self.names[c]}: {n:,}" for c, n in zip(*np.unique(round.target, return_counts=True), strict=True))
         rounds = -(-self.recipe.epochs // self.recipe.every)
         parts = [f"round {len(self.audits)}/{rounds}", f"D' {round.candidates:,}"]
         parts.append(f"added {len(round.index):,} ({labeled:,} labeled)" + (f" as {added}" if len(added) < 90 and added else ""))
-        if len(round.index) > labeled:
+        if np.isfinite(precision):
             parts.append(f"pseudo-labels {precision:.1%} right")
         parts += [f"now {len(self.selection.pool.index):,} images", *self._time_left(round.epoch)]
         return " · ".join(parts) + (f"\n  warning: {round.warning}" if round.warning else "")
@@ -123,20 +128,78 @@ def write_npz(path, **arrays):
         np.savez_compressed(beside, **arrays)
 
 
-def write_selected(path, history, positions):
-    """Every round's picks, one after another: epoch, index (into the original training set), label, predicted, score."""
-    found = [(np.full(len(r.index), r.epoch), positions[r.index], r.target, r.predicted, r.score) for r in history]
-    columns = [np.concatenate(parts) for parts in zip(*found, strict=True)] if found else [np.zeros(0)] * 5
-    write_npz(path, **dict(zip(("epoch", "index", "label", "predicted", "score"), columns, strict=True)))
+def write_selected(folder, history, task):
+    """selected.npz: every round's picks one after another: epoch, index (task.index's), label, predicted, score, loss.
+
+    Where the pictures are files, also selected.csv, for people: one line for each picture that was ever picked.
+    """
+    columns = [(np.full(len(r.index), r.epoch), task.index[r.index], r.target, r.predicted, r.score, r.loss) for r in history]
+    columns = [np.concatenate(parts) for parts in zip(*columns, strict=True)] if columns else [np.zeros(0)] * 6
+    arrays = dict(zip(("epoch", "index", "label", "predicted", "score", "loss"), columns, strict=True))
+    write_npz(folder / "selected.npz", **arrays)
+    if task.files:
+        picks = pd.DataFrame(arrays).astype({"index": int, "label": int})
+        picks = picks[~picks["index"].isin(task.index[: len(task.y_labeled)])]
+        by_file = picks.groupby("index", sort=False)
+        frame = (
+            by_file[["label", "score", "loss"]].last().join(by_file["epoch"].agg(first_chosen="first", last_chosen="last", rounds="size"))
+        )
+        frame["label"] = [task.names[c] for c in frame["label"]]
+        frame.insert(0, "file", [task.files[i] for i in frame.index])
+        frame = frame.rename(columns={"label": "pseudo_label"}).sort_values(["pseudo_label", "score"], ascending=[True, False])
+        _write_frame(folder / "selected.csv", frame)
+        rounds = gallery.read(folder)
+        images = _InTask(task)
+        body = f"<main><h1>What was picked</h1>{gallery.NOTE}{gallery.render(rounds, task.names, images)}</main>"
+        with replacing(folder / "picks.html") as beside:
+            beside.write_text(gallery.document("What was picked", body), encoding="utf-8")
 
 
-def write_classes(path, truth, predicted, labeled_counts, minor):
+class _InTask:
+    """A task's images by their place in task.index."""
+
+    def __init__(self, task):
+        self.images, self.places = Images(task.x_labeled, task.x_unlabeled), task.index
+
+    def __getitem__(self, indices):
+        order = np.argsort(self.places)
+        return self.images[order[np.searchsorted(self.places, indices, sorter=order)]]
+
+
+def review(folder, target):
+    """Links (or copies) the picks of a run's selected.csv into a folder for each pseudo-label. Returns how many.
+
+    Delete the wrong ones there and pass it as a second labeled_dir.
+    """
+    target = pathlib.Path(target)
+    rows = runs.read_csv(folder / "selected.csv")
+    for row in rows:
+        source = pathlib.Path(row["file"])
+        place = target / row["pseudo_label"] / f"{float(row['score']):.4f}_{'_'.join(source.parts[-3:])}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, place)
+        except OSError:
+            shutil.copyfile(source, place)
+    return len(rows)
+
+
+def write_classes(path, truth, predicted, task):
     """Per class: precision, recall, F1, and how many of its test images were taken for each class (as_0, as_1, ...)."""
-    classes = len(labeled_counts)
-    table = {"class": range(classes), "minor": np.isin(range(classes), minor).astype(int), "labeled": labeled_counts}
-    counts = metrics.confusion(truth, predicted, classes)
-    taken = {f"as_{c}": counts[:, c] for c in range(classes)}
-    _write_frame(path, pd.DataFrame(table | metrics.by_class(truth, predicted, classes) | taken))
+    m = len(task.names)
+    labeled = np.bincount(task.y_labeled, minlength=m)
+    table = {"class": range(m), "name": task.names, "minor": np.isin(range(m), task.minor).astype(int), "labeled": labeled}
+    counts = metrics.confusion(truth, predicted, m)
+    taken = {f"as_{c}": counts[:, c] for c in range(m)}
+    _write_frame(path, pd.DataFrame(table | metrics.by_class(truth, predicted, m) | taken))
+
+
+def write_model(path, model, names):
+    """A .keras file as any Keras reads it, with the classes' names beside the model, in classes.json."""
+    with replacing(path) as beside:
+        model.save(beside)
+        with zipfile.ZipFile(beside, "a") as file:
+            file.writestr("classes.json", json.dumps(list(names)))
 
 
 def table(rows):

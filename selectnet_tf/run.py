@@ -35,6 +35,7 @@ def define_flags():
     flags.DEFINE_string("results_dir", "results", "where runs.csv and runs/NAME/ go")
     flags.DEFINE_integer("replicas", 0, "replicas of MirroredStrategy; 0: every GPU there is")
     flags.DEFINE_bool("force", False, "train again what is finished or half trained")
+    flags.DEFINE_string("review", None, "dataset=folder: put what was picked into this new folder, by pseudo-label, for you to weed out")
     flags.DEFINE_bool("verbose", False, "let TensorFlow log, and errors show where they come from")
 
 
@@ -42,9 +43,8 @@ def recipe_from_flags():
     names = [field.name for field in dataclasses.fields(recipes.Recipe)]
     given = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
     if "minor" in given:
-        if not all(part.strip().isdigit() for part in given["minor"]):
-            raise ValueError(f"minor is {','.join(given['minor'])!r}, but has to be class numbers such as 0,2,6,7")
-        given["minor"] = tuple(int(part) for part in given["minor"])
+        words = [word.strip() for word in given["minor"]]
+        given["minor"] = tuple(int(word) if word.isdigit() and given.get("dataset") != "folder" else word for word in words)
     return recipes.make(**given)
 
 
@@ -53,6 +53,10 @@ def main(argv):
         if len(argv) > 1:
             raise ValueError(f"unexpected {argv[1]!r}: flags are written --name=value")
         recipe = recipe_from_flags()
+        if FLAGS.review and recipe.dataset != "folder":
+            raise ValueError("--review is for --dataset=folder: leave it out")
+        if FLAGS.review and pathlib.Path(FLAGS.review).exists() and any(pathlib.Path(FLAGS.review).iterdir()):
+            raise ValueError(f"{FLAGS.review} is not empty: give --review a new folder")
     except ValueError as error:
         return fail(error, 2)
     try:
@@ -65,6 +69,9 @@ def main(argv):
             verbose=1 if sys.stdout.isatty() else 2,
         )  # fmt: skip
         results = pathlib.Path(FLAGS.results_dir)
+        if FLAGS.review:
+            picks = record.review(results / "runs" / recipe.name, FLAGS.review)
+            print(f"{picks:,} pictures to look through in {FLAGS.review}: delete the wrong ones, then add it to --labeled_dir")
         print(f"\n{record.table([row])}\n\nfiles: {results / 'runs' / recipe.name}/, row in {results / 'runs.csv'}")
     except (ValueError, OSError, MemoryError) as error:
         if FLAGS.verbose:

@@ -8,7 +8,7 @@ import dataclasses
 import math
 from typing import NamedTuple
 
-from selectnet_tf import recipes
+from selectnet_tf import grids, recipes
 from selectnet_tf.files import lock, replacing
 
 SHARES = ("accuracy", "minor_accuracy", "major_accuracy", "macro_f1", "balanced_accuracy", "g_mean", "best_accuracy", "last10_accuracy")
@@ -23,7 +23,7 @@ class Run(NamedTuple):
 
     name: str
     dataset: str
-    arch: str  # as the paper's tables name it, see recipes.table_arch
+    arch: str  # as the paper's tables name it, see grids.table_arch
     method: str
     preset: str
     seed: int
@@ -100,12 +100,14 @@ def _is_number(text, most):
 
 
 def _run(row):
-    base = recipes.make(**{k: row[k] for k in ("dataset", "arch", "method", "preset")})
+    places = ("labeled_dir", "unlabeled_dir") if row["dataset"] == "folder" else ()
+    base = recipes.make(**{k: row.get(k) for k in ("dataset", "arch", "method", "preset", *places)})
     same = ("dataset", "arch", "method", "preset", "seed", "epochs")
     plain = {f.name: text(getattr(base, f.name)) for f in dataclasses.fields(base) if f.name not in same}
-    changes = tuple((k, row[k]) for k, v in plain.items() if k in row and row[k] != v)
-    arch = recipes.table_arch(row["arch"], row["preset"])
-    return Run(row["name"], row["dataset"], arch, row["method"], row["preset"], int(row["seed"]), int(row["epochs"]), changes, row)
+    changes = tuple((k, row[k]) for k, v in plain.items() if row.get(k) and row[k] != v)  # an older version's row lacks columns
+    arch = grids.table_arch(row["arch"], row["preset"])
+    dataset = " ".join([row["dataset"], *(row[k] for k in places[:1])])
+    return Run(row["name"], dataset, arch, row["method"], row["preset"], int(row["seed"]), int(row["epochs"]), changes, row)
 
 
 def names(results):

@@ -16,7 +16,7 @@ class Round(NamedTuple):
 
     epoch: epochs trained before it. candidates: size of D'.
     index, predicted, target: [k] int32: positions in the pool, predicted classes, and the classes trained on from now.
-    score: [k] float32, the selector's output, or the predicted class's probability under a rule without one.
+    score, loss: [k] float32: the selector's output, or the predicted class's probability under a rule without one; nats.
     lowest, median, highest: of the score over D'; NaN where D' is empty.
     seconds: what scoring, selecting and swapping took.
     """
@@ -27,6 +27,7 @@ class Round(NamedTuple):
     predicted: np.ndarray
     target: np.ndarray
     score: np.ndarray
+    loss: np.ndarray
     lowest: float
     median: float
     highest: float
@@ -117,7 +118,9 @@ class Selection(keras.callbacks.Callback):
         spread = score[scores.candidate] if scores.candidate.any() else [np.nan]
         spread = [float(f(spread)) for f in (np.min, np.median, np.max)]
         seconds = time.perf_counter() - start
-        return Round(epoch, int(scores.candidate.sum()), picked, predicted[picked], target, score[picked], *spread, seconds)
+        return Round(
+            epoch, int(scores.candidate.sum()), picked, predicted[picked], target, score[picked], scores.loss[picked], *spread, seconds
+        )
 
     def score(self, round=0):
         """One forward pass over D and U. Returns Scores."""

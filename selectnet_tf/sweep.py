@@ -16,7 +16,7 @@ import time
 
 from absl import flags
 
-from selectnet_tf import estimate, recipes, report, runs, tables
+from selectnet_tf import estimate, grids, recipes, report, runs, tables
 from selectnet_tf.cli import fail, parse
 from selectnet_tf.files import lock
 
@@ -41,7 +41,7 @@ def command(table):
     try:
         if rest or not all(seed.isdigit() for seed in values.seeds):
             raise ValueError(f"unexpected {rest[0]!r}: flags are written --name=value" if rest else "seeds are numbers such as 0,1,2")
-        cells = recipes.grid(
+        cells = grids.grid(
             table, [int(s) for s in values.seeds], values.preset, values.datasets, values.archs, values.methods, values.epochs
         )
         results = pathlib.Path(values.results_dir)

@@ -1,4 +1,4 @@
-"""One recipe -> one row: the only place that holds the pool's true labels."""
+"""One recipe -> one row."""
 
 import dataclasses
 import functools
@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selectnet_tf import augment, data, metrics, models, record, rules, runs, schedules, splits
+from selectnet_tf import augment, metrics, models, record, rules, runs, schedules, tasks
 from selectnet_tf.checkpoint import Checkpoint
-from selectnet_tf.files import lock, replacing
+from selectnet_tf.files import lock
 from selectnet_tf.pool import Pool
 from selectnet_tf.recipes import SELECTING
 from selectnet_tf.rounds import check_batch, fit
@@ -63,33 +63,29 @@ def _clear(results, folder):
 def _run(recipe, data_dir, results, folder, replicas, verbose):
     strategy = make_strategy(replicas)
     check_batch(recipe.batch_size, strategy.num_replicas_in_sync)
-    found = data.load(recipe.dataset, data_dir)
-    split = splits.of(recipe, found.y)
-    print(f"{recipe.name}: {splits.describe(split, found.y)}", flush=True)
-    pool, order = make_pool(recipe, found, split)
-    found = found._replace(x=found.x[:1].copy())  # the pool has its own, D first: these need not stay in memory
-    model = make_model(recipe, found, pool, strategy)
+    task = tasks.make(recipe, data_dir, results / "cache")
+    print("\n".join([f"{recipe.name}: {task.says[0]}", *task.says[1:]]), flush=True)
+    pool = Pool(task.x_labeled, task.y_labeled, task.x_unlabeled, task.minor, seed=recipe.seed)
+    model = make_model(recipe, task, strategy)
     versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__}
     origin = {"versions": versions, "device": _device(strategy), "replicas": strategy.num_replicas_in_sync, "commit": _commit()}
-    record.write_json(folder / "recipe.json", {"recipe": dataclasses.asdict(recipe), **origin})
-    record.write_npz(folder / "split.npz", labeled=split.labeled, unlabeled=split.unlabeled, minor=split.minor)
-    evaluate, log = _fit(recipe, found, pool, order, model, folder, verbose)
-    row = {"name": recipe.name, **dataclasses.asdict(recipe), **_results(evaluate, log, found.classes), **versions}
+    record.write_json(folder / "recipe.json", {"recipe": dataclasses.asdict(recipe), "classes": task.names, **origin})
+    record.write_npz(folder / "split.npz", labeled=task.index[pool.labeled], unlabeled=task.index[~pool.labeled], minor=task.minor)
+    evaluate, log = _fit(recipe, task, pool, model, folder, verbose)
+    row = {"name": recipe.name, **dataclasses.asdict(recipe), **_results(evaluate, log, len(task.names)), **versions}
     row |= {"device": origin["device"], "commit": origin["commit"]}
-    counts = np.bincount(found.y[split.labeled], minlength=found.classes)
-    record.write_classes(folder / "classes.csv", evaluate.truth, evaluate.predicted, counts, split.minor)
-    record.write_selected(folder / "selected.npz", log.selection.history, order)
-    with replacing(folder / "model.keras") as beside:
-        model.save(beside)
+    record.write_classes(folder / "classes.csv", evaluate.truth, evaluate.predicted, task)
+    record.write_selected(folder, log.selection.history, task)
+    record.write_model(folder / "model.keras", model, task.names)
     runs.write_row(results, recipe.name, row)
     (folder / "state.npz").unlink()
     return row
 
 
-def _fit(recipe, found, pool, order, model, folder, verbose):
-    evaluate = record.Evaluate(model, found.x_test, found.y_test, recipe.minor)
+def _fit(recipe, task, pool, model, folder, verbose):
+    evaluate = record.Evaluate(model, task.x_test, task.y_test, task.minor)
     selection = make_selection(recipe, pool)
-    log = record.Log(folder, selection, found.y[order], recipe)
+    log = record.Log(folder, selection, task, recipe)
     selection.on_round = log.audit
     header = {"recipe": dataclasses.asdict(recipe), "replicas": model.distribute_strategy.num_replicas_in_sync}
     checkpoint = Checkpoint(folder / "state.npz", {"selection": selection, "log": log}, header)
@@ -137,23 +133,14 @@ def make_strategy(replicas=0):
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)])
 
 
-def make_pool(recipe, found, split):
-    """(Pool, [n] position in the original training set of each of the pool's images). The oracle alone gets all labels."""
-    labeled, unlabeled = split.labeled, split.unlabeled
-    if recipe.method == "oracle":
-        labeled, unlabeled = np.arange(len(found.y), dtype=np.int32), unlabeled[:0]
-    pool = Pool(found.x[labeled], found.y[labeled], found.x[unlabeled], recipe.minor, seed=recipe.seed)
-    return pool, np.concatenate([labeled, unlabeled])
-
-
-def make_model(recipe, found, pool, strategy):
+def make_model(recipe, task, strategy):
     keras.utils.clear_session()
     keras.utils.set_random_seed(recipe.seed)
     pixels = {"scale": 1 / 128, "offset": -1.0} if recipe.training == "cui" else {}
     activation = "linear" if recipe.method == "class_balanced" else "softmax"
     with strategy.scope():
-        model = models.build(recipe.arch, found.x.shape[1:], found.classes, activation, **pixels)
-        schedules.compile_model(model, recipe, pool.labels[pool.labeled], found.classes)
+        model = models.build(recipe.arch, task.x_labeled.shape[1:], len(task.names), activation, weights=recipe.weights, **pixels)
+        schedules.compile_model(model, recipe, task.y_labeled, len(task.names))
     return model
 
 
@@ -165,7 +152,9 @@ def make_augment(recipe):
 
 def make_selection(recipe, pool):
     """The seven methods are one path: which D the first round has, and which rule selects from then on."""
-    copies = max(1, int(1 / (recipe.minor_ratio or recipe.imb_factor) + 1e-9))
+    counts = np.bincount(pool.labels[pool.labeled])
+    ratio = recipe.minor_ratio or recipe.imb_factor or counts[pool.minor].mean() / counts.max()
+    copies = max(1, int(1 / ratio + 1e-9))
     init = {"balanced": "balanced", "copies": recipe.init_copies, "none": "none"}[recipe.init]
     if recipe.method == "oversampling":
         init = copies if recipe.oversample == "copies" else "balanced"

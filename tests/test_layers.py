@@ -13,14 +13,15 @@ BELOW = {  # module -> those of ours that it may import
     "selection": {"images", "rules"}, "rounds": set(), "layers": set(),
     "data": set(), "folders": {"files"}, "splits": set(), "models": {"layers", "recipes"}, "metrics": set(), "recipes": set(), "losses": set(),
     "schedules": {"losses"},
-    "record": {"metrics", "files", "selection"},
-    "runs": {"files", "recipes"},
-    "train": {"augment", "data", "files", "metrics", "models", "record", "rules", "runs", "schedules", "splits", "checkpoint", "pool", "recipes", "rounds", "selection"},
-    "cli": set(), "run": {"cli", "recipes", "train", "record"}, "__init__": set(),
-    "paper": {"recipes", "runs"}, "tables": {"files", "paper", "recipes", "runs"}, "figures": {"paper", "recipes", "runs"}, "gallery": set(),
+    "record": {"gallery", "metrics", "files", "images", "runs", "selection"},
+    "grids": {"recipes"}, "runs": {"files", "grids", "recipes"},
+    "tasks": {"data", "folders", "images", "splits"},
+    "train": {"augment", "files", "metrics", "models", "record", "rules", "runs", "schedules", "tasks", "checkpoint", "pool", "recipes", "rounds", "selection"},
+    "cli": set(), "predict": {"cli", "folders", "metrics"}, "run": {"cli", "recipes", "train", "record"}, "__init__": set(),
+    "paper": {"grids", "recipes", "runs"}, "tables": {"files", "paper", "recipes", "runs"}, "figures": {"paper", "recipes", "runs"}, "gallery": set(),
     "page": {"data", "figures", "files", "gallery", "paper", "recipes", "runs", "tables"},
     "report": {"cli", "figures", "page", "paper", "recipes", "runs", "tables"},
-    "estimate": {"recipes", "runs", "splits"}, "sweep": {"cli", "estimate", "files", "recipes", "report", "runs", "tables"},
+    "estimate": {"recipes", "runs", "splits"}, "sweep": {"cli", "grids", "estimate", "files", "recipes", "report", "runs", "tables"},
 }  # fmt: skip
 
 

@@ -53,3 +53,25 @@ def test_resnet_convolutions_carry_the_l2_loss():
 def test_too_small_images_are_refused():
     with pytest.raises(ValueError, match="at least 12 x 12"):
         models.build("simple", (8, 8, 1), 10)
+
+
+@pytest.mark.parametrize(("arch", "module"), [("MobileNetV2", "mobilenet_v2"), ("ResNet50", "resnet50"), ("DenseNet121", "densenet")])
+def test_networks_of_keras_applications_see_the_pixels_that_they_want(arch, module, tmp_path):
+    model = models.build(arch, (32, 32, 3), 4)
+    x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    pixels = getattr(keras.applications, module).preprocess_input(x.astype("float32"))
+    base, head = model.layers[-2:]
+    np.testing.assert_allclose(model(x), head(base(pixels)), rtol=1e-4, atol=1e-6)
+    base.save_weights(tmp_path / "a.weights.h5")
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(x), model(x))
+    again = models.build(arch, (32, 32, 3), 7, weights=str(tmp_path / "a.weights.h5"))
+    np.testing.assert_array_equal(again.layers[-2](pixels), base(pixels))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_weights_of_another_network_are_refused(tmp_path):
+    models.build("MobileNet", (32, 32, 3), 4).layers[-2].save_weights(tmp_path / "a.weights.h5")
+    for path in (tmp_path / "a.weights.h5", tmp_path / "nothing.weights.h5"):
+        with pytest.raises(ValueError, match="does not hold weights of MobileNetV2 without its top"):
+            models.build("MobileNetV2", (32, 32, 3), 4, weights=str(path))

@@ -79,7 +79,7 @@ def test_every_field_changes_the_name():
         choices = [c for c in field.metadata["choices"] or () if c != value]
         if field.name in other or choices:
             new = other.get(field.name, choices[0] if choices else None)
-        elif field.name == "imb_factor":
+        elif field.name in ("imb_factor", "weights", *recipes.FOLDER_FIELDS):
             continue  # has no meaning here; see test_bad_values
         elif field.name == "lambda_schedule":
             new = "0.4:0.6"
@@ -114,6 +114,15 @@ def test_lambdas():
         ({"beta": 1.0}, "below 1"),
         ({"threshold": 1.2}, "give --beta"),
         ({"method": "class_balanced", "training": "keras"}, "--training=cui"),
+        ({"minor": ("cat",)}, "class numbers such as 0,2,6,7"),
+        ({"labeled_dir": "a"}, "use --dataset=folder"),
+        ({"image_size": 32}, "use --dataset=folder"),
+        ({"dataset": "folder"}, "needs --labeled_dir"),
+        ({"dataset": "folder", "labeled_dir": "a"}, "method selectnet needs --unlabeled_dir"),
+        ({"dataset": "folder", "labeled_dir": "a", "method": "oracle"}, "no oracle for a folder"),
+        ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "minor_ratio": 0.1}, "no meaning for folders"),
+        ({"arch": "mobilenetv2"}, "did you mean MobileNetV2?"),
+        ({"weights": "a.h5"}, "not for simple: leave them out"),
     ],
 )
 def test_bad_values_are_refused_in_one_line(changes, words):

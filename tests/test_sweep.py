@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from selectnet_tf import recipes, runs, sweep
+from selectnet_tf import grids, recipes, runs, sweep
 
 RUN = """
 import pathlib, sys, time
@@ -50,7 +50,7 @@ def stand_in(tmp_path, monkeypatch):
     return use
 
 
-CELLS = recipes.grid("table1", epochs=3, archs=["simple"])
+CELLS = grids.grid("table1", epochs=3, archs=["simple"])
 
 
 def trained(results):
@@ -80,9 +80,9 @@ def command(path, results, jobs=1):
     """A sweep in a process of its own."""
     code = f"""
 import pathlib, sys
-from selectnet_tf import recipes, sweep
+from selectnet_tf import grids, sweep
 sweep.RUN, sweep.POLL = (sys.executable, {str(path)!r}), 0.02
-sys.exit(sweep.Sweep(recipes.grid("table1", epochs=3, archs=["simple"]), pathlib.Path({str(results)!r}), jobs={jobs}).run())
+sys.exit(sweep.Sweep(grids.grid("table1", epochs=3, archs=["simple"]), pathlib.Path({str(results)!r}), jobs={jobs}).run())
 """
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -151,21 +151,21 @@ def test_the_plan_counts_and_trains_nothing(tmp_path):
     ],
 )
 def test_narrower_and_wider_grids(options, cells):
-    assert len(recipes.grid("table1", **options)) == cells
+    assert len(grids.grid("table1", **options)) == cells
 
 
 def test_the_grid_begins_with_the_cheapest_column_and_maps_released_to_v2():
-    archs = [r.arch for r in recipes.grid("table1", preset="released")]
+    archs = [r.arch for r in grids.grid("table1", preset="released")]
     assert list(dict.fromkeys(archs)) == ["simple", "resnet20v2", "resnet56v2"]
-    assert {r.arch for r in recipes.grid("table3", preset="released")} == {"resnet32"}
-    assert [r.lambda_schedule for r in recipes.grid("table4")] == ["constant", "0.4:0.6", "0.6:0.4"]
+    assert {r.arch for r in grids.grid("table3", preset="released")} == {"resnet32"}
+    assert [r.lambda_schedule for r in grids.grid("table4")] == ["constant", "0.4:0.6", "0.6:0.4"]
 
 
 def test_flags_give_the_recipe_back():
     for recipe in (
         recipes.make(),
         recipes.make(method="context", seed=3, epochs=20, minor=(1, 2)),
-        *recipes.grid("table3", preset="released"),
+        *grids.grid("table3", preset="released"),
     ):
         given = dict(flag[2:].split("=") for flag in sweep.recipe_flags(recipe))
         kinds = {"seed": int, "epochs": int, "minor": lambda v: tuple(map(int, v.split(",")))}
@@ -190,7 +190,7 @@ def experiment(name, *flags):
 @pytest.mark.parametrize("name", ["table1", "table2", "table3", "table4", "figure2"])
 def test_every_experiment_has_a_plan(name, tmp_path):
     found = experiment(name, "--dry", f"--results_dir={tmp_path}", "--seeds=0")
-    assert found.returncode == 0 and found.stdout.count("to do") == len(recipes.grid(name)), found.stderr
+    assert found.returncode == 0 and found.stdout.count("to do") == len(grids.grid(name)), found.stderr
 
 
 @pytest.mark.parametrize(

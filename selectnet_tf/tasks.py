@@ -1,0 +1,150 @@
+"""A recipe's data: what it trains on, selects from, is tested on and audited with."""
+
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from selectnet_tf import data, folders, splits
+from selectnet_tf.images import Images, Subset
+
+TEST_SHARE = 0.2  # of labeled_dir, where there is no test_dir
+AUTO = "auto"
+
+
+class Task(NamedTuple):
+    """The images and classes behind a run, D first and then U.
+
+    x_labeled, x_unlabeled, x_test: [.., H, W, C] uint8. y_labeled, y_test: int32 classes. names: the m classes' names.
+    minor: the minor classes. truth: [n_D + n_U] true classes, -1 where nobody knows; only the audit may read it.
+    index: [n_D + n_U] places in the original training set, or in `files` where the images are files.
+    says: lines for the screen.
+    """
+
+    x_labeled: Subset
+    y_labeled: np.ndarray
+    x_unlabeled: Subset
+    x_test: np.ndarray
+    y_test: np.ndarray
+    names: tuple
+    minor: tuple
+    truth: np.ndarray
+    index: np.ndarray
+    says: list
+    files: list | None = None
+
+
+def make(recipe, data_dir=None, cache_dir=None):
+    """The Task of a recipe. data_dir: see data.load; cache_dir: where decoded pictures go.
+
+    Raises:
+        ValueError, OSError: in one line, what is wrong and what to do.
+    """
+    return _folder(recipe, cache_dir) if recipe.dataset == "folder" else _benchmark(recipe, data_dir)
+
+
+def _benchmark(recipe, data_dir):
+    """Section 4.1's and 4.4's sets: the labels of all but `split.labeled` are hidden. The oracle alone gets all labels."""
+    found = data.load(recipe.dataset, data_dir)
+    split = splits.of(recipe, found.y)
+    labeled, unlabeled = split.labeled, split.unlabeled
+    if recipe.method == "oracle":
+        labeled, unlabeled = np.arange(len(found.y), dtype=np.int32), unlabeled[:0]
+    index = np.concatenate([labeled, unlabeled])
+    names = data.class_names(recipe.dataset, found.classes)
+    says = [splits.describe(split, found.y)]
+    return Task(
+        Subset(found.x, labeled), found.y[labeled], Subset(found.x, unlabeled), found.x_test, found.y_test, names, recipe.minor,
+        found.y[index], index, says,
+    )  # fmt: skip
+
+
+def _folder(recipe, cache_dir):
+    """labeled_dir with a folder for each class, unlabeled_dir of any shape, test_dir as labeled_dir or a part held out."""
+    labeled, pool, test = (
+        _Pictures(roots, recipe.image_size, cache_dir) for roots in (recipe.labeled_dir, recipe.unlabeled_dir, recipe.test_dir)
+    )
+    names, y = labeled.classes()
+    if test.files:
+        kept, (x_test, y_test) = np.arange(len(y)), (test.images, test.classes(names)[1])
+    else:
+        kept, held = _hold_out(y, names, recipe.seed)
+        x_test, y_test = Subset(labeled.images, held), y[held]
+    known = {*labeled.digests, *test.digests}
+    places = np.array([i for i, digest in enumerate(pool.digests) if digest not in known], int)
+    minor = _minor(recipe.minor, names, np.bincount(y[kept], minlength=len(names)))
+    held_out = "" if test.files else f", {len(y_test):,} of them held out for the test"
+    says = [f"{len(y):,} labeled pictures of {len(names)} classes{held_out}; {len(places):,} unlabeled ones"]
+    says.append("  minor classes: " + ", ".join(f"{names[c]} ({(y[kept] == c).sum():,} labeled)" for c in minor))
+    if len(places) < len(pool.files):
+        says.append(f"  {len(pool.files) - len(places):,} unlabeled pictures stand among the labeled or test ones too: left out")
+    says += [f"  skipped {file}: {why}" for found in (labeled, pool, test) for file, why in found.skipped[:20]]
+    says += [f"  and {len(found.skipped) - 20:,} more" for found in (labeled, pool, test) if len(found.skipped) > 20]
+    index = np.concatenate([kept, len(y) + places])
+    truth = np.concatenate([y[kept], np.full(len(places), -1)]).astype(np.int32)
+    x_unlabeled = Subset(pool.images if pool.files else labeled.images, places)
+    files = [*labeled.files, *pool.files]
+    return Task(Subset(labeled.images, kept), y[kept], x_unlabeled, x_test, y_test, names, minor, truth, index, says, files)
+
+
+class _Pictures:
+    """All pictures of one or several folders ("A" or "A,B"), or none: images, files (paths), digests, skipped."""
+
+    def __init__(self, roots, size, cache_dir):
+        self.roots = [root.strip() for root in (roots or "").split(",") if root.strip()]
+        found = [folders.read(root, size, cache_dir) for root in self.roots]
+        self.images = Images(*(f.images for f in found)) if found else None
+        self.inside = [file for f in found for file in f.files]
+        self.files = [str(pathlib.Path(root, file)) for root, f in zip(self.roots, found, strict=True) for file in f.files]
+        self.digests = [digest for f in found for digest in f.digests]
+        self.skipped = [(str(pathlib.Path(r, file)), why) for r, f in zip(self.roots, found, strict=True) for file, why in f.skipped]
+
+    def classes(self, names=None):
+        """(class names, [n] class of each picture): the first folder on its way is its class."""
+        for file, path in zip(self.inside, self.files, strict=True):
+            if "/" not in file:
+                raise ValueError(f"{path} lies in no class's folder: {' and '.join(self.roots)} have to hold a folder for each class")
+        own = [file.split("/")[0] for file in self.inside]
+        unknown = sorted(set(own) - set(names)) if names else []
+        if unknown:
+            raise ValueError(
+                f"{' and '.join(self.roots)}: {', '.join(unknown)} are no classes of the labeled pictures ({', '.join(names)})"
+            )
+        names = names or tuple(sorted(set(own)))
+        if len(names) < 2:
+            raise ValueError(f"{self.roots[0]} has one folder of pictures, {names[0]}: at least two classes are needed")
+        return names, np.array([names.index(name) for name in own], np.int32)
+
+
+def _hold_out(y, names, seed):
+    """(kept, held) places: about a fifth of each class, at least one picture of each on both sides."""
+    rng = np.random.default_rng([seed, 3])
+    held = []
+    for c, name in enumerate(names):
+        places = rng.permutation(np.flatnonzero(y == c))
+        if len(places) < 2:
+            raise ValueError(f"class {name} has one picture: give it two or more, so that one can be held out, or a --test_dir")
+        held.append(places[: max(1, round(len(places) * TEST_SHARE))])
+    held = np.sort(np.concatenate(held))
+    return np.setdiff1d(np.arange(len(y)), held), held
+
+
+def _minor(wanted, names, counts):
+    """Minor classes as numbers: from names or numbers, or those of less than half the median size."""
+    if tuple(wanted) == (AUTO,):
+        found = np.flatnonzero(counts < np.median(counts) / 2)
+        if not len(found) or len(found) == len(names):
+            sizes = ", ".join(f"{n}: {c}" for n, c in zip(names, counts, strict=True))
+            raise ValueError(f"no class has less than half the median's pictures ({sizes}): name the minor ones with --minor")
+        return tuple(int(c) for c in found)
+    places = []
+    for word in map(str, wanted):
+        if word in names:
+            places.append(names.index(word))
+        elif word.isdigit() and int(word) < len(names):
+            places.append(int(word))
+        else:
+            raise ValueError(f"minor class {word!r} is none of {', '.join(names)}")
+    if len(set(places)) == len(names):
+        raise ValueError("every class is minor: at least one has to be major")
+    return tuple(sorted(set(places)))

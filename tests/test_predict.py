@@ -1,0 +1,79 @@
+"""A run on folders from end to end: trained, looked at, classified with."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import zipfile
+
+import keras
+import pytest
+from test_tasks import COLOURS, picture, tree  # noqa: F401
+
+from selectnet_tf import predict, recipes, record, runs, train
+
+
+@pytest.fixture
+def trained(tree):  # noqa: F811
+    """(tree, the row, the run's folder) of a context run on the coloured pictures."""
+    recipe = recipes.make(
+        dataset="folder", labeled_dir=str(tree / "labeled"), unlabeled_dir=str(tree / "pool"), image_size=16, method="context",
+        arch="resnet8", epochs=12, every=6, batch_size=8, augment="none", threshold=0.9,
+    )  # fmt: skip
+    row = train.train(recipe, results_dir=tree / "results", verbose=0)
+    return tree, row, tree / "results" / "runs" / row["name"]
+
+
+def test_a_run_on_folders_leaves_a_list_and_a_gallery(trained, tmp_path):
+    tree, row, folder = trained  # noqa: F811
+    picks = runs.read_csv(folder / "selected.csv")
+    assert list(picks[0]) == ["file", "pseudo_label", "score", "loss", "first_chosen", "last_chosen", "rounds"]
+    assert {p["pseudo_label"] for p in picks} <= set(COLOURS) and all(str(tree / "pool") in p["file"] for p in picks)
+    assert len({p["file"] for p in picks}) == len(picks) > 0 and {p["rounds"] for p in picks} <= {"1", "2"}
+    page = (folder / "picks.html").read_text(encoding="utf-8")
+    assert "as emu: " in page and "data:image/webp" in page and "wrong</h5>" not in page
+    assert [r["name"] for r in runs.read_csv(folder / "classes.csv")] == ["cat", "dog", "emu"]
+    audit = runs.read_csv(folder / "selection.csv")
+    assert audit[0]["unlabeled_right"] == audit[0]["precision"] == "" and int(audit[0]["labeled_right"]) >= 0
+    assert runs.read(tree / "results")[1] == [] and row["accuracy"] > 0.5
+    assert record.review(folder, tmp_path / "review") == len(picks)
+    copies = [p for p in (tmp_path / "review").rglob("*") if p.is_file()]
+    assert len(copies) == len(picks) and {p.parent.name for p in copies} <= set(COLOURS)
+
+
+def test_pictures_are_classified_by_name(trained):
+    tree, _, folder = trained  # noqa: F811
+    for name in COLOURS:
+        picture(tree / "new" / f"{name}.png", COLOURS[name], 900)
+    (tree / "new" / "torn.png").write_bytes(b"no picture")
+    out, errors = io.StringIO(), io.StringIO()
+    assert predict.predict(folder / "model.keras", predict.expand([tree / "new"]), out, errors) == 1
+    rows = list(csv.DictReader(io.StringIO(out.getvalue())))
+    assert [r["file"] for r in rows] == [str(tree / "new" / f"{n}.png") for n in COLOURS]
+    assert sum(r["class"] in r["file"] for r in rows) >= 2 and all(0.33 < float(r["probability"]) <= 1 for r in rows)
+    assert errors.getvalue().startswith(f"skipped {tree / 'new' / 'torn.png'}: ")
+    with zipfile.ZipFile(folder / "model.keras") as file:
+        assert json.loads(file.read("classes.json")) == list(COLOURS)
+    assert keras.saving.load_model(folder / "model.keras").output_shape == (None, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "what to classify with what?"),
+        (["{}/README.md", "a.png"], 1, "is no .keras file"),
+        (["{}/nothing.keras", "a.png"], 1, "is no .keras file"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(arguments, code, said, tmp_path):
+    (tmp_path / "README.md").write_text("no model")
+    command = [sys.executable, "-m", "selectnet_tf.predict", *(a.format(tmp_path) for a in arguments)]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == code and said in found.stderr and len(found.stderr.splitlines()) == 1
+
+
+def test_a_model_of_other_inputs_is_refused(tmp_path):
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match=r"inputs of \[4\], not square pictures"):
+        predict.predict(tmp_path / "model.keras", [], io.StringIO(), io.StringIO())
