@@ -54,10 +54,16 @@ class Checkpoint(keras.callbacks.Callback):
         self._epoch = epoch
         if self._metrics is not None:  # going on in mid-epoch: Keras has just set the metrics back to zero
             if len(self.model.metrics_variables) < len(self._metrics):  # without a strategy, they are made at first use
-                self.model.compute_metrics(None, np.zeros(1, np.int32), np.zeros((1, *self.model.output_shape[1:]), np.float32))
+                self._make_metrics()
             for variable, value in zip(self.model.metrics_variables, self._metrics, strict=True):
                 variable.assign(value)
             self._metrics = None
+
+    def _make_metrics(self):
+        output = np.eye(1, *self.model.output_shape[1:], dtype=np.float32)
+        for labels in (np.zeros(1, np.int32), output):  # sparse, or one-hot
+            with contextlib.suppress(ValueError):
+                return self.model.compute_metrics(None, labels, output)
 
     def on_train_batch_end(self, batch, logs=None):
         if self._signal and batch + 1 < self.params["steps"]:

@@ -65,7 +65,7 @@ def load(name, data_dir=None):
 
 def class_names(name, classes):
     """The classes' names: CIFAR-10's, or their numbers."""
-    return CIFAR10 if name.startswith("cifar10-") else tuple(map(str, range(classes)))
+    return CIFAR10 if name.startswith("cifar10-") and classes == 10 else tuple(map(str, range(classes)))
 
 
 def digits():

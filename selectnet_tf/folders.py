@@ -27,6 +27,28 @@ class Folder(NamedTuple):
     digests: list
     skipped: list
 
+    def paths(self, root):
+        """[n] paths of the files, with the folder's own."""
+        return [str(pathlib.Path(root, file)) for file in self.files]
+
+    def classes(self, root, names=None):
+        """(class names, [n] int32 class of each picture): the first folder on its way below root is its class.
+
+        Raises:
+            ValueError: a picture outside of any class's folder; a folder that is none of `names`; fewer than two classes.
+        """
+        for file in self.files:
+            if "/" not in file:
+                raise ValueError(f"{pathlib.Path(root, file)} lies in no class's folder: {root} has to hold a folder for each class")
+        own = [file.split("/")[0] for file in self.files]
+        unknown = sorted(set(own) - set(names)) if names else []
+        if unknown:
+            raise ValueError(f"{root}: {', '.join(unknown)} are no classes of the labeled pictures ({', '.join(names)})")
+        names = names or tuple(sorted(set(own)))
+        if len(names) < 2:
+            raise ValueError(f"{root} has one folder of pictures, {names[0]}: at least two classes are needed")
+        return names, np.array([names.index(name) for name in own], np.int32)
+
 
 def read(root, size, cache):
     """Decodes every picture below `root` to size x size RGB (stretched, as Keras's image_dataset_from_directory does).

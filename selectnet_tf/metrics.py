@@ -1,7 +1,13 @@
 """How good a classifier is, and what was picked (Figure 2). NumPy in, plain numbers out; the only readers of true labels."""
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import (
+    average_precision_score,
+    confusion_matrix,
+    precision_recall_curve,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 
 KINDS = ("right", "wrong_minor", "major")
 
@@ -35,6 +41,26 @@ def by_class(truth, predicted, classes):
     labels = np.arange(classes)
     precision, recall, f1, count = precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0)
     return {"precision": precision, "recall": recall, "f1": f1, "count": count}
+
+
+def ranking(truth, probs, precision=0.9):
+    """How well each class's probability ranks its samples: {average_precision, roc_auc, recall_at_90: [m]}.
+
+    recall_at_90: the largest recall that leaves a precision of at least 0.9, 0 where there is none. A class without a
+    sample in truth [n] has NaN. probs: [n, m].
+    """
+    found = {"average_precision": [], "roc_auc": [], f"recall_at_{precision:.0%}".rstrip("%"): []}
+    for c in range(probs.shape[1]):
+        of_class, score = truth == c, probs[:, c]
+        if not of_class.any() or of_class.all():
+            values = (np.nan, np.nan, np.nan)
+        else:
+            precisions, recalls, _ = precision_recall_curve(of_class, score)
+            best = recalls[:-1][precisions[:-1] >= precision].max(initial=0.0)
+            values = (average_precision_score(of_class, score), roc_auc_score(of_class, score), best)
+        for column, value in zip(found.values(), values, strict=True):
+            column.append(value)
+    return {name: np.array(column) for name, column in found.items()}
 
 
 def confusion(truth, predicted, classes):

@@ -13,8 +13,8 @@ def build(arch, input_shape, num_classes, activation="softmax", scale=1 / 255, o
     """An uncompiled classifier.
 
     Args:
-        arch: "simple", "resnet20" (v1, depth 6n+2), "resnet20v2" (v2, depth 9n+2) or one of keras.applications.
-        input_shape: [H, W, C] of uint8 images.
+        arch: "simple", "resnet20" (v1, depth 6n+2), "resnet20v2" (v2, depth 9n+2), one of keras.applications, or "mlp".
+        input_shape: [H, W, C] of uint8 images; [d] of float32 rows for "mlp".
         num_classes: m.
         activation: of the output, [B, m].
         scale, offset: pixels are x * scale + offset; a network of keras.applications has its own.
@@ -24,6 +24,8 @@ def build(arch, input_shape, num_classes, activation="softmax", scale=1 / 255, o
         ValueError: no such arch; names the nearest that there are. A weights file of another network.
     """
     resnet = check_arch(arch)
+    if arch == "mlp":
+        return _mlp(input_shape, num_classes, activation)
     if min(input_shape[:2]) < 12:
         raise ValueError(f"images are {input_shape[0]} x {input_shape[1]}, but the networks need at least 12 x 12")
     images = keras.Input(input_shape, dtype="uint8", name="images")
@@ -38,6 +40,15 @@ def build(arch, input_shape, num_classes, activation="softmax", scale=1 / 255, o
     initializer = "he_normal" if resnet else "glorot_uniform"
     output = layers.Dense(num_classes, activation=activation, kernel_initializer=initializer, dtype="float32", name="classes")(x)
     return keras.Model(images, output, name=arch)
+
+
+def _mlp(input_shape, num_classes, activation):
+    """Two hidden layers for the rows of a table, [B, d] float32."""
+    rows = keras.Input(input_shape, name="rows")
+    x = rows
+    for width in (64, 32):
+        x = layers.Dropout(0.1)(layers.Dense(width, activation="relu", kernel_initializer="he_normal")(x))
+    return keras.Model(rows, layers.Dense(num_classes, activation=activation, name="classes")(x), name="mlp")
 
 
 def _application(images, arch, weights):

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from selectnet_tf import folders
 from selectnet_tf.images import Images
 
 
@@ -12,7 +13,7 @@ class Pool:
     Args:
         x_labeled: [n_labeled, ...] images of D, any dtype (uint8 is the cheapest: rescale inside the model). An array or
             an np.memmap, as x_unlabeled: they are read where they lie, batch by batch, and never copied or changed.
-        y_labeled: [n_labeled] integer classes from 0.
+        y_labeled: [n_labeled] integer classes from 0; or [n_labeled, m] one-hot, and then a batch's labels are one-hot too.
         x_unlabeled: [n_unlabeled, ...] images of U; may be empty where nothing is selected.
         minor: the minor classes.
         seed: of the order, the augmentation and the oversampling.
@@ -31,6 +32,9 @@ class Pool:
         if tf.distribute.has_strategy():
             raise ValueError("make the Pool outside strategy.scope(): its index belongs to the CPU, not to each replica")
         y = np.asarray(y_labeled)
+        self.one_hot = y.shape[1] if y.ndim == 2 else 0  # classes of one-hot labels
+        if self.one_hot:
+            y = _classes_of(y)
         self.images = Images(x_labeled, x_unlabeled)
         _check(len(x_labeled), y, minor)
         self.minor = np.unique(np.asarray(minor, np.int32))
@@ -41,6 +45,34 @@ class Pool:
             self._order, self._classes = (tf.Variable(np.zeros(0, np.int32), shape=[None], trainable=False) for _ in range(2))
             self._epoch = tf.Variable(0, trainable=False)
         self.train_on_labeled()
+
+    @classmethod
+    def from_dataset(cls, labeled, unlabeled, minor, seed=0):
+        """A Pool of two tf.data.Datasets, batched or not: (image, class) pairs, and images (of pairs, the first).
+
+        Both are read once, into memory; for more than fits there, hand np.memmaps to Pool.
+        """
+        x, y = zip(*labeled.unbatch().as_numpy_iterator() if _batched(labeled, y=True) else labeled.as_numpy_iterator(), strict=True)
+        if isinstance(unlabeled.element_spec, (tuple, list)):
+            unlabeled = unlabeled.map(lambda image, *_: image)
+        unlabeled = unlabeled.unbatch() if len(unlabeled.element_spec.shape) == x[0].ndim + 1 else unlabeled
+        return cls(np.stack(x), np.stack(y), np.stack(list(unlabeled.as_numpy_iterator())), minor, seed)
+
+    @classmethod
+    def from_directory(cls, labeled_dir, unlabeled_dir, minor, image_size=96, cache_dir=".cache", seed=0):
+        """A Pool of folders: one for each class in labeled_dir, any tree in unlabeled_dir, see folders.read.
+
+        minor: names or numbers. The Pool has `names` of the classes and the `files`, D's first, besides.
+        """
+        labeled = folders.read(labeled_dir, image_size, cache_dir)
+        names, y = labeled.classes(labeled_dir)
+        pool = folders.read(unlabeled_dir, image_size, cache_dir)
+        unknown = [word for word in minor if word not in names and not isinstance(word, int)]
+        if unknown:
+            raise ValueError(f"minor class {unknown[0]!r} is none of {', '.join(names)}")
+        made = cls(labeled.images, y, pool.images, [names.index(w) if w in names else w for w in minor], seed)
+        made.names, made.files = names, [*labeled.paths(labeled_dir), *pool.paths(unlabeled_dir)]
+        return made
 
     def train_on(self, index, targets):
         """Swaps: from the next round on, train on images[index] as the classes `targets` (both [k])."""
@@ -90,7 +122,8 @@ class Pool:
             images = self.images.gather(tf.gather(self._order, places))  # [B, ...]
             if augment:
                 images = augment(images, tf.random.fold_in(tf.stack([seed, self._epoch.read_value()]), step))
-            return images, tf.gather(self._classes, places)
+            classes = tf.gather(self._classes, places)
+            return images, tf.one_hot(classes, self.one_hot) if self.one_hot else classes
 
         steps = tf.data.Dataset.range(first_batch, batches)
         return steps.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
@@ -100,6 +133,19 @@ class Pool:
 
     def set_state(self, state):
         self.train_on(state["index"], state["targets"])
+
+
+def _classes_of(y):
+    """[n, m] one-hot -> [n] classes."""
+    if not ((y == 0) | (y == 1)).all() or not (y.sum(1) == 1).all():
+        raise ValueError(f"y_labeled is {list(y.shape)}, but its rows are not one-hot: give [n] integer classes, or one 1 a row")
+    return y.argmax(1)
+
+
+def _batched(dataset, y):
+    """Whether a dataset of (image, class) pairs comes in batches: a lone class is a scalar, or a one-hot vector."""
+    images, classes = dataset.element_spec
+    return len(images.shape) == 4 or len(classes.shape) == 2 or (len(classes.shape) == 1 and len(images.shape) != 3)
 
 
 def _check(labeled, y, minor):

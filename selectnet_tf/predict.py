@@ -1,6 +1,7 @@
-"""Classifies pictures with a run's model: python -m selectnet_tf.predict results/runs/NAME/model.keras FILES... > found.csv
+"""Classifies pictures, or tables, with a run's model: python -m selectnet_tf.predict .../model.keras FILES... > found.csv
 
-FILES: pictures or folders of them. Prints file, class, probability as CSV; what can't be read is named on standard error.
+FILES: pictures or folders of them, or CSV files for a model of a table. Prints file (or file:line), class, probability as CSV;
+what can't be read is named on standard error.
 """
 
 import concurrent.futures
@@ -12,7 +13,7 @@ import zipfile
 
 import numpy as np
 
-from selectnet_tf import folders, metrics
+from selectnet_tf import folders, frames, metrics
 from selectnet_tf.cli import fail, parse, quiet_tensorflow
 
 BATCH = 256
@@ -25,6 +26,9 @@ def predict(path, files, out, errors):
 
         model = keras.saving.load_model(path, compile=False)
     names = class_names(path, model.output_shape[-1])
+    encode = frames.Encoder.of(path)
+    if encode:
+        return _predict_rows(model, encode, names, files, out, errors)
     shape = list(model.input_shape[1:])
     if len(shape) != 3 or shape[0] != shape[1] or shape[2] not in (1, 3):
         raise ValueError(f"{path} takes inputs of {shape}, not square pictures")
@@ -44,6 +48,22 @@ def predict(path, files, out, errors):
                 probs = metrics.probabilities(model.predict(np.stack([pixels for _, pixels in good]), verbose=0))
                 for (file, _), row in zip(good, probs, strict=True):
                     writer.writerow((file, names[row.argmax()], f"{row.max():.4f}"))
+    return broken
+
+
+def _predict_rows(model, encode, names, files, out, errors):
+    writer, broken = csv.writer(out, lineterminator="\n"), 0
+    writer.writerow(("row", "class", "probability"))
+    for file in files:
+        try:
+            frame = frames.read(file, labeled=False)[0]
+            probs = metrics.probabilities(model.predict(encode(frame), batch_size=BATCH, verbose=0))
+        except (ValueError, OSError) as error:
+            print(f"skipped {file}: {error}", file=errors)
+            broken += 1
+            continue
+        for line, row in enumerate(probs, 2):
+            writer.writerow((f"{file}:{line}", names[row.argmax()], f"{row.max():.4f}"))
     return broken
 
 

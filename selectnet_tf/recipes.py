@@ -24,8 +24,12 @@ DATASETS = {
     "cifar100-lt": {"minor": tuple(range(50, 100)), "imb_factor": 0.01},
     "digits-4minor": {"minor": (0, 2, 6, 7), "minor_ratio": 0.05, "major_ratio": 0.9, "augment": "shift", "shift": 0.1},
     "folder": {"minor": ("auto",), "shift": 0.1},
+    "csv": {"minor": ("auto",), "arch": "mlp", "augment": "none"},
 }
-FOLDER_FIELDS = ("labeled_dir", "unlabeled_dir", "test_dir", "image_size")
+OWN_FIELDS = {  # of data of one's own
+    "folder": ("labeled_dir", "unlabeled_dir", "test_dir", "image_size"),
+    "csv": ("labeled_csv", "unlabeled_csv", "test_csv", "label_column"),
+}
 APPLICATIONS = {  # networks of keras.applications: the pixels that they want
     **dict.fromkeys(("MobileNet", "MobileNetV2", "ResNet50V2", "ResNet101V2", "Xception", "InceptionV3", "NASNetMobile"), "tf"),
     **dict.fromkeys(("ResNet50", "ResNet101", "VGG16", "VGG19"), "caffe"),
@@ -62,7 +66,7 @@ def _field(default, help, choices=None):
 class Recipe:
     """One run, in full. Make one with `make`, which fills in what the preset, the data set and the training imply."""
 
-    dataset: str = _field("cifar10-4minor", "which labeled set and pool; folder: pictures of your own", tuple(DATASETS))
+    dataset: str = _field("cifar10-4minor", "which labeled set and pool; folder: pictures of your own; csv: a table", tuple(DATASETS))
     arch: str = _field(
         "simple", "the classifier f_c: simple, resnet20, resnet56, ... (6n+2), resnet20v2, resnet56v2, ... (9n+2), or e.g. MobileNetV2"
     )
@@ -104,6 +108,10 @@ class Recipe:
     unlabeled_dir: str | None = _field(None, "dataset=folder: the pool, pictures in folders of any kind; or several, A,B")
     test_dir: str | None = _field(None, "dataset=folder: as labeled_dir; without it a fifth of each class is held out")
     weights: str | None = _field(None, "a file of weights, without the top, for a network of keras.applications")
+    labeled_csv: str | None = _field(None, "dataset=csv: the labeled rows")
+    unlabeled_csv: str | None = _field(None, "dataset=csv: the pool, rows of the same columns")
+    test_csv: str | None = _field(None, "dataset=csv: as labeled_csv; without it a fifth of each class is held out")
+    label_column: str | None = _field(None, "dataset=csv: the column that holds the classes")
     image_size: int = _field(96, "dataset=folder: pictures are scaled to so many pixels on each side")
 
     @property
@@ -137,6 +145,8 @@ def defaults(dataset, arch, method, preset, training):
     values |= DATASETS[dataset] | TRAINING[training]
     if dataset == "cifar100-lt":
         values["cb_beta"] = 0.9  # Cui et al.'s best for CIFAR-100-LT at 0.01
+    if dataset == "csv":
+        values["augment"] = "none"
     return Recipe(**values)
 
 
@@ -155,7 +165,7 @@ def make(**changes):
     first = {k: changes.get(k, known[k].default) for k in ("dataset", "arch", "method", "preset")}
     base = defaults(**first, training=changes.get("training", default_training(first["method"])))
     recipe = dataclasses.replace(base, **changes)
-    recipe = dataclasses.replace(recipe, minor=tuple(sorted(set(recipe.minor), key=str if recipe.dataset == "folder" else None)))
+    recipe = dataclasses.replace(recipe, minor=tuple(sorted(set(recipe.minor), key=str if recipe.dataset in OWN_FIELDS else None)))
     _check(recipe)
     return recipe
 
@@ -168,7 +178,7 @@ def suggest(word, words):
 def check_arch(arch):
     """(depth, v2) of a ResNet's name, None for another network. Raises ValueError with the legal names where there is none."""
     found = re.fullmatch(r"resnet(\d+)(v2)?", arch)
-    if arch == "simple" or arch in APPLICATIONS:
+    if arch in ("simple", "mlp") or arch in APPLICATIONS:
         return None
     if not found:
         names = "simple, resnet20 (or 32, 56, ...: 6n+2), resnet20v2 (56v2, ...: 9n+2) or one of keras.applications, e.g. MobileNetV2"
@@ -188,10 +198,14 @@ def _check(r):
         raise ValueError(f"weights are for networks of keras.applications, not for {r.arch}: leave them out")
     if not r.minor:
         raise ValueError("no minor class: give at least one, e.g. --minor=0,2,6,7")
-    if r.dataset == "folder":
-        _check_folder(r)
+    if r.dataset in OWN_FIELDS:
+        _check_own(r)
     else:
         _check_benchmark(r)
+    for dataset, fields in OWN_FIELDS.items():
+        for field in fields:
+            if r.dataset != dataset and getattr(r, field) != Recipe.__dataclass_fields__[field].default:
+                raise ValueError(f"{field} has no meaning for {r.dataset}: use --dataset={dataset}, or leave it out")
     if r.lambda_schedule != "constant" and not re.fullmatch(r"\d*\.?\d+:\d*\.?\d+", r.lambda_schedule):
         raise ValueError(f"lambda_schedule is {r.lambda_schedule!r}, but has to be constant or two numbers like 0.4:0.6")
     if r.method == "selectnet" and r.beta is None and max(r.lambdas()) >= 1:
@@ -200,23 +214,26 @@ def _check(r):
         raise ValueError("class_balanced is trained by cui's recipe or by sgd: use --training=cui")
 
 
-def _check_folder(r):
-    if not r.labeled_dir:
-        raise ValueError("dataset folder needs --labeled_dir, a folder that holds a folder of pictures for each class")
-    if r.method in SELECTING and not r.unlabeled_dir:
-        raise ValueError(f"method {r.method} needs --unlabeled_dir, a folder of pictures to select from")
+def _check_own(r):
+    labeled, unlabeled, *_, last = OWN_FIELDS[r.dataset]
+    if not getattr(r, labeled) or getattr(r, last) is None:
+        what = "a folder that holds a folder of pictures for each class" if r.dataset == "folder" else "a table, and --label_column"
+        raise ValueError(f"dataset {r.dataset} needs --{labeled}, {what}")
+    if r.method in SELECTING and not getattr(r, unlabeled):
+        raise ValueError(f"method {r.method} needs --{unlabeled}, what to select from")
     if r.method == "oracle":
-        raise ValueError("nobody knows the true classes of unlabeled pictures: there is no oracle for a folder")
+        raise ValueError(f"nobody knows the true classes of unlabeled data: there is no oracle for {r.dataset}")
+    if (r.arch == "mlp") != (r.dataset == "csv") or (r.dataset == "csv" and r.augment != "none"):
+        raise ValueError("a table is trained by --arch=mlp without augmentation, and pictures by another arch")
     for field in ("minor_ratio", "major_ratio", "imb_factor"):
         if getattr(r, field) is not None:
-            raise ValueError(f"{field} has no meaning for folders: leave it out")
+            raise ValueError(f"{field} has no meaning for {r.dataset}: leave it out")
 
 
 def _check_benchmark(r):
     classes = 100 if r.dataset.startswith("cifar100") else 10
-    for field in FOLDER_FIELDS:
-        if getattr(r, field) != Recipe.__dataclass_fields__[field].default:
-            raise ValueError(f"{field} has no meaning for {r.dataset}: use --dataset=folder, or leave it out")
+    if r.arch == "mlp":
+        raise ValueError("arch mlp is for tables: use --dataset=csv")
     if not all(isinstance(c, int) for c in r.minor):
         raise ValueError(f"minor is {','.join(map(str, r.minor))!r}, but has to be class numbers such as 0,2,6,7")
     if any(not 0 <= c < classes for c in r.minor) or len(r.minor) >= classes:

@@ -27,18 +27,18 @@ class Evaluate(keras.callbacks.Callback):
         super().__init__()
         self.truth, self.minor = y_test, minor
         self.scorer = Scorer(model, x_test)
-        self.predicted = None
+        self.probs = None
 
     def __call__(self):
-        """(probabilities or logits) -> (predicted classes [n], mean negative log-likelihood in nats)."""
+        """(probabilities [n, m], mean negative log-likelihood in nats) on the test set."""
         output, _ = self.scorer()
         probs = metrics.probabilities(output)
         nll = -np.log(np.clip(probs[np.arange(len(probs)), self.truth], 1e-7, 1))
-        return probs.argmax(1), float(nll.mean())
+        return probs, float(nll.mean())
 
     def on_epoch_end(self, epoch, logs=None):
-        self.predicted, logs["val_loss"] = self()
-        right = self.predicted == self.truth
+        self.probs, logs["val_loss"] = self()
+        right = self.probs.argmax(1) == self.truth
         logs["val_accuracy"] = float(right.mean())
         logs["val_minor_accuracy"] = float(right[np.isin(self.truth, self.minor)].mean())
 
@@ -148,11 +148,10 @@ def write_selected(folder, history, task):
         frame.insert(0, "file", [task.files[i] for i in frame.index])
         frame = frame.rename(columns={"label": "pseudo_label"}).sort_values(["pseudo_label", "score"], ascending=[True, False])
         _write_frame(folder / "selected.csv", frame)
-        rounds = gallery.read(folder)
-        images = _InTask(task)
-        body = f"<main><h1>What was picked</h1>{gallery.NOTE}{gallery.render(rounds, task.names, images)}</main>"
-        with replacing(folder / "picks.html") as beside:
-            beside.write_text(gallery.document("What was picked", body), encoding="utf-8")
+        if task.encode is None:
+            body = f"<main><h1>What was picked</h1>{gallery.NOTE}{gallery.render(gallery.read(folder), task.names, _InTask(task))}</main>"
+            with replacing(folder / "picks.html") as beside:
+                beside.write_text(gallery.document("What was picked", body), encoding="utf-8")
 
 
 class _InTask:
@@ -184,22 +183,25 @@ def review(folder, target):
     return len(rows)
 
 
-def write_classes(path, truth, predicted, task):
-    """Per class: precision, recall, F1, and how many of its test images were taken for each class (as_0, as_1, ...)."""
+def write_classes(path, truth, probs, task):
+    """Per class: precision, recall, F1, the ranking's quality, and how many of its test images were taken for each class (as_0, ...)."""
+    predicted = probs.argmax(1)
     m = len(task.names)
     labeled = np.bincount(task.y_labeled, minlength=m)
     table = {"class": range(m), "name": task.names, "minor": np.isin(range(m), task.minor).astype(int), "labeled": labeled}
     counts = metrics.confusion(truth, predicted, m)
     taken = {f"as_{c}": counts[:, c] for c in range(m)}
-    _write_frame(path, pd.DataFrame(table | metrics.by_class(truth, predicted, m) | taken))
+    _write_frame(path, pd.DataFrame(table | metrics.by_class(truth, predicted, m) | metrics.ranking(truth, probs) | taken))
 
 
-def write_model(path, model, names):
-    """A .keras file as any Keras reads it, with the classes' names beside the model, in classes.json."""
+def write_model(path, model, task):
+    """A .keras file as any Keras reads it; beside the model the classes' names, classes.json, and what encodes a table's rows."""
     with replacing(path) as beside:
         model.save(beside)
         with zipfile.ZipFile(beside, "a") as file:
-            file.writestr("classes.json", json.dumps(list(names)))
+            file.writestr("classes.json", json.dumps(list(task.names)))
+        if task.encode:
+            task.encode.save_into(beside)
 
 
 def table(rows):

@@ -34,7 +34,8 @@ def fit(
     """Trains a compiled model on the selection's pool, swapping the training set between rounds.
 
     Args:
-        model: a compiled keras.Model with softmax output and a sparse categorical loss.
+        model: a compiled keras.Model of any kind with one input and one output, probabilities or logits; its loss is a
+            sparse categorical one, or a categorical one where the pool's labels are one-hot.
         selection: the Selection. It acts before your callbacks, unless it stands among them.
         epochs: epochs of the whole run; a multiple of `selection.every` ends on a last scoring.
         batch_size: images a step, over all replicas.
@@ -51,6 +52,8 @@ def fit(
         ValueError: a batch that the replicas can't share evenly, an optimizer with use_ema, BackupAndRestore among the
             callbacks, a call inside strategy.scope().
     """
+    if not model.compiled:
+        raise ValueError("the model is not compiled: call model.compile(optimizer, loss) before fit")
     replicas = model.distribute_strategy.num_replicas_in_sync
     callbacks = list(callbacks)
     _check(model, callbacks, batch_size, replicas)

@@ -12,6 +12,7 @@ from selectnet_tf import grids, recipes
 from selectnet_tf.files import lock, replacing
 
 SHARES = ("accuracy", "minor_accuracy", "major_accuracy", "macro_f1", "balanced_accuracy", "g_mean", "best_accuracy", "last10_accuracy")
+SHARES += ("minor_average_precision", "minor_roc_auc")
 AMOUNTS = ("seconds", "selection_seconds", "images")
 COLUMNS = ("name", *(f.name for f in dataclasses.fields(recipes.Recipe)), *SHARES, *AMOUNTS)
 COLUMNS += ("python", "tensorflow", "keras", "device", "commit")
@@ -37,8 +38,8 @@ class Run(NamedTuple):
 
 
 def text(value):
-    """A value as runs.csv holds it."""
-    return "" if value is None else " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    """A value as runs.csv holds it; what there is none of is empty."""
+    return "" if value is None or value != value else " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def read(results):
@@ -100,7 +101,7 @@ def _is_number(text, most):
 
 
 def _run(row):
-    places = ("labeled_dir", "unlabeled_dir") if row["dataset"] == "folder" else ()
+    places = [k for k in recipes.OWN_FIELDS.get(row["dataset"], ()) if k != "image_size" and row.get(k)]
     base = recipes.make(**{k: row.get(k) for k in ("dataset", "arch", "method", "preset", *places)})
     same = ("dataset", "arch", "method", "preset", "seed", "epochs")
     plain = {f.name: text(getattr(base, f.name)) for f in dataclasses.fields(base) if f.name not in same}

@@ -59,13 +59,16 @@ class Selection(keras.callbacks.Callback):
         labeled_loss: the loss of a labeled sample: "predicted", -log p of the predicted class as for unlabeled ones
             (eq. 3's y-hat); "true", -log p of its class; "two_hot", the released code's sum of both where they differ.
         score_batch: images scored at once, over all replicas.
+        from_logits: whether the model gives logits; None: as its loss says.
         on_round: called with each Round; prints it by default.
 
     Attributes:
         history: the Rounds so far.
     """
 
-    def __init__(self, pool, rule=None, *, every=10, init="balanced", labeled_loss="predicted", score_batch=250, on_round=print):
+    def __init__(
+        self, pool, rule=None, *, every=10, init="balanced", labeled_loss="predicted", score_batch=250, from_logits=None, on_round=print
+    ):
         super().__init__()
         if every < 1:
             raise ValueError(f"every is {every}, but has to be at least 1")
@@ -77,6 +80,7 @@ class Selection(keras.callbacks.Callback):
             raise ValueError("the pool has no unlabeled image to select from: give some, or train without a rule")
         self.pool, self.rule, self.every, self.init = pool, rule, every, init
         self.labeled_loss, self.score_batch, self.on_round = labeled_loss, score_batch, on_round
+        self.from_logits = from_logits
         self.history = []
         self._scorer = None
 
@@ -126,9 +130,9 @@ class Selection(keras.callbacks.Callback):
         """One forward pass over D and U. Returns Scores."""
         if self._scorer is None:
             self._scorer = Scorer(self.model, self.pool.images, self.score_batch, getattr(self.rule, "features", False))
-        probs, features = self._scorer()
-        if not np.isfinite(probs).all():
-            raise ValueError("the classifier's output is not finite: training has diverged, use a smaller learning rate")
+        output, features = self._scorer()
+        from_logits = getattr(self.model.loss, "from_logits", False) if self.from_logits is None else self.from_logits
+        probs = _probabilities(output, from_logits, self.pool.labels.max())
         loss = sample_loss(probs, self.pool.labels, self.pool.labeled, self.labeled_loss)
         candidate = np.isin(probs.argmax(1), self.pool.minor)
         return Scores(probs, loss, self.pool.labeled, candidate, round, features)
@@ -151,6 +155,26 @@ class Selection(keras.callbacks.Callback):
 
 def _part(state, prefix):
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def _probabilities(output, from_logits, last):
+    """The model's output as [n, m] probabilities. last: the largest class of a label."""
+    if output.ndim != 2 or output.shape[1] <= last:
+        raise ValueError(
+            f"the model's output is {list(output.shape[1:])}, but has to be [m] for classes 0 to m - 1, and there is a class {last}"
+        )
+    if not np.isfinite(output).all():
+        raise ValueError("the classifier's output is not finite: training has diverged, use a smaller learning rate")
+    if from_logits:
+        output = np.exp(output - output.max(1, keepdims=True))
+        return output / output.sum(1, keepdims=True)
+    sums = output.sum(1)
+    if output.min() < 0 or abs(sums - 1).max() > 0.02:
+        raise ValueError(
+            f"the model's outputs are no probabilities (they sum to {sums.min():.3g} to {sums.max():.3g}): "
+            "end it in a softmax, or pass Selection(from_logits=True) where it gives logits"
+        )
+    return output
 
 
 def sample_loss(probs, labels, labeled, how):
@@ -186,6 +210,8 @@ class Scorer:
         batch = max(1, min(batch_size, self.n) // replicas) * replicas
         self.model, self.features = model, features
         if features:
+            if not getattr(model, "inputs", None):
+                raise ValueError("features are read from a functional or sequential model: use probs as the selector's inputs")
             last = [layer for layer in model.layers if layer.weights][-1]
             with model.distribute_strategy.scope():
                 self.model = keras.Model(model.inputs[0], [model.outputs[0], last.input])

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from selectnet_tf import data, folders, splits
+from selectnet_tf import data, folders, frames, splits
 from selectnet_tf.images import Images, Subset
 
 TEST_SHARE = 0.2  # of labeled_dir, where there is no test_dir
@@ -18,7 +18,7 @@ class Task(NamedTuple):
     x_labeled, x_unlabeled, x_test: [.., H, W, C] uint8. y_labeled, y_test: int32 classes. names: the m classes' names.
     minor: the minor classes. truth: [n_D + n_U] true classes, -1 where nobody knows; only the audit may read it.
     index: [n_D + n_U] places in the original training set, or in `files` where the images are files.
-    says: lines for the screen.
+    says: lines for the screen. files: where each came from, by `index`. encode: for tables, what makes rows into inputs.
     """
 
     x_labeled: Subset
@@ -32,6 +32,7 @@ class Task(NamedTuple):
     index: np.ndarray
     says: list
     files: list | None = None
+    encode: frames.Encoder | None = None
 
 
 def make(recipe, data_dir=None, cache_dir=None):
@@ -40,7 +41,9 @@ def make(recipe, data_dir=None, cache_dir=None):
     Raises:
         ValueError, OSError: in one line, what is wrong and what to do.
     """
-    return _folder(recipe, cache_dir) if recipe.dataset == "folder" else _benchmark(recipe, data_dir)
+    if recipe.dataset == "folder":
+        return _folder(recipe, cache_dir)
+    return _table(recipe) if recipe.dataset == "csv" else _benchmark(recipe, data_dir)
 
 
 def _benchmark(recipe, data_dir):
@@ -61,12 +64,12 @@ def _benchmark(recipe, data_dir):
 
 def _folder(recipe, cache_dir):
     """labeled_dir with a folder for each class, unlabeled_dir of any shape, test_dir as labeled_dir or a part held out."""
-    labeled, pool, test = (
-        _Pictures(roots, recipe.image_size, cache_dir) for roots in (recipe.labeled_dir, recipe.unlabeled_dir, recipe.test_dir)
+    (labeled, paths), (pool, pool_paths), (test, _) = (
+        _pictures(roots, recipe.image_size, cache_dir) for roots in (recipe.labeled_dir, recipe.unlabeled_dir, recipe.test_dir)
     )
-    names, y = labeled.classes()
+    names, y = labeled.classes(recipe.labeled_dir)
     if test.files:
-        kept, (x_test, y_test) = np.arange(len(y)), (test.images, test.classes(names)[1])
+        kept, (x_test, y_test) = np.arange(len(y)), (test.images, test.classes(recipe.test_dir, names)[1])
     else:
         kept, held = _hold_out(y, names, recipe.seed)
         x_test, y_test = Subset(labeled.images, held), y[held]
@@ -83,37 +86,52 @@ def _folder(recipe, cache_dir):
     index = np.concatenate([kept, len(y) + places])
     truth = np.concatenate([y[kept], np.full(len(places), -1)]).astype(np.int32)
     x_unlabeled = Subset(pool.images if pool.files else labeled.images, places)
-    files = [*labeled.files, *pool.files]
-    return Task(Subset(labeled.images, kept), y[kept], x_unlabeled, x_test, y_test, names, minor, truth, index, says, files)
+    return Task(Subset(labeled.images, kept), y[kept], x_unlabeled, x_test, y_test, names, minor, truth, index, says, paths + pool_paths)
 
 
-class _Pictures:
-    """All pictures of one or several folders ("A" or "A,B"), or none: images, files (paths), digests, skipped."""
-
-    def __init__(self, roots, size, cache_dir):
-        self.roots = [root.strip() for root in (roots or "").split(",") if root.strip()]
-        found = [folders.read(root, size, cache_dir) for root in self.roots]
-        self.images = Images(*(f.images for f in found)) if found else None
-        self.inside = [file for f in found for file in f.files]
-        self.files = [str(pathlib.Path(root, file)) for root, f in zip(self.roots, found, strict=True) for file in f.files]
-        self.digests = [digest for f in found for digest in f.digests]
-        self.skipped = [(str(pathlib.Path(r, file)), why) for r, f in zip(self.roots, found, strict=True) for file, why in f.skipped]
-
-    def classes(self, names=None):
-        """(class names, [n] class of each picture): the first folder on its way is its class."""
-        for file, path in zip(self.inside, self.files, strict=True):
-            if "/" not in file:
-                raise ValueError(f"{path} lies in no class's folder: {' and '.join(self.roots)} have to hold a folder for each class")
-        own = [file.split("/")[0] for file in self.inside]
-        unknown = sorted(set(own) - set(names)) if names else []
+def _table(recipe):
+    """CSV files: labeled_csv, unlabeled_csv with the same columns, test_csv or a part held out."""
+    frame, labels = frames.read(recipe.labeled_csv, recipe.label_column)
+    names = tuple(sorted(set(labels)))
+    if len(names) < 2:
+        raise ValueError(f"{recipe.labeled_csv} has one class, {names[0]}: at least two are needed")
+    y = np.searchsorted(names, labels).astype(np.int32)
+    pool = frames.read(recipe.unlabeled_csv, recipe.label_column, labeled=False)[0] if recipe.unlabeled_csv else frame.iloc[:0]
+    try:
+        encode = frames.Encoder([frame, pool[[c for c in frame if c in pool]]])
+        x, x_unlabeled = encode(frame), encode(pool)
+    except ValueError as error:
+        raise ValueError(f"{recipe.labeled_csv}, {recipe.unlabeled_csv}: {error}") from None
+    if recipe.test_csv:
+        test, labels = frames.read(recipe.test_csv, recipe.label_column)
+        unknown = sorted(set(labels) - set(names))
         if unknown:
-            raise ValueError(
-                f"{' and '.join(self.roots)}: {', '.join(unknown)} are no classes of the labeled pictures ({', '.join(names)})"
-            )
-        names = names or tuple(sorted(set(own)))
-        if len(names) < 2:
-            raise ValueError(f"{self.roots[0]} has one folder of pictures, {names[0]}: at least two classes are needed")
-        return names, np.array([names.index(name) for name in own], np.int32)
+            raise ValueError(f"{recipe.test_csv}: {', '.join(unknown)} are no classes of the labeled rows ({', '.join(names)})")
+        kept, x_test, y_test = np.arange(len(y)), encode(test), np.searchsorted(names, labels).astype(np.int32)
+    else:
+        kept, held = _hold_out(y, names, recipe.seed)
+        x_test, y_test = x[held], y[held]
+    minor = _minor(recipe.minor, names, np.bincount(y[kept], minlength=len(names)))
+    held_out = "" if recipe.test_csv else f", {len(y_test):,} of them held out for the test"
+    says = [f"{len(y):,} labeled rows of {len(names)} classes{held_out}; {len(pool):,} unlabeled ones; {x.shape[1]} inputs"]
+    says.append("  minor classes: " + ", ".join(f"{names[c]} ({(y[kept] == c).sum():,} labeled)" for c in minor))
+    index = np.concatenate([kept, len(y) + np.arange(len(pool))])
+    truth = np.concatenate([y[kept], np.full(len(pool), -1)]).astype(np.int32)
+    lines = [f"{recipe.labeled_csv}:{i + 2}" for i in range(len(y))] + [f"{recipe.unlabeled_csv}:{i + 2}" for i in range(len(pool))]
+    return Task(Subset(x, kept), y[kept], x_unlabeled, x_test, y_test, names, minor, truth, index, says, lines, encode)
+
+
+def _pictures(roots, size, cache_dir):
+    """(Folder of all pictures below "A" or "A,B" with paths for files, the classes' part of its paths); empty for None."""
+    roots = [root.strip() for root in (roots or "").split(",") if root.strip()]
+    found = [folders.read(root, size, cache_dir) for root in roots]
+    images = Images(*(f.images for f in found)) if found else None
+    return folders.Folder(
+        images,
+        [file for f in found for file in f.files],
+        [digest for f in found for digest in f.digests],
+        [(str(pathlib.Path(root, file)), why) for root, f in zip(roots, found, strict=True) for file, why in f.skipped],
+    ), [path for root, f in zip(roots, found, strict=True) for path in f.paths(root)]
 
 
 def _hold_out(y, names, seed):

@@ -74,9 +74,9 @@ def _run(recipe, data_dir, results, folder, replicas, verbose):
     evaluate, log = _fit(recipe, task, pool, model, folder, verbose)
     row = {"name": recipe.name, **dataclasses.asdict(recipe), **_results(evaluate, log, len(task.names)), **versions}
     row |= {"device": origin["device"], "commit": origin["commit"]}
-    record.write_classes(folder / "classes.csv", evaluate.truth, evaluate.predicted, task)
+    record.write_classes(folder / "classes.csv", evaluate.truth, evaluate.probs, task)
     record.write_selected(folder, log.selection.history, task)
-    record.write_model(folder / "model.keras", model, task.names)
+    record.write_model(folder / "model.keras", model, task)
     runs.write_row(results, recipe.name, row)
     (folder / "state.npz").unlink()
     return row
@@ -99,15 +99,19 @@ def _fit(recipe, task, pool, model, folder, verbose):
             model, selection, epochs=recipe.epochs, batch_size=recipe.batch_size, augment=make_augment(recipe),
             callbacks=order_of_calls, initial_epoch=epoch, initial_batch=batch, verbose=verbose,
         )  # fmt: skip
-    if evaluate.predicted is None:  # the last epoch was trained before this process began
-        evaluate.predicted, _ = evaluate()
+    if evaluate.probs is None:  # the last epoch was trained before this process began
+        evaluate.probs, _ = evaluate()
     return evaluate, log
 
 
 def _results(evaluate, log, classes):
     accuracy = [row["val_accuracy"] for row in log.rows]
-    found = metrics.summary(evaluate.truth, evaluate.predicted, evaluate.minor, classes)
+    found = metrics.summary(evaluate.truth, evaluate.probs.argmax(1), evaluate.minor, classes)
+    ranking = metrics.ranking(evaluate.truth, evaluate.probs)
+    minor = list(evaluate.minor)
     return found | {
+        "minor_average_precision": float(ranking["average_precision"][minor].mean()),
+        "minor_roc_auc": float(ranking["roc_auc"][minor].mean()),
         "best_accuracy": max(accuracy),
         "last10_accuracy": float(np.mean(accuracy[-10:])),
         "seconds": round(log.seconds, 1),

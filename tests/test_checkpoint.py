@@ -156,7 +156,7 @@ def test_a_state_of_another_run_or_version_is_refused_with_the_cure(tmp_path, mo
     with pytest.raises(ValueError, match=r'its recipe is "a", this run\'s is "b".*--force'):
         session(path, epochs=1, header={"recipe": "b"})
     monkeypatch.setattr(checkpoint, "VERSION", 99)
-    with pytest.raises(ValueError, match="its version is 1, this run's is 99"):
+    with pytest.raises(ValueError, match="its version is 2, this run's is 99"):
         session(path, epochs=1)
 
 

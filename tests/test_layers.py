@@ -9,15 +9,15 @@ import selectnet_tf
 
 HOUSE = pathlib.Path(selectnet_tf.__file__).parent
 BELOW = {  # module -> those of ours that it may import
-    "rules": set(), "images": set(), "pool": {"images"}, "augment": set(), "files": set(), "checkpoint": {"files"},
+    "rules": set(), "images": set(), "pool": {"folders", "images"}, "augment": set(), "files": set(), "checkpoint": {"files"},
     "selection": {"images", "rules"}, "rounds": set(), "layers": set(),
     "data": set(), "folders": {"files"}, "splits": set(), "models": {"layers", "recipes"}, "metrics": set(), "recipes": set(), "losses": set(),
     "schedules": {"losses"},
     "record": {"gallery", "metrics", "files", "images", "runs", "selection"},
     "grids": {"recipes"}, "runs": {"files", "grids", "recipes"},
-    "tasks": {"data", "folders", "images", "splits"},
+    "frames": set(), "tasks": {"data", "folders", "frames", "images", "splits"},
     "train": {"augment", "files", "metrics", "models", "record", "rules", "runs", "schedules", "tasks", "checkpoint", "pool", "recipes", "rounds", "selection"},
-    "cli": set(), "predict": {"cli", "folders", "metrics"}, "run": {"cli", "recipes", "train", "record"}, "__init__": set(),
+    "cli": set(), "predict": {"cli", "folders", "frames", "metrics"}, "run": {"cli", "recipes", "train", "record"}, "__init__": set(),
     "paper": {"grids", "recipes", "runs"}, "tables": {"files", "paper", "recipes", "runs"}, "figures": {"paper", "recipes", "runs"}, "gallery": set(),
     "page": {"data", "figures", "files", "gallery", "paper", "recipes", "runs", "tables"},
     "report": {"cli", "figures", "page", "paper", "recipes", "runs", "tables"},

@@ -79,7 +79,7 @@ def test_every_field_changes_the_name():
         choices = [c for c in field.metadata["choices"] or () if c != value]
         if field.name in other or choices:
             new = other.get(field.name, choices[0] if choices else None)
-        elif field.name in ("imb_factor", "weights", *recipes.FOLDER_FIELDS):
+        elif field.name in ("imb_factor", "weights", *recipes.OWN_FIELDS["folder"], *recipes.OWN_FIELDS["csv"]):
             continue  # has no meaning here; see test_bad_values
         elif field.name == "lambda_schedule":
             new = "0.4:0.6"
@@ -119,8 +119,13 @@ def test_lambdas():
         ({"image_size": 32}, "use --dataset=folder"),
         ({"dataset": "folder"}, "needs --labeled_dir"),
         ({"dataset": "folder", "labeled_dir": "a"}, "method selectnet needs --unlabeled_dir"),
-        ({"dataset": "folder", "labeled_dir": "a", "method": "oracle"}, "no oracle for a folder"),
-        ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "minor_ratio": 0.1}, "no meaning for folders"),
+        ({"dataset": "folder", "labeled_dir": "a", "method": "oracle"}, "no oracle for folder"),
+        ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "minor_ratio": 0.1}, "no meaning for folder"),
+        ({"dataset": "csv", "labeled_csv": "a"}, "needs --labeled_csv, a table, and --label_column"),
+        ({"dataset": "csv", "labeled_csv": "a", "label_column": "b"}, "needs --unlabeled_csv"),
+        ({"dataset": "csv", "labeled_csv": "a", "unlabeled_csv": "b", "label_column": "c", "arch": "simple"}, "--arch=mlp"),
+        ({"label_column": "c"}, "use --dataset=csv"),
+        ({"arch": "mlp"}, "use --dataset=csv"),
         ({"arch": "mobilenetv2"}, "did you mean MobileNetV2?"),
         ({"weights": "a.h5"}, "not for simple: leave them out"),
     ],

@@ -1,0 +1,182 @@
+"""Any compiled Keras model, any usual callback, any rule: the library as a user calls it."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import blobs, small_model
+from PIL import Image
+
+import selectnet_tf as sn
+
+X, Y = blobs(120)
+
+
+class Subclassed(keras.Model):
+    def __init__(self, activation):
+        super().__init__()
+        self.flat, self.hidden = keras.layers.Flatten(), keras.layers.Dense(8, activation="relu")
+        self.classes = keras.layers.Dense(4, activation=activation, dtype="float32")
+
+    def call(self, x, training=False):
+        return self.classes(self.hidden(self.flat(tf.cast(x, self.compute_dtype) / 255)))
+
+
+def network(kind, activation="softmax"):
+    if kind == "subclassed":
+        return Subclassed(activation)
+    layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(8, activation="relu")]
+    layers.append(keras.layers.Dense(4, activation=activation, dtype="float32"))
+    if kind == "sequential":
+        return keras.Sequential([keras.Input((4, 4, 1), dtype="uint8"), *layers])
+    images = x = keras.Input((4, 4, 1), dtype="uint8")
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(images, x)
+
+
+def select(model, y=Y, rule=None, callbacks=(), epochs=4, **options):
+    pool = sn.Pool(X[:60], y[:60], X[60:], minor=[2, 3])
+    selection = sn.Selection(pool, rule or sn.Context(1.2), every=2, on_round=lambda _: None, **options)
+    history = sn.fit(model, selection, epochs=epochs, batch_size=10, callbacks=callbacks, verbose=0)
+    return selection, history
+
+
+@pytest.mark.parametrize("kind", ["functional", "sequential", "subclassed"])
+@pytest.mark.parametrize("labels", ["sparse", "one-hot"])
+@pytest.mark.parametrize("output", ["softmax", "logits"])
+def test_models_labels_and_outputs_of_every_kind(kind, labels, output):
+    keras.utils.set_random_seed(0)
+    logits = output == "logits"
+    loss = (keras.losses.SparseCategoricalCrossentropy if labels == "sparse" else keras.losses.CategoricalCrossentropy)(from_logits=logits)
+    model = network(kind, "linear" if logits else "softmax")
+    model.compile(keras.optimizers.Adam(0.05), loss, metrics=["accuracy"], jit_compile=False)
+    selection, history = select(model, Y if labels == "sparse" else np.eye(4)[Y], sn.SelectNet(1.2, 0.5, epochs=5))
+    assert len(selection.history) == 2 and len(history.history["loss"]) == 4
+    assert history.history["accuracy"][-1] > 0.5 and selection.history[-1].candidates > 10
+    assert np.array_equal(selection.pool.labels[:60], Y[:60])
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(policy):
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy(policy)
+    try:
+        model = network("functional")
+        model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", jit_compile=False)
+        selection, _ = select(model)
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+    assert len(selection.history) == 2 and selection.history[0].score.dtype == np.float32
+
+
+def test_extra_losses_are_trained():
+    keras.utils.set_random_seed(0)
+    hidden = keras.layers.Dense(8, activation="relu", kernel_regularizer=keras.regularizers.L2(1.0))
+    model = keras.Sequential(
+        [keras.Input((4, 4, 1)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), hidden, keras.layers.Dense(4, "softmax")]
+    )
+    model.compile(keras.optimizers.SGD(0.02), "sparse_categorical_crossentropy", jit_compile=False)
+    before = float(keras.ops.sum(hidden.kernel**2))
+    _, history = select(model, rule=lambda scores: np.zeros(120, bool))
+    after = float(keras.ops.sum(hidden.kernel**2))
+    assert after < before / 2 and history.history["loss"][0] > after + 1
+
+
+def top_k(scores, k=3):  # the surest k of each minor class
+    rank = np.full(len(scores.loss), np.inf)
+    for c in np.unique(scores.probs.argmax(1)[scores.candidate]):
+        places = np.flatnonzero(scores.candidate & ~scores.labeled & (scores.probs.argmax(1) == c))
+        rank[places[scores.loss[places].argsort()]] = np.arange(len(places))
+    return rank < k
+
+
+def margin(scores):  # a clear distance to the second class
+    two = np.sort(scores.probs, 1)[:, -2:]
+    return two[:, 1] - two[:, 0] > 0.2
+
+
+def entropy(scores):
+    return -(scores.probs * np.log(scores.probs + 1e-12)).sum(1) < 0.9
+
+
+@pytest.mark.parametrize("rule", [top_k, margin, entropy])
+def test_a_rule_is_any_function_of_scores(rule):
+    keras.utils.set_random_seed(0)
+    selection, _ = select(small_model(), rule=rule, epochs=8)
+    last = selection.history[-1]
+    assert set(last.predicted) <= {2, 3} and len(last.index) > 0
+    if rule is top_k:
+        assert (np.bincount(last.target, minlength=4) <= 3).all()
+
+
+def test_usual_callbacks_see_one_run(tmp_path):
+    callbacks = {
+        "early": keras.callbacks.EarlyStopping("loss", patience=3),
+        "best": keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "loss", save_best_only=True),
+        "board": keras.callbacks.TensorBoard(tmp_path / "board"),
+        "plateau": keras.callbacks.ReduceLROnPlateau("loss", patience=1, min_delta=1e9),
+        "csv": keras.callbacks.CSVLogger(tmp_path / "log.csv"),
+    }
+    model = small_model()
+    _, history = select(model, callbacks=list(callbacks.values()), epochs=6)
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + 6 == 1 + len(history.history["loss"])
+    assert float(model.optimizer.learning_rate) < 0.1 * 1e-4  # reduced after every epoch but the first
+    assert keras.saving.load_model(tmp_path / "best.keras").output_shape == (None, 4)
+    assert len(list((tmp_path / "board" / "train").iterdir())) == 1 and callbacks["early"].stopped_epoch == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (lambda: network("functional"), "the model is not compiled"),
+        (lambda: compiled(network("functional", "linear")), "no probabilities .* pass Selection\\(from_logits=True\\)"),
+        (
+            lambda: compiled(keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3, "softmax")])),
+            r"output is \[3\], but .* a class 3",
+        ),
+    ],
+)
+def test_what_a_model_lacks_is_said(model, said):
+    with pytest.raises(ValueError, match=said):
+        selection = sn.Selection(sn.Pool(X[:60], Y[:60], X[60:], [2, 3]), sn.Context(), every=1, on_round=lambda _: None)
+        made = model()
+        if not made.compiled:
+            sn.fit(made, selection, epochs=1, verbose=0)
+        selection.set_model(made)
+        selection.select(1)
+
+
+def compiled(model):
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    return model
+
+
+def test_labels_that_are_not_one_hot_are_refused():
+    with pytest.raises(ValueError, match="rows are not one-hot"):
+        sn.Pool(X[:2], np.array([[0.5, 0.5], [0, 1]]), X[2:], [1])
+
+
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("one_hot", [True, False])
+def test_a_pool_of_datasets(batched, one_hot):
+    labeled = tf.data.Dataset.from_tensor_slices((X[:60], np.eye(4)[Y[:60]] if one_hot else Y[:60]))
+    unlabeled = tf.data.Dataset.from_tensor_slices((X[60:], Y[60:]) if one_hot else X[60:])
+    if batched:
+        labeled, unlabeled = labeled.batch(7), unlabeled.batch(7)
+    pool = sn.Pool.from_dataset(labeled, unlabeled, minor=[2, 3])
+    assert np.array_equal(pool.images[:], X) and np.array_equal(pool.labels, np.where(np.arange(120) < 60, Y, -1))
+    assert pool.one_hot == (4 if one_hot else 0)
+
+
+def test_a_pool_of_folders(tmp_path):
+    for i, name in enumerate(["cat", "dog", "cat", "dog"]):
+        (tmp_path / "labeled" / name).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (60 * i, 0, 0)).save(tmp_path / "labeled" / name / f"{i}.png")
+    (tmp_path / "pool").mkdir()
+    Image.new("RGB", (8, 8), "lime").save(tmp_path / "pool" / "a.png")
+    pool = sn.Pool.from_directory(tmp_path / "labeled", tmp_path / "pool", ["dog"], image_size=4, cache_dir=tmp_path / "cache")
+    assert pool.names == ("cat", "dog") and pool.minor.tolist() == [1] and pool.labels.tolist() == [0, 0, 1, 1, -1]
+    assert pool.images.shape == (5, 4, 4, 3) and pool.files[-1] == str(tmp_path / "pool" / "a.png")
+    with pytest.raises(ValueError, match="'lynx' is none of cat, dog"):
+        sn.Pool.from_directory(tmp_path / "labeled", tmp_path / "pool", ["lynx"], cache_dir=tmp_path / "cache")
