@@ -130,14 +130,16 @@ def claims(found):
     def ours(method):
         return [one[(*column, method)] for column in columns]
 
-    best = [s >= max(one[(*c, m)] for m in methods) for c, s in zip(columns, ours("selectnet"), strict=True)]
+    complete = [c for c in columns if not any(math.isnan(one[(*c, m)]) for m in methods)]
+    best = sum(one[(*c, "selectnet")] >= max(one[(*c, m)] for m in methods) for c in complete)
+    in_most = "fails" if len(complete) - best > 1 else "holds" if best >= 5 else "undecided"
     two = {(c.method, c.detail): c.mean for c in found if c.table == "table2"}
     minors = [f"F1 of class {c}" for c in recipes.DATASETS["cifar10-4minor"]["minor"]]
     minor_f1 = [[two[(m, d)] for d in minors] for m in ("selectnet", "oversampling")]
     three = {(c.dataset, c.method): c.mean for c in found if c.table == "table3"}
     lt = [(three[(d, "selectnet")], three[(d, "class_balanced")]) for d in ("cifar10-lt", "cifar100-lt")]
     return [
-        ("SelectNet is best in at least 5 of Table 1's 6 columns", _judge(list(one.values()), sum(best) >= 5)),
+        ("SelectNet is best in at least 5 of Table 1's 6 columns", in_most),
         ("SelectNet is at least as good as Context in every column", _all(ours("selectnet"), ours("context"))),
         ("Context is better than oversampling in every column", _all(ours("context"), ours("oversampling"))),
         ("Oversampling is better than imbalanced training in every column", _all(ours("oversampling"), ours("imbalanced"))),
@@ -147,8 +149,7 @@ def claims(found):
 
 
 def _all(better, worse):
-    return _judge([*better, *worse], all(a >= b for a, b in zip(better, worse, strict=True)))
-
-
-def _judge(needed, holds):
-    return "undecided" if any(math.isnan(v) for v in needed) else "holds" if holds else "fails"
+    """One counterexample decides; without one, every pair has to be known."""
+    if any(a < b for a, b in zip(better, worse, strict=True)):
+        return "fails"
+    return "undecided" if any(math.isnan(v) for v in [*better, *worse]) else "holds"

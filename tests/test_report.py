@@ -88,6 +88,12 @@ def test_claims_hold_on_the_paper_s_numbers_and_fail_on_others(results):
     assert judged(results, {"imbalanced": 0.3})[3] == "fails"
 
 
+def test_one_counterexample_decides_a_claim_about_every_column(results):
+    write_runs(results, (0.74, {"method": "context"}), (0.73, {}))
+    found = [verdict for _, verdict in paper.claims(paper.cells(results, runs.read(results)[0]))]
+    assert found == ["undecided", "fails", *["undecided"] * 4]
+
+
 def test_a_damaged_runs_csv_is_reported_by_line_and_loses_nothing(results, capsys):
     path = write_runs(results, *((0.74, {"method": "context", "seed": s}) for s in range(3)))
     lines = path.read_text().splitlines()
