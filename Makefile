@@ -7,7 +7,7 @@ RESULTS ?= results
 SWEEP = $(strip $(foreach name,SEEDS EPOCHS DATASETS ARCHS METHODS PRESET JOBS DRY,$(if $($(name)),$(flag)=$($(name)))))
 flag = --$(shell echo $(name) | tr A-Z a-z)
 
-.PHONY: demo test slow lint table1 table2 table3 table4 figure2 diff report clean
+.PHONY: demo test slow lint table1 table2 table3 table4 figure2 diff report docs bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/python experiments/demo.py
@@ -29,6 +29,14 @@ diff: $(INSTALLED)
 
 report: $(INSTALLED)
 	$(BIN)/python -m selectnet_tf.report tables figures html readme --results_dir=$(RESULTS)
+
+docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/mkdocs build --quiet
+	@echo "see build/site/index.html"
+
+bench: $(INSTALLED)
+	$(BIN)/python experiments/benchmark.py --results_dir=$(RESULTS)
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache build *.egg-info results/demo

@@ -22,5 +22,5 @@ setup(
         "scikit-learn",
         "tensorboard",
     ],
-    extras_require={"test": ["pytest", "selenium"], "lint": ["ruff"]},
+    extras_require={"test": ["pytest", "selenium"], "lint": ["ruff"], "docs": ["mkdocs-material", "mkdocstrings[python]"]},
 )

@@ -19,9 +19,9 @@ KINDS = {
 }
 
 
-def write(results, found, data_dir=None):
-    """Writes results/report.html from all Runs. Returns its path."""
-    drawn = figures.draw_all(results, found)
+def write(results, found, data_dir=None, drawn=None):
+    """Writes results/report.html from all Runs. drawn: what figures.draw_all returned, where it was called. Returns the path."""
+    drawn = drawn or figures.draw_all(results, found)
     sections = {
         "tables": ("Tables", _tables(results, found)),
         "claims": ("The paper's claims", _claims(results, found)),
@@ -129,7 +129,9 @@ def _galleries(results, found, data_dir):
             if kind not in loaded:
                 loaded[kind] = _images(run.dataset, data_dir)
             images, truth = (loaded[kind].x, loaded[kind].y) if loaded[kind] else (None, None)
-            names = [row.get("name", row["class"]) for row in runs.read_csv(results / "runs" / run.name / "classes.csv")]
+            classes = runs.read_csv(results / "runs" / run.name / "classes.csv")
+            numbered = data.class_names(run.dataset, len(classes))
+            names = [row.get("name", name) for row, name in zip(classes, numbered, strict=True)]
             shown = gallery.render(rounds, names, images, truth, f"g{len(parts)}")
             title = html.escape(f"{run.method} · {run.dataset}, {run.arch}, seed {run.seed}: {group.title}")
             parts.append(f"<details{'' if parts else ' open'}><summary>{title}</summary>{shown}</details>")

@@ -38,17 +38,18 @@ def diff(results, preset="paper", tolerance=0.015, strict=False):
 def write(results, what, data_dir=None):
     """Writes tables, figures, html, readme: those of them in `what`. Returns the exit code."""
     found, problems = runs.read(results)
-    paths = []
+    paths, drawn = [], None
     if "tables" in what:
         paths += tables.write(results, found)
     if "figures" in what:
         from selectnet_tf import figures
 
-        paths += [path for by_key in figures.draw_all(results, found).values() for made in by_key.values() for path in made]
+        drawn = figures.draw_all(results, found)
+        paths += [path for by_key in drawn.values() for made in by_key.values() for path in made]
     if "html" in what:
         from selectnet_tf import page
 
-        paths.append(page.write(results, found, data_dir))
+        paths.append(page.write(results, found, data_dir, drawn))
     if "readme" in what:
         tables.write_readme(results.parent / "README.md", results, found)
         paths.append(results.parent / "README.md")
