@@ -1,0 +1,243 @@
+"""How fast it is, as ratios measured side by side in one run, on the machine this runs on.
+
+    make bench        or        python experiments/benchmark.py [--only=training,selection] [--repeats=5]
+
+training    images a second of simple, resnet20 and resnet56 at batch 32 and 128, data pipeline and augmentation included:
+            ours; the same network as Keras ships it; the same in PyTorch (where it is installed: pip install torch). Each is a
+            process of its own, warmed up; they take turns, one pass each, and medians of the turns are compared.
+ceiling     the share of the machine's floating-point rate that our training reaches (three times the forward pass's work).
+selection   a round (score, select, swap) beside one pure forward pass by the best batch size, and beside 10 epochs.
+memory      peak resident memory beside stock fit and predict on the same arrays; resident memory after 10 and 60 rounds.
+growth      a round over a memory-mapped pool of 10^4, 10^5 and 10^6 images, by a network that costs next to nothing.
+start       seconds to --help, to `report diff`, to the first training step.
+jobs        two runs at once with one thread each, beside one run with two threads: images a second of both together.
+
+About 30 minutes on two quiet cores. Writes results/benchmark.csv, a line a number (median, least and most of the repeats), and
+results/benchmark.png. Figures of other machines differ; the ratios less so.
+"""
+
+import importlib.util
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+from absl import flags
+
+from selectnet_tf import estimate, runs
+from selectnet_tf.cli import fail, parse
+
+HOME = pathlib.Path(__file__).parent.parent
+PASSES = {"simple": 3200, "resnet20": 1536, "resnet56": 640}  # images a turn: some seconds
+HEADER = ("section", "what", "network", "batch", "median", "least", "most", "repeats", "unit")
+
+
+class Worker:
+    """A contender in a process of its own; `turn` lets it do one pass and returns what it measured, None where it fails."""
+
+    def __init__(self, kind, arch="simple", batch=32, images=0, environment=()):
+        command = [sys.executable, HOME / "experiments" / "contenders.py", kind, arch, str(batch), str(images or PASSES[arch])]
+        pipe = subprocess.PIPE
+        environment = os.environ | dict(environment)
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=environment)
+        self.ready = self._answer() == "ready"
+
+    def _answer(self):
+        for line in self.process.stdout:
+            if line.startswith(("{", '"ready"')):
+                return json.loads(line)
+        return None
+
+    def begin(self):
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+    def turn(self):
+        if not self.ready:
+            return None
+        self.begin()
+        return self._answer()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Table:
+    """benchmark.csv: sections that are not measured this time keep their lines."""
+
+    def __init__(self, path, only):
+        self.path, self.lines = path, [tuple(row.values()) for row in runs.read_csv(path) if row["section"] not in only]
+
+    def add(self, section, what, values, unit, network="", batch=""):
+        values = [v for v in values if v is not None]
+        if not values:
+            print(f"{section}: {what} {network} {batch}: not measured", flush=True)
+            return
+        numbers = [f"{v:.4g}" for v in (statistics.median(values), min(values), max(values))]
+        self.lines.append((section, what, network, batch, *numbers, len(values), unit))
+        runs.write_csv(self.path, [HEADER, *self.lines])
+        print(f"{section}: {what} {network} {batch}: {numbers[0]} {unit} ({numbers[1]} to {numbers[2]})", flush=True)
+
+
+def training(table, repeats):
+    kinds = ["ours", "stock", *(["torch"] if importlib.util.find_spec("torch") else [])]
+    if "torch" not in kinds:
+        print("training: PyTorch is not installed, so it is left out (pip install torch)")
+    for arch in PASSES:
+        for batch in (32, 128):
+            workers = {kind: Worker(kind, arch, batch) for kind in kinds}
+            speeds = {kind: [] for kind in kinds}
+            for _ in range(repeats):
+                for kind, worker in workers.items():
+                    speeds[kind].append((worker.turn() or {}).get("images_per_second"))
+            for kind, worker in workers.items():
+                worker.__exit__()
+                table.add("training", kind, speeds[kind], "images/s", arch, batch)
+            for kind in kinds[1:]:
+                ratios = [a / b for a, b in zip(speeds["ours"], speeds[kind], strict=True) if a and b]
+                table.add("training", f"ours / {kind}", ratios, "ratio", arch, batch)
+
+
+def ceiling(table, repeats):
+    best = {}
+    with Worker("ceiling") as machine:
+        found = [machine.turn() for _ in range(repeats)]
+        for what in ("matmul", "convolution"):
+            values = [turn[what] / 1e9 for turn in found]
+            table.add("ceiling", what, values, "GFLOP/s")
+            best[what] = max(values)
+        for arch in PASSES:
+            for batch in (32, 128):
+                with Worker("ours", arch, batch) as worker:
+                    speeds = [worker.turn()["images_per_second"] for _ in range(repeats)]
+                done = [speed * 6 * estimate.multiply_adds(arch) / 1e9 for speed in speeds]
+                table.add("ceiling", "reached in training", done, "GFLOP/s", arch, batch)
+                table.add("ceiling", "share of the best convolution", [d / best["convolution"] for d in done], "share", arch, batch)
+
+
+def selection(table, repeats):
+    for arch, images in (("simple", 20_000), ("resnet20", 10_000), ("resnet56", 4_000)):
+        with Worker("selection", arch, 32, images) as worker:
+            found = [worker.turn() for _ in range(repeats)]
+        for what in ("forward", "score", "round", "swap"):
+            table.add("selection", what, [turn[what] for turn in found], "s", arch)
+        table.add("selection", "best batch of the forward pass", [turn["forward_batch"] for turn in found], "images", arch)
+        table.add("selection", "round / forward", [turn["round"] / turn["forward"] for turn in found], "ratio", arch)
+        table.add("selection", "round / 10 epochs", [turn["round"] / turn["train"] / 10 for turn in found], "share", arch)
+        table.add("selection", "retraces by a round", [turn["retraces"] for turn in found], "retraces", arch)
+
+
+def memory(table, repeats):
+    found = {}
+    for kind in ("memory", "memory_stock"):
+        found[kind] = []
+        for _ in range(min(repeats, 3)):
+            with Worker(kind, "simple", 32, 50_000) as worker:
+                found[kind].append((worker.turn() or {}).get("megabytes"))
+        table.add("memory", {"memory": "peak", "memory_stock": "peak of stock"}[kind], found[kind], "MB", "simple")
+    table.add("memory", "ours / stock", [a / b for a, b in zip(*found.values(), strict=True)], "ratio", "simple")
+    with Worker("rounds", "simple", 32, 5_000) as worker:
+        turn = worker.turn()
+        for what in ("after_10_rounds", "after_60_rounds"):
+            table.add("memory", what.replace("_", " "), [turn[what]], "MB")
+
+
+def growth(table, repeats):
+    for images in (10_000, 100_000, 1_000_000):
+        with Worker("growth", "simple", 32, images) as worker:
+            found = [worker.turn() for _ in range(repeats if images < 1_000_000 else 2)]
+        table.add("growth", "round, an image", [turn["seconds"] / images * 1e6 for turn in found], "us", batch=images)
+        table.add("growth", "resident", [turn["resident"] for turn in found], "MB", batch=images)
+
+
+def start(table, repeats):
+    first = "from selectnet_tf import recipes, train; r = recipes.make(dataset='digits-4minor', method='imbalanced', epochs=1)"
+    first += "; import tempfile; train.train(r, results_dir=tempfile.mkdtemp(), verbose=0)"
+    commands = {
+        "run --help": ["-m", "selectnet_tf.run", "--help"],
+        "report diff": ["-m", "selectnet_tf.report", "diff", f"--results_dir={table.path.parent}"],
+        "a whole run of one epoch on digits": ["-c", first],
+    }
+    for what, command in commands.items():
+        times = []
+        for _ in range(repeats):
+            began = time.perf_counter()
+            subprocess.run([sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=HOME, check=False)
+            times.append(time.perf_counter() - began)
+        table.add("start", what, times, "s")
+
+
+def jobs(table, repeats):
+    threads = lambda n: dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), str(n))  # noqa: E731
+    for arch in ("simple", "resnet20"):
+        with (
+            Worker("ours", arch) as one,
+            Worker("ours", arch, environment=threads(1)) as a,
+            Worker("ours", arch, environment=threads(1)) as b,
+        ):
+            alone, together = [], []
+            for _ in range(repeats):
+                alone.append(one.turn()["images_per_second"])
+                for worker in (a, b):
+                    worker.begin()
+                together.append(sum(worker._answer()["images_per_second"] for worker in (a, b)))
+        table.add("jobs", "one run, all threads", alone, "images/s", arch, 32)
+        table.add("jobs", "two runs, one thread each", together, "images/s", arch, 32)
+        table.add("jobs", "two runs / one", [t / o for t, o in zip(together, alone, strict=True)], "ratio", arch, 32)
+
+
+def draw(path, lines):
+    """results/benchmark.png: images a second of each contender, and a round's time and memory over the pool's size."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    rows = [dict(zip(HEADER, line, strict=True)) for line in lines]
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(2, 1))
+    speeds = [row for row in rows if row["section"] == "training" and row["unit"] == "images/s"]
+    settings = list(dict.fromkeys((row["network"], str(row["batch"])) for row in speeds))
+    kinds = list(dict.fromkeys(row["what"] for row in speeds))
+    names = {"ours": "selectnet_tf", "stock": "Keras as it ships", "torch": "PyTorch eager"}
+    base = {(row["network"], str(row["batch"])): float(row["median"]) for row in speeds if row["what"] == "stock"}
+    for i, kind in enumerate(kinds):
+        found = {(row["network"], str(row["batch"])): float(row["median"]) for row in speeds if row["what"] == kind}
+        places = [x + (i - 1) * 0.27 for x in range(len(settings))]
+        bars = left.bar(places, [found.get(s, 0) / base[s] for s in settings], 0.25, label=names[kind])
+        left.bar_label(bars, [f"{found.get(s, 0):.0f}" for s in settings], fontsize=7)
+    left.set_xticks(range(len(settings)), [f"{arch}\nbatch {batch}" for arch, batch in settings])
+    left.set(title="training: images a second (on the bars), relative to Keras as it ships")
+    left.legend(frameon=False, fontsize=8)
+    pools = [row for row in rows if row["section"] == "growth"]
+    for what, color, axis in (("round, an image", "tab:blue", right), ("resident", "tab:orange", right.twinx())):
+        points = [(int(row["batch"]), float(row["median"])) for row in pools if row["what"] == what]
+        axis.plot(*zip(*points, strict=True), "o-", color=color)
+        axis.set_ylabel({"resident": "resident memory, MB"}.get(what, "a round, us an image"), color=color)
+        axis.set_ylim(bottom=0)
+    right.set(xscale="log", xlabel="images in a memory-mapped pool", title="a round")
+    with matplotlib.rc_context():
+        figure.savefig(path, dpi=110)
+
+
+SECTIONS = {f.__name__: f for f in (training, ceiling, selection, memory, growth, start, jobs)}
+
+if __name__ == "__main__":
+    flags.DEFINE_multi_enum("only", list(SECTIONS), list(SECTIONS), "sections to measure; may be given several times")
+    flags.DEFINE_integer("repeats", 5, "turns of each contender", 1)
+    flags.DEFINE_string("results_dir", "results", "where benchmark.csv and benchmark.png go")
+    parse(sys.argv)
+    results = pathlib.Path(flags.FLAGS.results_dir)
+    try:
+        made = Table(results / "benchmark.csv", flags.FLAGS.only)
+        for section in flags.FLAGS.only:
+            SECTIONS[section](made, flags.FLAGS.repeats)
+        if {"training", "growth"} <= {line[0] for line in made.lines}:
+            draw(results / "benchmark.png", made.lines)
+    except OSError as error:
+        sys.exit(fail(error, 1))
