@@ -52,6 +52,18 @@ class Images:
         return tf.ensure_shape(images, [places.shape[0], *self.shape[1:]])
 
 
+def batches(load, first, last):
+    """load(step) of every step from `first` to before `last`, in order, as a tf.data.Dataset that works ahead.
+
+    tf.data's autotuner is off: an iterator waits, when it ends, for the autotuner to wake up, and that sleeps twice as long
+    each time, up to a minute. An epoch of 30 seconds takes 41 with it.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    steps = tf.data.Dataset.range(first, last).map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return steps.prefetch(2).with_options(options)
+
+
 class Subset:
     """The images of `source` at `places` [k], without a copy of them: a part for Images."""
 

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from selectnet_tf import folders
-from selectnet_tf.images import Images
+from selectnet_tf.images import Images, batches
 
 
 class Pool:
@@ -111,8 +111,8 @@ class Pool:
         `first_batch` skips to it. What is left over after the last full batch sits this epoch out (another
         remainder each time), because a replica must never be handed an empty batch.
         """
-        batches = len(self.index) // batch_size
-        if not batches:
+        steps = len(self.index) // batch_size
+        if not steps:
             raise ValueError(f"{len(self.index)} training images don't fill one batch: use --batch_size={len(self.index)} or less")
         seed = self.seed % 2**31
 
@@ -125,8 +125,7 @@ class Pool:
             classes = tf.gather(self._classes, places)
             return images, tf.one_hot(classes, self.one_hot) if self.one_hot else classes
 
-        steps = tf.data.Dataset.range(first_batch, batches)
-        return steps.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+        return batches(load, first_batch, steps)
 
     def get_state(self):
         return {"index": self.index, "targets": self.targets}

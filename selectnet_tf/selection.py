@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selectnet_tf.images import Images
+from selectnet_tf.images import Images, batches
 from selectnet_tf.rules import Scores
 
 
@@ -64,6 +64,7 @@ class Selection(keras.callbacks.Callback):
 
     Attributes:
         history: the Rounds so far.
+        scorer: what gives (output [n, m], features [n, d] or None) of D and U; a Scorer of the model unless it is set.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Selection(keras.callbacks.Callback):
         self.labeled_loss, self.score_batch, self.on_round = labeled_loss, score_batch, on_round
         self.from_logits = from_logits
         self.history = []
-        self._scorer = None
+        self.scorer = None
 
     def reset(self):
         """The state before the first epoch."""
@@ -128,9 +129,9 @@ class Selection(keras.callbacks.Callback):
 
     def score(self, round=0):
         """One forward pass over D and U. Returns Scores."""
-        if self._scorer is None:
-            self._scorer = Scorer(self.model, self.pool.images, self.score_batch, getattr(self.rule, "features", False))
-        output, features = self._scorer()
+        if self.scorer is None:
+            self.scorer = Scorer(self.model, self.pool.images, self.score_batch, getattr(self.rule, "features", False))
+        output, features = self.scorer()
         from_logits = getattr(self.model.loss, "from_logits", False) if self.from_logits is None else self.from_logits
         probs = _probabilities(output, from_logits, self.pool.labels.max())
         loss = sample_loss(probs, self.pool.labels, self.pool.labeled, self.labeled_loss)
@@ -220,8 +221,7 @@ class Scorer:
             places = tf.cast(step, tf.int32) * batch + tf.range(batch)
             return images.gather(tf.minimum(places, self.n - 1))
 
-        steps = tf.data.Dataset.range(-(-self.n // batch))
-        self.dataset = steps.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+        self.dataset = batches(load, 0, -(-self.n // batch))
 
     def __call__(self):
         """(output [n, m], features [n, d] or None) as float32 arrays."""
