@@ -20,6 +20,7 @@ setup(
         "matplotlib",
         "absl-py",
         "scikit-learn",
+        "imbalanced-learn",
         "tensorboard",
     ],
     extras_require={"test": ["pytest", "selenium"], "lint": ["ruff"], "docs": ["mkdocs-material", "mkdocstrings[python]"]},

@@ -123,7 +123,7 @@ def ceiling(table, repeats):
 
 
 def selection(table, repeats):
-    for arch, images in (("simple", 20_000), ("resnet20", 10_000), ("resnet56", 4_000)):
+    for arch, images in (("simple", 10_000), ("resnet20", 5_000), ("resnet56", 2_000)):
         with Worker("selection", arch, 32, images) as worker:
             found = [worker.turn() for _ in range(repeats)]
         for what in ("forward", "score", "round", "swap"):

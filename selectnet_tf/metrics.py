@@ -1,6 +1,7 @@
 """How good a classifier is, and what was picked (Figure 2). NumPy in, plain numbers out; the only readers of true labels."""
 
 import numpy as np
+from imblearn.metrics import geometric_mean_score
 from sklearn.metrics import (
     average_precision_score,
     confusion_matrix,
@@ -24,7 +25,7 @@ def summary(truth, predicted, minor, classes):
         "major_accuracy": float(right[~is_minor].mean()),
         "macro_f1": float(np.mean(per_class["f1"])),
         "balanced_accuracy": float(recall.mean()),
-        "g_mean": float(np.exp(np.log(recall).mean())) if recall.all() else 0.0,
+        "g_mean": float(geometric_mean_score(truth, predicted, labels=np.arange(classes), average="multiclass")),
     }
 
 

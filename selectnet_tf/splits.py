@@ -39,6 +39,28 @@ def long_tailed(labels, imb_factor, minor, how="random", seed=0):
     return _split(labels, np.minimum(keep, counts), minor, how, seed)
 
 
+def make_imbalance(X, y, *, sampling_strategy, random_state=0):
+    """Imbalanced-learn's function of this name, but what it leaves out becomes the pool: for trying things out.
+
+    Args:
+        X: [n, ...] array; y: [n] int classes from 0.
+        sampling_strategy: {class: how many stay labeled}, the others keep all; or a callable from y to that.
+        random_state: int, the seed.
+
+    Returns:
+        (x_labeled, y_labeled, x_unlabeled, y_unlabeled): what Pool takes, and the pool's true classes for checking.
+    """
+    X, y = np.asarray(X), np.asarray(y)
+    wanted = sampling_strategy(y) if callable(sampling_strategy) else sampling_strategy
+    keep = np.bincount(y)
+    for c, k in wanted.items():
+        if not 0 <= c < len(keep) or not 0 < k <= keep[c]:
+            raise ValueError(f"sampling_strategy asks for {k} of class {c}, which has {keep[c] if 0 <= c < len(keep) else 0}")
+        keep[c] = k
+    split = _split(y, keep, tuple(wanted), "random", random_state or 0)
+    return X[split.labeled], y[split.labeled], X[split.unlabeled], y[split.unlabeled]
+
+
 def _split(labels, keep, minor, how, seed):
     rng = np.random.default_rng([seed, 0])
     labeled = []

@@ -10,7 +10,7 @@ import selectnet_tf
 HOUSE = pathlib.Path(selectnet_tf.__file__).parent
 BELOW = {  # module -> those of ours that it may import
     "rules": set(), "images": set(), "pool": {"folders", "images"}, "augment": set(), "files": set(), "checkpoint": {"files"},
-    "selection": {"images", "rules"}, "rounds": set(), "layers": set(),
+    "selection": {"images", "rules"}, "rounds": set(), "sampler": {"pool", "selection"}, "layers": set(),
     "data": set(), "folders": {"files"}, "splits": set(), "models": {"layers", "recipes"}, "metrics": set(), "recipes": set(), "losses": set(),
     "schedules": {"losses"},
     "record": {"gallery", "metrics", "files", "images", "runs", "selection"},
