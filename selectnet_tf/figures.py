@@ -46,7 +46,7 @@ def figure2(results, names, path):
     if not tables:
         return None
     with matplotlib.rc_context(STYLE):
-        figure, panels = _panels(len(tables), 3.4, 3.4, sharey=True)
+        figure, panels = _panels(len(tables), 3.0, 3.4, margin=2.35, sharey=True)
         for panel, (name, rows) in zip(panels, tables, strict=False):
             dataset, arch, *_ = name.split("_")
             method = next(m for m in recipes.METHODS if f"_{m}_" in name)
@@ -67,7 +67,7 @@ def figure2(results, names, path):
         panels[0].set_ylabel("images picked")
         panels[0].set_ylim(bottom=0)
         handles = {label: h for panel in panels for h, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-        figure.legend(handles.values(), handles, loc="outside right center")
+        figure.legend(handles.values(), handles, loc="center right")
         return _save(figure, path)
 
 
@@ -86,7 +86,7 @@ def curves(results, found, path, title):
                 panel.plot(*points, ".-" if len(rows) < 40 else "-", color=COLORS[run.method], lw=1.2, label=run.method if first else None)
             panel.set(title=f"test accuracy, {what}", xlabel="epoch")
             panel.grid(alpha=0.3)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="center right")
         figure.suptitle(f"{found[0].dataset}, {found[0].arch}: {title}")
         return _save(figure, path)
 
@@ -105,7 +105,7 @@ def f1(results, found, path, title):
     lines = paper.numbers(results, "table2")
     theirs = {(r["method"], r["class"]): float(r["value"]) for r in lines if (r["dataset"], r["arch"]) == (found[0].dataset, found[0].arch)}
     with matplotlib.rc_context(STYLE):
-        figure, (panel,) = _panels(1, 9.5, 3.2)
+        figure, (panel,) = _panels(1, 8.5, 3.2)
         width = 0.84 / len(by_method)
         for i, (method, chosen) in enumerate(by_method.items()):
             places = [x + (i - (len(by_method) - 1) / 2) * width for x in range(len(classes))]
@@ -117,9 +117,9 @@ def f1(results, found, path, title):
         if theirs:
             panel.plot([], [], color="black", lw=1.5, label="paper, Table 2")
         panel.set_xticks(range(len(classes)), [f"{c}\nminor" if c in minor else c for c in classes])
-        panel.set(title=f"F1 of each class on the test set · {found[0].dataset}, {found[0].arch}: {title}", ylim=(0, 1), xlabel="class")
+        panel.set(title=f"F1 of each class on the test set · {found[0].dataset}, {found[0].arch}: {title}", ylim=(0, 1))
         panel.grid(alpha=0.3, axis="y")
-        figure.legend(loc="outside right center")
+        figure.legend(loc="center right")
         return _save(figure, path)
 
 
@@ -133,7 +133,7 @@ def confusion(results, found, path, title):
     classes = len(next(iter(tables.values())))
     columns = min(3, len(tables))
     with matplotlib.rc_context(STYLE):
-        figure, panels = _panels(len(tables), 3.1, 3.4, columns=columns)
+        figure, panels = _panels(len(tables), 3.1, 3.5, columns=columns, sharey=True)
         for panel, (method, rows) in zip(panels, tables.items(), strict=False):
             counts = [[float(row[f"as_{c}"]) for c in range(classes)] for row in rows]
             image = panel.imshow([[v / max(sum(row), 1) for v in row] for row in counts], cmap="Blues", vmin=0, vmax=1)
@@ -147,16 +147,21 @@ def confusion(results, found, path, title):
             panel.set_axis_off()
         for panel in panels[::columns]:
             panel.set_ylabel("true class (bold: minor)")
-        figure.colorbar(image, ax=panels, shrink=0.6, label="share of the class")
+        figure.colorbar(image, cax=figure.add_axes((1 - 0.8 / figure.get_figwidth(), 0.3, 0.015, 0.4)), label="share of the class")
         figure.suptitle(f"{found[0].dataset}, {found[0].arch}: {title}")
         return _save(figure, path)
 
 
-def _panels(n, width, height, columns=None, **options):
+def _panels(n, width, height, columns=None, margin=1.5, **options):
+    """A figure of n panels, each width x height inches with its labels; right of them `margin` inches for a legend."""
     columns = columns or n
     rows = -(-n // columns)
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    return figure, list(figure.subplots(rows, columns, squeeze=False, **options).flat)
+    wide, high = width * columns + margin, height * rows
+    figure = Figure(figsize=(wide, high))
+    panels = figure.subplots(rows, columns, squeeze=False, **options)
+    # fixed sizes, since Matplotlib's layout engine draws everything twice
+    figure.subplots_adjust(0.65 / wide, 0.55 / high, 1 - (margin + 0.1) / wide, 1 - 0.6 / high, 0.62 / width, 0.8 / height)
+    return figure, list(panels.flat)
 
 
 def _save(figure, path):
