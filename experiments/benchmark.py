@@ -4,7 +4,8 @@
 
 training    images a second of simple, resnet20 and resnet56 at batch 32 and 128, data pipeline and augmentation included:
             ours; the same network as Keras ships it; the same in PyTorch (where it is installed: pip install torch). Each is a
-            process of its own, warmed up; they take turns, one pass each, and medians of the turns are compared.
+            process of its own, warmed up; they take turns, one epoch each, and medians of the turns are compared: between an
+            epoch's first and last step, and, of the Keras ones, over the whole epoch ("whole epoch").
 ceiling     the share of the machine's floating-point rate that our training reaches (three times the forward pass's work).
 selection   a round (score, select, swap) beside one pure forward pass by the best batch size, and beside 10 epochs.
 memory      peak resident memory beside stock fit and predict on the same arrays; resident memory after 10 and 60 rounds.
@@ -93,16 +94,16 @@ def training(table, repeats):
     for arch in PASSES:
         for batch in (32, 128):
             workers = {kind: Worker(kind, arch, batch) for kind in kinds}
-            speeds = {kind: [] for kind in kinds}
-            for _ in range(repeats):
-                for kind, worker in workers.items():
-                    speeds[kind].append((worker.turn() or {}).get("images_per_second"))
+            found = [{kind: worker.turn() or {} for kind, worker in workers.items()} for _ in range(repeats)]
             for kind, worker in workers.items():
                 worker.__exit__()
-                table.add("training", kind, speeds[kind], "images/s", arch, batch)
-            for kind in kinds[1:]:
-                ratios = [a / b for a, b in zip(speeds["ours"], speeds[kind], strict=True) if a and b]
-                table.add("training", f"ours / {kind}", ratios, "ratio", arch, batch)
+                for measure, words in (("images_per_second", ""), ("with_ends", ", whole epoch")):
+                    values = [turn[kind].get(measure) for turn in found]
+                    if any(values):
+                        table.add("training", kind + words, values, "images/s", arch, batch)
+                    ratios = [turn["ours"][measure] / turn[kind][measure] for turn in found if measure in turn[kind]]
+                    if kind != "ours" and ratios:
+                        table.add("training", f"ours / {kind}{words}", ratios, "ratio", arch, batch)
 
 
 def ceiling(table, repeats):
@@ -201,7 +202,7 @@ def draw(path, lines):
     rows = [dict(zip(HEADER, line, strict=True)) for line in lines]
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
-    speeds = [row for row in rows if row["section"] == "training" and row["unit"] == "images/s"]
+    speeds = [row for row in rows if row["section"] == "training" and row["unit"] == "images/s" and "," not in row["what"]]
     settings = list(dict.fromkeys((row["network"], str(row["batch"])) for row in speeds))
     kinds = list(dict.fromkeys(row["what"] for row in speeds))
     names = {"ours": "selectnet_tf", "stock": "Keras as it ships", "torch": "PyTorch eager"}
