@@ -122,7 +122,25 @@ def readme(results, found):
             texts.append(f"**{group.title}** · {dataset}, {arch}:\n\n{_comparison(chosen)}")
     if left:
         texts.append(f"{left} more run{'s' * (left > 1)} in [results/runs.csv](results/runs.csv).")
-    return "\n\n".join(texts)
+    return "\n\n".join([*texts, *speed(runs.read_csv(results / "benchmark.csv"))])
+
+
+def speed(rows):
+    """results/benchmark.csv's rows as Markdown, medians: training beside others, a round beside a forward pass; [] without rows."""
+    found = {(r["section"], r["what"], r["network"], r["batch"]): float(r["median"]) for r in rows}
+    text = lambda value, form="{:.2f}": form.format(value) if value is not None else "–"  # noqa: E731
+    lines = ["| network | batch | images/s | times stock Keras | over whole epochs | times PyTorch eager |", "|---" * 6 + "|"]
+    for section, what, network, batch in found:
+        if (section, what) == ("training", "ours"):
+            ratios = [found.get((section, f"ours / {w}", network, batch)) for w in ("stock", "stock, whole epoch", "torch")]
+            values = " | ".join([text(found[section, what, network, batch], "{:.0f}"), *map(text, ratios)])
+            lines.append(f"| {network} | {batch} | {values} |")
+    rounds = [
+        (n, found["selection", w, n, ""], found["selection", "round / 10 epochs", n, ""]) for _, w, n, _ in found if w == "round / forward"
+    ]
+    says = "; ".join(f"{n}: {ratio:.2f} times, {share:.1%} of ten epochs" for n, ratio, share in rounds)
+    texts = ["**Training speed** on two CPU cores (`make bench`, [results/benchmark.csv](results/benchmark.csv)):\n\n" + "\n".join(lines)]
+    return [*texts, f"A round costs, beside the fastest pure forward pass over the pool, {says}."] if rounds else texts if lines[2:] else []
 
 
 def _comparison(found):

@@ -65,6 +65,22 @@ def test_the_readme_compares_methods_and_counts_the_rest(results):
     assert "| `context` | 3 | 0.7400 | 0.5000 | 0.7500 | 0.6250 | 30 min | 5.0% |" in text
 
 
+def test_speed_has_a_line_a_network_and_a_dash_for_what_was_not_measured():
+    row = lambda section, what, median, network="simple", batch="32": {  # noqa: E731
+        "section": section, "what": what, "network": network, "batch": batch, "median": median,
+    }  # fmt: skip
+    measured = [
+        row("training", "ours", "747"),
+        row("training", "ours / stock", "0.98"),
+        row("training", "ours / stock, whole epoch", "1.17"),
+    ]
+    training, selection = tables.speed(
+        [*measured, row("selection", "round / forward", "1.1", batch=""), row("selection", "round / 10 epochs", "0.02", batch="")]
+    )
+    assert training.endswith("|\n| simple | 32 | 747 | 0.98 | 1.17 | – |") and "simple: 1.10 times, 2.0% of ten epochs" in selection
+    assert tables.speed([]) == [] and len(tables.speed(measured)) == 1
+
+
 def test_groups_put_full_and_plain_runs_first(results):
     found = list(paper.groups(runs.read(results)[0]))
     assert [(g.epochs, g.changes) for g in found] == [(200, ()), (200, (("augment", "none"),)), (20, ())]
