@@ -210,14 +210,14 @@ def memory_stock(arch, batch, n):
     return lambda: peak(lambda: (model.fit(x[:labeled], y[:labeled], batch, verbose=0), model.predict(x, 250, verbose=0)))
 
 
-def small(n, x):
+def small(x, rule):
     """A network that costs next to nothing, and a Selection on a pool of the images x, a tenth of them labeled."""
     import keras
 
     from selectnet_tf.pool import Pool
-    from selectnet_tf.rules import SelectNet
     from selectnet_tf.selection import Selection
 
+    n = len(x)
     y = (np.arange(n) % 10).astype(np.int32)
     pool = Pool(x[: n // 10], y[: n // 10], x[n // 10 :], [0, 2, 6, 7])
     layers = [
@@ -228,13 +228,14 @@ def small(n, x):
     ]
     model = keras.Sequential([*layers, keras.layers.Dense(10, activation="softmax")])
     model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy", jit_compile=False)
-    return model, Selection(pool, SelectNet(3.0, 0.1), every=1, init="none", on_round=lambda _: None)
+    return model, Selection(pool, rule, every=1, init="none", on_round=lambda _: None)
 
 
 def rounds(arch, batch, n):
     from selectnet_tf.rounds import fit
+    from selectnet_tf.rules import SelectNet
 
-    model, chosen = small(n, data(n)[0])
+    model, chosen = small(data(n)[0], SelectNet(3.0, 0.1))
 
     def once():
         fit(model, chosen, epochs=10, batch_size=batch, verbose=0)
@@ -246,13 +247,15 @@ def rounds(arch, batch, n):
 
 
 def growth(arch, batch, n):
+    from selectnet_tf.rules import Context  # what SelectNet's selector takes depends on D', not on the pool
+
     folder = tempfile.TemporaryDirectory()
     x = np.memmap(f"{folder.name}/pool", np.uint8, "w+", shape=(n, 32, 32, 3))
     for start in range(0, n, 10_000):
         x[start : start + 10_000] = data(min(10_000, n - start))[0]
     x.flush()
     x = np.memmap(x.filename, np.uint8, "r", shape=x.shape)
-    model, chosen = small(n, x)
+    model, chosen = small(x, Context(3.0))
     chosen.set_model(model)
     chosen.reset()
 

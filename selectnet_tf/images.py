@@ -80,6 +80,8 @@ class Subset:
 
 def _read(part, places):
     """part[places]. A memory-mapped file is mapped anew each time, so that what was read does not pile up in memory."""
-    if isinstance(part, np.memmap) and isinstance(part.base, mmap.mmap) and part.filename and part.flags.c_contiguous:
-        part = np.memmap(part.filename, part.dtype, "r", part.offset, part.shape)
+    if isinstance(part, np.memmap) and part._mmap is not None and part.filename and part.flags.c_contiguous:
+        mapped = np.frombuffer(part._mmap, np.uint8).ctypes.data  # a slice of a memmap keeps the whole one's offset
+        start = part.offset - part.offset % mmap.ALLOCATIONGRANULARITY
+        part = np.memmap(part.filename, part.dtype, "r", start + part.ctypes.data - mapped, part.shape)
     return np.asarray(part[places])

@@ -1,4 +1,5 @@
 import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -38,6 +39,21 @@ def test_memory_mapped_files_are_read_where_they_lie(how, mapped, tmp_path):
         images = Images(np.load(tmp_path / "f.npy", mmap_mode="r"))
     places = np.array([2, 0, 1])
     assert np.array_equal(images[places], expected[places])
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/smaps"), reason="needs Linux's /proc/self/smaps")
+@pytest.mark.parametrize("part", [slice(None), slice(100, None), slice(50, 900)])
+def test_what_was_read_from_a_file_does_not_stay_in_memory(part, tmp_path):
+    np.full((1000, 64, 64), 7, np.uint8).tofile(tmp_path / "big")
+    mapped = np.memmap(tmp_path / "big", np.uint8, "r", shape=(1000, 64, 64))
+    images = Images(mapped[part])
+    assert images[np.arange(len(images))].min() == 7
+    lines = pathlib.Path("/proc/self/smaps").read_text().splitlines()
+    resident = [
+        int(lines[i + 1 + k].split()[1]) for i, line in enumerate(lines) if "/big" in line for k in range(5) if "Rss:" in lines[i + 1 + k]
+    ]
+    assert resident and sum(resident) < 200  # kB, of 4,000
+    assert mapped[0, 0, 0] == 7
 
 
 def test_a_relative_file_is_found_after_a_change_of_directory(tmp_path, monkeypatch):
