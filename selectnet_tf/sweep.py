@@ -32,7 +32,7 @@ def command(table):
     flags.DEFINE_list("archs", None, "only these networks' columns, as the table names them, or others than the table's")
     flags.DEFINE_list("methods", None, "these methods instead of the table's, e.g. context,selectnet,oracle")
     flags.DEFINE_enum("preset", "paper", recipes.PRESETS, "whose recipes")
-    flags.DEFINE_integer("jobs", 1, "runs trained at once, each with its share of the cores or GPUs", 1)
+    flags.DEFINE_integer("jobs", 0, "runs trained at once, each with its share of the cores or GPUs; 0: one a GPU, two without GPUs", 0)
     flags.DEFINE_bool("dry", False, "only print the plan: cells, done, missing, estimated hours")
     flags.DEFINE_string("results_dir", "results", "holds runs.csv, runs/ and paper/")
     flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archive; else SELECTNET_DATA, else a download")
@@ -45,7 +45,7 @@ def command(table):
             table, [int(s) for s in values.seeds], values.preset, values.datasets, values.archs, values.methods, values.epochs
         )
         results = pathlib.Path(values.results_dir)
-        sweep = Sweep(cells, results, values.data_dir, values.jobs)
+        sweep = Sweep(cells, results, values.data_dir, values.jobs or usual_jobs())
         if values.dry:
             print(sweep.plan())
             sys.exit(0)
@@ -219,12 +219,19 @@ def share(slot, jobs):
     """The environment that gives one of several children its share: its own GPUs where there are several, or threads."""
     if jobs == 1:
         return {}
-    gpus = visible_gpus()
-    if gpus:
+    if gpus := visible_gpus():
         growth = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if jobs > len(gpus) else {}
         return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[slot % len(gpus) :: jobs]), **growth}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), str(max(1, cores // jobs)))
+    return dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), str(max(1, _cores() // jobs)))
+
+
+def usual_jobs():
+    """How many runs at once: one a GPU; on CPUs two, which together are faster than one with all cores (`make bench`)."""
+    return len(visible_gpus()) or min(2, _cores())
+
+
+def _cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def visible_gpus():

@@ -195,7 +195,7 @@ def test_every_experiment_has_a_plan(name, tmp_path):
 
 @pytest.mark.parametrize(
     ("flag", "said"),
-    [("--archs=resnet2", "there is no resnet2"), ("--seeds=x", "seeds are numbers"), ("--jobs=0", "jobs"), ("more", "unexpected 'more'")],
+    [("--archs=resnet2", "there is no resnet2"), ("--seeds=x", "seeds are numbers"), ("--jobs=-1", "jobs"), ("more", "unexpected 'more'")],
 )
 def test_a_wrong_command_line_is_exit_code_2(flag, said, tmp_path):
     found = experiment("table1", flag, "--dry", f"--results_dir={tmp_path}")
@@ -225,3 +225,10 @@ def test_a_real_sweep_killed_twice_ends_as_one_that_was_not(tmp_path):
     for name in whole:
         folders = [tmp_path / kind / "runs" / name for kind in ("whole", "killed")]
         assert folders[0].joinpath("epochs.csv").read_text() == folders[1].joinpath("epochs.csv").read_text()
+
+
+@pytest.mark.parametrize(("gpus", "cores", "jobs"), [("0,1,2", 8, 3), ("", 8, 2), ("", 1, 1)])
+def test_the_usual_jobs_are_one_a_gpu_or_two_on_cores(gpus, cores, jobs, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+    monkeypatch.setattr(sweep, "_cores", lambda: cores)
+    assert sweep.usual_jobs() == jobs
