@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from selectnet_tf import recipes
+from selectnet_tf import recipes, runs
 
 HOME = pathlib.Path(__file__).parent.parent
 PAGES = [HOME / "README.md", *sorted((HOME / "docs").glob("*.md"))]
@@ -66,3 +66,12 @@ def test_the_api_s_names_exist():
     for name in re.findall(r"^::: ([\w.]+)$", (HOME / "docs" / "api.md").read_text(), re.MULTILINE):
         module, _, thing = name.rpartition(".")
         assert getattr(importlib.import_module(module), thing).__doc__
+
+
+def test_the_tutorial_s_numbers_are_those_measured():
+    page = (HOME / "docs" / "folders.md").read_text(encoding="utf-8")
+    for row in runs.read_csv(HOME / "results" / "pictures.csv"):
+        assert all(f" {row[c]} " in page for c in ("accuracy", "minor_accuracy", "major_accuracy")), row["method"]
+        if row["method"] != "imbalanced":
+            counts = [int(row[f"picked_{kind}"]) for kind in ("right", "wrong_minor", "major", "foreign")]
+            assert f"| {sum(counts)} | {' | '.join(map(str, counts))} |" in page
