@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 
-from absl import flags
+from absl import app, flags
 
 
 @contextlib.contextmanager
@@ -33,6 +33,8 @@ def fail(error, code):
 
 
 def parse(argv):
+    """argv without its flags, which are read into flags.FLAGS. --help prints the command's docstring and its flags."""
+    app.define_help_flags()
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:

@@ -8,7 +8,7 @@ import errno
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import flags
 
 from selectnet_tf import recipes
 from selectnet_tf.cli import fail, parse, quiet_tensorflow
@@ -85,5 +85,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    app.define_help_flags()
     sys.exit(main(parse(sys.argv)))
