@@ -4,7 +4,6 @@ import base64
 import html
 import importlib.resources
 import io
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,29 +12,30 @@ MOST_CLASSES = 10
 ACROSS = 16  # pictures in a row of a sprite
 
 
-class Picks(NamedTuple):
-    """Unlabeled picks of one round, the surest first: index into the original training set, label, score, all [k]."""
-
-    epoch: int
-    index: np.ndarray
-    label: np.ndarray
-    score: np.ndarray
+COLUMNS = ("epoch", "label", "picked", "wrong", "score", "index", "truth")
 
 
-def read(folder):
-    """[Picks] of a run's selected.npz and split.npz, one a round; empty where there is none, or nothing was picked."""
-    if not (folder / "selected.npz").exists() or not (folder / "split.npz").exists():
-        return []
-    with np.load(folder / "selected.npz") as file:
-        epoch, index, label, score = (file[k] for k in ("epoch", "index", "label", "score"))
-    with np.load(folder / "split.npz") as file:
-        from_pool = np.isin(index, file["unlabeled"])
-    rounds = []
-    for number in np.unique(epoch):
-        here = np.flatnonzero((epoch == number) & from_pool)
-        here = here[np.argsort(-score[here], kind="stable")].astype(int)
-        rounds.append(Picks(int(number), index[here].astype(int), label[here].astype(int), score[here]))
-    return rounds
+def excerpt(epoch, index, label, score, truth=None):
+    """What a gallery shows of one round's unlabeled picks, as lines of picks.csv (COLUMNS).
+
+    For each pseudo-label: how many were picked, how many of them wrongly, and a line for each of the surest and of the
+    surest wrong ones, the surest first; one line without a picture beyond the MOST_CLASSES largest labels.
+
+    Args:
+        index: [k] places in the original training set. label: [k] pseudo-labels. score: [k].
+        truth: [k] true classes; None where nobody knows, and then `wrong` and `truth` stay empty.
+    """
+    order = np.argsort(-score, kind="stable")
+    labels, counts = np.unique(label, return_counts=True)
+    largest = labels[np.argsort(-counts, kind="stable")][:MOST_CLASSES]
+    lines = []
+    for c, count in zip(labels, counts, strict=True):
+        here = order[label[order] == c]
+        wrong = here[:0] if truth is None else here[truth[here] != c]
+        shown = [i for n, i in enumerate(here) if n < EACH or i in wrong[:EACH]] if c in largest else []
+        head = (epoch, c, count, "" if truth is None else len(wrong))
+        lines += [(*head, f"{score[i]:.6f}", index[i], "" if truth is None else truth[i]) for i in shown] or [(*head, "", "", "")]
+    return lines
 
 
 NOTE = (
@@ -55,42 +55,47 @@ def document(title, body):
     )
 
 
-def render(rounds, names, images=None, truth=None, key="g0"):
+def render(rows, names, images=None, key="g0"):
     """A run's gallery as HTML, one block a round.
 
     Args:
-        rounds: [Picks]. names: of the classes. key: unique in the page.
-        images: [n, H, W, C] uint8, what Picks.index points into; None: places instead of pictures.
-        truth: [n] true classes; None where nobody knows.
+        rows: of picks.csv, {column: text}. names: of the classes. key: unique in the page.
+        images: [n, H, W, C] uint8, what `index` points into; None: places instead of pictures.
     """
+    rounds = {}
+    for row in rows:
+        rounds.setdefault(row["epoch"], {}).setdefault(int(row["label"]), []).append(row)
     buttons, blocks = [], []
-    for i, picks in enumerate(rounds):
+    for i, (epoch, by_label) in enumerate(rounds.items()):
         last = i == len(rounds) - 1
         pressed = "true" if last else "false"
-        buttons.append(f'<button type="button" data-round="{key}-{i}" aria-pressed="{pressed}">{picks.epoch}</button>')
-        content = _round(picks, names, images, truth, f"{key}-{i}")
+        buttons.append(f'<button type="button" data-round="{key}-{i}" aria-pressed="{pressed}">{epoch}</button>')
+        content = _round(by_label, names, images, f"{key}-{i}")
         blocks.append(f'<div class="round" id="{key}-{i}"{"" if last else " hidden"}>{content}</div>')
     return f'<div class="rounds" role="group" aria-label="rounds">after epoch {"".join(buttons)}</div>{"".join(blocks)}'
 
 
-def _round(picks, names, images, truth, key):
-    truth = None if truth is None else truth[picks.index]
-    right = "" if truth is None or not len(truth) else f", {(truth == picks.label).mean():.1%} of them with their true class"
-    parts = [f"<p>{len(picks.index):,} picked from the pool{right}</p>"]
-    labels, counts = np.unique(picks.label, return_counts=True)
-    chosen = sorted(labels[np.argsort(-counts, kind="stable")][:MOST_CLASSES])
-    tiles = _Tiles(picks, names, images, truth, key)
-    for label in chosen:
-        of_label = np.flatnonzero(picks.label == label)
-        wrong = of_label[:0] if truth is None else of_label[truth[of_label] != label]
-        share = "" if truth is None else f", {len(wrong):,} wrong"
-        parts.append(f"<h5>as {html.escape(names[label])}: {len(of_label):,}{share}</h5>")
-        parts.append(_row("surest", [tiles.add(i) for i in of_label[:EACH]]))
-        if len(wrong):
-            parts.append(_row("most wrong", [tiles.add(i) for i in wrong[:EACH]]))
-    if len(labels) > len(chosen):
-        parts.append(f"<p>and {len(labels) - len(chosen)} more classes</p>")
+def _round(by_label, names, images, key):
+    """by_label: {pseudo-label: its rows}."""
+    picked, wrong = (sum(int(rows[0][column] or 0) for rows in by_label.values()) for column in ("picked", "wrong"))
+    known = all(rows[0]["wrong"] for rows in by_label.values())
+    right = f", {1 - wrong / picked:.1%} of them with their true class" if known else ""
+    parts = [f"<p>{picked:,} picked from the pool{right}</p>"]
+    shown = {label: rows for label, rows in by_label.items() if rows[0]["index"]}
+    tiles = _Tiles(names, images, key)
+    for label, rows in shown.items():
+        share = f", {int(rows[0]['wrong']):,} wrong" if known else ""
+        parts.append(f"<h5>as {html.escape(names[label])}: {int(rows[0]['picked']):,}{share}</h5>")
+        parts.append(_row("surest", [tiles.add(row) for row in rows[:EACH]]))
+        wrong = [tiles.add(row) for row in [row for row in rows if _is_wrong(row)][:EACH]]
+        parts += [_row("most wrong", wrong)] if wrong else []
+    if len(by_label) > len(shown):
+        parts.append(f"<p>and {len(by_label) - len(shown)} more classes</p>")
     return tiles.style() + "".join(parts)
+
+
+def _is_wrong(row):
+    return row["truth"] not in ("", row["label"])
 
 
 def _row(name, tiles):
@@ -100,22 +105,20 @@ def _row(name, tiles):
 class _Tiles:
     """The pictures of one round in one image, so that each is in the page once."""
 
-    def __init__(self, picks, names, images, truth, key):
-        self.picks, self.names, self.images, self.truth, self.key = picks, names, images, truth, key
+    def __init__(self, names, images, key):
+        self.names, self.images, self.key = names, images, key
         self.indices = []
 
-    def add(self, i):
+    def add(self, row):
         """One pick as HTML: its picture, score, and true class where that is another."""
-        label, score, index = (int(self.picks.label[i]), self.picks.score[i], int(self.picks.index[i]))
-        place = len(self.indices)
+        place, index, score, wrong = len(self.indices), int(row["index"]), float(row["score"]), _is_wrong(row)
         self.indices.append(index)
-        wrong = self.truth is not None and self.truth[i] != label
-        caption = f"{score:.3f}" + (f"<br>is {html.escape(self.names[int(self.truth[i])])}" if wrong else "")
+        caption = f"{score:.3f}" + (f"<br>is {html.escape(self.names[int(row['truth'])])}" if wrong else "")
         x, y = place % ACROSS, place // ACROSS
         picture = f'<i class="sprite-{self.key}" style="background-position:{-64 * x}px {-64 * y}px"></i>'
         if self.images is None:
             picture = f"<i>{index}</i>"
-        title = html.escape(f"training image {index}, picked as {self.names[label]}, score {score:.4f}")
+        title = html.escape(f"training image {index}, picked as {self.names[int(row['label'])]}, score {score:.4f}")
         return f'<figure class="{"pick wrong" if wrong else "pick"}" title="{title}">{picture}<figcaption>{caption}</figcaption></figure>'
 
     def style(self):

@@ -122,17 +122,17 @@ def _galleries(results, found, data_dir):
     parts, loaded = [], {}
     for group, members in paper.groups(found).items():
         for run in members:
-            rounds = gallery.read(results / "runs" / run.name) if run.method in recipes.SELECTING else []
-            if not rounds:
+            picks = runs.read_csv(results / "runs" / run.name / "picks.csv")
+            if not picks:
                 continue
             kind = run.dataset.split("-")[0]
             if kind not in loaded:
                 loaded[kind] = _images(run.dataset, data_dir)
-            images, truth = (loaded[kind].x, loaded[kind].y) if loaded[kind] else (None, None)
+            images = loaded[kind].x if loaded[kind] else None
             classes = runs.read_csv(results / "runs" / run.name / "classes.csv")
             numbered = data.class_names(run.dataset, len(classes))
             names = [row.get("name", name) for row, name in zip(classes, numbered, strict=True)]
-            shown = gallery.render(rounds, names, images, truth, f"g{len(parts)}")
+            shown = gallery.render(picks, names, images, f"g{len(parts)}")
             title = html.escape(f"{run.method} · {run.dataset}, {run.arch}, seed {run.seed}: {group.title}")
             parts.append(f"<details{'' if parts else ' open'}><summary>{title}</summary>{shown}</details>")
     note = gallery.NOTE

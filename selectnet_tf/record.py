@@ -1,4 +1,4 @@
-"""What a run leaves: epochs.csv, selection.csv, selected.npz, classes.csv, and the lines on screen."""
+"""What a run leaves: epochs.csv, selection.csv, selected.npz, picks.csv, classes.csv, and the lines on screen."""
 
 import json
 import os
@@ -131,12 +131,15 @@ def write_npz(path, **arrays):
 def write_selected(folder, history, task):
     """selected.npz: every round's picks one after another: epoch, index (task.index's), label, predicted, score, loss.
 
-    Where the pictures are files, also selected.csv, for people: one line for each picture that was ever picked.
+    picks.csv: what a gallery shows of them. Where the pictures are files, also selected.csv, for people: one line for each
+    picture that was ever picked.
     """
     columns = [(np.full(len(r.index), r.epoch), task.index[r.index], r.target, r.predicted, r.score, r.loss) for r in history]
     columns = [np.concatenate(parts) for parts in zip(*columns, strict=True)] if columns else [np.zeros(0)] * 6
     arrays = dict(zip(("epoch", "index", "label", "predicted", "score", "loss"), columns, strict=True))
     write_npz(folder / "selected.npz", **arrays)
+    if history:
+        runs.write_csv(folder / "picks.csv", [gallery.COLUMNS, *(line for round in history for line in _excerpt(round, task))])
     if task.files:
         picks = pd.DataFrame(arrays).astype({"index": int, "label": int})
         picks = picks[~picks["index"].isin(task.index[: len(task.y_labeled)])]
@@ -149,9 +152,17 @@ def write_selected(folder, history, task):
         frame = frame.rename(columns={"label": "pseudo_label"}).sort_values(["pseudo_label", "score"], ascending=[True, False])
         _write_frame(folder / "selected.csv", frame)
         if task.encode is None:
-            body = f"<main><h1>What was picked</h1>{gallery.NOTE}{gallery.render(gallery.read(folder), task.names, _InTask(task))}</main>"
+            shown = gallery.render(runs.read_csv(folder / "picks.csv"), task.names, _InTask(task))
+            body = f"<main><h1>What was picked</h1>{gallery.NOTE}{shown}</main>"
             with replacing(folder / "picks.html") as beside:
                 beside.write_text(gallery.document("What was picked", body), encoding="utf-8")
+
+
+def _excerpt(round, task):
+    picks = np.flatnonzero(round.index >= len(task.y_labeled))
+    places = round.index[picks]
+    truth = None if (task.truth < 0).any() else task.truth[places]
+    return gallery.excerpt(round.epoch, task.index[places], round.target[picks], round.score[picks], truth)
 
 
 class _InTask:

@@ -13,8 +13,8 @@ TITLES = {
     "table3": "Table 3: test accuracy on long-tailed CIFAR (ResNet-32)",
     "table4": "Table 4 of the PMLR version: test accuracy by schedule of lambda (CIFAR-10, 4 minors, simple net)",
 }
-HEAD = f"""Each cell: ours (mean ± standard deviation, number of runs), below it the paper's and the difference.
-Runs of other than {FULL} epochs, or with changed settings, stand in tables of their own."""
+HEAD = "Each cell: ours (mean ± standard deviation, number of runs), below it the paper's and the difference."
+HEAD += f" Runs of other than {FULL} epochs, or with changed settings, stand in tables of their own."
 START, END = "<!-- results: written by `make report` -->", "<!-- end of results -->"
 
 
@@ -48,10 +48,7 @@ def write(results, found):
     paths = []
     for table in paper.TABLES:
         lines = [("preset", "epochs", "changes", *DIFF[1:-1])]
-        texts = [
-            f"# {TITLES[table]}\n\nEach cell: ours (mean ± standard deviation, number of runs), below it the paper's and the difference."
-        ]
-        texts[0] += f" Runs of other than {FULL} epochs, or with changed settings, stand in tables of their own."
+        texts = [f"# {TITLES[table]}\n\n{HEAD}"]
         for group, cells in made.items():
             cells = [c for c in cells if c.table == table]
             if group not in full:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_figures import results  # noqa: F401
 
-from selectnet_tf import data, page, runs
+from selectnet_tf import data, gallery, page, runs
 
 CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("chromedriver")
 
@@ -20,10 +20,9 @@ def report(results, monkeypatch):  # noqa: F811
     for run in runs.read(results)[0]:
         folder = results / "runs" / run.name
         if run.method != "imbalanced":
-            index = np.tile(np.arange(100, 300), 2)
-            minor = np.array([0, 2, 6, 7])[index % 4]
-            np.savez(folder / "selected.npz", epoch=np.repeat([10, 20], 200), index=index, label=minor, score=np.linspace(1, 0.6, 400))
-            np.savez(folder / "split.npz", labeled=np.arange(100), unlabeled=np.arange(100, 300))
+            index, score = np.arange(100, 300), np.linspace(1, 0.6, 200)
+            rounds = [gallery.excerpt(epoch, index, np.array([0, 2, 6, 7])[index % 4], score, index % 10) for epoch in (10, 20)]
+            runs.write_csv(folder / "picks.csv", [gallery.COLUMNS, *rounds[0], *rounds[1]])
     return page.write(results, runs.read(results)[0], "anywhere")
 
 

@@ -69,7 +69,7 @@ def test_each_method_from_images_to_row(method, tmp_path):
     assert list(epochs["epoch"]) == [1, 2, 3, 4] and epochs["val_accuracy"].iloc[-1] == row["accuracy"]
     left = {"recipe.json", "epochs.csv", "selected.npz", "classes.csv", "split.npz", "model.keras", "tensorboard", ".lock"}
     selects = method in recipes.SELECTING
-    assert {p.name for p in folder.iterdir()} == left | ({"selection.csv"} if selects else set())
+    assert {p.name for p in folder.iterdir()} == left | ({"selection.csv", "picks.csv"} if selects else set())
     first = {"imbalanced": 68, "class_balanced": 68, "oracle": 160}.get(method, 120) // 16 * 16
     assert epochs["images"].iloc[0] == first and row["images"] == epochs["images"].sum()
     later = {"oracle": 160, "oversampling": 112}.get(method, 64)
@@ -91,6 +91,11 @@ def test_what_was_picked_is_recorded_with_its_truth(tmp_path):
         labeled = np.isin(picks["index"], split["labeled"])
         assert np.array_equal(picks["label"][labeled], truth[picks["index"]][labeled])
         assert np.array_equal(picks["label"][~labeled], picks["predicted"][~labeled])
+        shown = pd.read_csv(folder / "picks.csv")
+        assert set(shown["epoch"]) == set(picks["epoch"][~labeled])
+        assert (shown["truth"] == truth[shown["index"]]).all() and shown["index"].isin(split["unlabeled"]).all()
+        of_last = shown[shown["epoch"] == 6].drop_duplicates("label")
+        assert of_last["picked"].sum() == unlabeled.sum() and of_last["wrong"].sum() == (unlabeled & ~right).sum()
 
 
 def test_hidden_labels_never_reach_training(tmp_path, monkeypatch):
