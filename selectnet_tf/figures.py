@@ -16,7 +16,11 @@ STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "
 
 
 def draw_all(results, found):
-    """Every figure of every comparison of two or more methods, as results/*.png. Returns {Group: {(data set, arch): [path]}}."""
+    """Every figure of every comparison of two or more methods, as results/*.png. Returns {Group: {(data set, arch): [path]}}.
+
+    Where a run of a comparison was trained elsewhere and its files are not here, a figure that is there already is kept:
+    drawn again, it would show less.
+    """
     made = {}
     for group, members in paper.groups(found).items():
         for key in dict.fromkeys((run.dataset, run.arch) for run in members):
@@ -24,16 +28,18 @@ def draw_all(results, found):
             if len({run.method for run in chosen}) < 2:
                 continue
             chosen = sorted(chosen, key=lambda run: (recipes.METHODS.index(run.method), run.changes, run.seed))
-            name = lambda kind, key=key, group=group: results / f"{kind}_{'_'.join(key).replace(' ', '-')}_{group.slug}.png"  # noqa: E731
-            paths = [
-                figure2(results, [run.name for run in chosen if run.method in recipes.SELECTING], name("figure2")),
-                curves(results, chosen, name("curves"), group.title),
-                f1(results, chosen, name("f1"), group.title),
-                confusion(results, chosen, name("confusion"), group.title),
-            ]
+            here = all((results / "runs" / run.name / "epochs.csv").exists() for run in chosen)
+            paths = []
+            for kind, draw in (("figure2", _picks), ("curves", curves), ("f1", f1), ("confusion", confusion)):
+                path = results / f"{kind}_{'_'.join(key).replace(' ', '-')}_{group.slug}.png"
+                paths.append(path if path.exists() and not here else draw(results, chosen, path, group.title))
             if any(paths):
                 made.setdefault(group, {})[key] = [path for path in paths if path]
     return made
+
+
+def _picks(results, found, path, title):
+    return figure2(results, [run.name for run in found], path)
 
 
 def figure2(results, names, path):

@@ -59,6 +59,19 @@ def test_figure2_has_a_panel_for_each_selecting_run_and_the_paper_s_points(resul
     assert two.shape != without.shape or np.abs(two - without).max() > 0.3  # the points and their legend
 
 
+def test_a_figure_of_runs_that_were_trained_elsewhere_is_kept(results):
+    found = runs.read(results)[0]
+    figures.draw_all(results, found)
+    curves = results / "curves_cifar10-4minor_simple_paper_20.png"
+    whole = curves.read_bytes()
+    (results / "runs" / found[1].name / "epochs.csv").unlink()
+    ((paths,),) = [by_key.values() for by_key in figures.draw_all(results, found).values()]
+    assert curves in paths and curves.read_bytes() == whole
+    curves.unlink()
+    figures.draw_all(results, found)
+    assert curves.read_bytes() != whole  # without it, the rest is better than nothing
+
+
 def test_runs_that_left_no_files_are_left_out(results):
     shutil.rmtree(results / "runs")
     assert figures.draw_all(results, runs.read(results)[0]) == {}
