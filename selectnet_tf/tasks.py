@@ -50,12 +50,12 @@ def _benchmark(recipe, data_dir):
     """Section 4.1's and 4.4's sets: the labels of all but `split.labeled` are hidden. The oracle alone gets all labels."""
     found = data.load(recipe.dataset, data_dir)
     split = splits.of(recipe, found.y)
-    labeled, unlabeled = split.labeled, split.unlabeled
+    labeled, unlabeled, says = split.labeled, split.unlabeled, [splits.describe(split, found.y)]
     if recipe.method == "oracle":
         labeled, unlabeled = np.arange(len(found.y), dtype=np.int32), unlabeled[:0]
+        says.append(f"  the oracle trains on all {len(labeled):,} images with their true classes")
     index = np.concatenate([labeled, unlabeled])
     names = data.class_names(recipe.dataset, found.classes)
-    says = [splits.describe(split, found.y)]
     return Task(
         Subset(found.x, labeled), found.y[labeled], Subset(found.x, unlabeled), found.x_test, found.y_test, names, recipe.minor,
         found.y[index], index, says,

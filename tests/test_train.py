@@ -209,10 +209,11 @@ def test_replicas_must_divide_the_batch_and_stay_the_same(tmp_path, monkeypatch)
         run(tmp_path, method="context", replicas=2)
 
 
-def test_the_saved_model_predicts_what_the_row_says(tmp_path):
+def test_the_saved_model_predicts_what_the_row_says(tmp_path, capsys):
     import keras
 
     row = run(tmp_path, method="oracle", augment="none")
+    assert "the oracle trains on all 160 images with their true classes" in capsys.readouterr().out
     model = keras.models.load_model(tmp_path / "runs" / row["name"] / "model.keras")
     found = data.load("cifar10")
     assert (model.predict(found.x_test, verbose=0).argmax(1) == found.y_test).mean() == pytest.approx(row["accuracy"])
