@@ -5,6 +5,7 @@ import numpy as np
 from selectnet_tf import recipes, runs, splits
 
 SPEED = 1.8e10  # multiply-adds of the forward pass a second while training (all else counted): measured on two CPU cores
+TOGETHER = 1.3  # two runs at once on shared cores, beside one with all of them (results/benchmark.csv, jobs)
 CONVOLUTION = 32 * 32 * 16 * 16 * 9  # multiply-adds of a 3 x 3 convolution of ResNet v1, the same in each of its stages
 
 

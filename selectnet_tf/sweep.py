@@ -112,16 +112,26 @@ class Sweep:
         cells = "\n".join(f"{'done' if c.name in done else 'to do':5}  {c.name}" for c in self.cells)
         speed = "of the finished runs here" if self.rates else f"of {estimate.SPEED:.2g} multiply-adds a second (two CPU cores)"
         note = f"time: one run after another at the speed {speed}; a selecting run's is an upper bound"
+        if self.jobs > 1:
+            note += f"\n{self.jobs} at once: about {estimate.hours(self._seconds_left(done) / self.at_once)}"
         return f"{cells}\n\n{tables.aligned(lines)}\n\n{note}"
 
     def seconds(self, cell):
         """Estimated seconds that a cell still needs."""
         return estimate.seconds(cell.recipe, self.rates) * (1 - cell.epochs / cell.recipe.epochs)
 
+    def _seconds_left(self, done):
+        return sum(self.seconds(c) for c in self.cells if c.name not in done)
+
+    @property
+    def at_once(self):
+        """Times the speed of one run after another: runs that share cores gain less than their number."""
+        return self.jobs if self.rates or visible_gpus() else min(self.jobs, estimate.TOGETHER)
+
     def run(self):
         """Trains. Returns 0, 1 where a cell failed, 130 where it was stopped."""
         done = runs.names(self.results)
-        self._total = sum(self.seconds(c) for c in self.cells if c.name not in done)
+        self._total = self._seconds_left(done)
         try:
             with _stoppable():
                 while self.waiting or self.running:
@@ -197,7 +207,7 @@ class Sweep:
             return
         left = sum(self.seconds(c) for c in [*self.waiting, *self.running])
         trained = self._total - left
-        left *= (time.time() - self._start) / trained if trained > 120 else 1 / self.jobs  # this sweep's own speed, once known
+        left *= (time.time() - self._start) / trained if trained > 120 else 1 / self.at_once  # this sweep's own speed, once known
         now = ", ".join(f"{c.recipe.method} {c.epochs}/{c.recipe.epochs}" for c in self.running) or "waiting for another sweep"
         self._said = time.time()
         finished = len(self.cells) - len(self.waiting) - len(self.running)

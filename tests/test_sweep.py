@@ -139,6 +139,15 @@ def test_the_plan_counts_and_trains_nothing(tmp_path):
     assert [p.name for p in (tmp_path / "runs").iterdir()] == [CELLS[2].name]
 
 
+@pytest.mark.parametrize(("gpus", "hours"), [("", "1.0 h"), ("0,1", "0.7 h")])
+def test_runs_that_share_cores_gain_less_than_their_number(gpus, hours, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+    monkeypatch.setattr(sweep.estimate, "seconds", lambda recipe, known: 0.26 * 3600)  # 1.3 hours one after another
+    monkeypatch.setattr(sweep.estimate, "hours", lambda seconds: f"{seconds / 3600:.1f} h")
+    assert sweep.Sweep(CELLS, tmp_path, jobs=2).plan().endswith(f"2 at once: about {hours}")
+    assert "at once" not in sweep.Sweep(CELLS, tmp_path, jobs=1).plan()
+
+
 @pytest.mark.parametrize(
     ("options", "cells"),
     [
