@@ -94,6 +94,7 @@ class Sweep:
         self.results, self.data_dir, self.jobs = results, data_dir, jobs
         self.cells = [Cell(recipe, results) for recipe in {recipe.name: recipe for recipe in cells}.values()]
         self.rates = estimate.rates(results)
+        self.at_once = jobs if self.rates or visible_gpus() else min(jobs, estimate.TOGETHER)  # times the speed of one after another
         self.waiting, self.running, self.slots = list(self.cells), [], list(range(jobs))
         self._start, self._said = time.time(), 0.0
 
@@ -107,31 +108,23 @@ class Sweep:
         for column, cells in [*columns.items(), ("all", self.cells)]:
             left = [c for c in cells if c.name not in done]
             half = sum(c.epochs > 0 for c in left)
-            time = estimate.hours(sum(self.seconds(c) for c in left))
+            time = estimate.hours(self.seconds(left))
             lines.append((column, len(cells), len(cells) - len(left), half, len(left) - half, time))
         cells = "\n".join(f"{'done' if c.name in done else 'to do':5}  {c.name}" for c in self.cells)
         speed = "of the finished runs here" if self.rates else f"of {estimate.SPEED:.2g} multiply-adds a second (two CPU cores)"
         note = f"time: one run after another at the speed {speed}; a selecting run's is an upper bound"
         if self.jobs > 1:
-            note += f"\n{self.jobs} at once: about {estimate.hours(self._seconds_left(done) / self.at_once)}"
+            note += f"\n{self.jobs} at once: about {estimate.hours(self.seconds(left) / self.at_once)}"
         return f"{cells}\n\n{tables.aligned(lines)}\n\n{note}"
 
-    def seconds(self, cell):
-        """Estimated seconds that a cell still needs."""
-        return estimate.seconds(cell.recipe, self.rates) * (1 - cell.epochs / cell.recipe.epochs)
-
-    def _seconds_left(self, done):
-        return sum(self.seconds(c) for c in self.cells if c.name not in done)
-
-    @property
-    def at_once(self):
-        """Times the speed of one run after another: runs that share cores gain less than their number."""
-        return self.jobs if self.rates or visible_gpus() else min(self.jobs, estimate.TOGETHER)
+    def seconds(self, cells):
+        """Estimated seconds that cells still need, one after another."""
+        return sum(estimate.seconds(c.recipe, self.rates) * (1 - c.epochs / c.recipe.epochs) for c in cells)
 
     def run(self):
         """Trains. Returns 0, 1 where a cell failed, 130 where it was stopped."""
         done = runs.names(self.results)
-        self._total = self._seconds_left(done)
+        self._total = self.seconds([c for c in self.cells if c.name not in done])
         try:
             with _stoppable():
                 while self.waiting or self.running:
@@ -205,7 +198,7 @@ class Sweep:
         terminal = sys.stdout.isatty()
         if not (self.running or self.waiting) or (not terminal and time.time() - self._said < 600):
             return
-        left = sum(self.seconds(c) for c in [*self.waiting, *self.running])
+        left = self.seconds([*self.waiting, *self.running])
         trained = self._total - left
         left *= (time.time() - self._start) / trained if trained > 120 else 1 / self.at_once  # this sweep's own speed, once known
         now = ", ".join(f"{c.recipe.method} {c.epochs}/{c.recipe.epochs}" for c in self.running) or "waiting for another sweep"
