@@ -10,8 +10,6 @@ import numpy as np
 EACH = 8  # pictures of a class: so many of the surest, and so many of the most wrong
 MOST_CLASSES = 10
 ACROSS = 16  # pictures in a row of a sprite
-
-
 COLUMNS = ("epoch", "label", "picked", "wrong", "score", "index", "truth")
 
 
@@ -32,7 +30,7 @@ def excerpt(epoch, index, label, score, truth=None):
     for c, count in zip(labels, counts, strict=True):
         here = order[label[order] == c]
         wrong = here[:0] if truth is None else here[truth[here] != c]
-        shown = [i for n, i in enumerate(here) if n < EACH or i in wrong[:EACH]] if c in largest else []
+        shown = here[(np.arange(count) < EACH) | np.isin(here, wrong[:EACH])] if c in largest else here[:0]
         head = (epoch, c, count, "" if truth is None else len(wrong))
         lines += [(*head, f"{score[i]:.6f}", index[i], "" if truth is None else truth[i]) for i in shown] or [(*head, "", "", "")]
     return lines
