@@ -16,25 +16,21 @@ STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "
 
 
 def draw_all(results, found):
-    """Every figure of every comparison of two or more methods, as results/*.png. Returns {Group: {(data set, arch): [path]}}.
+    """Every figure of every comparison (paper.comparisons), as results/*.png. Returns {Group: {(data set, arch): [path]}}.
 
     Where a run of a comparison was trained elsewhere and its files are not here, a figure that is there already is kept:
     drawn again, it would show less.
     """
     made = {}
-    for group, members in paper.groups(found).items():
-        for key in dict.fromkeys((run.dataset, run.arch) for run in members):
-            chosen = [run for run in members if (run.dataset, run.arch) == key]
-            if len({run.method for run in chosen}) < 2:
-                continue
-            chosen = sorted(chosen, key=lambda run: (recipes.METHODS.index(run.method), run.changes, run.seed))
-            here = all((results / "runs" / run.name / "epochs.csv").exists() for run in chosen)
-            paths = []
-            for kind, draw in (("figure2", _picks), ("curves", curves), ("f1", f1), ("confusion", confusion)):
-                path = results / f"{kind}_{'_'.join(key).replace(' ', '-')}_{group.slug}.png"
-                paths.append(path if path.exists() and not here else draw(results, chosen, path, group.title))
-            if any(paths):
-                made.setdefault(group, {})[key] = [path for path in paths if path]
+    for group, dataset, arch, chosen in paper.comparisons(found):
+        chosen = sorted(chosen, key=lambda run: (recipes.METHODS.index(run.method), run.changes, run.seed))
+        here = all((results / "runs" / run.name / "epochs.csv").exists() for run in chosen)
+        paths = []
+        for kind, draw in (("figure2", _picks), ("curves", curves), ("f1", f1), ("confusion", confusion)):
+            path = results / f"{kind}_{dataset.replace(' ', '-')}_{arch}_{group.slug}.png"
+            paths.append(path if path.exists() and not here else draw(results, chosen, path, group.title))
+        if any(paths):
+            made.setdefault(group, {})[dataset, arch] = [path for path in paths if path]
     return made
 
 

@@ -39,7 +39,7 @@ def write(results, found, data_dir=None, drawn=None):
 
 
 def _full(results, found, preset):
-    return paper.cells(results, paper.groups(found).get(paper.Group(preset, tables.FULL, ()), []), extra=True)
+    return paper.cells(results, paper.groups(found).get(paper.Group(preset, paper.FULL, ()), []), extra=True)
 
 
 def _summary(results, found):
@@ -50,17 +50,17 @@ def _summary(results, found):
         parts.append(
             f"preset {preset}: {done} of the paper's {len(cells)} numbers run at full length" if done else f"preset {preset}: not run"
         )
-    return f"{len(found)} finished runs. Full length ({tables.FULL} epochs): {'; '.join(parts)}."
+    return f"{len(found)} finished runs. Full length ({paper.FULL} epochs): {'; '.join(parts)}."
 
 
 def _tables(results, found):
     parts = [
         "<p>Ours as mean ± standard deviation (number of runs); below it the paper's number and the difference: "
         '<b class="near">within 0.015 or two standard deviations</b>, <b class="below">lower</b>, <b class="above">higher</b>. '
-        f"Runs of other than {tables.FULL} epochs stand apart and are not compared.</p>"
+        f"Runs of other than {paper.FULL} epochs stand apart and are not compared.</p>"
     ]
     groups = paper.groups(found)
-    full = [paper.Group(preset, tables.FULL, ()) for preset in recipes.PRESETS]
+    full = [paper.Group(preset, paper.FULL, ()) for preset in recipes.PRESETS]
     for table, title in tables.TITLES.items():
         blocks = []
         for group in dict.fromkeys([*full, *groups]):
@@ -96,7 +96,7 @@ def _cell(cell):
 
 
 def _claims(results, found):
-    parts = [f"<p>Judged on the means of runs of {tables.FULL} epochs; undecided where a run that it needs is missing.</p>"]
+    parts = [f"<p>Judged on the means of runs of {paper.FULL} epochs; undecided where a run that it needs is missing.</p>"]
     for preset in recipes.PRESETS:
         lines = [f'<li><b class="{v}">{v}</b> {html.escape(name)}</li>' for name, v in paper.claims(_full(results, found, preset))]
         parts.append(f"<h4>preset {preset}</h4><ul>{''.join(lines)}</ul>")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from selectnet_tf import grids, recipes, runs
 
+FULL = 200  # epochs of the paper's runs
 TABLES = ("table1", "table2", "table3", "table4")
 OWN = pathlib.Path(__file__).parent.parent / "results" / "paper"  # of this checkout, for results that lie elsewhere
 
@@ -81,6 +82,17 @@ def groups(found):
         changes = tuple(c for c in run.changes if c[0] != "lambda_schedule")
         sorted_by.setdefault(Group(run.preset, run.epochs, changes), []).append(run)
     return dict(sorted(sorted_by.items(), key=lambda item: (-item[0].epochs, len(item[0].changes), item[0])))
+
+
+def comparisons(found):
+    """[(Group, data set, arch, [Run])]: what gets a table and figures of its own: full-length runs, and others of two methods or more."""
+    made = []
+    for group, members in groups(found).items():
+        for key in dict.fromkeys((run.dataset, run.arch) for run in members):
+            chosen = [run for run in members if (run.dataset, run.arch) == key]
+            if group.epochs == FULL or len({run.method for run in chosen}) > 1:
+                made.append((group, *key, chosen))
+    return made
 
 
 def cells(results, found, extra=False):

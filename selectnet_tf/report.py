@@ -23,7 +23,7 @@ WHAT = ("diff", "tables", "figures", "html", "readme")
 def diff(results, preset="paper", tolerance=0.015, strict=False):
     """Prints and writes the comparison of full-length runs of a plain preset. Returns the exit code."""
     found, problems = runs.read(results)
-    cells = paper.cells(results, paper.groups(found).get(paper.Group(preset, tables.FULL, ()), []))
+    cells = paper.cells(results, paper.groups(found).get(paper.Group(preset, paper.FULL, ()), []))
     lines = tables.diff_lines(cells, tolerance)
     runs.write_csv(results / "diff.csv", lines)
     print(tables.aligned(lines), end="\n\n")
@@ -31,7 +31,7 @@ def diff(results, preset="paper", tolerance=0.015, strict=False):
         print(f"{judged:<10} {name}")
     verdicts = [c.verdict(tolerance) for c in cells]
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("reproduced", "off", "not run"))
-    print(f"\npreset {preset}, runs of {tables.FULL} epochs only: {counts}; written to {results / 'diff.csv'}")
+    print(f"\npreset {preset}, runs of {paper.FULL} epochs only: {counts}; written to {results / 'diff.csv'}")
     return int(_complain(problems) or "off" in verdicts or (strict and "not run" in verdicts))
 
 

@@ -5,7 +5,6 @@ import math
 from selectnet_tf import paper, recipes, runs
 from selectnet_tf.files import replacing
 
-FULL = 200  # epochs of the paper's runs
 DIFF = ("table", "dataset", "arch", "method", "what", "paper", "mean", "std", "n", "delta", "verdict")
 TITLES = {
     "table1": "Table 1: test accuracy",
@@ -14,7 +13,7 @@ TITLES = {
     "table4": "Table 4 of the PMLR version: test accuracy by schedule of lambda (CIFAR-10, 4 minors, simple net)",
 }
 HEAD = "Each cell: ours (mean ± standard deviation, number of runs), below it the paper's and the difference."
-HEAD += f" Runs of other than {FULL} epochs, or with changed settings, stand in tables of their own."
+HEAD += f" Runs of other than {paper.FULL} epochs, or with changed settings, stand in tables of their own."
 START, END = "<!-- results: written by `make report` -->", "<!-- end of results -->"
 
 
@@ -43,7 +42,7 @@ def aligned(lines):
 def write(results, found):
     """Writes results/table1.csv and table1.md and so on from all Runs. Returns the paths."""
     groups = paper.groups(found)
-    full = {paper.Group(preset, FULL, ()): [] for preset in recipes.PRESETS}
+    full = {paper.Group(preset, paper.FULL, ()): [] for preset in recipes.PRESETS}
     made = {group: paper.cells(results, groups.get(group, []), extra=True) for group in [*full, *groups]}
     paths = []
     for table in paper.TABLES:
@@ -105,17 +104,15 @@ def readme(results, found):
     texts = []
     groups = paper.groups(found)
     for preset in recipes.PRESETS:
-        cells = [c for c in paper.cells(results, groups.get(paper.Group(preset, FULL, ()), [])) if c.table in ("table1", "table3")]
+        cells = [c for c in paper.cells(results, groups.get(paper.Group(preset, paper.FULL, ()), [])) if c.table in ("table1", "table3")]
         done = sum(bool(c.values) for c in cells)
         texts.append(f"preset `{preset}`: " + (f"{done} of the {len(cells)} cells of Tables 1 and 3 run" if done else "**not run**"))
-    texts = [f"Full {FULL}-epoch runs, {'; '.join(texts)}."]
-    left = 0
-    for group, members in groups.items():
-        for dataset, arch in dict.fromkeys((run.dataset, run.arch) for run in members):
-            chosen = [run for run in members if (run.dataset, run.arch) == (dataset, arch) and not dict(run.changes).get("lambda_schedule")]
-            if len({run.method for run in chosen}) < 2:
-                left += len(chosen)
-                continue
+    texts = [f"Full {paper.FULL}-epoch runs, {'; '.join(texts)}."]
+    left = len(found)
+    for group, dataset, arch, members in paper.comparisons(found):
+        chosen = [run for run in members if not dict(run.changes).get("lambda_schedule")]
+        left -= len(chosen)
+        if chosen:
             texts.append(f"**{group.title}** · {dataset}, {arch}:\n\n{_comparison(chosen)}")
     if left:
         texts.append(f"{left} more run{'s' * (left > 1)} in [results/runs.csv](results/runs.csv).")

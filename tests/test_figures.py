@@ -49,6 +49,13 @@ def test_every_comparison_gets_its_figures(results):
     assert all(imread(results / name).std() > 0.05 for name in names)
 
 
+def test_a_single_run_gets_figures_only_at_full_length(results):
+    (run, *_), _ = runs.read(results)
+    assert figures.draw_all(results, [run]) == {}
+    ((_, by_key),) = figures.draw_all(results, [run._replace(epochs=200)]).items()
+    assert [path.name.split("_")[0] for path in by_key["cifar10-4minor", "simple"]] == ["curves", "f1", "confusion"]
+
+
 def test_figure2_has_a_panel_for_each_selecting_run_and_the_paper_s_points(results, monkeypatch):
     names = [run.name for run in runs.read(results)[0]]
     two = imread(figures.figure2(results, names, results / "two.png"))

@@ -56,12 +56,17 @@ def test_a_lambda_schedule_is_a_cell_of_table_4(results):
     )
 
 
-def test_the_readme_compares_methods_and_counts_the_rest(results):
+def test_the_readme_compares_methods_shows_every_full_run_and_counts_the_rest(results):
+    for method, schedule in (("imbalanced", "constant"), ("selectnet", "0.4:0.6")):
+        recipe = recipes.make(method=method, lambda_schedule=schedule, epochs=20 if method == "imbalanced" else 200, arch="resnet20")
+        row = {k: getattr(recipe, k) for k in runs.COLUMNS[1:] if hasattr(recipe, k)}
+        runs.write_row(results, recipe.name, {"name": recipe.name, **row, "accuracy": 0.5})
     text = tables.readme(results, runs.read(results)[0])
     assert text.startswith("Full 200-epoch runs, preset `paper`: 2 of the 34 cells of Tables 1 and 3 run; preset `released`: **not run**.")
     assert "**preset paper, 20 epochs** · cifar10-4minor, simple:" in text and text.endswith(
-        "1 more run in [results/runs.csv](results/runs.csv)."
+        "2 more runs in [results/runs.csv](results/runs.csv)."
     )
+    assert "**preset paper, 200 epochs, augment=none** · cifar10-4minor, simple:" in text and text.count("resnet20") == 0
     assert "| `context` | 3 | 0.7400 | 0.5000 | 0.7500 | 0.6250 | 30 min | 5.0% |" in text
 
 
