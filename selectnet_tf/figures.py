@@ -104,8 +104,8 @@ def f1(results, found, path, title):
     minor = found[0].row.get("minor", "").split()
     if len(classes) > 20:  # too many bars: the minor classes only, at most twenty
         classes = [c for c in classes if c in minor][:20]
-    lines = paper.numbers(results, "table2")
-    theirs = {(r["method"], r["class"]): float(r["value"]) for r in lines if (r["dataset"], r["arch"]) == (found[0].dataset, found[0].arch)}
+    lines = [r for r in paper.numbers(results, "table2") if (r["dataset"], r["arch"]) == (found[0].dataset, found[0].arch)]
+    theirs = {(r["method"], r["class"]): float(r["value"]) for r in lines if r["method"] in by_method}
     with matplotlib.rc_context(STYLE):
         figure, (panel,) = _panels(1, 8.5, 3.2)
         width = 0.84 / len(by_method)
@@ -133,7 +133,7 @@ def confusion(results, found, path, title):
     if not tables:
         return None
     classes = len(next(iter(tables.values())))
-    columns = min(3, len(tables))
+    columns = min(3, max(2, len(tables)))  # one panel alone is too narrow for the title
     with matplotlib.rc_context(STYLE):
         figure, panels = _panels(len(tables), 3.1, 3.5, columns=columns, sharey=True)
         for panel, (method, rows) in zip(panels, tables.items(), strict=False):
