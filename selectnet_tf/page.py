@@ -38,14 +38,10 @@ def write(results, found, data_dir=None, drawn=None):
     return path
 
 
-def _full(results, found, preset):
-    return paper.cells(results, paper.groups(found).get(paper.Group(preset, paper.FULL, ()), []), extra=True)
-
-
 def _summary(results, found):
     parts = []
     for preset in recipes.PRESETS:
-        cells = [c for c in _full(results, found, preset) if c.paper is not None]
+        cells = [c for c in paper.full(results, found, preset) if c.paper is not None]
         done = sum(bool(c.values) for c in cells)
         parts.append(
             f"preset {preset}: {done} of the paper's {len(cells)} numbers run at full length" if done else f"preset {preset}: not run"
@@ -98,7 +94,7 @@ def _cell(cell):
 def _claims(results, found):
     parts = [f"<p>Judged on the means of runs of {paper.FULL} epochs; undecided where a run that it needs is missing.</p>"]
     for preset in recipes.PRESETS:
-        lines = [f'<li><b class="{v}">{v}</b> {html.escape(name)}</li>' for name, v in paper.claims(_full(results, found, preset))]
+        lines = [f'<li><b class="{v}">{v}</b> {html.escape(name)}</li>' for name, v in paper.claims(paper.full(results, found, preset))]
         parts.append(f"<h4>preset {preset}</h4><ul>{''.join(lines)}</ul>")
     return "".join(parts)
 

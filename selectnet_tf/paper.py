@@ -116,6 +116,11 @@ def cells(results, found, extra=False):
     return made
 
 
+def full(results, found, preset, extra=False):
+    """The cells of a plain preset's full-length runs among all Runs `found`."""
+    return cells(results, groups(found).get(Group(preset, FULL, ()), []), extra)
+
+
 def _detail(table, line):
     return f"F1 of class {line['class']}" if table == "table2" else line["lambda_schedule"] if table == "table4" else "accuracy"
 

@@ -23,7 +23,7 @@ WHAT = ("diff", "tables", "figures", "html", "readme")
 def diff(results, preset="paper", tolerance=0.015, strict=False):
     """Prints and writes the comparison of full-length runs of a plain preset. Returns the exit code."""
     found, problems = runs.read(results)
-    cells = paper.cells(results, paper.groups(found).get(paper.Group(preset, paper.FULL, ()), []))
+    cells = paper.full(results, found, preset)
     lines = tables.diff_lines(cells, tolerance)
     runs.write_csv(results / "diff.csv", lines)
     print(tables.aligned(lines), end="\n\n")

@@ -102,9 +102,8 @@ def ours(cell):
 def readme(results, found):
     """The README's results as Markdown: how much of the paper was run, then each group's comparison of methods."""
     texts = []
-    groups = paper.groups(found)
     for preset in recipes.PRESETS:
-        cells = [c for c in paper.cells(results, groups.get(paper.Group(preset, paper.FULL, ()), [])) if c.table in ("table1", "table3")]
+        cells = [c for c in paper.full(results, found, preset) if c.table in ("table1", "table3")]
         done = sum(bool(c.values) for c in cells)
         texts.append(f"preset `{preset}`: " + (f"{done} of the {len(cells)} cells of Tables 1 and 3 run" if done else "**not run**"))
     texts = [f"Full {paper.FULL}-epoch runs, {'; '.join(texts)}."]

@@ -1,5 +1,6 @@
 """One process for all tests: two logical CPU devices stand for two GPUs."""
 
+import dataclasses
 import os
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -32,6 +33,16 @@ def small_model(classes=4, dropout=0.0, norm=False, lr=0.1):
     model.add(keras.layers.Dense(classes, activation="softmax"))
     model.compile(keras.optimizers.SGD(lr, 0.9), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     return model
+
+
+def write_run(results, accuracy=0.5, extra=None, **changes):
+    """Puts a row of made-up results into results/runs.csv, of the recipe with these changes. Returns the recipe."""
+    from selectnet_tf import recipes, runs
+
+    recipe = recipes.make(**changes)
+    row = {"name": recipe.name, **dataclasses.asdict(recipe), "accuracy": accuracy, **(extra or {})}
+    runs.write_row(results, recipe.name, row)
+    return recipe
 
 
 @pytest.fixture

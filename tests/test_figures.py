@@ -4,9 +4,10 @@ import shutil
 
 import numpy as np
 import pytest
+from conftest import write_run
 from matplotlib.image import imread
 
-from selectnet_tf import figures, recipes, runs
+from selectnet_tf import figures, runs
 
 HOME = pathlib.Path(__file__).parent.parent
 METHODS = ("imbalanced", "self_paced", "selectnet")
@@ -26,10 +27,7 @@ def results(tmp_path):
     """Three finished runs of 20 epochs with their files, of numbers that are made up."""
     shutil.copytree(HOME / "results" / "paper", tmp_path / "paper")
     for method in METHODS:
-        recipe = recipes.make(method=method, epochs=20)
-        row = {"name": recipe.name, **{k: getattr(recipe, k) for k in runs.COLUMNS[1:] if hasattr(recipe, k)}, "accuracy": 0.5}
-        runs.write_row(tmp_path, recipe.name, row)
-        folder = tmp_path / "runs" / recipe.name
+        folder = tmp_path / "runs" / write_run(tmp_path, method=method, epochs=20).name
         write(folder / "epochs.csv", [{"epoch": e, "val_accuracy": e / 30, "val_minor_accuracy": e / 60} for e in range(1, 21)])
         taken = [
             {"class": c, "minor": int(c in (0, 2, 6, 7)), "f1": c / 10, **{f"as_{k}": 10 + c * k for k in range(10)}} for c in range(10)

@@ -1,6 +1,7 @@
 import pytest
+from conftest import write_run
 
-from selectnet_tf import recipes, runs
+from selectnet_tf import runs
 
 ROW = {"name": "a", "dataset": "cifar10-4minor", "arch": "simple", "method": "context", "preset": "paper", "seed": 0, "epochs": 20}
 
@@ -34,9 +35,7 @@ def test_a_new_row_leaves_damaged_lines_as_they_are(tmp_path):
 
 def test_changes_are_what_differs_from_the_preset(tmp_path):
     for seed, changes in enumerate(({}, {"augment": "none"}, {"minor": (0, 2)}, {"preset": "released"})):
-        recipe = recipes.make(method="context", seed=seed, epochs=20, **changes)
-        row = {"name": recipe.name, **{k: getattr(recipe, k) for k in runs.COLUMNS[1:] if hasattr(recipe, k)}, "accuracy": 0.5}
-        runs.write_row(tmp_path, recipe.name, row)
+        write_run(tmp_path, method="context", seed=seed, epochs=20, **changes)
     found, problems = runs.read(tmp_path)
     assert not problems and [run.changes for run in found] == [(), (("augment", "none"),), (("minor", "0 2"),), ()]
     assert [(run.seed, run.epochs, run.preset) for run in found][-1] == (3, 20, "released") and found[0].number("seconds") != 0

@@ -2,8 +2,9 @@ import pathlib
 import shutil
 
 import pytest
+from conftest import write_run
 
-from selectnet_tf import paper, recipes, runs, tables
+from selectnet_tf import paper, runs, tables
 
 HOME = pathlib.Path(__file__).parent.parent
 
@@ -16,10 +17,8 @@ def results(tmp_path):
     made += [(0.75, {}), (0.8, {"method": "oracle"}), (0.55, {"epochs": 20}), (0.5, {"method": "context", "epochs": 20})]
     made += [(0.6, {"augment": "none"})]
     for accuracy, changes in made:
-        recipe = recipes.make(**changes)
-        row = {"name": recipe.name, **{k: getattr(recipe, k) for k in runs.COLUMNS[1:] if hasattr(recipe, k)}, "accuracy": accuracy}
         extra = {"minor_accuracy": 0.5, "major_accuracy": 0.75, "macro_f1": 0.625, "seconds": 1800.0, "selection_seconds": 90.0}
-        runs.write_row(tmp_path, recipe.name, row | extra)
+        write_run(tmp_path, accuracy, extra, **changes)
     return tmp_path
 
 
@@ -47,9 +46,7 @@ def test_the_csv_says_the_same_in_long_form(results):
 
 
 def test_a_lambda_schedule_is_a_cell_of_table_4(results):
-    recipe = recipes.make(lambda_schedule="0.4:0.6")
-    row = {k: getattr(recipe, k) for k in runs.COLUMNS[1:] if hasattr(recipe, k)}
-    runs.write_row(results, recipe.name, {"name": recipe.name, **row, "accuracy": 0.7})
+    write_run(results, 0.7, lambda_schedule="0.4:0.6")
     tables.write(results, runs.read(results)[0])
     assert "| `selectnet` | 0.7500 (1)<br>paper 0.7424, +0.0076 | 0.7000 (1)<br>paper 0.7328, -0.0328 | not run<br>paper 0.7109 |" in (
         (results / "table4.md").read_text()
@@ -57,10 +54,8 @@ def test_a_lambda_schedule_is_a_cell_of_table_4(results):
 
 
 def test_the_readme_compares_methods_shows_every_full_run_and_counts_the_rest(results):
-    for method, schedule in (("imbalanced", "constant"), ("selectnet", "0.4:0.6")):
-        recipe = recipes.make(method=method, lambda_schedule=schedule, epochs=20 if method == "imbalanced" else 200, arch="resnet20")
-        row = {k: getattr(recipe, k) for k in runs.COLUMNS[1:] if hasattr(recipe, k)}
-        runs.write_row(results, recipe.name, {"name": recipe.name, **row, "accuracy": 0.5})
+    write_run(results, method="imbalanced", arch="resnet20", epochs=20)
+    write_run(results, arch="resnet20", lambda_schedule="0.4:0.6")
     text = tables.readme(results, runs.read(results)[0])
     assert text.startswith("Full 200-epoch runs, preset `paper`: 2 of the 34 cells of Tables 1 and 3 run; preset `released`: **not run**.")
     assert "**preset paper, 20 epochs** · cifar10-4minor, simple:" in text and text.endswith(
