@@ -116,9 +116,9 @@ def cells(results, found, extra=False):
     return made
 
 
-def full(results, found, preset, extra=False):
+def full(results, found, preset):
     """The cells of a plain preset's full-length runs among all Runs `found`."""
-    return cells(results, groups(found).get(Group(preset, FULL, ()), []), extra)
+    return cells(results, groups(found).get(Group(preset, FULL, ()), []))
 
 
 def _detail(table, line):
