@@ -19,6 +19,7 @@ setup(
         "pandas",
         "matplotlib",
         "absl-py",
+        "scipy",
         "scikit-learn",
         "imbalanced-learn",
         "tensorboard",

@@ -1,9 +1,11 @@
-"""Ours beside the paper's numbers: every cell of Tables 1 to 4, its verdict, and the paper's claims. No TensorFlow."""
+"""Ours beside the paper's numbers: each cell of Tables 1 to 4, its verdict, the paper's claims, how its tables agree. No TensorFlow."""
 
 import math
 import pathlib
 import statistics
 from typing import NamedTuple
+
+import numpy as np
 
 from selectnet_tf import grids, recipes, runs
 
@@ -170,3 +172,43 @@ def _all(better, worse):
     if any(a < b for a, b in zip(better, worse, strict=True)):
         return "fails"
     return "undecided" if any(math.isnan(v) for v in [*better, *worse]) else "holds"
+
+
+def agreements(results):
+    """Whether a Table 1 accuracy can go with Table 2's F1: [(method, accuracy, (lowest, highest) that the F1 allow)]."""
+    one = {(r["dataset"], r["arch"], r["method"]): float(r["value"]) for r in numbers(results, "table1")}
+    two = {}
+    for r in numbers(results, "table2"):
+        two.setdefault((r["dataset"], r["arch"], r["method"]), []).append(float(r["value"]))
+    return [(key[-1], one[key], accuracy_range(f1s)) for key, f1s in two.items() if key in one]
+
+
+def accuracy_range(f1s, rounding=0.005):
+    """The lowest and the highest accuracy of any confusion matrix whose classes have these F1.
+
+    With r a class's recall and p how often it is predicted, both as shares of a class's size, F1 = 2 r / (1 + p): a linear program.
+
+    Args:
+        f1s: [m] F1 of each class, on a test set with as many images of each.
+        rounding: by how much each may be off.
+
+    Raises:
+        ValueError: no confusion matrix has them.
+    """
+    from scipy.optimize import linprog  # takes longer to import than all else that reports need
+
+    m = len(f1s)
+    one, zeros, ones = np.eye(m), np.zeros(m), np.ones(m)
+    low, high = np.clip(np.subtract(f1s, rounding), 0, 1), np.clip(np.add(f1s, rounding), 0, 1)
+    limits = [  # on [r, p]
+        ([2 * one, -np.diag(high)], high),
+        ([-2 * one, np.diag(low)], -low),
+        ([one, -one], zeros),
+        ([1 - 2 * one, one], (m - 1) * ones),  # what a class misses is predicted as others, beside what these get right
+    ]
+    left, right = np.block([sides for sides, _ in limits]), np.concatenate([limit for _, limit in limits])
+    total = {"A_eq": [[*zeros, *ones]], "b_eq": [m], "bounds": [(0, 1)] * m + [(0, m)] * m}
+    found = [linprog(sign * np.concatenate([ones, zeros]) / m, left, right, **total) for sign in (1, -1)]
+    if not all(f.success for f in found):
+        raise ValueError(f"no confusion matrix has the F1 {f1s}")
+    return float(found[0].fun), -float(found[1].fun)

@@ -4,9 +4,9 @@ python -m selectnet_tf.report diff [--results_dir=results] [--preset=paper] [--t
 python -m selectnet_tf.report tables figures html readme [--results_dir=results] [--data_dir=FOLDER]
 
 diff prints every cell of Tables 1 to 4 (the paper's number, ours as mean, std and n, the difference, a verdict), then the
-paper's claims, and writes the cells to diff.csv. Exit code 1 where a cell that was run is off (with --strict, also where
-one was not run) or runs.csv is damaged. tables writes table1.csv, table1.md and so on; figures the *.png; html
-report.html; readme the results between the two marks in README.md beside the results folder.
+paper's claims, then whether its Tables 1 and 2 agree, and writes the cells to diff.csv. Exit code 1 where a cell that was
+run is off (with --strict, also where one was not run) or runs.csv is damaged. tables writes table1.csv, table1.md and so
+on; figures the *.png; html report.html; readme the results between the two marks in README.md beside the results folder.
 """
 
 import pathlib
@@ -29,6 +29,10 @@ def diff(results, preset="paper", tolerance=0.015, strict=False):
     print(tables.aligned(lines), end="\n\n")
     for name, judged in paper.claims(cells):
         print(f"{judged:<10} {name}")
+    print()
+    for method, accuracy, (low, high) in paper.agreements(results):
+        judged = "agrees" if low <= accuracy <= high else "contradicts"
+        print(f"{judged:<11} the paper's {method}: Table 1 says {accuracy:.4f}, Table 2's F1 allow {low:.4f} to {high:.4f}")
     verdicts = [c.verdict(tolerance) for c in cells]
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("reproduced", "off", "not run"))
     print(f"\npreset {preset}, runs of {paper.FULL} epochs only: {counts}; written to {results / 'diff.csv'}")

@@ -129,6 +129,13 @@ def test_a_wrong_command_line_is_exit_code_2(argv, code):
     assert found.returncode == code and len(found.stderr.splitlines()) == 1
 
 
+def test_diff_says_where_the_paper_contradicts_itself(results, capsys):
+    report.diff(results)
+    said = [line for line in capsys.readouterr().out.splitlines() if "Table 1 says" in line]
+    assert [line.split()[0] for line in said] == ["contradicts", "agrees", "agrees"]
+    assert "oversampling: Table 1 says 0.5744, Table 2's F1 allow 0.29" in said[0]
+
+
 def test_results_elsewhere_are_compared_with_this_checkout_s_paper(tmp_path):
     write_runs(tmp_path, (0.74, {"method": "context"}))
     assert report.diff(tmp_path) == 0 and sum(r["n"] == "1" for r in verdicts(tmp_path).values()) == 1
