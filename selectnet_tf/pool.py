@@ -29,8 +29,6 @@ class Pool:
     """
 
     def __init__(self, x_labeled, y_labeled, x_unlabeled, minor, seed=0):
-        if tf.distribute.has_strategy():
-            raise ValueError("make the Pool outside strategy.scope(): its index belongs to the CPU, not to each replica")
         y = np.asarray(y_labeled)
         self.one_hot = y.shape[1] if y.ndim == 2 else 0  # classes of one-hot labels
         if self.one_hot:
@@ -41,10 +39,8 @@ class Pool:
         self.labeled = np.arange(len(y) + len(x_unlabeled)) < len(y)
         self.labels = np.where(self.labeled, np.pad(y.astype(np.int32), (0, len(x_unlabeled))), -1).astype(np.int32)
         self.seed = int(seed)
-        with tf.device("/cpu:0"):  # tf.data reads these from the host
-            self._order, self._classes = (tf.Variable(np.zeros(0, np.int32), shape=[None], trainable=False) for _ in range(2))
-            self._epoch = tf.Variable(0, trainable=False)
         self.train_on_labeled()
+        self.begin_epoch(0)
 
     @classmethod
     def from_dataset(cls, labeled, unlabeled, minor, seed=0):
@@ -100,9 +96,7 @@ class Pool:
     def begin_epoch(self, epoch):
         """Puts the images in this epoch's order. Call it before each pass over `dataset`."""
         order = np.random.default_rng([self.seed, 2, epoch]).permutation(len(self.index))
-        self._order.assign(self.index[order])
-        self._classes.assign(self.targets[order])
-        self._epoch.assign(epoch)
+        self._pass = self.index[order], self.targets[order], np.int32(epoch)
 
     def dataset(self, batch_size, augment=None, first_batch=0):
         """The index as a tf.data.Dataset of (images [B, ...], classes [B]), of known length.
@@ -116,13 +110,17 @@ class Pool:
             raise ValueError(f"{len(self.index)} training images don't fill one batch: use --batch_size={len(self.index)} or less")
         seed = self.seed % 2**31
 
+        def batch(step):  # no tf.Variable: under op determinism (GPUs), tf.data does not work ahead where one is read
+            index, targets, epoch = self._pass
+            here = slice(step * batch_size, (step + 1) * batch_size)
+            return index[here], targets[here], epoch
+
         def load(step):
-            step = tf.cast(step, tf.int32)
-            places = step * batch_size + tf.range(batch_size)
-            images = self.images.gather(tf.gather(self._order, places))  # [B, ...]
+            index, classes, epoch = tf.numpy_function(batch, [step], [tf.int32] * 3, stateful=False)
+            images = self.images.gather(tf.ensure_shape(index, [batch_size]))  # [B, ...]
+            classes = tf.ensure_shape(classes, [batch_size])
             if augment:
-                images = augment(images, tf.random.fold_in(tf.stack([seed, self._epoch.read_value()]), step))
-            classes = tf.gather(self._classes, places)
+                images = augment(images, tf.random.fold_in(tf.stack([seed, tf.ensure_shape(epoch, [])]), tf.cast(step, tf.int32)))
             return images, tf.one_hot(classes, self.one_hot) if self.one_hot else classes
 
         return batches(load, first_batch, steps)

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from selectnet_tf import augment
+from selectnet_tf.images import batches
 from selectnet_tf.pool import Pool
 
 
@@ -100,9 +101,20 @@ def test_too_large_a_batch_is_refused_with_the_largest():
         make().dataset(7)
 
 
-def test_making_it_inside_a_scope_is_refused(two_replicas):
-    with two_replicas.scope(), pytest.raises(ValueError, match="outside strategy.scope"):
-        make()
+def test_it_may_be_made_inside_a_scope(two_replicas):
+    with two_replicas.scope():
+        pool = make()
+    assert passes(pool) == passes(make())
+
+
+def test_tensorflow_finds_no_state_in_the_pipelines(tmp_path):
+    """It would refuse to save their iterators. And under op determinism, so on GPUs, it would never work ahead of the training."""
+    pool = make()
+    pool.begin_epoch(0)
+    for data in (pool.dataset(2, augment.shift_flip()), batches(lambda step: pool.images.gather(tf.range(2)), 0, 3)):
+        iterator = iter(data)
+        next(iterator)
+        assert tf.train.Checkpoint(iterator=iterator).write(str(tmp_path / "saved"))
 
 
 def test_no_unlabeled_image_is_fine_for_a_pool():
