@@ -174,12 +174,13 @@ def _all(better, worse):
     return "undecided" if any(math.isnan(v) for v in [*better, *worse]) else "holds"
 
 
-def agreements(results):
-    """Whether a Table 1 accuracy can go with Table 2's F1: [(method, accuracy, (lowest, highest) that the F1 allow)]."""
-    one = {(r["dataset"], r["arch"], r["method"]): float(r["value"]) for r in numbers(results, "table1")}
+def agreements(found):
+    """Whether a Table 1 accuracy can go with Table 2's F1: [(method, accuracy, (lowest, highest) that the F1 allow)]. found: cells."""
+    one = {(c.dataset, c.arch, c.method): c.paper for c in found if c.table == "table1" and c.paper is not None}
     two = {}
-    for r in numbers(results, "table2"):
-        two.setdefault((r["dataset"], r["arch"], r["method"]), []).append(float(r["value"]))
+    for c in found:
+        if c.table == "table2" and c.paper is not None:
+            two.setdefault((c.dataset, c.arch, c.method), []).append(c.paper)
     return [(key[-1], one[key], accuracy_range(f1s)) for key, f1s in two.items() if key in one]
 
 

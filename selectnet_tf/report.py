@@ -30,7 +30,7 @@ def diff(results, preset="paper", tolerance=0.015, strict=False):
     for name, judged in paper.claims(cells):
         print(f"{judged:<10} {name}")
     print()
-    for method, accuracy, (low, high) in paper.agreements(results):
+    for method, accuracy, (low, high) in paper.agreements(cells):
         judged = "agrees" if low <= accuracy <= high else "contradicts"
         print(f"{judged:<11} the paper's {method}: Table 1 says {accuracy:.4f}, Table 2's F1 allow {low:.4f} to {high:.4f}")
     verdicts = [c.verdict(tolerance) for c in cells]
