@@ -6,8 +6,9 @@ import sys
 
 import pandas as pd
 import pytest
+from conftest import write_run
 
-from selectnet_tf import paper, recipes, report, runs, tables
+from selectnet_tf import paper, report, runs, tables
 
 HOME = pathlib.Path(__file__).parent.parent
 
@@ -21,10 +22,8 @@ def results(tmp_path):
 def write_runs(results, *runs):
     """One line a run: (accuracy, changes of its recipe). Returns the file's path."""
     results.mkdir(exist_ok=True)
-    made = [(accuracy, recipes.make(**changes)) for accuracy, changes in runs]
-    columns = ("dataset", "arch", "method", "preset", "seed", "epochs", "lambda_schedule")
-    rows = [{"name": r.name, **{c: getattr(r, c) for c in columns}, "accuracy": a} for a, r in made]
-    pd.DataFrame(rows).to_csv(results / "runs.csv", index=False)
+    for accuracy, changes in runs:
+        write_run(results, accuracy, **changes)
     return results / "runs.csv"
 
 
