@@ -58,9 +58,8 @@ def test_killed_for_real_and_resumed(tmp_path):
         stderr=subprocess.PIPE,
     )
     deadline = time.time() + 120
-    while not list(tmp_path.glob("a/runs/*/.lock")) and time.time() < deadline:
-        time.sleep(0.1)
-    time.sleep(0.3)  # until it has written who it is
+    while not any(lock.stat().st_size for lock in tmp_path.glob("a/runs/*/.lock")) and time.time() < deadline:
+        time.sleep(0.1)  # until it has written who it is
     first.send_signal(signal.SIGSTOP)  # it shall not be finished before the second has started
     second = run(*QUICK, f"--results_dir={tmp_path / 'a'}")
     first.send_signal(signal.SIGCONT)

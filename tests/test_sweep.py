@@ -93,7 +93,23 @@ def test_two_sweeps_share_one_folder(stand_in, tmp_path):
     said = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert trained(tmp_path) == sorted(c.name for c in CELLS)  # none twice
-    assert all("5 of 5 cells done" in text for text in said) and sum(text.count("accuracy") for text in said) == 5
+    assert all("5 of 5 cells done" in text for text in said)
+    assert all(f"{c.name}: accuracy" in "".join(said) for c in CELLS)  # by both, where both began it at once and one found it done
+
+
+def test_a_cell_that_another_sweep_finishes_between_the_look_and_the_start_is_done(stand_in, tmp_path, monkeypatch, capsys):
+    stand_in()
+    look = sweep.Cell.busy
+
+    def finished_after_the_look(cell):
+        busy = look(cell)
+        runs.write_row(tmp_path, cell.name, {"name": cell.name, "accuracy": 0.25, "seconds": 60.0})
+        return busy
+
+    monkeypatch.setattr(sweep.Cell, "busy", finished_after_the_look)
+    assert sweep.Sweep(CELLS, tmp_path).run() == 0 and not (tmp_path / "trained.txt").exists()
+    said = capsys.readouterr().out
+    assert said.count("begins") == said.count("accuracy 0.2500") == 5 and "5 of 5 cells done, 0 failed" in said
 
 
 def wait_for(found, seconds=30):
@@ -111,7 +127,7 @@ def alive(results):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_sweep_takes_its_runs_with_it_and_goes_on(number, stand_in, tmp_path):
-    path = stand_in(0.2)
+    path = stand_in(2)  # slow enough that both runs are half trained at some moment, however late one starts
     first = command(path, tmp_path, jobs=2)
     halves = [tmp_path / "runs" / c.name / "state.npz" for c in CELLS[:2]]
     wait_for(lambda: all(half.exists() for half in halves))
@@ -120,6 +136,7 @@ def test_a_killed_sweep_takes_its_runs_with_it_and_goes_on(number, stand_in, tmp
     assert first.returncode == (-9 if number == signal.SIGKILL else 130)
     wait_for(lambda: not alive(tmp_path))
     done = runs.names(tmp_path)
+    stand_in()
     second = command(path, tmp_path, jobs=2)
     said = second.communicate(timeout=60)[0]
     assert second.returncode == 0 and runs.names(tmp_path) == {c.name for c in CELLS}
