@@ -5,6 +5,8 @@ import fcntl
 import os
 import pathlib
 
+TAKEN = "is training this run"  # what a process is told that finds a run's lock held
+
 
 @contextlib.contextmanager
 def replacing(path):
@@ -33,7 +35,7 @@ def lock(path, wait=False):
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "another process"
-            raise BlockingIOError(f"{holder} is training this run ({path.parent.name}): wait for it or stop it") from None
+            raise BlockingIOError(f"{holder} {TAKEN} ({path.parent.name}): wait for it or stop it") from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
         file.flush()

@@ -18,7 +18,7 @@ from absl import flags
 
 from selectnet_tf import estimate, grids, recipes, report, runs, tables
 from selectnet_tf.cli import fail, parse
-from selectnet_tf.files import lock
+from selectnet_tf.files import TAKEN, lock
 
 POLL = 1.0  # seconds between two looks at the children
 RUN = (sys.executable, "-m", "selectnet_tf.run")
@@ -177,7 +177,7 @@ class Sweep:
         row = runs.row_of(self.results, cell.name)
         if row:
             self._say(f"{cell.name}: accuracy {float(row['accuracy']):.4f}, {estimate.hours(float(row['seconds']))}")
-        elif cell.busy():  # another sweep began it first
+        elif TAKEN in cell.last_line():  # another sweep began it first, or looked at its lock just then
             self.waiting.append(cell)
         else:
             cell.problem = cell.last_line() if code >= 0 else f"killed by signal {-code}"

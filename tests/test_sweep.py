@@ -1,5 +1,6 @@
 """Sweeps over a stand-in for selectnet_tf.run that takes the run's lock, leaves its files and its row, and needs no TensorFlow."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -10,6 +11,7 @@ import time
 import pytest
 
 from selectnet_tf import grids, recipes, runs, sweep
+from selectnet_tf.files import lock
 
 RUN = """
 import pathlib, sys, time
@@ -110,6 +112,24 @@ def test_a_cell_that_another_sweep_finishes_between_the_look_and_the_start_is_do
     assert sweep.Sweep(CELLS, tmp_path).run() == 0 and not (tmp_path / "trained.txt").exists()
     said = capsys.readouterr().out
     assert said.count("begins") == said.count("accuracy 0.2500") == 5 and "5 of 5 cells done, 0 failed" in said
+
+
+def test_a_run_that_finds_its_lock_held_is_begun_again(stand_in, tmp_path, monkeypatch, capsys):
+    stand_in()
+    look, seen, held = sweep.Cell.busy, [], contextlib.ExitStack()
+
+    def taken_after_the_look_and_freed_before_the_next(cell):
+        held.close()
+        busy = look(cell)
+        if not seen:
+            held.enter_context(lock(cell.folder / ".lock"))
+        seen.append(cell)
+        return busy
+
+    monkeypatch.setattr(sweep.Cell, "busy", taken_after_the_look_and_freed_before_the_next)
+    assert sweep.Sweep(CELLS, tmp_path).run() == 0 and trained(tmp_path) == sorted(c.name for c in CELLS)
+    said = capsys.readouterr().out
+    assert said.count(f"{CELLS[0].name}: begins") == 2 and "5 of 5 cells done, 0 failed" in said
 
 
 def wait_for(found, seconds=30):
