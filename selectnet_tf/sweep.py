@@ -177,10 +177,10 @@ class Sweep:
         row = runs.row_of(self.results, cell.name)
         if row:
             self._say(f"{cell.name}: accuracy {float(row['accuracy']):.4f}, {estimate.hours(float(row['seconds']))}")
-        elif TAKEN in cell.last_line():  # another sweep began it first, or looked at its lock just then
+        elif TAKEN in (said := cell.last_line()):  # another sweep began it first, or looked at its lock just then
             self.waiting.append(cell)
         else:
-            cell.problem = cell.last_line() if code >= 0 else f"killed by signal {-code}"
+            cell.problem = said if code >= 0 else f"killed by signal {-code}"
             self._say(f"{cell.name}: failed: {cell.problem}")
         return True
 
