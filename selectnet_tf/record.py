@@ -63,19 +63,22 @@ class Log(keras.callbacks.Callback):
 
     def audit(self, round):
         """Selection's on_round: compares a round's picks with their true classes."""
+        round = round._replace(unpicked=[self.names[c] for c in round.unpicked])
         labeled, minor = self.selection.pool.labeled[round.index], self.selection.pool.minor
         kinds = metrics.picks(self.truth[round.index], round.predicted, labeled, minor)
         score = {"score_min": round.lowest, "score_median": round.median, "score_max": round.highest}
         row = {"epoch": round.epoch, "candidates": round.candidates, **kinds, **score, "warning": round.warning}
         self.audits.append(row)
         self.selecting += round.seconds
-        print(self._line(round, kinds["precision"], int(labeled.sum())), flush=True)
+        print(self._line(round, kinds["precision"], labeled), flush=True)
 
     def _line(self, round, precision, labeled):
-        added = ", ".join(f"{self.names[c]}: {n:,}" for c, n in zip(*np.unique(round.target, return_counts=True), strict=True))
+        classes = zip(*np.unique(round.target[~labeled], return_counts=True), strict=True)
+        classes = ", ".join(f"{self.names[c]}: {n:,}" for c, n in classes)
         rounds = -(-self.recipe.epochs // self.recipe.every)
         parts = [f"round {len(self.audits)}/{rounds}", f"D' {round.candidates:,}"]
-        parts.append(f"added {len(round.index):,} ({labeled:,} labeled)" + (f" as {added}" if len(added) < 90 and added else ""))
+        added = f"added {len(round.index):,} ({labeled.sum():,} labeled)"
+        parts.append(f"{added}, unlabeled as {classes}" if 0 < len(classes) < 90 else added)
         if np.isfinite(precision):
             parts.append(f"pseudo-labels {precision:.1%} right")
         parts += [f"now {len(self.selection.pool.index):,} images", *self._time_left(round.epoch)]

@@ -19,6 +19,7 @@ class Round(NamedTuple):
     score, loss: [k] float32: the selector's output, or the predicted class's probability under a rule without one; nats.
     lowest, median, highest: of the score over D'; NaN where D' is empty.
     seconds: what scoring, selecting and swapping took.
+    unpicked: [j] int32: minor classes that nothing unlabeled was picked as.
     """
 
     epoch: int
@@ -32,6 +33,7 @@ class Round(NamedTuple):
     median: float
     highest: float
     seconds: float
+    unpicked: np.ndarray = ()  # state files of runs begun before this field lack it
 
     @property
     def warning(self):
@@ -40,7 +42,11 @@ class Round(NamedTuple):
             return "nothing is predicted as a minor class"
         if self.highest - self.lowest < 0.01:
             return f"the scores have collapsed to {self.median:.3f}"
-        return "" if len(self.index) else "nothing was picked"
+        if not len(self.index):
+            return "nothing was picked"
+        lost = [str(c) for c in self.unpicked]
+        lost = ", ".join(lost if len(lost) < 7 else [*lost[:5], f"{len(lost) - 5} more"])
+        return f"nothing unlabeled was picked as {lost}" if lost else ""
 
     def __str__(self):
         text = f"epoch {self.epoch}: {self.candidates:,} predicted as minor, {len(self.index):,} added"
@@ -122,10 +128,9 @@ class Selection(keras.callbacks.Callback):
         score = scores.probs.max(1) if output is None else output
         spread = score[scores.candidate] if scores.candidate.any() else [np.nan]
         spread = [float(f(spread)) for f in (np.min, np.median, np.max)]
-        seconds = time.perf_counter() - start
-        return Round(
-            epoch, int(scores.candidate.sum()), picked, predicted[picked], target, score[picked], scores.loss[picked], *spread, seconds
-        )
+        unpicked = np.setdiff1d(self.pool.minor, predicted[mask & ~scores.labeled])
+        d_prime, loss, seconds = int(scores.candidate.sum()), scores.loss[picked], time.perf_counter() - start
+        return Round(epoch, d_prime, picked, predicted[picked], target, score[picked], loss, *spread, seconds, unpicked)
 
     def score(self, round=0):
         """One forward pass over D and U. Returns Scores."""

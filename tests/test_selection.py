@@ -76,6 +76,16 @@ def test_a_collapsed_selector_is_a_warning():
     assert "collapsed" in selection.select(2).warning
 
 
+def test_a_minor_class_that_nothing_of_the_pool_is_picked_as_is_a_warning():
+    picks = iter([[3, 41, 42], [3]])
+    selection, _ = make(lambda scores: np.isin(np.arange(60), next(picks)))
+    selection.model.layers[-1].bias.assign([0, 0, 3, 0])  # everything is predicted as class 2, more or less surely
+    first, second = selection.select(2), selection.select(4)
+    assert first.unpicked.tolist() == [3] and first.warning == "nothing unlabeled was picked as 3"
+    assert second.warning == "nothing unlabeled was picked as 2, 3"  # a labeled pick brings no pseudo-label
+    assert "as 0, 1, 2, 3, 4, 95 more" in first._replace(unpicked=range(100)).warning
+
+
 @pytest.mark.parametrize("n", [1, 2, 7, 10, 23])
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_scoring_is_in_order_and_complete_for_every_n(n, replicas, two_replicas):
