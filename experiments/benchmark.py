@@ -6,6 +6,7 @@ training    images a second of simple, resnet20 and resnet56 at batch 32 and 128
             ours; the same network as Keras ships it; the same in PyTorch (where it is installed: pip install torch). Each is a
             process of its own, warmed up; they take turns, one epoch each, and medians of the turns are compared: between an
             epoch's first and last step, and, of the Keras ones, over the whole epoch ("whole epoch").
+onednn      ours with TensorFlow's oneDNN convolutions, as the commands switch them on, beside ours without.
 ceiling     the share of the machine's floating-point rate that our training reaches (three times the forward pass's work).
 selection   a round (score, select, swap) beside one pure forward pass by the best batch size, and beside 10 epochs.
 memory      peak resident memory beside stock fit and predict on the same arrays; resident memory after 10 and 60 rounds.
@@ -104,6 +105,15 @@ def training(table, repeats):
                     ratios = [turn["ours"][measure] / turn[kind][measure] for turn in found if measure in turn[kind]]
                     if kind != "ours" and ratios:
                         table.add("training", f"ours / {kind}{words}", ratios, "ratio", arch, batch)
+
+
+def onednn(table, repeats):
+    for arch in PASSES:
+        with Worker("ours", arch) as on, Worker("ours", arch, environment={"TF_ENABLE_ONEDNN_OPTS": "0"}) as off:
+            found = [[worker.turn()["images_per_second"] for worker in (on, off)] for _ in range(repeats)]
+        for what, values in zip(("with", "without"), zip(*found, strict=True), strict=True):
+            table.add("onednn", what, values, "images/s", arch, 32)
+        table.add("onednn", "with / without", [a / b for a, b in found], "ratio", arch, 32)
 
 
 def ceiling(table, repeats):
@@ -226,7 +236,7 @@ def draw(path, lines):
         figure.savefig(path, dpi=110)
 
 
-SECTIONS = {f.__name__: f for f in (training, ceiling, selection, memory, growth, start, jobs)}
+SECTIONS = {f.__name__: f for f in (training, onednn, ceiling, selection, memory, growth, start, jobs)}
 
 if __name__ == "__main__":
     flags.DEFINE_multi_enum("only", list(SECTIONS), list(SECTIONS), "sections to measure; may be given several times")

@@ -15,7 +15,7 @@ import time
 from absl import flags
 
 from selectnet_tf import recipes
-from selectnet_tf.cli import fail, parse, quiet_tensorflow
+from selectnet_tf.cli import fail, importing_tensorflow, parse
 
 METHODS = ("imbalanced", "oversampling", "self_paced", "context", "selectnet")
 SETTINGS = {"dataset": "digits-4minor", "epochs": 16, "every": 4, "lr": 0.03}
@@ -23,7 +23,7 @@ SETTINGS = {"dataset": "digits-4minor", "epochs": 16, "every": 4, "lr": 0.03}
 
 def main(results):
     start = time.time()
-    with quiet_tensorflow():
+    with importing_tensorflow():
         import tensorflow  # noqa: F401
     from selectnet_tf import figures, record, train
 

@@ -1,4 +1,4 @@
-"""What every command here shares: flags read, one line for an error, a TensorFlow that does not greet."""
+"""What every command here shares: flags read, one line for an error, a TensorFlow that is fast and does not greet."""
 
 import contextlib
 import logging
@@ -9,8 +9,13 @@ from absl import app, flags
 
 
 @contextlib.contextmanager
-def quiet_tensorflow(verbose=False):
-    """TensorFlow greets in C++, on the process's standard error, while it is imported: nobody needs that."""
+def importing_tensorflow(verbose=False):
+    """TensorFlow is imported in here, with oneDNN and without its greeting.
+
+    By itself it takes oneDNN's convolutions only where the CPU multiplies bytes for neural networks (AVX512_VNNI and the
+    like), but with AVX2 they are up to twice as fast too. It greets in C++, on the process's standard error.
+    """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if verbose:
         yield
         return

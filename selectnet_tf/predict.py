@@ -14,14 +14,14 @@ import zipfile
 import numpy as np
 
 from selectnet_tf import folders, frames, metrics
-from selectnet_tf.cli import fail, parse, quiet_tensorflow
+from selectnet_tf.cli import fail, importing_tensorflow, parse
 
 BATCH = 256
 
 
 def predict(path, files, out, errors):
     """Writes CSV lines for `files` to out. Returns how many pictures could not be read; each is named in errors."""
-    with quiet_tensorflow():
+    with importing_tensorflow():
         import keras
 
         model = keras.saving.load_model(path, compile=False)

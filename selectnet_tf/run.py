@@ -11,7 +11,7 @@ import sys
 from absl import flags
 
 from selectnet_tf import recipes
-from selectnet_tf.cli import fail, parse, quiet_tensorflow
+from selectnet_tf.cli import fail, importing_tensorflow, parse
 
 FLAGS = flags.FLAGS
 
@@ -60,7 +60,7 @@ def main(argv):
     except ValueError as error:
         return fail(error, 2)
     try:
-        with quiet_tensorflow(FLAGS.verbose):
+        with importing_tensorflow(FLAGS.verbose):
             import tensorflow  # noqa: F401
         from selectnet_tf import record, train
 
