@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from selectnet_tf import gallery, metrics, runs
+from selectnet_tf import gallery, metrics, rules, runs
 from selectnet_tf.files import replacing
 from selectnet_tf.images import Images
 from selectnet_tf.selection import Scorer
@@ -67,14 +67,17 @@ class Log(keras.callbacks.Callback):
         labeled, minor = self.selection.pool.labeled[round.index], self.selection.pool.minor
         kinds = metrics.picks(self.truth[round.index], round.predicted, labeled, minor)
         score = {"score_min": round.lowest, "score_median": round.median, "score_max": round.highest}
-        row = {"epoch": round.epoch, "candidates": round.candidates, **kinds, **score, "warning": round.warning}
+        taken = {f"as_{c}": int((round.target[~labeled] == c).sum()) for c in minor}  # as in classes.csv
+        limit = rules.at(self.selection.rule.threshold, len(self.audits))
+        losses = {"below_lambda": int((round.loss < limit).sum()), "loss_max": float(max(round.loss, default=np.nan))}
+        row = {"epoch": round.epoch, "candidates": round.candidates, **kinds, **score, "warning": round.warning, **taken, **losses}
         self.audits.append(row)
         self.selecting += round.seconds
-        print(self._line(round, kinds["precision"], labeled), flush=True)
+        print(self._line(round, kinds["precision"], labeled, taken.values()), flush=True)
 
-    def _line(self, round, precision, labeled):
-        classes = zip(*np.unique(round.target[~labeled], return_counts=True), strict=True)
-        classes = ", ".join(f"{self.names[c]}: {n:,}" for c, n in classes)
+    def _line(self, round, precision, labeled, taken):
+        classes = zip(self.selection.pool.minor, taken, strict=True)
+        classes = ", ".join(f"{self.names[c]}: {n:,}" for c, n in classes if n)
         rounds = -(-self.recipe.epochs // self.recipe.every)
         parts = [f"round {len(self.audits)}/{rounds}", f"D' {round.candidates:,}"]
         added = f"added {len(round.index):,} ({labeled.sum():,} labeled)"

@@ -35,7 +35,8 @@ def linear(first, last, rounds):
     return lambda round: first + (last - first) * min(round / max(rounds - 1, 1), 1.0)
 
 
-def _at(threshold, round):
+def at(threshold, round):
+    """A rule's threshold in that round, which may be a callable from the round to it."""
     return float(threshold(round) if callable(threshold) else threshold)
 
 
@@ -50,7 +51,7 @@ class SelfPaced:
         self.threshold = threshold
 
     def __call__(self, scores):
-        return scores.candidate & ~scores.labeled & (scores.loss < _at(self.threshold, scores.round))
+        return scores.candidate & ~scores.labeled & (scores.loss < at(self.threshold, scores.round))
 
 
 class Context:
@@ -64,7 +65,7 @@ class Context:
         self.threshold = threshold
 
     def __call__(self, scores):
-        return scores.candidate & (scores.loss < _at(self.threshold, scores.round))
+        return scores.candidate & (scores.loss < at(self.threshold, scores.round))
 
 
 class SelectNet:
@@ -102,7 +103,7 @@ class SelectNet:
         self._net = None
 
     def __call__(self, scores):
-        limit = _at(self.threshold, scores.round)
+        limit = at(self.threshold, scores.round)
         if not scores.candidate.any():
             self.output = np.zeros(len(scores.loss), np.float32)
             return scores.candidate

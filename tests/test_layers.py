@@ -13,7 +13,7 @@ BELOW = {  # module -> those of ours that it may import
     "selection": {"images", "rules"}, "rounds": set(), "sampler": {"pool", "selection"}, "layers": set(),
     "data": set(), "folders": {"files"}, "splits": set(), "models": {"layers", "recipes"}, "metrics": set(), "recipes": set(), "losses": set(),
     "schedules": {"losses"},
-    "record": {"gallery", "metrics", "files", "images", "runs", "selection"},
+    "record": {"gallery", "metrics", "files", "images", "rules", "runs", "selection"},
     "grids": {"recipes"}, "runs": {"files", "grids", "recipes"},
     "frames": set(), "tasks": {"data", "folders", "frames", "images", "splits"},
     "train": {"augment", "files", "metrics", "models", "record", "rules", "runs", "schedules", "tasks", "checkpoint", "pool", "recipes", "rounds", "selection"},

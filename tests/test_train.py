@@ -80,7 +80,7 @@ def test_what_was_picked_is_recorded_with_its_truth(tmp_path):
     row = run(tmp_path, method="context", epochs=6, augment="none")
     folder = tmp_path / "runs" / row["name"]
     table = pd.read_csv(folder / "selection.csv")
-    assert ",".join(table.columns) == COLUMNS + ",warning" and list(table["epoch"]) == [2, 4, 6]
+    assert ",".join(table.columns) == COLUMNS + ",warning,as_2,as_3,below_lambda,loss_max" and list(table["epoch"]) == [2, 4, 6]
     truth = data.load("cifar10").y
     with np.load(folder / "selected.npz") as picks, np.load(folder / "split.npz") as split:
         last = picks["epoch"] == 6
@@ -88,6 +88,9 @@ def test_what_was_picked_is_recorded_with_its_truth(tmp_path):
         right = truth[picks["index"]] == picks["predicted"]
         assert last.sum() > 0 and table["unlabeled_right"].iloc[-1] == (unlabeled & right).sum()
         assert table["precision"].iloc[-1] == pytest.approx(right[unlabeled].mean())
+        for c in (2, 3):
+            assert table[f"as_{c}"].iloc[-1] == (picks["predicted"][unlabeled] == c).sum()
+        assert table["below_lambda"].iloc[-1] == last.sum() and table["loss_max"].iloc[-1] == pytest.approx(picks["loss"][last].max())
         labeled = np.isin(picks["index"], split["labeled"])
         assert np.array_equal(picks["label"][labeled], truth[picks["index"]][labeled])
         assert np.array_equal(picks["label"][~labeled], picks["predicted"][~labeled])
