@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import zipfile
 
 import h5py
@@ -199,6 +200,7 @@ def test_two_replicas_train_the_same(tmp_path):
     np.testing.assert_allclose(a["loss"][:2], b["loss"][:2], rtol=1e-2)
     recipe = json.loads((tmp_path / "two" / "runs" / two["name"] / "recipe.json").read_text())
     assert recipe["replicas"] == 2 and recipe["recipe"]["method"] == "context"
+    assert re.fullmatch(r"CPU \S.*", recipe["device"]) and two["device"] == recipe["device"]
 
 
 def test_replicas_must_divide_the_batch_and_stay_the_same(tmp_path, monkeypatch):
