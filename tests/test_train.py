@@ -81,7 +81,11 @@ def test_what_was_picked_is_recorded_with_its_truth(tmp_path):
     row = run(tmp_path, method="context", epochs=6, augment="none")
     folder = tmp_path / "runs" / row["name"]
     table = pd.read_csv(folder / "selection.csv")
-    assert ",".join(table.columns) == COLUMNS + ",warning,as_2,as_3,below_lambda,loss_max" and list(table["epoch"]) == [2, 4, 6]
+    assert ",".join(table.columns) == COLUMNS + ",warning,as_2,as_3,below_lambda,loss_max,unlabeled_so_far" and list(table["epoch"]) == [
+        2,
+        4,
+        6,
+    ]
     truth = data.load("cifar10").y
     with np.load(folder / "selected.npz") as picks, np.load(folder / "split.npz") as split:
         last = picks["epoch"] == 6
@@ -92,6 +96,8 @@ def test_what_was_picked_is_recorded_with_its_truth(tmp_path):
         for c in (2, 3):
             assert table[f"as_{c}"].iloc[-1] == (picks["predicted"][unlabeled] == c).sum()
         assert table["below_lambda"].iloc[-1] == last.sum() and table["loss_max"].iloc[-1] == pytest.approx(picks["loss"][last].max())
+        so_far = [np.intersect1d(picks["index"][picks["epoch"] <= epoch], split["unlabeled"]) for epoch in (2, 4, 6)]
+        assert list(table["unlabeled_so_far"]) == [len(images) for images in so_far]
         labeled = np.isin(picks["index"], split["labeled"])
         assert np.array_equal(picks["label"][labeled], truth[picks["index"]][labeled])
         assert np.array_equal(picks["label"][~labeled], picks["predicted"][~labeled])
