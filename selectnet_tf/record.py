@@ -64,17 +64,19 @@ class Log(keras.callbacks.Callback):
     def audit(self, round):
         """Selection's on_round: compares a round's picks with their true classes."""
         round = round._replace(unpicked=[self.names[c] for c in round.unpicked])
-        pool, history = self.selection.pool, self.selection.history
+        pool = self.selection.pool
         labeled = pool.labeled[round.index]
         kinds = metrics.picks(self.truth[round.index], round.predicted, labeled, pool.minor)
         taken = [int((round.target[~labeled] == c).sum()) for c in pool.minor]
-        ever = np.unique(np.concatenate([r.index for r in history]))
+        ever = np.zeros_like(pool.labeled)
+        for past in self.selection.history:
+            ever[past.index] = True
         row = {"epoch": round.epoch, "candidates": round.candidates, **kinds}
         row |= {"score_min": round.lowest, "score_median": round.median, "score_max": round.highest, "warning": round.warning}
         row |= {f"as_{c}": n for c, n in zip(pool.minor, taken, strict=True)}  # as in classes.csv
         row["below_lambda"] = int((round.loss < rules.at(self.selection.rule.threshold, len(self.audits))).sum())
-        row["loss_max"] = float(max(round.loss, default=np.nan))
-        row["unlabeled_so_far"] = int((~pool.labeled[ever]).sum())
+        row["loss_max"] = float(round.loss.max()) if len(round.loss) else np.nan
+        row["unlabeled_so_far"] = int((ever & ~pool.labeled).sum())
         self.audits.append(row)
         self.selecting += round.seconds
         print(self._line(round, kinds["precision"], labeled, taken), flush=True)

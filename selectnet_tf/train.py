@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import pathlib
 import platform
+import re
 import shutil
 import subprocess
 
@@ -181,9 +182,8 @@ def make_rule(recipe):
 def _cpu():
     """Its model where Linux tells it: a run's time, and its last bits, depend on it."""
     info = pathlib.Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return next(iter(models), "") or platform.processor() or platform.machine()
+    found = re.search(r"model name\s*: (.+)", info.read_text()) if info.exists() else None
+    return found[1] if found else platform.processor() or platform.machine()
 
 
 def _device(strategy):
