@@ -90,6 +90,7 @@ class Recipe:
     beta: float | None = _field(None, "the selector's output from which a sample is picked, eq. (6); lambda where not given")
     lambda_schedule: str = _field("constant", "constant, or a:b for a lambda (and beta) that goes from a to b over the rounds")
     labeled_loss: str = _field("predicted", "the labeled samples' loss in the selection", ("predicted", "true", "two_hot"))
+    accumulate: bool = _field(False, "an unlabeled pick stays, as the class it was last picked as; otherwise each round picks anew")
     selector_inputs: str = _field("probs+loss", "what the selector f_s sees", ("probs+loss", "probs", "penultimate+loss", "penultimate"))
     selector_fit: str = _field("minor", "fit f_s on D' (predicted as minor) or on all of D and U", ("minor", "all"))
     selector_init: str = _field("glorot", "initial weights of f_s; normal: N(0, 0.05)", ("glorot", "normal"))

@@ -25,6 +25,8 @@ def define_flags():
             flags.DEFINE_enum(field.name, None, choices, help)
         elif "tuple" in kind:
             flags.DEFINE_list(field.name, None, help)
+        elif "bool" in kind:
+            flags.DEFINE_bool(field.name, None, help)
         elif "int" in kind:
             flags.DEFINE_integer(field.name, None, help)
         elif "float" in kind:

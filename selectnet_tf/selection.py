@@ -15,7 +15,8 @@ class Round(NamedTuple):
     """One selection: what was added, and as what.
 
     epoch: epochs trained before it. candidates: size of D'.
-    index, predicted, target: [k] int32: positions in the pool, predicted classes, and the classes trained on from now.
+    index, predicted, target: [k] int32: positions in the pool, predicted classes (of what accumulates: at its last pick), and
+        the classes trained on from now.
     score, loss: [k] float32: the selector's output, or the predicted class's probability under a rule without one; nats.
     lowest, median, highest: of the score over D'; NaN where D' is empty.
     seconds: what scoring, selecting and swapping took.
@@ -65,6 +66,7 @@ class Selection(keras.callbacks.Callback):
         labeled_loss: the loss of a labeled sample: "predicted", -log p of the predicted class as for unlabeled ones
             (eq. 3's y-hat); "true", -log p of its class; "two_hot", the released code's sum of both where they differ.
         score_batch: images scored at once, over all replicas.
+        accumulate: whether an unlabeled pick stays, as the class it was last picked as; Algorithm 1 picks anew each round.
         from_logits: whether the model gives logits; None: as its loss says.
         on_round: called with each Round; prints it by default.
 
@@ -74,8 +76,9 @@ class Selection(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, pool, rule=None, *, every=10, init="balanced", labeled_loss="predicted", score_batch=250, from_logits=None, on_round=print
-    ):
+        self, pool, rule=None, *, every=10, init="balanced", labeled_loss="predicted", accumulate=False, score_batch=250,
+        from_logits=None, on_round=print,
+    ):  # fmt: skip
         super().__init__()
         if every < 1:
             raise ValueError(f"every is {every}, but has to be at least 1")
@@ -86,8 +89,8 @@ class Selection(keras.callbacks.Callback):
         if rule is not None and pool.labeled.all():
             raise ValueError("the pool has no unlabeled image to select from: give some, or train without a rule")
         self.pool, self.rule, self.every, self.init = pool, rule, every, init
-        self.labeled_loss, self.score_batch, self.on_round = labeled_loss, score_batch, on_round
-        self.from_logits = from_logits
+        self.labeled_loss, self.accumulate, self.on_round = labeled_loss, accumulate, on_round
+        self.score_batch, self.from_logits = score_batch, from_logits
         self.history = []
         self.scorer = None
 
@@ -120,8 +123,10 @@ class Selection(keras.callbacks.Callback):
         start = time.perf_counter()
         scores = self.score(epoch // self.every - 1)
         mask = np.asarray(self.rule(scores)) & scores.candidate
-        picked = np.flatnonzero(mask).astype(np.int32)
         predicted = scores.probs.argmax(1).astype(np.int32)
+        if self.accumulate:
+            self._keep(mask, predicted)
+        picked = np.flatnonzero(mask).astype(np.int32)
         target = np.where(scores.labeled, self.pool.labels, predicted)[picked]
         self.pool.train_on_labeled(picked, target)
         output = getattr(self.rule, "output", None)
@@ -131,6 +136,12 @@ class Selection(keras.callbacks.Callback):
         unpicked = np.setdiff1d(self.pool.minor, predicted[mask & ~scores.labeled])
         d_prime, loss, seconds = int(scores.candidate.sum()), scores.loss[picked], time.perf_counter() - start
         return Round(epoch, d_prime, picked, predicted[picked], target, score[picked], loss, *spread, seconds, unpicked)
+
+    def _keep(self, mask, predicted):
+        """Adds the unlabeled images that are trained on now to a round's picks, unless they are among them."""
+        kept = ~self.pool.labeled[self.pool.index] & ~mask[self.pool.index]
+        index = self.pool.index[kept]
+        mask[index], predicted[index] = True, self.pool.targets[kept]
 
     def score(self, round=0):
         """One forward pass over D and U. Returns Scores."""

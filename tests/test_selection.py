@@ -61,6 +61,20 @@ def test_a_swap_replaces_the_previous_selection():
         assert selection.pool.index[40:].tolist() == expected
 
 
+def test_accumulated_picks_stay_as_what_they_were_last_picked_as():
+    picks = iter([[3, 41, 42], [42, 50], [], []])
+    selection, _ = make(lambda scores: np.isin(np.arange(60), next(picks)), accumulate=True)
+    resumed, _ = make(selection.rule, accumulate=True)
+    for everything_is, index, target in ((2, [3, 41, 42], [3, 2, 2]), (3, [41, 42, 50], [2, 3, 3]), (0, [41, 42, 50], [2, 3, 3])):
+        selection.model.layers[-1].bias.assign(np.eye(4)[everything_is] * 99)
+        round = selection.select(2)
+        assert round.index.tolist() == selection.pool.index[40:].tolist() == index
+        assert round.target.tolist() == selection.pool.targets[40:].tolist() == target
+        assert round.predicted[round.index >= 40].tolist() == round.target[round.index >= 40].tolist()
+    resumed.set_state(selection.get_state())
+    assert resumed.select(2).index.tolist() == [41, 42, 50]
+
+
 def test_an_empty_d_prime_leaves_d_and_is_said():
     selection, _ = make()
     selection.model.layers[-1].bias.assign([9, 0, 0, 0])

@@ -105,6 +105,14 @@ def test_what_was_picked_is_recorded_with_its_truth(tmp_path):
         assert of_last["picked"].sum() == unlabeled.sum() and of_last["wrong"].sum() == (unlabeled & ~right).sum()
 
 
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_accumulate_keeps_all_that_was_ever_picked(accumulate, tmp_path):
+    row = run(tmp_path, method="context", epochs=6, augment="none", lambda_schedule="1.2:0.001", accumulate=accumulate)
+    table = pd.read_csv(tmp_path / "runs" / row["name"] / "selection.csv")
+    picked = table[["unlabeled_right", "unlabeled_wrong_minor", "unlabeled_major"]].sum(axis=1)
+    assert picked.iloc[0] > 0 and (list(picked) == list(table["unlabeled_so_far"])) == accumulate
+
+
 def test_hidden_labels_never_reach_training(tmp_path, monkeypatch):
     """Scramble the pool's true labels: weights, picks and test results stay the same bits; only the audit differs."""
     honest = run(tmp_path / "a", method="selectnet")
