@@ -1,15 +1,15 @@
 """One process for all tests: two logical CPU devices stand for two GPUs."""
 
 import dataclasses
-import os
 
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands do
-
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+
+from selectnet_tf.cli import importing_tensorflow
+
+with importing_tensorflow():  # as the commands do
+    import keras
+    import tensorflow as tf
 
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 
