@@ -165,8 +165,7 @@ def make_selection(recipe, pool):
         init = copies if recipe.oversample == "copies" else "balanced"
     elif recipe.method not in SELECTING:
         init = "none"
-    fields = {"every": recipe.every, "labeled_loss": recipe.labeled_loss, "accumulate": recipe.accumulate}
-    return Selection(pool, make_rule(recipe), init=init, **fields)
+    return Selection(pool, make_rule(recipe), every=recipe.every, init=init, labeled_loss=recipe.labeled_loss, accumulate=recipe.accumulate)
 
 
 def make_rule(recipe):
