@@ -50,6 +50,7 @@ def test_missing_data_is_one_line_and_exit_code_1(tmp_path):
     assert found.returncode == 1 and found.stderr.startswith("error: cifar10 not found") and len(found.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_killed_for_real_and_resumed(tmp_path):
     """kill -9 after the first epoch; meanwhile a second process is refused; the third goes on and ends as an undisturbed one."""
     first = subprocess.Popen(
