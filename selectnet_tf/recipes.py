@@ -13,7 +13,7 @@ import re
 METHODS = ("imbalanced", "oversampling", "self_paced", "context", "selectnet", "oracle", "class_balanced")
 SELECTING = ("self_paced", "context", "selectnet")
 PRESETS = ("paper", "released")
-TRAININGS = ("sgd", "keras", "cui")
+TRAININGS = ("sgd", "keras", "keras_cnn", "cui")
 
 # Section 4.1; the long-tailed minors (the rarer half) are Section 4.4's.
 DATASETS = {
@@ -54,6 +54,7 @@ RELEASED = {
 TRAINING = {
     "sgd": {},
     "keras": {"lr": 1e-3, "shift": 0.1},
+    "keras_cnn": {"lr": 1e-4, "shift": 0.1},
     "cui": {"lr": 0.1, "batch_size": 128, "augment": "crop_flip"},
 }
 
@@ -97,10 +98,14 @@ class Recipe:
     selector_lr: float = _field(1e-2, "Adam's learning rate for f_s")
     selector_epochs: int = _field(20, "epochs of f_s a round")
     selector_batch: int = _field(32, "batch size of f_s")
-    training: str = _field("sgd", "sgd: the released code's; keras: Keras's cifar10_resnet; cui: the recipe behind Table 3", TRAININGS)
+    training: str = _field(
+        "sgd",
+        "sgd: the released code's; keras, keras_cnn: those of Keras's cifar10_resnet and cifar10_cnn; cui: the recipe behind Table 3",
+        TRAININGS,
+    )
     lr: float = _field(0.01, "learning rate at the start")
     momentum: float = _field(0.9, "of SGD")
-    decay: float = _field(1e-6, "SGD's inverse-time decay a step (training=sgd)")
+    decay: float = _field(1e-6, "inverse-time decay of the learning rate a step (training=sgd and keras_cnn)")
     augment: str = _field("shift_flip", "random changes to training images", ("shift_flip", "shift", "crop_flip", "none"))
     shift: float = _field(0.2, "largest shift, as a share of the image's side")
     cb_beta: float = _field(0.9999, "beta of the class-balanced loss")
@@ -211,7 +216,7 @@ def _check(r):
         raise ValueError(f"lambda_schedule is {r.lambda_schedule!r}, but has to be constant or two numbers like 0.4:0.6")
     if r.method == "selectnet" and r.beta is None and max(r.lambdas()) >= 1:
         raise ValueError(f"the selector's output is at most 1, so no pick exceeds a beta of lambda's {max(r.lambdas())}: give --beta")
-    if r.method == "class_balanced" and r.training == "keras":
+    if r.method == "class_balanced" and r.training.startswith("keras"):
         raise ValueError("class_balanced is trained by cui's recipe or by sgd: use --training=cui")
 
 

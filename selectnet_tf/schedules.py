@@ -1,21 +1,16 @@
-"""How the classifier is optimized: the released code's SGD, Keras's cifar10_resnet, or the recipe behind Table 3."""
+"""How the classifier is optimized: the released code's SGD, Keras's two CIFAR-10 examples, or the recipe behind Table 3."""
 
 import keras
 import numpy as np
 
 from selectnet_tf.losses import ClassBalancedFocal
 
+RMSPROP_EPSILON = 1e-14  # Keras 2 divides by sqrt(v) + 1e-7, Keras 3 by sqrt(v + epsilon); by default that is 3,000 times as much
 KERAS_STEPS = ((180, 0.5e-3), (160, 1e-3), (120, 1e-2), (80, 1e-1))  # after these epochs, times the rate
 
 
 def compile_model(model, recipe, labels, classes):
     """Compiles in place. labels: [n_D] classes of D, for the class-balanced loss."""
-    if recipe.training == "keras":
-        optimizer = keras.optimizers.Adam(recipe.lr)
-    else:
-        decayed = keras.optimizers.schedules.InverseTimeDecay(recipe.lr, 1, recipe.decay)  # lr / (1 + decay * step)
-        rate = decayed if recipe.training == "sgd" else recipe.lr
-        optimizer = keras.optimizers.SGD(rate, recipe.momentum)
     loss = "sparse_categorical_crossentropy"
     if recipe.method == "class_balanced":
         loss = ClassBalancedFocal(np.bincount(labels, minlength=classes), recipe.cb_beta, recipe.focal_gamma)
@@ -24,7 +19,19 @@ def compile_model(model, recipe, labels, classes):
         for variable in model.trainable_variables:  # 2e-4 times half the square, of everything but the last bias
             last_bias = recipe.method == "class_balanced" and variable is model.layers[-1].bias
             variable.regularizer = None if last_bias else keras.regularizers.L2(1e-4)
-    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
+    model.compile(make_optimizer(recipe), loss, metrics=["accuracy"], jit_compile=False)
+
+
+def make_optimizer(recipe):
+    """The optimizer that `recipe.training` names; what changes its rate by the epoch is in `callbacks`."""
+    if recipe.training == "keras":
+        return keras.optimizers.Adam(recipe.lr)
+    if recipe.training == "cui":
+        return keras.optimizers.SGD(recipe.lr, recipe.momentum)
+    rate = keras.optimizers.schedules.InverseTimeDecay(recipe.lr, 1, recipe.decay)  # lr / (1 + decay * step)
+    if recipe.training == "keras_cnn":
+        return keras.optimizers.RMSprop(rate, epsilon=RMSPROP_EPSILON)
+    return keras.optimizers.SGD(rate, recipe.momentum)
 
 
 def callbacks(recipe, pool):

@@ -27,6 +27,20 @@ def test_keras_steps_are_strictly_after(epoch, share):
     assert isinstance(optimizer, keras.optimizers.Adam) and float(optimizer.learning_rate) == pytest.approx(1e-3)
 
 
+def test_keras_cnn_is_keras_2_s_rmsprop():
+    """Keras 2.2.4: w -= lr g / (sqrt(v) + 1e-7), v = 0.1 g^2 after one step. A gradient of 1e-4 tells: Keras 3's own epsilon would shorten its step to a tenth."""
+    recipe = recipes.make(training="keras_cnn")
+    optimizer = compiled(training="keras_cnn").optimizer
+    assert isinstance(optimizer, keras.optimizers.RMSprop) and (recipe.lr, recipe.shift, recipe.decay) == (1e-4, 0.1, 1e-6)
+    weight = keras.Variable(np.zeros(1, np.float32))
+    optimizer = schedules.make_optimizer(recipe)
+    optimizer.build([weight])
+    optimizer.apply([np.full(1, 1e-4, np.float32)])
+    assert float(weight[0]) == pytest.approx(-1e-4 * 1e-4 / (np.sqrt(0.1 * 1e-8) + 1e-7), rel=1e-2)
+    optimizer.iterations.assign(250_000)
+    assert float(optimizer.learning_rate) == pytest.approx(1e-4 / 1.25)
+
+
 class FakePool:
     index = np.zeros(1280)
 
