@@ -1,6 +1,6 @@
 import pathlib
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 setup(
     name="selectnet_tf",
@@ -9,8 +9,8 @@ setup(
     long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.10",
-    packages=["selectnet_tf"],
-    package_data={"selectnet_tf": ["page.css", "page.js"]},
+    packages=find_packages(include=["selectnet_tf*"]),
+    package_data={"selectnet_tf.report": ["page.css", "page.js", "numbers/*.csv"]},
     install_requires=[
         "tensorflow>=2.18",
         "keras>=3.10",  # before it, two replicas train with another loss than one

@@ -29,8 +29,8 @@ import time
 
 from absl import flags
 
-from selectnet_tf import estimate, runs
 from selectnet_tf.cli import fail, parse
+from selectnet_tf.experiment import estimate, runs
 
 HOME = pathlib.Path(__file__).parent.parent
 PASSES = {"simple": 3200, "resnet20": 1536, "resnet56": 640}  # images a turn: some seconds

@@ -30,7 +30,8 @@ def network(arch, labels, stock=False):
     """Our network, compiled as the released code trains it; stock: with Keras's own BatchNormalization."""
     import keras
 
-    from selectnet_tf import models, recipes, schedules
+    from selectnet_tf import recipes
+    from selectnet_tf.networks import models, schedules
 
     if stock:
         models.BatchNormalization = keras.layers.BatchNormalization

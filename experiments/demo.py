@@ -25,7 +25,8 @@ def main(results):
     start = time.time()
     with importing_tensorflow():
         import tensorflow  # noqa: F401
-    from selectnet_tf import figures, record, train
+    from selectnet_tf.experiment import record, train
+    from selectnet_tf.report import figures
 
     rows = []
     for method in METHODS:

@@ -7,7 +7,7 @@ that are truly minor among the unlabeled, 4 to 883 that are not. Writes
 results/figure2_cifar10-4minor_simple_paper_200.png, ours over the paper's points.
 """
 
-from selectnet_tf.sweep import command
+from selectnet_tf.table import command
 
 if __name__ == "__main__":
     command("figure2")

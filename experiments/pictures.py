@@ -18,8 +18,10 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from selectnet_tf import data, recipes, runs, train
+from selectnet_tf import recipes
 from selectnet_tf.cli import parse
+from selectnet_tf.data import cifar
+from selectnet_tf.experiment import runs, train
 
 MINOR = {2, 6}  # bird, frog
 ANSWERS = "truth.csv"
@@ -28,13 +30,13 @@ ANSWERS = "truth.csv"
 def lay_out(folder, data_dir):
     """Writes the pictures, and into truth.csv what each of the pool is: number, own or foreign, CIFAR-10's class."""
     rng = np.random.default_rng(0)
-    own, other = data.load("cifar10-4minor", data_dir), data.load("cifar100-4minor", data_dir)
+    own, other = cifar.load("cifar10-4minor", data_dir), cifar.load("cifar100-4minor", data_dir)
     pool = []
     for c in range(10):
         places = rng.permutation(np.flatnonzero(own.y == c))
         labeled, more = (20, 1500) if c in MINOR else (2000, 300)
         for i in places[:labeled]:
-            save(folder / "labeled" / data.CIFAR10[c] / f"{i:05}.png", own.x[i])
+            save(folder / "labeled" / cifar.CIFAR10[c] / f"{i:05}.png", own.x[i])
         pool += [("own", c, i) for i in places[labeled : labeled + more]]
     pool += [("foreign", -1, i) for i in rng.permutation(len(other.y))[:2000]]
     lines = []
@@ -42,7 +44,7 @@ def lay_out(folder, data_dir):
         save(folder / "pool" / str(n % 7) / f"{n:05}.png", (own if kind == "own" else other).x[i])
         lines.append((f"{n:05}", kind, c))
     for i in rng.permutation(10_000)[:3000]:
-        save(folder / "test" / data.CIFAR10[own.y_test[i]] / f"{i:05}.png", own.x_test[i])
+        save(folder / "test" / cifar.CIFAR10[own.y_test[i]] / f"{i:05}.png", own.x_test[i])
     runs.write_csv(folder / ANSWERS, lines)
 
 
@@ -58,7 +60,7 @@ def picked(folder, run):
     counts = collections.Counter()
     for row in runs.read_csv(run / "selected.csv"):
         kind, c = truth[pathlib.Path(row["file"]).stem]
-        own = "right" if data.CIFAR10[c] == row["pseudo_label"] else "wrong_minor" if c in MINOR else "major"
+        own = "right" if cifar.CIFAR10[c] == row["pseudo_label"] else "wrong_minor" if c in MINOR else "major"
         counts["foreign" if kind == "foreign" else own] += 1
     return counts
 

@@ -10,7 +10,7 @@ six times that: those are for GPUs. Expected: results/paper/table1.csv,
 0.5617 (imbalanced) to 0.7424 (selectnet) in the simple net's column. Writes results/table1.csv, table1.md and figures.
 """
 
-from selectnet_tf.sweep import command
+from selectnet_tf.table import command
 
 if __name__ == "__main__":
     command("table1")

@@ -7,7 +7,7 @@ Three cells of Table 1 for each seed, read from the runs' classes.csv: nothing t
 (oversampling) to 0.54-0.76 (selectnet). Writes results/table2.csv, table2.md and figures.
 """
 
-from selectnet_tf.sweep import command
+from selectnet_tf.table import command
 
 if __name__ == "__main__":
     command("table2")

@@ -8,7 +8,7 @@ Expected: results/paper/table3.csv, 0.7457 and 0.7576 on CIFAR-10, 0.3960 and 0.
 results/table3.csv, table3.md and figures.
 """
 
-from selectnet_tf.sweep import command
+from selectnet_tf.table import command
 
 if __name__ == "__main__":
     command("table3")

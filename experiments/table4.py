@@ -6,7 +6,7 @@ Three cells for each seed, the first of them Table 1's. 2 to 3 hours a run on tw
 results/paper/table4.csv: 0.7424 (0.6), 0.7328 (0.4 to 0.6), 0.7109 (0.6 to 0.4). Writes results/table4.csv and table4.md.
 """
 
-from selectnet_tf.sweep import command
+from selectnet_tf.table import command
 
 if __name__ == "__main__":
     command("table4")

@@ -11,7 +11,7 @@ _HOME = {
     "Pool": "pool", "Selection": "selection", "Round": "selection", "Scorer": "selection", "Scores": "rules",
     "SelfPaced": "rules", "Context": "rules", "SelectNet": "rules", "linear": "rules", "fit": "rounds",
     "Checkpoint": "checkpoint", "shift_flip": "augment", "crop_flip": "augment",
-    "build": "models", "make_imbalance": "splits", "SelectionSampler": "sampler",
+    "build": "networks.models", "make_imbalance": "data.splits", "SelectionSampler": "sampler",
 }  # fmt: skip
 __all__ = list(_HOME)
 

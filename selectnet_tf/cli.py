@@ -44,3 +44,9 @@ def parse(argv):
         return flags.FLAGS(argv)
     except flags.Error as error:
         sys.exit(fail(error, 2))
+
+
+def aligned(lines):
+    """Lines of values as columns for the screen."""
+    widths = [max(len(str(line[i])) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join("  ".join(str(v).ljust(w) for v, w in zip(line, widths, strict=True)).rstrip() for line in lines)

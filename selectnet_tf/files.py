@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import pathlib
 
@@ -40,3 +41,21 @@ def lock(path, wait=False):
         file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
         file.flush()
         yield
+
+
+def write_json(path, content):
+    with replacing(path) as beside:
+        beside.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def write_npz(path, **arrays):
+    import numpy as np
+
+    with replacing(path) as beside:
+        np.savez_compressed(beside, **arrays)
+
+
+def write_frame(path, frame):
+    """frame: a pandas.DataFrame."""
+    with replacing(path) as beside:
+        frame.to_csv(beside, index=False, lineterminator="\n")

@@ -3,7 +3,6 @@
 import numpy as np
 import tensorflow as tf
 
-from selectnet_tf import folders
 from selectnet_tf.images import Images, batches
 
 
@@ -60,6 +59,8 @@ class Pool:
 
         minor: names or numbers. The Pool has `names` of the classes and the `files`, D's first, besides.
         """
+        from selectnet_tf.data import folders  # above the library, so only where it is asked for
+
         labeled = folders.read(labeled_dir, image_size, cache_dir)
         names, y = labeled.classes(labeled_dir)
         pool = folders.read(unlabeled_dir, image_size, cache_dir)

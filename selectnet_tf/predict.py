@@ -13,8 +13,9 @@ import zipfile
 
 import numpy as np
 
-from selectnet_tf import folders, frames, metrics
 from selectnet_tf.cli import fail, importing_tensorflow, parse
+from selectnet_tf.data import folders, frames
+from selectnet_tf.experiment import metrics
 
 BATCH = 256
 

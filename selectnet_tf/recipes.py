@@ -10,6 +10,8 @@ import json
 import math
 import re
 
+from selectnet_tf.archs import APPLICATIONS, check_arch
+
 METHODS = ("imbalanced", "oversampling", "self_paced", "context", "selectnet", "oracle", "class_balanced")
 SELECTING = ("self_paced", "context", "selectnet")
 PRESETS = ("paper", "released")
@@ -30,15 +32,6 @@ OWN_FIELDS = {  # of data of one's own
     "folder": ("labeled_dir", "unlabeled_dir", "test_dir", "image_size"),
     "csv": ("labeled_csv", "unlabeled_csv", "test_csv", "label_column"),
 }
-APPLICATIONS = {  # networks of keras.applications: the pixels that they want
-    **dict.fromkeys(("MobileNet", "MobileNetV2", "ResNet50V2", "ResNet101V2", "Xception", "InceptionV3", "NASNetMobile"), "tf"),
-    **dict.fromkeys(("ResNet50", "ResNet101", "VGG16", "VGG19"), "caffe"),
-    **dict.fromkeys(("DenseNet121", "DenseNet169", "DenseNet201"), "torch"),
-    **dict.fromkeys(
-        ("EfficientNetB0", "EfficientNetV2B0", "EfficientNetV2S", "ConvNeXtTiny", "MobileNetV3Small", "MobileNetV3Large"), "own"
-    ),
-}
-
 RELEASED = {
     "selector_inputs": "probs",
     "labeled_loss": "two_hot",
@@ -179,22 +172,6 @@ def make(**changes):
 def suggest(word, words):
     close = difflib.get_close_matches(word, list(words), n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(words)}"
-
-
-def check_arch(arch):
-    """(depth, v2) of a ResNet's name, None for another network. Raises ValueError with the legal names where there is none."""
-    found = re.fullmatch(r"resnet(\d+)(v2)?", arch)
-    if arch in ("simple", "mlp") or arch in APPLICATIONS:
-        return None
-    if not found:
-        names = "simple, resnet20 (or 32, 56, ...: 6n+2), resnet20v2 (56v2, ...: 9n+2) or one of keras.applications, e.g. MobileNetV2"
-        close = difflib.get_close_matches(arch, APPLICATIONS, n=1)
-        raise ValueError(f"arch is {arch!r}, but has to be {names}" + (f"; did you mean {close[0]}?" if close else ""))
-    depth, step, v2 = int(found[1]), 9 if found[2] else 6, found[2] or ""
-    if depth < step + 2 or (depth - 2) % step:
-        below = max(1, (depth - 2) // step) * step + 2
-        raise ValueError(f"there is no {arch}: a depth is {step}n+2, the nearest are resnet{below}{v2} and resnet{below + step}{v2}")
-    return depth, bool(v2)
 
 
 def _check(r):

@@ -64,16 +64,17 @@ def main(argv):
     try:
         with importing_tensorflow(FLAGS.verbose):
             import tensorflow  # noqa: F401
-        from selectnet_tf import record, train
+        from selectnet_tf.experiment import picks, record, train
+        from selectnet_tf.report import gallery
 
         row = train.train(
             recipe, data_dir=FLAGS.data_dir, results_dir=FLAGS.results_dir, replicas=FLAGS.replicas, force=FLAGS.force,
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=1 if sys.stdout.isatty() else 2, finish=gallery.write,
         )  # fmt: skip
         results = pathlib.Path(FLAGS.results_dir)
         if FLAGS.review:
-            picks = record.review(results / "runs" / recipe.name, FLAGS.review)
-            print(f"{picks:,} pictures to look through in {FLAGS.review}: delete the wrong ones, then add it to --labeled_dir")
+            count = picks.review(results / "runs" / recipe.name, FLAGS.review)
+            print(f"{count:,} pictures to look through in {FLAGS.review}: delete the wrong ones, then add it to --labeled_dir")
         print(f"\n{record.table([row])}\n\nfiles: {results / 'runs' / recipe.name}/, row in {results / 'runs.csv'}")
     except (ValueError, OSError, MemoryError) as error:
         if FLAGS.verbose:

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from selectnet_tf.cli import importing_tensorflow
 
@@ -12,6 +13,13 @@ with importing_tensorflow():  # as the commands do
     import tensorflow as tf
 
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+COLOURS = {"cat": (200, 30, 30), "dog": (30, 200, 30), "emu": (30, 30, 200)}
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing after it runs but what an exception can't avoid; only the state file counts."""
 
 
 def blobs(n, classes=4, seed=0):
@@ -38,7 +46,8 @@ def small_model(classes=4, dropout=0.0, norm=False, lr=0.1):
 
 def write_run(results, accuracy=0.5, extra=None, **changes):
     """Puts a row of made-up results into results/runs.csv, of the recipe with these changes. Returns the recipe."""
-    from selectnet_tf import recipes, runs
+    from selectnet_tf import recipes
+    from selectnet_tf.experiment import runs
 
     recipe = recipes.make(**changes)
     row = {"name": recipe.name, **dataclasses.asdict(recipe), "accuracy": accuracy, **(extra or {})}
@@ -48,7 +57,7 @@ def write_run(results, accuracy=0.5, extra=None, **changes):
 
 @pytest.fixture
 def two_replicas():
-    from selectnet_tf.train import make_strategy
+    from selectnet_tf.experiment.train import make_strategy
 
     return make_strategy(2)
 
@@ -56,11 +65,31 @@ def two_replicas():
 @pytest.fixture
 def tiny_cifar(monkeypatch):
     """A data set under the name cifar10 that is small: 4 classes of blobs on 16 x 16, 160 for training and 37 for the test."""
-    from selectnet_tf import data
+    from selectnet_tf.data import cifar
 
     def load(name, data_dir=None):
         x, y = blobs(197)
         x = x.repeat(4, 1).repeat(4, 2)
-        return data.Data(x[:160], y[:160], x[160:], y[160:], 4)
+        return cifar.Data(x[:160], y[:160], x[160:], y[160:], 4)
 
-    monkeypatch.setattr(data, "load", load)
+    monkeypatch.setattr(cifar, "load", load)
+
+
+def picture(path, colour, seed):
+    """A noisy picture of one colour; the same seed and colour give the same pixels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(-25, 25, (16, 16, 3))
+    Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8)).save(path)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """20 cats, 20 dogs, 4 emus; 30 unlabeled pictures of all three, three of which are labeled ones; one broken."""
+    for name, n in (("cat", 20), ("dog", 20), ("emu", 4)):
+        for i in range(n):
+            picture(tmp_path / "labeled" / name / f"{i:02}.png", COLOURS[name], i)
+    for i in range(30):
+        name = list(COLOURS)[i % 3]
+        picture(tmp_path / "pool" / f"{i % 4}" / f"{i:02}.png", COLOURS[name], 100 + i if i >= 3 else i)
+    (tmp_path / "pool" / "torn.jpg").write_bytes(b"no picture")
+    return tmp_path

@@ -3,7 +3,7 @@ import os
 import keras
 import numpy as np
 import pytest
-from conftest import blobs, small_model
+from conftest import Killed, blobs, small_model
 
 from selectnet_tf import checkpoint
 from selectnet_tf.checkpoint import Checkpoint, Stopped
@@ -13,10 +13,6 @@ from selectnet_tf.rules import SelectNet
 from selectnet_tf.selection import Selection
 
 X, Y = blobs(200)
-
-
-class Killed(BaseException):
-    """Stands for kill -9: nothing after it runs but what an exception can't avoid; only the state file counts."""
 
 
 class At(keras.callbacks.Callback):

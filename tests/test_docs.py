@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from selectnet_tf import recipes, runs
+from selectnet_tf import recipes
+from selectnet_tf.experiment import runs
 
 HOME = pathlib.Path(__file__).parent.parent
 PAGES = [HOME / "README.md", *sorted((HOME / "docs").glob("*.md"))]

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from test_checkpoint import Killed
+from conftest import Killed
 
 from selectnet_tf.files import lock, replacing
 

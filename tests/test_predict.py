@@ -9,41 +9,43 @@ import zipfile
 
 import keras
 import pytest
-from test_tasks import COLOURS, picture, tree  # noqa: F401
+from conftest import COLOURS, picture
 
-from selectnet_tf import predict, recipes, record, runs, train
+from selectnet_tf import predict, recipes
+from selectnet_tf.experiment import picks, runs, train
+from selectnet_tf.report import gallery
 
 
 @pytest.fixture
-def trained(tree):  # noqa: F811
+def trained(tree):
     """(tree, the row, the run's folder) of a context run on the coloured pictures."""
     recipe = recipes.make(
         dataset="folder", labeled_dir=str(tree / "labeled"), unlabeled_dir=str(tree / "pool"), image_size=16, method="context",
         arch="resnet8", epochs=12, every=6, batch_size=8, augment="none", threshold=0.9,
     )  # fmt: skip
-    row = train.train(recipe, results_dir=tree / "results", verbose=0)
+    row = train.train(recipe, results_dir=tree / "results", verbose=0, finish=gallery.write)
     return tree, row, tree / "results" / "runs" / row["name"]
 
 
 def test_a_run_on_folders_leaves_a_list_and_a_gallery(trained, tmp_path):
-    tree, row, folder = trained  # noqa: F811
-    picks = runs.read_csv(folder / "selected.csv")
-    assert list(picks[0]) == ["file", "pseudo_label", "score", "loss", "first_chosen", "last_chosen", "rounds"]
-    assert {p["pseudo_label"] for p in picks} <= set(COLOURS) and all(str(tree / "pool") in p["file"] for p in picks)
-    assert len({p["file"] for p in picks}) == len(picks) > 0 and {p["rounds"] for p in picks} <= {"1", "2"}
+    tree, row, folder = trained
+    rows = runs.read_csv(folder / "selected.csv")
+    assert list(rows[0]) == ["file", "pseudo_label", "score", "loss", "first_chosen", "last_chosen", "rounds"]
+    assert {p["pseudo_label"] for p in rows} <= set(COLOURS) and all(str(tree / "pool") in p["file"] for p in rows)
+    assert len({p["file"] for p in rows}) == len(rows) > 0 and {p["rounds"] for p in rows} <= {"1", "2"}
     page = (folder / "picks.html").read_text(encoding="utf-8")
     assert "as emu: " in page and "data:image/webp" in page and "wrong</h5>" not in page
     assert [r["name"] for r in runs.read_csv(folder / "classes.csv")] == ["cat", "dog", "emu"]
     audit = runs.read_csv(folder / "selection.csv")
     assert audit[0]["unlabeled_right"] == audit[0]["precision"] == "" and int(audit[0]["labeled_right"]) >= 0
     assert runs.read(tree / "results")[1] == [] and row["accuracy"] > 0.5
-    assert record.review(folder, tmp_path / "review") == len(picks)
+    assert picks.review(folder, tmp_path / "review") == len(rows)
     copies = [p for p in (tmp_path / "review").rglob("*") if p.is_file()]
-    assert len(copies) == len(picks) and {p.parent.name for p in copies} <= set(COLOURS)
+    assert len(copies) == len(rows) and {p.parent.name for p in copies} <= set(COLOURS)
 
 
 def test_pictures_are_classified_by_name(trained):
-    tree, _, folder = trained  # noqa: F811
+    tree, _, folder = trained
     for name in COLOURS:
         picture(tree / "new" / f"{name}.png", COLOURS[name], 900)
     (tree / "new" / "torn.png").write_bytes(b"no picture")

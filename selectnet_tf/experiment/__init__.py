@@ -1,0 +1,1 @@
+"""A recipe becomes a row; many recipes become a table."""

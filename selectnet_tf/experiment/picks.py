@@ -1,0 +1,88 @@
+"""What a run picked: selected.npz, picks.csv, selected.csv, and folders of the pictures to look through."""
+
+import os
+import pathlib
+import shutil
+
+import numpy as np
+import pandas as pd
+
+from selectnet_tf.experiment import runs
+from selectnet_tf.files import write_frame, write_npz
+
+EACH = 8  # pictures of a class: so many of the surest, and so many of the most wrong
+MOST_CLASSES = 10
+COLUMNS = ("epoch", "label", "picked", "wrong", "score", "index", "truth")
+
+
+def excerpt(epoch, index, label, score, truth=None):
+    """What a gallery shows of one round's unlabeled picks, as lines of picks.csv (COLUMNS).
+
+    For each pseudo-label: how many were picked, how many of them wrongly, and a line for each of the surest and of the
+    surest wrong ones, the surest first; one line without a picture beyond the MOST_CLASSES largest labels.
+
+    Args:
+        index: [k] places in the original training set. label: [k] pseudo-labels. score: [k].
+        truth: [k] true classes; None where nobody knows, and then `wrong` and `truth` stay empty.
+    """
+    order = np.argsort(-score, kind="stable")
+    labels, counts = np.unique(label, return_counts=True)
+    largest = labels[np.argsort(-counts, kind="stable")][:MOST_CLASSES]
+    lines = []
+    for c, count in zip(labels, counts, strict=True):
+        here = order[label[order] == c]
+        wrong = here[:0] if truth is None else here[truth[here] != c]
+        shown = here[(np.arange(count) < EACH) | np.isin(here, wrong[:EACH])] if c in largest else here[:0]
+        head = (epoch, c, count, "" if truth is None else len(wrong))
+        lines += [(*head, f"{score[i]:.6f}", index[i], "" if truth is None else truth[i]) for i in shown] or [(*head, "", "", "")]
+    return lines
+
+
+def write(folder, history, task):
+    """selected.npz: every round's picks one after another: epoch, index (task.index's), label, predicted, score, loss.
+
+    picks.csv: what a gallery shows of them. Where the pictures are files, also selected.csv, for people: one line for each
+    picture that was ever picked.
+    """
+    columns = [(np.full(len(r.index), r.epoch), task.index[r.index], r.target, r.predicted, r.score, r.loss) for r in history]
+    columns = [np.concatenate(parts) for parts in zip(*columns, strict=True)] if columns else [np.zeros(0)] * 6
+    arrays = dict(zip(("epoch", "index", "label", "predicted", "score", "loss"), columns, strict=True))
+    write_npz(folder / "selected.npz", **arrays)
+    if history:
+        runs.write_csv(folder / "picks.csv", [COLUMNS, *(line for round in history for line in _excerpt(round, task))])
+    if task.files:
+        picks = pd.DataFrame(arrays).astype({"index": int, "label": int})
+        picks = picks[~picks["index"].isin(task.index[: len(task.y_labeled)])]
+        by_file = picks.groupby("index", sort=False)
+        frame = (
+            by_file[["label", "score", "loss"]].last().join(by_file["epoch"].agg(first_chosen="first", last_chosen="last", rounds="size"))
+        )
+        frame["label"] = [task.names[c] for c in frame["label"]]
+        frame.insert(0, "file", [task.files[i] for i in frame.index])
+        frame = frame.rename(columns={"label": "pseudo_label"}).sort_values(["pseudo_label", "score"], ascending=[True, False])
+        write_frame(folder / "selected.csv", frame)
+
+
+def _excerpt(round, task):
+    picks = np.flatnonzero(round.index >= len(task.y_labeled))
+    places = round.index[picks]
+    truth = None if (task.truth < 0).any() else task.truth[places]
+    return excerpt(round.epoch, task.index[places], round.target[picks], round.score[picks], truth)
+
+
+def review(folder, target):
+    """Links (or copies) the picks of a run's selected.csv into a folder for each pseudo-label. Returns how many.
+
+    Delete the wrong ones there and pass it as a second labeled_dir.
+    """
+    target = pathlib.Path(target)
+    rows = runs.read_csv(folder / "selected.csv")
+    for row in rows:
+        source = pathlib.Path(row["file"])
+        place = target / row["pseudo_label"] / f"{float(row['score']):.4f}_{'_'.join(source.parts[-3:])}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, place)
+        except OSError:
+            shutil.copyfile(source, place)
+    return len(rows)

@@ -1,0 +1,153 @@
+"""What a run leaves: epochs.csv, selection.csv, classes.csv, model.keras, and the lines on screen; its picks are in picks.py."""
+
+import json
+import time
+import zipfile
+
+import keras
+import numpy as np
+import pandas as pd
+
+from selectnet_tf import rules
+from selectnet_tf.experiment import metrics
+from selectnet_tf.files import replacing, write_frame
+from selectnet_tf.selection import Scorer
+
+
+class Evaluate(keras.callbacks.Callback):
+    """Adds test accuracy and loss to each epoch's logs, exactly, on any number of replicas. Goes before the progress bar.
+
+    Under class_balanced the model gives logits; the loss is then that of their softmax, to compare the methods.
+    """
+
+    def __init__(self, model, x_test, y_test, minor):
+        super().__init__()
+        self.truth, self.minor = y_test, minor
+        self.scorer = Scorer(model, x_test)
+        self.probs = None
+
+    def __call__(self):
+        """(probabilities [n, m], mean negative log-likelihood in nats) on the test set."""
+        output, _ = self.scorer()
+        probs = metrics.probabilities(output)
+        nll = -np.log(np.clip(probs[np.arange(len(probs)), self.truth], 1e-7, 1))
+        return probs, float(nll.mean())
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.probs, logs["val_loss"] = self()
+        right = self.probs.argmax(1) == self.truth
+        logs["val_accuracy"] = float(right.mean())
+        logs["val_minor_accuracy"] = float(right[np.isin(self.truth, self.minor)].mean())
+
+
+class Log(keras.callbacks.Callback):
+    """Keeps epochs.csv and selection.csv, and says on screen what was selected and how long it will take.
+
+    The only callback that sees the pool's true classes (the task's), and only to audit.
+    """
+
+    def __init__(self, folder, selection, task, recipe):
+        super().__init__()
+        self.folder, self.selection, self.recipe = folder, selection, recipe
+        self.truth, self.names = task.truth, task.names
+        self.rows, self.audits = [], []
+        self.seconds = self.selecting = 0.0  # over all of the run's processes
+        self._images = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+        self._images = len(self.selection.pool.index) // self.recipe.batch_size * self.recipe.batch_size
+
+    def audit(self, round):
+        """Selection's on_round: compares a round's picks with their true classes."""
+        round = round._replace(unpicked=[self.names[c] for c in round.unpicked])
+        pool = self.selection.pool
+        labeled = pool.labeled[round.index]
+        kinds = metrics.picks(self.truth[round.index], round.predicted, labeled, pool.minor)
+        taken = [int((round.target[~labeled] == c).sum()) for c in pool.minor]
+        ever = np.zeros_like(pool.labeled)
+        for past in self.selection.history:
+            ever[past.index] = True
+        row = {"epoch": round.epoch, "candidates": round.candidates, **kinds}
+        row |= {"score_min": round.lowest, "score_median": round.median, "score_max": round.highest, "warning": round.warning}
+        row |= {f"as_{c}": n for c, n in zip(pool.minor, taken, strict=True)}  # as in classes.csv
+        row["below_lambda"] = int((round.loss < rules.at(self.selection.rule.threshold, len(self.audits))).sum())
+        row["loss_max"] = float(round.loss.max()) if len(round.loss) else np.nan
+        row["unlabeled_so_far"] = int((ever & ~pool.labeled).sum())
+        self.audits.append(row)
+        self.selecting += round.seconds
+        print(self._line(round, kinds["precision"], labeled, taken), flush=True)
+
+    def _line(self, round, precision, labeled, taken):
+        classes = zip(self.selection.pool.minor, taken, strict=True)
+        classes = ", ".join(f"{self.names[c]}: {n:,}" for c, n in classes if n)
+        rounds = -(-self.recipe.epochs // self.recipe.every)
+        parts = [f"round {len(self.audits)}/{rounds}", f"D' {round.candidates:,}"]
+        added = f"added {len(round.index):,} ({labeled.sum():,} labeled)"
+        parts.append(f"{added}, unlabeled as {classes}" if 0 < len(classes) < 90 else added)
+        if np.isfinite(precision):
+            parts.append(f"pseudo-labels {precision:.1%} right")
+        parts += [f"now {len(self.selection.pool.index):,} images", *self._time_left(round.epoch)]
+        return " · ".join(parts) + (f"\n  warning: {round.warning}" if round.warning else "")
+
+    def _time_left(self, epoch):
+        left = (self.recipe.epochs - epoch) * len(self.selection.pool.index)
+        done = sum(row["images"] for row in self.rows) + self._images * (len(self.rows) < epoch)
+        spent = self.seconds + (time.perf_counter() - self._start) * (len(self.rows) < epoch)
+        return [f"{_duration(spent / done * left)} left"] if left else []
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not np.isfinite(logs["loss"]):
+            raise ValueError(f"the loss is {logs['loss']} after epoch {epoch + 1}: training has diverged, use a smaller --lr")
+        self.seconds += time.perf_counter() - self._start
+        self.rows.append({"epoch": epoch + 1, "images": self._images, **{k: float(v) for k, v in logs.items()}})
+        write_frame(self.folder / "epochs.csv", pd.DataFrame(self.rows))
+        if self.audits:
+            write_frame(self.folder / "selection.csv", pd.DataFrame(self.audits))
+        done = epoch + 1
+        if self.selection.rule is None and done % self.recipe.every == 0 and done < self.recipe.epochs:
+            print(f"epoch {done}/{self.recipe.epochs} · {self._time_left(done)[0]}", flush=True)
+
+    def get_state(self):
+        state = {"rows": self.rows, "audits": self.audits, "seconds": self.seconds, "selecting": self.selecting}
+        return {"json": np.array(json.dumps(state))}
+
+    def set_state(self, state):
+        for name, value in json.loads(str(state["json"])).items():
+            setattr(self, name, value)
+
+
+def _duration(seconds):
+    hours, minutes = int(seconds // 3600), int(seconds % 3600 // 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {int(seconds % 60):02} s"
+
+
+def write_classes(path, truth, probs, task):
+    """Per class: precision, recall, F1, the ranking's quality, and how many of its test images were taken for each class (as_0, ...)."""
+    predicted = probs.argmax(1)
+    m = len(task.names)
+    labeled = np.bincount(task.y_labeled, minlength=m)
+    table = {"class": range(m), "name": task.names, "minor": np.isin(range(m), task.minor).astype(int), "labeled": labeled}
+    counts = metrics.confusion(truth, predicted, m)
+    taken = {f"as_{c}": counts[:, c] for c in range(m)}
+    write_frame(path, pd.DataFrame(table | metrics.by_class(truth, predicted, m) | metrics.ranking(truth, probs) | taken))
+
+
+def write_model(path, model, task):
+    """A .keras file as any Keras reads it; beside the model the classes' names, classes.json, and what encodes a table's rows."""
+    with replacing(path) as beside:
+        model.save(beside)
+        with zipfile.ZipFile(beside, "a") as file:
+            file.writestr("classes.json", json.dumps(list(task.names)))
+        if task.encode:
+            task.encode.save_into(beside)
+
+
+def table(rows):
+    """The closing table on screen: accuracy, minor and major accuracy and macro F1 of finished runs, one a line."""
+    columns = ("accuracy", "minor_accuracy", "major_accuracy", "macro_f1")
+    width = max(len(row["method"]) for row in rows)
+    lines = [" " * width + "".join(f"{c.replace('_', ' '):>16}" for c in columns)]
+    for row in rows:
+        lines.append(f"{row['method']:<{width}}" + "".join(f"{float(row[c]):>16.4f}" for c in columns))
+    return "\n".join(lines)

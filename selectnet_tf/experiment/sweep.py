@@ -1,0 +1,235 @@
+"""Many runs, one after another or several at once: each a process of its own, resumable, and shared with other sweeps.
+
+A sweep trains what has no row yet. Its runs' locks and rows are its only memory: it can be killed at any time and started
+again, and two sweeps on one results folder share the work. Only its children import TensorFlow.
+"""
+
+import contextlib
+import ctypes
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from selectnet_tf import recipes
+from selectnet_tf.cli import aligned
+from selectnet_tf.experiment import estimate, runs
+from selectnet_tf.files import TAKEN, lock
+
+POLL = 1.0  # seconds between two looks at the children
+RUN = (sys.executable, "-m", "selectnet_tf.run")
+
+
+class Cell:
+    """One recipe on its way: its folder, its process while it trains, and why it failed."""
+
+    def __init__(self, recipe, results):
+        self.recipe, self.name, self.folder = recipe, recipe.name, results / "runs" / recipe.name
+        self.log = self.folder / "log.txt"
+        self.process = self.slot = None
+        self.problem, self.said = "", 0  # said: the log's length before this process
+
+    @property
+    def epochs(self):
+        """Epochs that are trained and saved, of a run that is not finished."""
+        return len(runs.read_csv(self.folder / "epochs.csv")) if (self.folder / "state.npz").exists() else 0
+
+    def busy(self):
+        """Whether some process trains it now."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with lock(self.folder / ".lock"):
+                return False
+        except BlockingIOError:
+            return True
+
+    def last_line(self):
+        """Why it failed, or what it said last."""
+        lines = self.log.read_bytes()[self.said :].decode(errors="replace").splitlines()
+        said = [line for line in lines if line.startswith("error: ")] or [line for line in lines if line.strip()]
+        return said[-1].removeprefix("error: ").strip() if said else "no output"
+
+
+class Sweep:
+    """Trains every recipe that has no row in results/runs.csv, `jobs` at a time."""
+
+    def __init__(self, cells, results, data_dir=None, jobs=1):
+        self.results, self.data_dir, self.jobs = results, data_dir, jobs
+        self.cells = [Cell(recipe, results) for recipe in {recipe.name: recipe for recipe in cells}.values()]
+        self.rates = estimate.rates(results)
+        self.at_once = jobs if self.rates or visible_gpus() else min(jobs, estimate.TOGETHER)  # times the speed of one after another
+        self.waiting, self.running, self.slots = list(self.cells), [], list(range(jobs))
+        self._start, self._said = time.time(), 0.0
+
+    def plan(self):
+        """Text: the cells, column by column, what is done and missing, and how long the rest will take."""
+        done = runs.names(self.results)
+        lines = [("column", "cells", "done", "half trained", "missing", "time")]
+        columns = {}
+        for cell in self.cells:
+            columns.setdefault(f"{cell.recipe.dataset} {cell.recipe.arch}", []).append(cell)
+        for column, cells in [*columns.items(), ("all", self.cells)]:
+            left = [c for c in cells if c.name not in done]
+            half = sum(c.epochs > 0 for c in left)
+            time = estimate.hours(self.seconds(left))
+            lines.append((column, len(cells), len(cells) - len(left), half, len(left) - half, time))
+        cells = "\n".join(f"{'done' if c.name in done else 'to do':5}  {c.name}" for c in self.cells)
+        speed = "of the finished runs here" if self.rates else f"of {estimate.SPEED:.2g} multiply-adds a second (two CPU cores)"
+        note = f"time: one run after another at the speed {speed}; a selecting run's is an upper bound"
+        if self.jobs > 1:
+            note += f"\n{self.jobs} at once: about {estimate.hours(self.seconds(left) / self.at_once)}"
+        return f"{cells}\n\n{aligned(lines)}\n\n{note}"
+
+    def seconds(self, cells):
+        """Estimated seconds that cells still need, one after another."""
+        return sum(estimate.seconds(c.recipe, self.rates) * (1 - c.epochs / c.recipe.epochs) for c in cells)
+
+    def run(self):
+        """Trains. Returns 0, 1 where a cell failed, 130 where it was stopped."""
+        done = runs.names(self.results)
+        self._total = self.seconds([c for c in self.cells if c.name not in done])
+        try:
+            with _stoppable():
+                while self.waiting or self.running:
+                    self.running = [c for c in self.running if not self._ended(c)]
+                    while self.slots and self._begin_next():
+                        pass
+                    self._progress()
+                    time.sleep(POLL)
+        except KeyboardInterrupt:
+            self._stop()
+            return 130
+        failed = [c for c in self.cells if c.problem]
+        counts = f"{len(self.cells) - len(failed)} of {len(self.cells)} cells done, {len(failed)} failed"
+        self._say(f"{counts}, {estimate.hours(time.time() - self._start)}")
+        for cell in failed:
+            print(f"error: {cell.name}: {cell.problem} (see {cell.log})", file=sys.stderr)
+        return int(bool(failed))
+
+    def _begin_next(self):
+        """Begins the first waiting cell that nobody trains. Returns whether there was one."""
+        done = runs.names(self.results)
+        self.waiting = [c for c in self.waiting if c.name not in done]
+        cell = next((c for c in self.waiting if not c.busy()), None)
+        if cell:
+            self.waiting.remove(cell)
+            self.running.append(cell)
+            self._begin(cell)
+        return bool(cell)
+
+    def _begin(self, cell):
+        self._say(f"{cell.name}: " + (f"goes on after epoch {cell.epochs}" if cell.epochs else "begins"))
+        cell.slot = self.slots.pop(0)
+        arguments = [*RUN, *recipe_flags(cell.recipe), f"--results_dir={self.results}"]
+        if self.data_dir:
+            arguments.append(f"--data_dir={self.data_dir}")
+        with open(cell.log, "ab") as log:
+            cell.said = log.tell()
+            cell.process = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent,
+                env=os.environ | share(cell.slot, self.jobs), start_new_session=True,
+            )  # fmt: skip
+
+    def _ended(self, cell):
+        """Whether a cell's process is over; what it left says whether it is done, failed or another sweep's."""
+        code = cell.process.poll()
+        if code is None:
+            return False
+        self.slots.append(cell.slot)
+        self._said = 0.0  # what is left is worth a line now
+        row = runs.row_of(self.results, cell.name)
+        if row:
+            self._say(f"{cell.name}: accuracy {float(row['accuracy']):.4f}, {estimate.hours(float(row['seconds']))}")
+        elif TAKEN in (said := cell.last_line()):  # another sweep began it first, or looked at its lock just then
+            self.waiting.append(cell)
+        else:
+            cell.problem = said if code >= 0 else f"killed by signal {-code}"
+            self._say(f"{cell.name}: failed: {cell.problem}")
+        return True
+
+    def _stop(self):
+        for cell in self.running:
+            if cell.process:
+                cell.process.terminate()
+        for cell in self.running:
+            if cell.process:
+                cell.process.wait()
+        self._say("stopped; half-trained runs are saved, the same command goes on with them")
+
+    def _progress(self):
+        """One line, every second on a terminal, else every ten minutes: cells done, epochs of those under way, time left."""
+        terminal = sys.stdout.isatty()
+        if not (self.running or self.waiting) or (not terminal and time.time() - self._said < 600):
+            return
+        left = self.seconds([*self.waiting, *self.running])
+        trained = self._total - left
+        left *= (time.time() - self._start) / trained if trained > 120 else 1 / self.at_once  # this sweep's own speed, once known
+        now = ", ".join(f"{c.recipe.method} {c.epochs}/{c.recipe.epochs}" for c in self.running) or "waiting for another sweep"
+        self._said = time.time()
+        finished = len(self.cells) - len(self.waiting) - len(self.running)
+        self._say(f"{finished}/{len(self.cells)} cells · {now} · {estimate.hours(left)} left", end="" if terminal else "\n")
+
+    def _say(self, line, end="\n"):
+        print("\r\033[K" * sys.stdout.isatty() + f"{time.strftime('%H:%M')} {line}", end=end, flush=True)
+
+
+def recipe_flags(recipe):
+    """A recipe's command line: its run's name, and what differs from its preset."""
+    always = ("dataset", "arch", "method", "preset")
+    base = recipes.make(**{k: getattr(recipe, k) for k in always})
+    changed = {k: v for k, v in dataclasses.asdict(recipe).items() if k in always or v != getattr(base, k)}
+    return [f"--{k}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in changed.items()]
+
+
+def share(slot, jobs):
+    """The environment that gives one of several children its share: its own GPUs where there are several, or threads."""
+    if jobs == 1:
+        return {}
+    if gpus := visible_gpus():
+        growth = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if jobs > len(gpus) else {}
+        return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[slot % len(gpus) :: jobs]), **growth}
+    return dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), str(max(1, _cores() // jobs)))
+
+
+def usual_jobs():
+    """How many runs at once: one a GPU; on CPUs two, which together are faster than one with all cores (`make bench`)."""
+    return len(visible_gpus()) or min(2, _cores())
+
+
+def _cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def visible_gpus():
+    """The machine's GPUs as CUDA_VISIBLE_DEVICES names them."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [gpu for gpu in given.split(",") if gpu.strip() not in ("", "-1")]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False).stdout
+        return [str(i) for i in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]
+    return []
+
+
+def _die_with_parent():
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: the runs of a killed sweep save and stop
+
+
+@contextlib.contextmanager
+def _stoppable():
+    """SIGTERM stops a sweep as Ctrl-C does; a second one does not hurry it."""
+
+    def stop(number, frame):
+        for other in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,123 @@
+"""The paper's classifiers: functions that return an uncompiled keras.Model for uint8 images."""
+
+import keras
+from keras import layers
+
+from selectnet_tf.archs import APPLICATIONS, check_arch
+from selectnet_tf.networks.layers import BatchNormalization
+
+L2 = 1e-4  # of the ResNets' convolution kernels, as in Keras's cifar10_resnet
+
+
+def build(arch, input_shape, num_classes, activation="softmax", scale=1 / 255, offset=0.0, weights=None):
+    """An uncompiled classifier.
+
+    Args:
+        arch: "simple", "resnet20" (v1, depth 6n+2), "resnet20v2" (v2, depth 9n+2), one of keras.applications, or "mlp".
+        input_shape: [H, W, C] of uint8 images; [d] of float32 rows for "mlp".
+        num_classes: m.
+        activation: of the output, [B, m].
+        scale, offset: pixels are x * scale + offset; a network of keras.applications has its own.
+        weights: path of a weights file without the top, for a network of keras.applications.
+
+    Raises:
+        ValueError: no such arch; names the nearest that there are. A weights file of another network.
+    """
+    resnet = check_arch(arch)
+    if arch == "mlp":
+        return _mlp(input_shape, num_classes, activation)
+    if min(input_shape[:2]) < 12:
+        raise ValueError(f"images are {input_shape[0]} x {input_shape[1]}, but the networks need at least 12 x 12")
+    images = keras.Input(input_shape, dtype="uint8", name="images")
+    x = images if arch in APPLICATIONS else layers.Rescaling(scale, offset, name="pixels")(images)
+    if arch in APPLICATIONS:
+        x = _application(x, arch, weights)
+    elif resnet:
+        depth, v2 = resnet
+        x = _resnet_v2(x, depth) if v2 else _resnet_v1(x, depth)
+    else:
+        x = _simple(x)
+    initializer = "he_normal" if resnet else "glorot_uniform"
+    output = layers.Dense(num_classes, activation=activation, kernel_initializer=initializer, dtype="float32", name="classes")(x)
+    return keras.Model(images, output, name=arch)
+
+
+def _mlp(input_shape, num_classes, activation):
+    """Two hidden layers for the rows of a table, [B, d] float32."""
+    rows = keras.Input(input_shape, name="rows")
+    x = rows
+    for width in (64, 32):
+        x = layers.Dropout(0.1)(layers.Dense(width, activation="relu", kernel_initializer="he_normal")(x))
+    return keras.Model(rows, layers.Dense(num_classes, activation=activation, name="classes")(x), name="mlp")
+
+
+def _application(images, arch, weights):
+    """A network of keras.applications down to its global average: the pixels as its preprocess_input makes them."""
+    x, wanted = images, APPLICATIONS[arch]
+    if wanted == "tf":
+        x = layers.Rescaling(1 / 127.5, -1.0)(x)
+    elif wanted == "torch":
+        mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        x = layers.Rescaling([1 / (255 * s) for s in std], [-m / s for m, s in zip(mean, std, strict=True)])(x)
+    elif wanted == "caffe":
+        x = layers.Rescaling(1.0, [-103.939, -116.779, -123.68])(x[..., ::-1])
+    base = getattr(keras.applications, arch)(include_top=False, weights=None, input_shape=images.shape[1:], pooling="avg")
+    if weights:
+        try:
+            base.load_weights(weights)
+        except (ValueError, OSError, KeyError) as error:
+            raise ValueError(f"{weights} does not hold weights of {arch} without its top: {str(error).splitlines()[0]}") from None
+    return base(x)
+
+
+def _simple(x):
+    """Keras's cifar10_cnn: 1,250,858 parameters on CIFAR-10."""
+    for filters in (32, 64):
+        x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+        x = layers.Conv2D(filters, 3, activation="relu")(x)
+        x = layers.MaxPooling2D()(x)
+        x = layers.Dropout(0.25)(x)
+    x = layers.Flatten()(x)
+    x = layers.Dense(512, activation="relu")(x)
+    return layers.Dropout(0.5)(x)
+
+
+def _conv(x, filters, size=3, strides=1):
+    regularizer = keras.regularizers.L2(L2)
+    return layers.Conv2D(filters, size, strides, padding="same", kernel_initializer="he_normal", kernel_regularizer=regularizer)(x)
+
+
+def _norm_relu(x):
+    return layers.ReLU()(BatchNormalization()(x))
+
+
+def _resnet_v1(x, depth):
+    """He et al. 2015, as in Keras's cifar10_resnet: two 3x3 convolutions a block, normalized after each."""
+    x = _norm_relu(_conv(x, 16))
+    for stage, filters in enumerate((16, 32, 64)):
+        for block in range((depth - 2) // 6):
+            strides = 2 if stage and not block else 1
+            y = _norm_relu(_conv(x, filters, strides=strides))
+            y = BatchNormalization()(_conv(y, filters))
+            if strides == 2:
+                x = _conv(x, filters, 1, strides)
+            x = layers.ReLU()(layers.Add()([x, y]))
+    return layers.GlobalAveragePooling2D()(x)
+
+
+def _resnet_v2(x, depth):
+    """He et al. 2016, as in Keras's cifar10_resnet: bottlenecks, normalized before each convolution."""
+    x = _norm_relu(_conv(x, 16))
+    filters_in, filters_out = 16, 64
+    for stage in range(3):
+        for block in range((depth - 2) // 9):
+            strides = 2 if stage and not block else 1
+            y = x if not stage and not block else _norm_relu(x)
+            y = _conv(y, filters_in, 1, strides)
+            y = _conv(_norm_relu(y), filters_in)
+            y = _conv(_norm_relu(y), filters_out, 1)
+            if not block:
+                x = _conv(x, filters_out, 1, strides)
+            x = layers.Add()([x, y])
+        filters_in, filters_out = filters_out, filters_out * 2
+    return layers.GlobalAveragePooling2D()(_norm_relu(x))

@@ -1,0 +1,50 @@
+"""CSVs -> the comparison with the paper, tables, figures and a page. Never imports TensorFlow.
+
+python -m selectnet_tf.report diff [--results_dir=results] [--preset=paper] [--tolerance=0.015] [--strict]
+python -m selectnet_tf.report tables figures html readme [--results_dir=results] [--data_dir=FOLDER]
+
+diff prints every cell of Tables 1 to 4 (the paper's number, ours as mean, std and n, the difference, a verdict), then the
+paper's claims, then whether its Tables 1 and 2 agree, and writes the cells to diff.csv. Exit code 1 where a cell that was
+run is off (with --strict, also where one was not run) or runs.csv is damaged. tables writes table1.csv, table1.md and so
+on; figures the *.png; html report.html; readme the results between the two marks in README.md beside the results folder.
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+
+from selectnet_tf import recipes
+from selectnet_tf.cli import fail, parse
+from selectnet_tf.report import reports
+
+WHAT = ("diff", "tables", "figures", "html", "readme")
+
+
+def define_flags():
+    flags.DEFINE_string("results_dir", "results", "holds runs.csv and runs/")
+    flags.DEFINE_string("data_dir", None, "CIFAR's folder, for the page's pictures of what was picked; else SELECTNET_DATA")
+    flags.DEFINE_enum("preset", "paper", recipes.PRESETS, "whose runs diff compares")
+    flags.DEFINE_float("tolerance", 0.015, "a difference up to this, or to two standard deviations, counts as reproduced", 0)
+    flags.DEFINE_bool("strict", False, "diff fails where a cell was not run")
+
+
+def main(argv):
+    wanted = argv[1:]
+    unknown = [word for word in wanted if word not in WHAT]
+    if unknown or not wanted:
+        return fail(f"what to report has to be some of {', '.join(WHAT)}, received {' '.join(unknown) or 'nothing'}", 2)
+    values = flags.FLAGS
+    results = pathlib.Path(values.results_dir)
+    try:
+        code = reports.write(results, wanted, values.data_dir) if set(wanted) - {"diff"} else 0
+        return max(code, reports.diff(results, values.preset, values.tolerance, values.strict) if "diff" in wanted else 0)
+    except OSError as error:
+        return fail(f"{error.filename}: {error.strerror}" if error.filename else error, 1)
+    except ValueError as error:
+        return fail(error, 1)
+
+
+if __name__ == "__main__":
+    define_flags()
+    sys.exit(main(parse(sys.argv)))

@@ -1,0 +1,129 @@
+"""What a run picked from the pool, round by round, as HTML with its pictures in it. No TensorFlow."""
+
+import base64
+import html
+import importlib.resources
+import io
+
+import numpy as np
+
+from selectnet_tf.experiment import runs
+from selectnet_tf.experiment.picks import EACH
+from selectnet_tf.files import replacing
+
+ACROSS = 16  # pictures in a row of a sprite
+
+NOTE = (
+    f"<p>Unlabeled images that a run took into its training set, by pseudo-label: the {EACH} surest and, where the truth is known, the "
+    f"{EACH} surest of the wrong ones (red, with the class that they truly are; training never sees it). Below each picture its score: the "
+    "selector's output, or the predicted class's probability under a rule without one.</p>"
+)
+
+
+def document(title, body):
+    """A page that needs no network: the style and the buttons' script are in it."""
+    style, script = (importlib.resources.files("selectnet_tf.report").joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    return (
+        f'<!doctype html><html lang="en"><head>{head}<title>{html.escape(title)}</title><style>{style}</style></head>'
+        f"<body>{body}<script>{script}</script></body></html>\n"
+    )
+
+
+def write(folder, task):
+    """Writes picks.html, a run's gallery with its pictures, into its folder, where the task's data are pictures of one's own."""
+    if task.files is None or task.encode or not (folder / "picks.csv").exists():
+        return
+    shown = render(runs.read_csv(folder / "picks.csv"), task.names, task.by_index)
+    body = f"<main><h1>What was picked</h1>{NOTE}{shown}</main>"
+    with replacing(folder / "picks.html") as beside:
+        beside.write_text(document("What was picked", body), encoding="utf-8")
+
+
+def render(rows, names, images=None, key="g0"):
+    """A run's gallery as HTML, one block a round.
+
+    Args:
+        rows: of picks.csv, {column: text}. names: of the classes. key: unique in the page.
+        images: [n, H, W, C] uint8, what `index` points into; None: places instead of pictures.
+    """
+    rounds = {}
+    for row in rows:
+        rounds.setdefault(row["epoch"], {}).setdefault(int(row["label"]), []).append(row)
+    buttons, blocks = [], []
+    for i, (epoch, by_label) in enumerate(rounds.items()):
+        last = i == len(rounds) - 1
+        pressed = "true" if last else "false"
+        buttons.append(f'<button type="button" data-round="{key}-{i}" aria-pressed="{pressed}">{epoch}</button>')
+        content = _round(by_label, names, images, f"{key}-{i}")
+        blocks.append(f'<div class="round" id="{key}-{i}"{"" if last else " hidden"}>{content}</div>')
+    return f'<div class="rounds" role="group" aria-label="rounds">after epoch {"".join(buttons)}</div>{"".join(blocks)}'
+
+
+def _round(by_label, names, images, key):
+    """by_label: {pseudo-label: its rows}."""
+    picked, wrong = (sum(int(rows[0][column] or 0) for rows in by_label.values()) for column in ("picked", "wrong"))
+    known = all(rows[0]["wrong"] for rows in by_label.values())
+    right = f", {1 - wrong / picked:.1%} of them with their true class" if known else ""
+    parts = [f"<p>{picked:,} picked from the pool{right}</p>"]
+    shown = {label: rows for label, rows in by_label.items() if rows[0]["index"]}
+    tiles = _Tiles(names, images, key)
+    for label, rows in shown.items():
+        share = f", {int(rows[0]['wrong']):,} wrong" if known else ""
+        parts.append(f"<h5>as {html.escape(names[label])}: {int(rows[0]['picked']):,}{share}</h5>")
+        parts.append(_row("surest", [tiles.add(row) for row in rows[:EACH]]))
+        wrong = [tiles.add(row) for row in [row for row in rows if _is_wrong(row)][:EACH]]
+        parts += [_row("most wrong", wrong)] if wrong else []
+    if len(by_label) > len(shown):
+        parts.append(f"<p>and {len(by_label) - len(shown)} more classes</p>")
+    return tiles.style() + "".join(parts)
+
+
+def _is_wrong(row):
+    return row["truth"] not in ("", row["label"])
+
+
+def _row(name, tiles):
+    return f'<div class="picks"><span>{name}</span>{"".join(tiles)}</div>'
+
+
+class _Tiles:
+    """The pictures of one round in one image, so that each is in the page once."""
+
+    def __init__(self, names, images, key):
+        self.names, self.images, self.key = names, images, key
+        self.indices = []
+
+    def add(self, row):
+        """One pick as HTML: its picture, score, and true class where that is another."""
+        place, index, score, wrong = len(self.indices), int(row["index"]), float(row["score"]), _is_wrong(row)
+        self.indices.append(index)
+        caption = f"{score:.3f}" + (f"<br>is {html.escape(self.names[int(row['truth'])])}" if wrong else "")
+        x, y = place % ACROSS, place // ACROSS
+        picture = f'<i class="sprite-{self.key}" style="background-position:{-64 * x}px {-64 * y}px"></i>'
+        if self.images is None:
+            picture = f"<i>{index}</i>"
+        title = html.escape(f"training image {index}, picked as {self.names[int(row['label'])]}, score {score:.4f}")
+        return f'<figure class="{"pick wrong" if wrong else "pick"}" title="{title}">{picture}<figcaption>{caption}</figcaption></figure>'
+
+    def style(self):
+        """The picture of all pictures, as a style sheet."""
+        if self.images is None or not self.indices:
+            return ""
+        images = self.images[np.array(self.indices)]
+        h, w, c = images.shape[1:]
+        rows = -(-len(images) // ACROSS)
+        sheet = np.zeros((rows, ACROSS, h, w, c), np.uint8)
+        sheet.reshape(-1, h, w, c)[: len(images)] = images
+        sheet = sheet.transpose(0, 2, 1, 3, 4).reshape(rows * h, ACROSS * w, c)
+        size = f"background-size:{64 * ACROSS}px {64 * rows}px"
+        return f"<style>.sprite-{self.key}{{background-image:url({encode(sheet)});{size}}}</style>"
+
+
+def encode(image):
+    """[H, W, 1 or 3] uint8 -> a data: URL (WebP)."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(buffer, "WEBP", quality=82, method=0)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

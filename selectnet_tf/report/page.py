@@ -1,0 +1,178 @@
+"""results/report.html: everything that was found on one page that needs no network. No TensorFlow."""
+
+import base64
+import contextlib
+import dataclasses
+import html
+import math
+import os
+import pathlib
+
+from selectnet_tf import recipes
+from selectnet_tf.data import cifar
+from selectnet_tf.experiment import runs
+from selectnet_tf.files import replacing
+from selectnet_tf.report import figures, gallery, paper, tables
+
+KINDS = {
+    "figure2": "What was picked, round by round (Figure 2; o and □: the paper's points)",
+    "curves": "Learning curves",
+    "f1": "F1 of each class",
+    "confusion": "Confusions on the test set",
+}
+
+
+def write(results, found, data_dir=None, drawn=None):
+    """Writes results/report.html from all Runs. drawn: what figures.draw_all returned, where it was called. Returns the path."""
+    drawn = drawn or figures.draw_all(results, found)
+    sections = {
+        "tables": ("Tables", _tables(results, found)),
+        "claims": ("The paper's claims", _claims(results, found)),
+        "figures": ("Figures", _figures(drawn)),
+        "picks": ("What was picked", _galleries(results, found, data_dir)),
+        "settings": ("Settings", _settings(found)),
+    }
+    links = "".join(f'<a href="#{key}">{title}</a>' for key, (title, _) in sections.items())
+    body = "".join(f'<section id="{key}"><h2>{title}</h2>{content}</section>' for key, (title, content) in sections.items())
+    path = results / "report.html"
+    with replacing(path) as beside:
+        header = f"<header><h1>SelectNet, reproduced</h1><p>{_summary(results, found)}</p><nav>{links}</nav></header>"
+        beside.write_text(gallery.document("selectnet_tf: results", f"{header}<main>{body}</main>"), encoding="utf-8")
+    return path
+
+
+def _summary(results, found):
+    parts = []
+    for preset in recipes.PRESETS:
+        cells = [c for c in paper.full(results, found, preset) if c.paper is not None]
+        done = sum(bool(c.values) for c in cells)
+        parts.append(
+            f"preset {preset}: {done} of the paper's {len(cells)} numbers run at full length" if done else f"preset {preset}: not run"
+        )
+    return f"{len(found)} finished runs. Full length ({paper.FULL} epochs): {'; '.join(parts)}."
+
+
+def _tables(results, found):
+    parts = [
+        "<p>Ours as mean ± standard deviation (number of runs); below it the paper's number and the difference: "
+        '<b class="near">within 0.015 or two standard deviations</b>, <b class="below">lower</b>, <b class="above">higher</b>. '
+        f"Runs of other than {paper.FULL} epochs stand apart and are not compared.</p>"
+    ]
+    groups = paper.groups(found)
+    full = [paper.Group(preset, paper.FULL, ()) for preset in recipes.PRESETS]
+    for table, title in tables.TITLES.items():
+        blocks = []
+        for group in dict.fromkeys([*full, *groups]):
+            cells = [c for c in paper.cells(results, groups.get(group, []), extra=True) if c.table == table]
+            if group not in full:
+                cells = [c._replace(paper=None) for c in cells if c.values]
+            elif not any(c.values for c in cells) and group != full[0]:
+                continue
+            if cells:
+                blocks.append(f"<h4>{html.escape(group.title)}</h4>{_table(cells)}")
+        parts.append(f"<h3>{html.escape(title)}</h3>{''.join(blocks)}")
+    return "".join(parts)
+
+
+def _table(cells):
+    columns, rows = tables.layout(cells)
+    head = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
+    lines = [f"<tr><th>{m}</th>{''.join(_cell(row.get(c)) for c in columns)}</tr>" for m, row in rows.items()]
+    return f'<div class="wide"><table><thead><tr><th>method</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def _cell(cell):
+    if cell is None:
+        return "<td></td>"
+    known = "" if cell.paper is None else f"<small>paper {cell.paper:.4f}</small>"
+    if not cell.values:
+        return f'<td class="missing">not run{known}</td>'
+    if cell.paper is None:
+        return f"<td>{tables.ours(cell)}</td>"
+    near = cell.verdict(0.015) == "reproduced"
+    kind = "near" if near else "below" if cell.delta < 0 else "above"
+    return f'<td class="{kind}">{tables.ours(cell)}{known}<small>{cell.delta:+.4f}</small></td>'
+
+
+def _claims(results, found):
+    parts = [f"<p>Judged on the means of runs of {paper.FULL} epochs; undecided where a run that it needs is missing.</p>"]
+    for preset in recipes.PRESETS:
+        lines = [f'<li><b class="{v}">{v}</b> {html.escape(name)}</li>' for name, v in paper.claims(paper.full(results, found, preset))]
+        parts.append(f"<h4>preset {preset}</h4><ul>{''.join(lines)}</ul>")
+    return "".join(parts)
+
+
+def _figures(drawn):
+    parts = []
+    for group, by_key in drawn.items():
+        for (dataset, arch), paths in by_key.items():
+            parts.append(f"<h3>{html.escape(f'{dataset}, {arch}: {group.title}')}</h3>")
+            for path in paths:
+                what = KINDS[path.name.split("_")[0]]
+                source = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+                alt = html.escape(f"{what}: {dataset}, {arch}, {group.title}")
+                parts.append(
+                    f'<figure class="plot"><div class="wide"><img src="{source}" alt="{alt}"></div><figcaption>{what}</figcaption></figure>'
+                )
+    return "".join(parts) or "<p>No run here has left its files.</p>"
+
+
+def _galleries(results, found, data_dir):
+    parts, loaded = [], {}
+    for group, members in paper.groups(found).items():
+        for run in members:
+            picks = runs.read_csv(results / "runs" / run.name / "picks.csv")
+            if not picks:
+                continue
+            kind = run.dataset.split("-")[0]
+            if kind not in loaded:
+                loaded[kind] = _images(run.dataset, data_dir)
+            images = loaded[kind].x if loaded[kind] else None
+            classes = runs.read_csv(results / "runs" / run.name / "classes.csv")
+            numbered = cifar.class_names(run.dataset, len(classes))
+            names = [row.get("name", name) for row, name in zip(classes, numbered, strict=True)]
+            shown = gallery.render(picks, names, images, f"g{len(parts)}")
+            title = html.escape(f"{run.method} · {run.dataset}, {run.arch}, seed {run.seed}: {group.title}")
+            parts.append(f"<details{'' if parts else ' open'}><summary>{title}</summary>{shown}</details>")
+    note = gallery.NOTE
+    if parts and any(found is None for found in loaded.values()):
+        note += "<p>Without pictures: the data set was not found (<code>--data_dir</code>); numbers are places in the training set.</p>"
+    return note + "".join(parts) if parts else "<p>No selecting run here has left its files.</p>"
+
+
+def _images(dataset, data_dir):
+    """The data set, or None where it is not on this machine: a report does not download."""
+    keras_own = pathlib.Path.home() / ".keras" / "datasets"
+    for place in (data_dir, os.environ.get("SELECTNET_DATA"), keras_own, *keras_own.glob("cifar-*-target")):
+        if place:
+            with contextlib.suppress(OSError, ValueError):
+                return cifar.load(dataset, place)
+    return None
+
+
+def _settings(found):
+    base = {preset: recipes.make(preset=preset) for preset in recipes.PRESETS}
+    lines = []
+    for field in dataclasses.fields(recipes.Recipe):
+        values = [runs.text(getattr(base[preset], field.name)) or "–" for preset in recipes.PRESETS]
+        if field.name in ("dataset", "arch", "method", "preset", "seed"):
+            continue
+        marked = ' class="differs"' if values[0] != values[1] else ""
+        cells = "".join(f"<td>{html.escape(v)}</td>" for v in values)
+        lines.append(f"<tr{marked}><th>{field.name}</th>{cells}<td class=help>{html.escape(field.metadata['help'])}</td></tr>")
+    head = "<tr><th>field</th><th>paper</th><th>released</th><th></th></tr>"
+    presets = f'<div class="wide"><table><thead>{head}</thead><tbody>{"".join(lines)}</tbody></table></div>'
+    columns = ("name", "accuracy", "epochs", "seconds", "selection_seconds", "images", "device", "tensorflow", "keras", "commit")
+    head = "".join(f"<th>{c}</th>" for c in columns)
+    rows = ["".join(f"<td>{html.escape(_short(run.row.get(c, '')))}</td>" for c in columns) for run in found]
+    every = "".join(f"<tr>{row}</tr>" for row in rows)
+    all_runs = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{every}</tbody></table></div>'
+    return f"<h3>The two presets, for CIFAR-10 with 4 minors</h3>{presets}<h3>Every run</h3>{all_runs}"
+
+
+def _short(text):
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return text if math.isfinite(value) and value == int(value) else f"{value:.4f}" if value < 1 else f"{value:,.0f}"

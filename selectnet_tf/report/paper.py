@@ -1,0 +1,208 @@
+"""Ours beside the paper's numbers: each cell of Tables 1 to 4, its verdict, the paper's claims, how its tables agree. No TensorFlow."""
+
+import math
+import pathlib
+import statistics
+from typing import NamedTuple
+
+import numpy as np
+
+from selectnet_tf import recipes
+from selectnet_tf.experiment import grids, runs
+
+FULL = 200  # epochs of the paper's runs
+TABLES = ("table1", "table2", "table3", "table4")
+NUMBERS = pathlib.Path(__file__).parent / "numbers"
+
+
+def numbers(table):
+    """The paper's own numbers: the lines of numbers/TABLE.csv. table: table1 to table4, or figure2."""
+    return runs.read_csv(NUMBERS / f"{table}.csv")
+
+
+class Cell(NamedTuple):
+    """One number. values: of the finished runs, one a seed; paper: None where the paper has none."""
+
+    table: str
+    dataset: str
+    arch: str
+    method: str
+    detail: str
+    paper: float | None
+    values: tuple
+
+    @property
+    def mean(self):
+        return statistics.fmean(self.values) if self.values else math.nan
+
+    @property
+    def std(self):
+        """Of the sample; NaN for fewer than two runs."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else math.nan
+
+    @property
+    def delta(self):
+        return math.nan if self.paper is None else self.mean - self.paper
+
+    def verdict(self, tolerance):
+        """reproduced where |delta| <= max(2 std, tolerance); off; not run."""
+        if not self.values:
+            return "not run"
+        noise = 0.0 if math.isnan(self.std) else 2 * self.std
+        return "reproduced" if abs(self.delta) <= max(noise, tolerance) + 1e-12 else "off"
+
+
+class Group(NamedTuple):
+    """Runs that may stand in one table: of one preset, of as many epochs, changed in the same fields."""
+
+    preset: str
+    epochs: int
+    changes: tuple
+
+    @property
+    def title(self):
+        parts = [f"preset {self.preset}", f"{self.epochs} epoch{'s' * (self.epochs != 1)}"]
+        return ", ".join(parts + [f"{k}={v}" for k, v in self.changes])
+
+    @property
+    def slug(self):
+        """For file names."""
+        return "_".join([self.preset, str(self.epochs), *(f"{k}-{v}" for k, v in self.changes)]).replace(":", "-").replace(" ", "-")
+
+
+def groups(found):
+    """{Group: [Run]}: the full-length and plain ones first. A lambda schedule is a cell of Table 4, not another group."""
+    sorted_by = {}
+    for run in found:
+        changes = tuple(c for c in run.changes if c[0] != "lambda_schedule")
+        sorted_by.setdefault(Group(run.preset, run.epochs, changes), []).append(run)
+    return dict(sorted(sorted_by.items(), key=lambda item: (-item[0].epochs, len(item[0].changes), item[0])))
+
+
+def comparisons(found):
+    """[(Group, data set, arch, [Run])]: what gets a table and figures of its own: full-length runs, and others of two methods or more."""
+    made = []
+    for group, members in groups(found).items():
+        for key in dict.fromkeys((run.dataset, run.arch) for run in members):
+            chosen = [run for run in members if (run.dataset, run.arch) == key]
+            if group.epochs == FULL or len({run.method for run in chosen}) > 1:
+                made.append((group, *key, chosen))
+    return made
+
+
+def cells(results, found, extra=False):
+    """Every number of the paper's tables as a Cell, from the Runs `found` of one group.
+
+    extra: also cells of Tables 1 to 3 for methods that the paper does not give there (oracle, ...), where there are runs.
+    """
+    by_key = {}
+    for run in found:
+        by_key.setdefault((run.dataset, run.arch, run.method, dict(run.changes).get("lambda_schedule", "constant")), []).append(run)
+    made = []
+    for table in TABLES:
+        lines = numbers(table)
+        details = list(dict.fromkeys(_detail(table, line) for line in lines))
+        keys = [(*(line[k] for k in ("dataset", "arch", "method")), _detail(table, line)) for line in lines]
+        paper = dict(zip(keys, (float(line["value"]) for line in lines), strict=True))
+        if extra and table != "table4":
+            columns = dict.fromkeys(key[:2] for key in keys)
+            keys += [(*c, m, d) for c in columns for m in recipes.METHODS if (*c, m, "constant") in by_key for d in details]
+        made += [_cell(results, table, key, paper.get(key), by_key) for key in dict.fromkeys(keys)]
+    return made
+
+
+def full(results, found, preset):
+    """The cells of a plain preset's full-length runs among all Runs `found`."""
+    return cells(results, groups(found).get(Group(preset, FULL, ()), []))
+
+
+def _detail(table, line):
+    return f"F1 of class {line['class']}" if table == "table2" else line["lambda_schedule"] if table == "table4" else "accuracy"
+
+
+def _cell(results, table, key, paper, by_key):
+    chosen = by_key.get((*key[:3], key[3] if table == "table4" else "constant"), [])
+    if table == "table2":
+        values = [f1(results, run.name).get(key[3].split()[-1]) for run in chosen]
+    else:
+        values = [run.number("accuracy") for run in chosen]
+    return Cell(table, *key, paper, tuple(v for v in values if v is not None))
+
+
+def f1(results, name):
+    """{class: F1} of one run's classes.csv; empty where there is none."""
+    return {row["class"]: float(row["f1"]) for row in runs.read_csv(results / "runs" / name / "classes.csv")}
+
+
+def claims(found):
+    """The paper's claims as (name, "holds" | "fails" | "undecided"), of our means. found: cells of one group."""
+    one = {(c.dataset, c.arch, c.method): c.mean for c in found if c.table == "table1" and c.paper is not None}
+    columns, methods = grids.COLUMNS, grids.TABLES["table1"][1]
+
+    def ours(method):
+        return [one[(*column, method)] for column in columns]
+
+    complete = [c for c in columns if not any(math.isnan(one[(*c, m)]) for m in methods)]
+    best = sum(one[(*c, "selectnet")] >= max(one[(*c, m)] for m in methods) for c in complete)
+    in_most = "fails" if len(complete) - best > 1 else "holds" if best >= 5 else "undecided"
+    two = {(c.method, c.detail): c.mean for c in found if c.table == "table2"}
+    minors = [f"F1 of class {c}" for c in recipes.DATASETS["cifar10-4minor"]["minor"]]
+    minor_f1 = [[two[(m, d)] for d in minors] for m in ("selectnet", "oversampling")]
+    three = {(c.dataset, c.method): c.mean for c in found if c.table == "table3"}
+    lt = [(three[(d, "selectnet")], three[(d, "class_balanced")]) for d in ("cifar10-lt", "cifar100-lt")]
+    return [
+        ("SelectNet is best in at least 5 of Table 1's 6 columns", in_most),
+        ("SelectNet is at least as good as Context in every column", _all(ours("selectnet"), ours("context"))),
+        ("Context is better than oversampling in every column", _all(ours("context"), ours("oversampling"))),
+        ("Oversampling is better than imbalanced training in every column", _all(ours("oversampling"), ours("imbalanced"))),
+        ("SelectNet's F1 of each minor class is above oversampling's", _all(*minor_f1)),
+        ("SelectNet is better than class-balanced loss on both long-tailed sets", _all(*zip(*lt, strict=True))),
+    ]
+
+
+def _all(better, worse):
+    """One counterexample decides; without one, every pair has to be known."""
+    if any(a < b for a, b in zip(better, worse, strict=True)):
+        return "fails"
+    return "undecided" if any(math.isnan(v) for v in [*better, *worse]) else "holds"
+
+
+def agreements(found):
+    """Whether a Table 1 accuracy can go with Table 2's F1: [(method, accuracy, (lowest, highest) that the F1 allow)]. found: cells."""
+    one = {(c.dataset, c.arch, c.method): c.paper for c in found if c.table == "table1" and c.paper is not None}
+    two = {}
+    for c in found:
+        if c.table == "table2" and c.paper is not None:
+            two.setdefault((c.dataset, c.arch, c.method), []).append(c.paper)
+    return [(key[-1], one[key], accuracy_range(f1s)) for key, f1s in two.items() if key in one]
+
+
+def accuracy_range(f1s, rounding=0.005):
+    """The lowest and the highest accuracy of any confusion matrix whose classes have these F1.
+
+    With r a class's recall and p how often it is predicted, both as shares of a class's size, F1 = 2 r / (1 + p): a linear program.
+
+    Args:
+        f1s: [m] F1 of each class, on a test set with as many images of each.
+        rounding: by how much each may be off.
+
+    Raises:
+        ValueError: no confusion matrix has them.
+    """
+    from scipy.optimize import linprog  # takes longer to import than all else that reports need
+
+    m = len(f1s)
+    one, zeros, ones = np.eye(m), np.zeros(m), np.ones(m)
+    low, high = np.clip(np.subtract(f1s, rounding), 0, 1), np.clip(np.add(f1s, rounding), 0, 1)
+    limits = [  # on [r, p]
+        ([2 * one, -np.diag(high)], high),
+        ([-2 * one, np.diag(low)], -low),
+        ([one, -one], zeros),
+        ([1 - 2 * one, one], (m - 1) * ones),  # what a class misses is predicted as others, beside what these get right
+    ]
+    left, right = np.block([sides for sides, _ in limits]), np.concatenate([limit for _, limit in limits])
+    total = {"A_eq": [[*zeros, *ones]], "b_eq": [m], "bounds": [(0, 1)] * m + [(0, m)] * m}
+    found = [linprog(sign * np.concatenate([ones, zeros]) / m, left, right, **total) for sign in (1, -1)]
+    if not all(f.success for f in found):
+        raise ValueError(f"no confusion matrix has the F1 {f1s}")
+    return float(found[0].fun), -float(found[1].fun)

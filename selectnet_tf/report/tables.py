@@ -1,0 +1,160 @@
+"""Cells -> text: diff.csv and its lines on screen, Tables 1 to 4 as CSV and Markdown, the README's results."""
+
+import math
+
+from selectnet_tf import recipes
+from selectnet_tf.experiment import runs
+from selectnet_tf.files import replacing
+from selectnet_tf.report import paper
+
+DIFF = ("table", "dataset", "arch", "method", "what", "paper", "mean", "std", "n", "delta", "verdict")
+TITLES = {
+    "table1": "Table 1: test accuracy",
+    "table2": "Table 2: F1 of each class (CIFAR-10, 4 minors, simple net)",
+    "table3": "Table 3: test accuracy on long-tailed CIFAR (ResNet-32)",
+    "table4": "Table 4 of the PMLR version: test accuracy by schedule of lambda (CIFAR-10, 4 minors, simple net)",
+}
+HEAD = "Each cell: ours (mean ± standard deviation, number of runs), below it the paper's and the difference."
+HEAD += f" Runs of other than {paper.FULL} epochs, or with changed settings, stand in tables of their own."
+START, END = "<!-- results: written by `make report` -->", "<!-- end of results -->"
+
+
+def diff_lines(cells, tolerance):
+    """The lines of diff.csv, its header first."""
+    lines = [DIFF]
+    for c in cells:
+        lines.append((c.table, c.dataset, c.arch, c.method, c.detail, f"{c.paper:.4f}", *_numbers(c), c.verdict(tolerance)))
+    return lines
+
+
+def _numbers(cell):
+    """mean, std, n, delta as text; what there is none of is empty."""
+    if not cell.values:
+        return "", "", 0, ""
+    std, delta = ("" if math.isnan(v) else f"{v:{f}}" for v, f in ((cell.std, ".4f"), (cell.delta, "+.4f")))
+    return f"{cell.mean:.4f}", std, len(cell.values), delta
+
+
+def write(results, found):
+    """Writes results/table1.csv and table1.md and so on from all Runs. Returns the paths."""
+    groups = paper.groups(found)
+    full = {paper.Group(preset, paper.FULL, ()): [] for preset in recipes.PRESETS}
+    made = {group: paper.cells(results, groups.get(group, []), extra=True) for group in [*full, *groups]}
+    paths = []
+    for table in paper.TABLES:
+        lines = [("preset", "epochs", "changes", *DIFF[1:-1])]
+        texts = [f"# {TITLES[table]}\n\n{HEAD}"]
+        for group, cells in made.items():
+            cells = [c for c in cells if c.table == table]
+            if group not in full:
+                cells = [c._replace(paper=None) for c in cells if c.values]
+            if cells:
+                texts.append(f"## {group.title[0].upper()}{group.title[1:]}\n\n{markdown(cells)}")
+            changes = " ".join(f"{k}={v}" for k, v in group.changes)
+            for c in cells:
+                known = "" if c.paper is None else f"{c.paper:.4f}"
+                lines.append((group.preset, group.epochs, changes, c.dataset, c.arch, c.method, c.detail, known, *_numbers(c)))
+        runs.write_csv(results / f"{table}.csv", lines)
+        with replacing(results / f"{table}.md") as beside:
+            beside.write_text("\n\n".join(texts) + "\n")
+        paths += [results / f"{table}.csv", results / f"{table}.md"]
+    return paths
+
+
+def markdown(cells):
+    """Cells of one table as a Markdown table: methods down, the table's columns across."""
+    columns, rows = layout(cells)
+    lines = [f"| method | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for method, row in rows.items():
+        lines.append(f"| `{method}` | {' | '.join(_markdown_cell(row.get(c)) for c in columns)} |")
+    return "\n".join(lines)
+
+
+def layout(cells):
+    """(column titles, {method: {column title: Cell}}) of one table's cells."""
+    rows = {}
+    for c in cells:
+        column = {"table2": c.detail.split()[-1], "table4": c.detail}.get(c.table, f"{c.dataset} {c.arch}")
+        rows.setdefault(c.method, {})[column] = c
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    return columns, {m: rows[m] for m in recipes.METHODS if m in rows}
+
+
+def _markdown_cell(cell):
+    if cell is None:
+        return ""
+    known = "" if cell.paper is None else f"paper {cell.paper:.4f}"
+    if not cell.values:
+        return f"not run<br>{known}" if known else "not run"
+    return ours(cell) + (f"<br>{known}, {cell.delta:+.4f}" if known else "")
+
+
+def ours(cell):
+    """A cell's mean ± std (n)."""
+    spread = "" if math.isnan(cell.std) else f" ± {cell.std:.4f}"
+    return f"{cell.mean:.4f}{spread} ({len(cell.values)})"
+
+
+def readme(results, found):
+    """The README's results as Markdown: how much of the paper was run, then each group's comparison of methods."""
+    texts = []
+    for preset in recipes.PRESETS:
+        cells = [c for c in paper.full(results, found, preset) if c.table in ("table1", "table3")]
+        done = sum(bool(c.values) for c in cells)
+        texts.append(f"preset `{preset}`: " + (f"{done} of the {len(cells)} cells of Tables 1 and 3 run" if done else "**not run**"))
+    texts = [f"Full {paper.FULL}-epoch runs, {'; '.join(texts)}."]
+    left = len(found)
+    for group, dataset, arch, members in paper.comparisons(found):
+        chosen = [run for run in members if not dict(run.changes).get("lambda_schedule")]
+        left -= len(chosen)
+        if chosen:
+            texts.append(f"**{group.title}** · {dataset}, {arch}:\n\n{_comparison(chosen)}")
+    if left:
+        texts.append(f"{left} more run{'s' * (left > 1)} in [results/runs.csv](results/runs.csv).")
+    return "\n\n".join([*texts, *speed(runs.read_csv(results / "benchmark.csv"))])
+
+
+def speed(rows):
+    """results/benchmark.csv's rows as Markdown, medians: training beside others, a round beside a forward pass; [] without rows."""
+    found = {(r["section"], r["what"], r["network"], r["batch"]): float(r["median"]) for r in rows}
+    text = lambda value, form="{:.2f}": form.format(value) if value is not None else "–"  # noqa: E731
+    lines = ["| network | batch | images/s | times stock Keras | over whole epochs | times PyTorch eager |", "|---" * 6 + "|"]
+    for section, what, network, batch in found:
+        if (section, what) == ("training", "ours"):
+            ratios = [found.get((section, f"ours / {w}", network, batch)) for w in ("stock", "stock, whole epoch", "torch")]
+            values = " | ".join([text(found[section, what, network, batch], "{:.0f}"), *map(text, ratios)])
+            lines.append(f"| {network} | {batch} | {values} |")
+    rounds = [
+        (n, found["selection", w, n, ""], found["selection", "round / 10 epochs", n, ""]) for _, w, n, _ in found if w == "round / forward"
+    ]
+    says = "; ".join(f"{n}: {ratio:.2f} times, {share:.1%} of ten epochs" for n, ratio, share in rounds)
+    texts = ["**Training speed** on two CPU cores (`make bench`, [results/benchmark.csv](results/benchmark.csv)):\n\n" + "\n".join(lines)]
+    return [*texts, f"A round costs, beside the fastest pure forward pass over the pool, {says}."] if rounds else texts if lines[2:] else []
+
+
+def _comparison(found):
+    """One line a method: means over its runs."""
+    shares = ("accuracy", "minor_accuracy", "major_accuracy", "macro_f1")
+    lines = ["| method | runs | accuracy | minor classes | major classes | macro F1 | wall time | of it selecting |", "|---" * 8 + "|"]
+    for method in recipes.METHODS:
+        chosen = [run for run in found if run.method == method]
+        if chosen:
+            mean = {c: sum(run.number(c) for run in chosen) / len(chosen) for c in (*shares, "seconds", "selection_seconds")}
+            values = " | ".join(f"{mean[c]:.4f}" for c in shares)
+            time = f"{mean['seconds'] / 60:.0f} min | {mean['selection_seconds'] / mean['seconds']:.1%}"
+            lines.append(f"| `{method}` | {len(chosen)} | {values} | {time} |")
+    return "\n".join(lines)
+
+
+def write_readme(path, results, found):
+    """Puts `readme` between its two marks in a Markdown file.
+
+    Raises:
+        ValueError: the file has no such marks.
+    """
+    old = path.read_text(encoding="utf-8")
+    if START not in old or END not in old:
+        raise ValueError(f"{path} has no lines {START} and {END} between which the results go")
+    before, after = old.split(START)[0], old.split(END)[1]
+    with replacing(path) as beside:
+        beside.write_text(f"{before}{START}\n{readme(results, found)}\n{END}{after}", encoding="utf-8")

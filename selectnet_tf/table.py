@@ -1,0 +1,62 @@
+"""Trains what one of the paper's tables lacks: python -m selectnet_tf.table table1 --seeds=0 --archs=simple
+
+Then writes the tables and figures. Run it again to go on where it was stopped; --dry only prints the plan.
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+
+from selectnet_tf import recipes
+from selectnet_tf.cli import fail, parse
+from selectnet_tf.experiment import grids, sweep
+from selectnet_tf.report import reports
+
+
+def define_flags():
+    flags.DEFINE_list("seeds", ["0", "1", "2"], "one run of each cell for each seed")
+    flags.DEFINE_integer("epochs", 200, "epochs of each run", 1)
+    flags.DEFINE_list("datasets", None, "only these data sets' columns, or others than the table's")
+    flags.DEFINE_list("archs", None, "only these networks' columns, as the table names them, or others than the table's")
+    flags.DEFINE_list("methods", None, "these methods instead of the table's, e.g. context,selectnet,oracle")
+    flags.DEFINE_enum("preset", "paper", recipes.PRESETS, "whose recipes")
+    flags.DEFINE_integer("jobs", 0, "runs trained at once, each with its share of the cores or GPUs; 0: one a GPU, two without GPUs", 0)
+    flags.DEFINE_bool("dry", False, "only print the plan: cells, done, missing, estimated hours")
+    flags.DEFINE_string("results_dir", "results", "holds runs.csv and runs/")
+    flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archive; else SELECTNET_DATA, else a download")
+
+
+def main(argv):
+    values = flags.FLAGS
+    try:
+        if len(argv) < 2 or argv[1] not in grids.TABLES:
+            raise ValueError(f"which table? One of {', '.join(grids.TABLES)}: python -m selectnet_tf.table table1")
+        if len(argv) > 2:
+            raise ValueError(f"unexpected {argv[2]!r}: flags are written --name=value")
+        if not all(seed.isdigit() for seed in values.seeds):
+            raise ValueError("seeds are numbers such as 0,1,2")
+        seeds = [int(seed) for seed in values.seeds]
+        cells = grids.grid(argv[1], seeds, values.preset, values.datasets, values.archs, values.methods, values.epochs)
+        results = pathlib.Path(values.results_dir)
+        work = sweep.Sweep(cells, results, values.data_dir, values.jobs or sweep.usual_jobs())
+        if values.dry:
+            print(work.plan())
+            return 0
+        code = work.run()
+        return code if code > 1 else max(code, reports.write(results, ["tables", "figures"]))
+    except ValueError as error:
+        return fail(error, 2)
+    except OSError as error:
+        return fail(error, 1)
+
+
+def command(name):
+    """What experiments/NAME.py runs: the command above for that table."""
+    define_flags()
+    sys.exit(main(parse([sys.argv[0], name, *sys.argv[1:]])))
+
+
+if __name__ == "__main__":
+    define_flags()
+    sys.exit(main(parse(sys.argv)))

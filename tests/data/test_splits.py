@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from selectnet_tf import recipes
+from selectnet_tf.data import splits
+
+CIFAR10 = np.tile(np.arange(10), 5000)
+CIFAR100 = np.tile(np.arange(100), 500)
+# reference.md, section 3.4: Cui et al.'s own counts
+LT10 = [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
+LT100 = [500, 477, 455, 434, 415, 396, 378, 361, 344, 328, 314, 299, 286, 273, 260, 248, 237, 226, 216, 206, 197, 188, 179, 171, 163, 156, 149, 142,
+         135, 129, 123, 118, 112, 107, 102, 98, 93, 89, 85, 81, 77, 74, 70, 67, 64, 61, 58, 56, 53, 51, 48, 46, 44, 42, 40, 38, 36, 35, 33, 32, 30, 29,
+         27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 15, 14, 13, 13, 12, 12, 11, 11, 10, 10, 9, 9, 8, 8, 7, 7, 7, 6, 6, 6, 6, 5, 5, 5, 5]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("dataset", "labels", "labeled", "unlabeled", "minor_unlabeled"),
+    [
+        ("cifar10-4minor", CIFAR10, 27200, 22800, 19800),
+        ("cifar100-4minor", CIFAR100, 43300, 6700, 1900),
+        ("cifar100-10minor", CIFAR100, 40750, 9250, 4750),
+    ],
+)
+def test_step_sizes_are_the_paper_s(dataset, labels, labeled, unlabeled, minor_unlabeled):
+    recipe = recipes.make(dataset=dataset)
+    split = splits.step(labels, recipe.minor, recipe.minor_ratio, recipe.major_ratio)
+    assert (len(split.labeled), len(split.unlabeled)) == (labeled, unlabeled)
+    assert np.isin(labels[split.unlabeled], recipe.minor).sum() == minor_unlabeled
+
+
+@pytest.mark.parametrize(("labels", "counts"), [(CIFAR10, LT10), (CIFAR100, LT100)])
+def test_long_tailed_counts_are_cui_s(labels, counts):
+    split = splits.long_tailed(labels, 0.01, [9])
+    assert np.bincount(labels[split.labeled]).tolist() == counts
+
+
+@pytest.mark.parametrize(
+    ("factor", "ten", "hundred"), [(0.005, 11203, 9502), (0.02, 13996, 12608), (0.05, 17023, 15907), (0.1, 20431, 19573)]
+)
+def test_long_tailed_sums_for_other_factors(factor, ten, hundred):
+    assert len(splits.long_tailed(CIFAR10, factor, [9]).labeled) == ten
+    assert len(splits.long_tailed(CIFAR100, factor, [9]).labeled) == hundred
+
+
+@pytest.mark.parametrize("how", ["random", "first"])
+def test_split_is_disjoint_complete_and_sorted(how):
+    split = splits.step(CIFAR10, (0, 2), 0.013, 0.77, how, 3)
+    together = np.concatenate([split.labeled, split.unlabeled])
+    assert np.array_equal(np.sort(together), np.arange(50000)) and together.dtype == np.int32
+    assert (np.diff(split.labeled) > 0).all() and (np.diff(split.unlabeled) > 0).all()
+
+
+def test_first_takes_the_first_of_each_class():
+    split = splits.step(np.array([1, 0, 0, 1, 1, 0, 0, 1]), (0,), 0.25, 0.5, "first")
+    assert split.labeled.tolist() == [0, 1, 3]
+
+
+def test_random_follows_the_seed():
+    a, again, b = (splits.step(CIFAR10, (0,), 0.01, 0.9, "random", seed).labeled for seed in (0, 0, 1))
+    assert np.array_equal(a, again) and not np.array_equal(a, b)
+
+
+def test_a_ratio_that_floats_miss_is_not_cut_short():
+    assert len(splits.step(np.repeat([0, 1], 100), (0,), 0.29, 0.57).labeled) == 29 + 57  # 0.29 * 100 is 28.999999999999996
+
+
+def test_a_class_without_a_labeled_image_is_refused():
+    with pytest.raises(ValueError, match="class 0 keeps none of its 50"):
+        splits.step(np.repeat([0, 1], 50), (0,), 0.01, 0.9)
+
+
+def test_description_has_the_real_sizes_and_ratio():
+    labels = np.repeat([0, 1], 100)
+    assert splits.describe(splits.step(labels, (0,), 0.05, 0.9), labels) == "D 95 (5 minor), U 105 (95 minor), classes of 5 to 90: ratio 18"

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from conftest import COLOURS, picture
+from PIL import Image
+
+from selectnet_tf import recipes
+from selectnet_tf.data import cifar, splits, tasks
+
+
+def make(tree, **changes):
+    places = {"labeled_dir": str(tree / "labeled"), "unlabeled_dir": str(tree / "pool"), "image_size": 16}
+    return tasks.make(recipes.make(dataset="folder", **{**places, **changes}), cache_dir=tree / "cache")
+
+
+def test_folders_become_classes_and_a_pool(tree):
+    task = make(tree)
+    assert task.names == ("cat", "dog", "emu") and task.minor == (2,)
+    assert np.bincount(task.y_labeled).tolist() == [16, 16, 3] and np.bincount(task.y_test).tolist() == [4, 4, 1]
+    assert len(task.x_labeled) == 35 and len(task.x_unlabeled) == 27 and task.x_test.shape == (9, 16, 16, 3)
+    said = "\n".join(task.says)
+    assert "44 labeled pictures of 3 classes, 9 of them held out for the test; 27 unlabeled ones" in said and "emu (3 labeled)" in said
+    assert "3 unlabeled pictures stand among the labeled or test ones too" in said and f"skipped {tree / 'pool' / 'torn.jpg'}: " in said
+    assert task.truth[:35].tolist() == task.y_labeled.tolist() and (task.truth[35:] == -1).all()
+
+
+def test_every_image_is_that_of_its_file(tree):
+    task = make(tree)
+    images = np.concatenate([task.x_labeled[np.arange(35)], task.x_unlabeled[np.arange(27)]])
+    for place in (0, 20, 34, 35, 61):
+        with Image.open(task.files[task.index[place]]) as expected:
+            assert np.array_equal(images[place], expected)
+
+
+def test_held_out_pictures_are_not_trained_on_and_follow_the_seed(tree):
+    a, again, b = make(tree), make(tree), make(tree, seed=1)
+    assert np.array_equal(a.index, again.index) and not np.array_equal(a.index, b.index)
+    trained = {a.x_labeled[np.array([i])].tobytes() for i in range(35)}
+    assert not trained & {a.x_test[np.array([i])].tobytes() for i in range(9)}
+
+
+def test_a_test_folder_of_one_s_own(tree):
+    for i, name in enumerate(COLOURS):
+        picture(tree / "test" / name / "a.png", COLOURS[name], 500 + i)
+    picture(tree / "pool" / "again.png", COLOURS["cat"], 500)
+    task = make(tree, test_dir=str(tree / "test"))
+    assert len(task.y_labeled) == 44 and task.y_test.tolist() == [0, 1, 2] and len(task.x_unlabeled) == 27
+
+
+def test_several_labeled_folders_are_one(tree):
+    for i in range(3):
+        picture(tree / "reviewed" / "emu" / f"{i}.png", COLOURS["emu"], 700 + i)
+    task = make(tree, labeled_dir=f"{tree / 'labeled'},{tree / 'reviewed'}")
+    assert len(task.y_labeled) + len(task.y_test) == 47 and any("reviewed" in file for file in task.files)
+
+
+def test_minor_classes_by_name_or_number(tree):
+    assert make(tree, minor=("emu",)).minor == make(tree, minor=("2",)).minor == (2,)
+    assert make(tree, minor=("emu", "cat")).minor == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"minor": ("lynx",)}, "minor class 'lynx' is none of cat, dog, emu"),
+        ({"minor": ("cat", "dog", "emu")}, "at least one has to be major"),
+        ({"labeled_dir": "POOL"}, "no class has less than half"),
+        ({"labeled_dir": "POOL/1"}, "lies in no class's folder"),
+        ({"unlabeled_dir": "nowhere"}, "nowhere is no folder"),
+        ({"test_dir": "POOL"}, "0, 1, 2, 3 are no classes of the labeled pictures"),
+    ],
+)
+def test_what_is_wrong_is_said(changes, said, tree):
+    (tree / "pool" / "torn.jpg").unlink()
+    changes = {k: v.replace("POOL", str(tree / "pool")) if isinstance(v, str) else v for k, v in changes.items()}
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        make(tree, **changes)
+
+
+def test_one_picture_of_a_class_can_not_be_held_out(tree):
+    picture(tree / "labeled" / "owl" / "a.png", (0, 0, 0), 1)
+    with pytest.raises(ValueError, match="class owl has one picture"):
+        make(tree)
+
+
+def test_a_benchmark_s_images_are_not_copied(tiny_cifar):
+    recipe = recipes.make(minor=(2, 3), minor_ratio=0.1, major_ratio=0.75)
+    found, task = cifar.load("cifar10"), tasks.make(recipe)
+    split = splits.of(recipe, found.y)
+    assert np.array_equal(task.index, np.concatenate([split.labeled, split.unlabeled])) and np.array_equal(task.truth, found.y[task.index])
+    assert np.array_equal(task.x_unlabeled[np.arange(5)], found.x[split.unlabeled[:5]])
+    assert task.x_labeled.source is task.x_unlabeled.source

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from selectnet_tf.experiment import metrics
+
+TRUTH = np.array([0, 0, 0, 1, 1, 2, 2, 2])
+PREDICTED = np.array([0, 0, 1, 1, 0, 2, 2, 0])  # recall 2/3, 1/2, 2/3; precision 2/4, 1/2, 2/2
+
+
+def test_summary():
+    found = metrics.summary(TRUTH, PREDICTED, minor=[1], classes=3)
+    f1 = [2 * 0.5 * (2 / 3) / (0.5 + 2 / 3), 0.5, 2 * 1 * (2 / 3) / (1 + 2 / 3)]
+    assert found["accuracy"] == 5 / 8
+    assert (found["minor_accuracy"], found["major_accuracy"]) == (0.5, 4 / 6)
+    assert found["macro_f1"] == pytest.approx(np.mean(f1))
+    assert found["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2 + 2 / 3) / 3)
+    assert found["g_mean"] == pytest.approx((2 / 3 * 1 / 2 * 2 / 3) ** (1 / 3))
+
+
+def test_a_class_never_predicted_counts_as_zero():
+    found = metrics.by_class(np.array([0, 1]), np.array([0, 0]), 2)
+    assert found["f1"].tolist() == [pytest.approx(2 / 3), 0] and found["count"].tolist() == [1, 1]
+    assert metrics.summary(np.array([0, 1]), np.array([0, 0]), [1], 2)["g_mean"] == 0
+
+
+def test_confusion_has_true_classes_in_rows():
+    assert metrics.confusion(TRUTH, PREDICTED, 3).tolist() == [[2, 1, 0], [1, 1, 0], [1, 0, 2]]
+
+
+def test_picks_by_kind():
+    truth = np.array([0, 1, 5, 0, 1, 6, 0])
+    predicted = np.array([0, 0, 0, 0, 0, 1, 1])
+    labeled = np.array([True, True, True, False, False, False, False])
+    assert metrics.picks(truth, predicted, labeled, minor=[0, 1]) == {
+        "labeled_right": 1, "labeled_wrong_minor": 1, "labeled_major": 1,
+        "unlabeled_right": 1, "unlabeled_wrong_minor": 2, "unlabeled_major": 1, "precision": 0.25,
+    }  # fmt: skip
+
+
+def test_precision_of_nothing_is_nan():
+    assert np.isnan(metrics.picks(np.array([0]), np.array([0]), np.array([True]), [0])["precision"])

@@ -1,0 +1,11 @@
+from selectnet_tf.experiment import record
+
+
+def test_table_lines_up():
+    rows = [{"method": m, "accuracy": 0.5, "minor_accuracy": 0.25, "major_accuracy": 1, "macro_f1": 0.4} for m in ("context", "self_paced")]
+    lines = record.table(rows).splitlines()
+    assert lines[1].split() == ["context", "0.5000", "0.2500", "1.0000", "0.4000"] and len({len(line) for line in lines}) == 1
+
+
+def test_durations():
+    assert [record._duration(s) for s in (5, 65, 3600 * 3 + 125)] == ["0 min 05 s", "1 min 05 s", "3 h 02 min"]

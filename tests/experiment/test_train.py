@@ -1,0 +1,240 @@
+import json
+import os
+import re
+import zipfile
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Killed
+
+from selectnet_tf import recipes
+from selectnet_tf.checkpoint import Stopped
+from selectnet_tf.data import cifar, splits
+from selectnet_tf.experiment import record, runs, train
+from selectnet_tf.selection import Selection
+
+pytestmark = pytest.mark.usefixtures("tiny_cifar")
+SMALL = {
+    "minor": (2, 3),
+    "minor_ratio": 0.1,
+    "major_ratio": 0.75,
+    "batch_size": 16,
+    "epochs": 4,
+    "every": 2,
+    "arch": "simple",
+    "threshold": 1.2,
+    "beta": 0.5,
+    "lr": 0.05,
+}
+COLUMNS = (
+    "epoch,candidates,labeled_right,labeled_wrong_minor,labeled_major,unlabeled_right,unlabeled_wrong_minor,unlabeled_major,"
+    "precision,score_min,score_median,score_max"
+)
+
+
+def run(results, **options):
+    places = {k: options.pop(k) for k in ("replicas", "force") if k in options}
+    return train.train(recipes.make(**{**SMALL, **options}), results_dir=results, verbose=0, **places)
+
+
+def weights(folder):
+    with zipfile.ZipFile(folder / "model.keras") as file, h5py.File(file.open("model.weights.h5")) as h5:
+        found = {}
+        h5.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+        return found
+
+
+def files(results):
+    """All that a run leaves but clocks: texts as they are, arrays, the row."""
+    (folder,) = (results / "runs").iterdir()
+    found = {name: (folder / name).read_bytes() for name in ("epochs.csv", "classes.csv", "recipe.json")}
+    if (folder / "selection.csv").exists():
+        found["selection.csv"] = (folder / "selection.csv").read_bytes()
+    for name in ("selected.npz", "split.npz"):
+        with np.load(folder / name) as arrays:
+            found |= {f"{name}/{k}": arrays[k].tobytes() for k in arrays.files}
+    found |= {k: v.tobytes() for k, v in weights(folder).items()}
+    rows = pd.read_csv(results / "runs.csv", dtype=str).drop(columns=["seconds", "selection_seconds"])
+    return found | {"row": rows.to_csv()}
+
+
+@pytest.mark.parametrize("method", recipes.METHODS)
+def test_each_method_from_images_to_row(method, tmp_path):
+    options = {"training": "sgd", "augment": "none"} if method == "class_balanced" else {"augment": "shift"}
+    row = run(tmp_path, method=method, **options)
+    folder = tmp_path / "runs" / row["name"]
+    table = pd.read_csv(tmp_path / "runs.csv")
+    assert list(table["method"]) == [method] and table["accuracy"][0] == row["accuracy"]
+    assert set(recipes.Recipe.__dataclass_fields__) <= set(table.columns)
+    epochs = pd.read_csv(folder / "epochs.csv")
+    assert list(epochs["epoch"]) == [1, 2, 3, 4] and epochs["val_accuracy"].iloc[-1] == row["accuracy"]
+    left = {"recipe.json", "epochs.csv", "selected.npz", "classes.csv", "split.npz", "model.keras", "tensorboard", ".lock"}
+    selects = method in recipes.SELECTING
+    assert {p.name for p in folder.iterdir()} == left | ({"selection.csv", "picks.csv"} if selects else set())
+    first = {"imbalanced": 68, "class_balanced": 68, "oracle": 160}.get(method, 120) // 16 * 16
+    assert epochs["images"].iloc[0] == first and row["images"] == epochs["images"].sum()
+    later = {"oracle": 160, "oversampling": 112}.get(method, 64)
+    assert epochs["images"].iloc[2] == later if not selects else epochs["images"].iloc[2] >= 64
+
+
+def test_what_was_picked_is_recorded_with_its_truth(tmp_path):
+    row = run(tmp_path, method="context", epochs=6, augment="none")
+    folder = tmp_path / "runs" / row["name"]
+    table = pd.read_csv(folder / "selection.csv")
+    assert ",".join(table.columns) == COLUMNS + ",warning,as_2,as_3,below_lambda,loss_max,unlabeled_so_far"
+    assert list(table["epoch"]) == [2, 4, 6]
+    truth = cifar.load("cifar10").y
+    with np.load(folder / "selected.npz") as picks, np.load(folder / "split.npz") as split:
+        last = picks["epoch"] == 6
+        unlabeled = last & np.isin(picks["index"], split["unlabeled"])
+        right = truth[picks["index"]] == picks["predicted"]
+        assert last.sum() > 0 and table["unlabeled_right"].iloc[-1] == (unlabeled & right).sum()
+        assert table["precision"].iloc[-1] == pytest.approx(right[unlabeled].mean())
+        for c in (2, 3):
+            assert table[f"as_{c}"].iloc[-1] == (picks["predicted"][unlabeled] == c).sum()
+        assert table["below_lambda"].iloc[-1] == last.sum() and table["loss_max"].iloc[-1] == pytest.approx(picks["loss"][last].max())
+        so_far = [np.intersect1d(picks["index"][picks["epoch"] <= epoch], split["unlabeled"]) for epoch in (2, 4, 6)]
+        assert list(table["unlabeled_so_far"]) == [len(images) for images in so_far]
+        labeled = np.isin(picks["index"], split["labeled"])
+        assert np.array_equal(picks["label"][labeled], truth[picks["index"]][labeled])
+        assert np.array_equal(picks["label"][~labeled], picks["predicted"][~labeled])
+        shown = pd.read_csv(folder / "picks.csv")
+        assert set(shown["epoch"]) == set(picks["epoch"][~labeled])
+        assert (shown["truth"] == truth[shown["index"]]).all() and shown["index"].isin(split["unlabeled"]).all()
+        of_last = shown[shown["epoch"] == 6].drop_duplicates("label")
+        assert of_last["picked"].sum() == unlabeled.sum() and of_last["wrong"].sum() == (unlabeled & ~right).sum()
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_accumulate_keeps_all_that_was_ever_picked(accumulate, tmp_path):
+    row = run(tmp_path, method="context", epochs=6, augment="none", lambda_schedule="1.2:0.001", accumulate=accumulate)
+    table = pd.read_csv(tmp_path / "runs" / row["name"] / "selection.csv")
+    picked = table[["unlabeled_right", "unlabeled_wrong_minor", "unlabeled_major"]].sum(axis=1)
+    assert picked.iloc[0] > 0 and (list(picked) == list(table["unlabeled_so_far"])) == accumulate
+
+
+def test_hidden_labels_never_reach_training(tmp_path, monkeypatch):
+    """Scramble the pool's true labels: weights, picks and test results stay the same bits; only the audit differs."""
+    honest = run(tmp_path / "a", method="selectnet")
+    found = cifar.load("cifar10")
+    split = splits.of(recipes.make(**SMALL), found.y)
+    y = found.y.copy()
+    y[split.unlabeled] = np.random.default_rng(0).permutation(y[split.unlabeled])
+    monkeypatch.setattr(cifar, "load", lambda *_: found._replace(y=y))
+    monkeypatch.setattr(splits, "of", lambda *_: split)
+    scrambled = run(tmp_path / "b", method="selectnet")
+    a, b = files(tmp_path / "a"), files(tmp_path / "b")
+    assert len(a["selected.npz/index"]) > 100
+    assert {k for k in a if a[k] != b[k]} <= {"selection.csv"} and a["selection.csv"] != b["selection.csv"]
+    assert honest["accuracy"] == scrambled["accuracy"]
+
+
+def dies(monkeypatch, owner, name, when):
+    """Replaces a method so that it does its work and is then killed, at the epoch `when`."""
+    work = getattr(owner, name)
+
+    def dying(self, epoch, *rest, **options):
+        found = work(self, epoch, *rest, **options)
+        if epoch == when:
+            raise Killed
+        return found
+
+    monkeypatch.setattr(owner, name, dying)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "when"),
+    [(Selection, "on_epoch_begin", 2), (Selection, "select", 2), (record.Log, "on_epoch_end", 1), (train.Checkpoint, "save", 4)],
+    ids=["in an epoch", "in the selection", "between selection and state", "after the last epoch"],
+)
+def test_resumed_files_and_row_are_bit_identical(owner, name, when, tmp_path, monkeypatch):
+    options = {"method": "selectnet"}
+    run(tmp_path / "whole", **options)
+    with monkeypatch.context() as patch:
+        dies(patch, owner, name, when)
+        with pytest.raises(Killed):
+            run(tmp_path / "killed", **options)
+    assert not (tmp_path / "killed" / "runs.csv").exists()
+    run(tmp_path / "killed", **options)
+    assert files(tmp_path / "whole") == files(tmp_path / "killed")
+
+
+def test_killed_between_model_and_row(tmp_path, monkeypatch):
+    whole = run(tmp_path / "whole", method="context")
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "write_row", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            run(tmp_path / "killed", method="context")
+    again = run(tmp_path / "killed", method="context")
+    assert again["accuracy"] == whole["accuracy"] and files(tmp_path / "whole") == files(tmp_path / "killed")
+
+
+def test_a_finished_run_is_not_trained_again_but_by_force(tmp_path, monkeypatch, capsys):
+    first = run(tmp_path, method="imbalanced")
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "_run", lambda *_: pytest.fail("trained again"))
+        again = run(tmp_path, method="imbalanced")
+    assert again["accuracy"] == str(first["accuracy"]) and "is finished" in capsys.readouterr().out
+    run(tmp_path, method="imbalanced", force=True)
+    assert len(pd.read_csv(tmp_path / "runs.csv")) == 1
+
+
+def test_rows_of_several_runs_stay(tmp_path):
+    for seed in (0, 1):
+        run(tmp_path, method="imbalanced", seed=seed, epochs=1)
+    table = pd.read_csv(tmp_path / "runs.csv")
+    assert list(table["seed"]) == [0, 1] and len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def test_a_signal_ends_with_130_and_the_run_goes_on(tmp_path, monkeypatch):
+    work = record.Log.on_epoch_begin
+    monkeypatch.setattr(
+        record.Log, "on_epoch_begin", lambda self, epoch, logs=None: (work(self, epoch), epoch == 1 and os.kill(os.getpid(), 2))
+    )
+    with pytest.raises(Stopped) as stopped:
+        run(tmp_path, method="context")
+    assert stopped.value.code == 130
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert (folder / "state.npz").exists() and len(pd.read_csv(folder / "epochs.csv")) == 1
+
+
+def test_divergence_is_one_line_and_keeps_the_last_state(tmp_path):
+    with pytest.raises(ValueError, match="diverged, use a smaller --lr"):
+        run(tmp_path, method="imbalanced", lr=1e30)
+    assert not (tmp_path / "runs.csv").exists()
+
+
+def test_two_replicas_train_the_same(tmp_path):
+    one = run(tmp_path / "one", method="context", arch="resnet8", lr=0.01, augment="none")
+    two = run(tmp_path / "two", method="context", arch="resnet8", lr=0.01, augment="none", replicas=2)
+    a, b = (pd.read_csv(tmp_path / n / "runs" / one["name"] / "epochs.csv") for n in ("one", "two"))
+    np.testing.assert_allclose(a["loss"][:2], b["loss"][:2], rtol=1e-2)
+    recipe = json.loads((tmp_path / "two" / "runs" / two["name"] / "recipe.json").read_text())
+    assert recipe["replicas"] == 2 and recipe["recipe"]["method"] == "context"
+    assert re.fullmatch(r"CPU \S.*", recipe["device"]) and two["device"] == recipe["device"]
+
+
+def test_replicas_must_divide_the_batch_and_stay_the_same(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="use 14 or 16"):
+        run(tmp_path, method="context", batch_size=15, replicas=2)
+    with monkeypatch.context() as patch:
+        dies(patch, train.Checkpoint, "save", 1)
+        with pytest.raises(Killed):
+            run(tmp_path, method="context")
+    with pytest.raises(ValueError, match="its replicas is 1, this run's is 2"):
+        run(tmp_path, method="context", replicas=2)
+
+
+def test_the_saved_model_predicts_what_the_row_says(tmp_path, capsys):
+    import keras
+
+    row = run(tmp_path, method="oracle", augment="none")
+    assert "the oracle trains on all 160 images with their true classes" in capsys.readouterr().out
+    model = keras.models.load_model(tmp_path / "runs" / row["name"] / "model.keras")
+    found = cifar.load("cifar10")
+    assert (model.predict(found.x_test, verbose=0).argmax(1) == found.y_test).mean() == pytest.approx(row["accuracy"])
+    classes = pd.read_csv(tmp_path / "runs" / row["name"] / "classes.csv")
+    assert classes["f1"].mean() == pytest.approx(row["macro_f1"]) and classes["count"].sum() == 37
+    assert classes[["as_0", "as_1", "as_2", "as_3"]].sum(axis=1).tolist() == classes["count"].tolist()

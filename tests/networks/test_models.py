@@ -1,0 +1,77 @@
+import keras
+import numpy as np
+import pytest
+
+from selectnet_tf.networks import models
+
+
+@pytest.mark.parametrize(
+    ("arch", "ten", "hundred"),
+    [("simple", 1250858, None), ("resnet20", 274442, 280292), ("resnet32", 470218, 476068), ("resnet56", 861770, 867620),
+     ("resnet20v2", 574090, 597220), ("resnet56v2", 1673738, 1696868)],
+)  # fmt: skip
+def test_parameters_are_the_classic_networks(arch, ten, hundred):
+    assert models.build(arch, (32, 32, 3), 10).count_params() == ten
+    if hundred:
+        assert models.build(arch, (32, 32, 3), 100).count_params() == hundred
+
+
+@pytest.mark.parametrize(
+    ("arch", "words"),
+    [("resnet57", "resnet56 and resnet62"), ("resnet21v2", "resnet20v2 and resnet29v2"), ("resnet2", "resnet8 and resnet14"),
+     ("resnet0v2", "resnet11v2 and resnet20v2"), ("vgg16", "has to be simple, resnet20"), ("resnet20v3", "has to be simple")],
+)  # fmt: skip
+def test_a_wrong_arch_is_refused_with_the_nearest(arch, words):
+    with pytest.raises(ValueError, match=words):
+        models.build(arch, (32, 32, 3), 10)
+
+
+@pytest.mark.parametrize("arch", ["simple", "resnet8", "resnet11v2"])
+def test_takes_bytes_and_gives_probabilities(arch):
+    keras.utils.set_random_seed(0)
+    model = models.build(arch, (16, 16, 1), 3)
+    found = model(np.random.default_rng(0).integers(0, 256, (5, 16, 16, 1), dtype=np.uint8)).numpy()
+    assert model.input.dtype == "uint8" and found.shape == (5, 3)
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+
+
+def test_pixels_are_scaled_inside():
+    x = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1) * np.ones((1, 12, 12, 1), np.uint8)
+    for scale, offset, ends in ((1 / 255, 0.0, (0, 1)), (1 / 128, -1.0, (-1, 255 / 128 - 1))):
+        model = models.build("resnet8", (12, 12, 1), 2, scale=scale, offset=offset)
+        inside = keras.Model(model.input, model.get_layer("pixels").output)(x).numpy()
+        np.testing.assert_allclose(inside[:, 0, 0, 0], ends, atol=1e-6)
+
+
+def test_resnet_convolutions_carry_the_l2_loss():
+    model = models.build("resnet8", (16, 16, 3), 10)
+    kernels = [layer.kernel for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    expected = 1e-4 * sum(float((k.numpy() ** 2).sum()) for k in kernels)
+    assert sum(float(loss) for loss in model.losses) == pytest.approx(expected, rel=1e-5)
+
+
+def test_too_small_images_are_refused():
+    with pytest.raises(ValueError, match="at least 12 x 12"):
+        models.build("simple", (8, 8, 1), 10)
+
+
+@pytest.mark.parametrize(("arch", "module"), [("MobileNetV2", "mobilenet_v2"), ("ResNet50", "resnet50"), ("DenseNet121", "densenet")])
+def test_networks_of_keras_applications_see_the_pixels_that_they_want(arch, module, tmp_path):
+    model = models.build(arch, (32, 32, 3), 4)
+    x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    pixels = getattr(keras.applications, module).preprocess_input(x.astype("float32"))
+    base, head = model.layers[-2:]
+    np.testing.assert_allclose(model(x), head(base(pixels)), rtol=1e-4, atol=1e-6)
+    base.save_weights(tmp_path / "a.weights.h5")
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(x), model(x))
+    again = models.build(arch, (32, 32, 3), 7, weights=str(tmp_path / "a.weights.h5"))
+    np.testing.assert_array_equal(again.layers[-2](pixels), base(pixels))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_weights_of_another_network_are_refused(tmp_path):
+    models.build("MobileNet", (32, 32, 3), 4).layers[-2].save_weights(tmp_path / "a.weights.h5")
+    for path in (tmp_path / "a.weights.h5", tmp_path / "nothing.weights.h5"):
+        with pytest.raises(ValueError, match="does not hold weights of MobileNetV2 without its top"):
+            models.build("MobileNetV2", (32, 32, 3), 4, weights=str(path))

@@ -1,0 +1,80 @@
+import csv
+import shutil
+
+import numpy as np
+import pytest
+from conftest import write_run
+from matplotlib.image import imread
+
+from selectnet_tf.experiment import runs
+from selectnet_tf.report import figures
+
+METHODS = ("imbalanced", "self_paced", "selectnet")
+COUNTS = {f"{s}_{k}": 3 for s in ("labeled", "unlabeled") for k in ("right", "wrong_minor", "major")}
+
+
+def write(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Three finished runs of 20 epochs with their files, of numbers that are made up."""
+    for method in METHODS:
+        folder = tmp_path / "runs" / write_run(tmp_path, method=method, epochs=20).name
+        write(folder / "epochs.csv", [{"epoch": e, "val_accuracy": e / 30, "val_minor_accuracy": e / 60} for e in range(1, 21)])
+        taken = [
+            {"class": c, "minor": int(c in (0, 2, 6, 7)), "f1": c / 10, **{f"as_{k}": 10 + c * k for k in range(10)}} for c in range(10)
+        ]
+        write(folder / "classes.csv", taken)
+        if method != "imbalanced":
+            write(folder / "selection.csv", [{"epoch": 10, **COUNTS}, {"epoch": 20, **dict.fromkeys(COUNTS, 400)}])
+    return tmp_path
+
+
+def test_every_comparison_gets_its_figures(results):
+    drawn = figures.draw_all(results, runs.read(results)[0])
+    ((group, by_key),) = drawn.items()
+    assert group.title == "preset paper, 20 epochs"
+    names = [path.name for path in by_key["cifar10-4minor", "simple"]]
+    assert names == [f"{kind}_cifar10-4minor_simple_paper_20.png" for kind in ("figure2", "curves", "f1", "confusion")]
+    assert all(imread(results / name).std() > 0.05 for name in names)
+
+
+def test_a_single_run_gets_figures_only_at_full_length(results):
+    (run, *_), _ = runs.read(results)
+    assert figures.draw_all(results, [run]) == {}
+    ((_, by_key),) = figures.draw_all(results, [run._replace(epochs=200)]).items()
+    assert [path.name.split("_")[0] for path in by_key["cifar10-4minor", "simple"]] == ["curves", "f1", "confusion"]
+
+
+def test_figure2_has_a_panel_for_each_selecting_run_and_the_paper_s_points(results, monkeypatch):
+    names = [run.name for run in runs.read(results)[0]]
+    two = imread(figures.figure2(results, names, results / "two.png"))
+    one = imread(figures.figure2(results, names[:2], results / "one.png"))
+    assert two.shape[1] > 1.3 * one.shape[1]
+    monkeypatch.setattr(figures.paper, "numbers", lambda *_: [])
+    without = imread(figures.figure2(results, names, results / "without.png"))
+    assert two.shape != without.shape or np.abs(two - without).max() > 0.3  # the points and their legend
+
+
+def test_a_figure_of_runs_that_were_trained_elsewhere_is_kept(results):
+    found = runs.read(results)[0]
+    figures.draw_all(results, found)
+    curves = results / "curves_cifar10-4minor_simple_paper_20.png"
+    whole = curves.read_bytes()
+    (results / "runs" / found[1].name / "epochs.csv").unlink()
+    ((paths,),) = [by_key.values() for by_key in figures.draw_all(results, found).values()]
+    assert curves in paths and curves.read_bytes() == whole
+    curves.unlink()
+    figures.draw_all(results, found)
+    assert curves.read_bytes() != whole  # without it, the rest is better than nothing
+
+
+def test_runs_that_left_no_files_are_left_out(results):
+    shutil.rmtree(results / "runs")
+    assert figures.draw_all(results, runs.read(results)[0]) == {}

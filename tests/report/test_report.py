@@ -1,0 +1,157 @@
+import csv
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from conftest import write_run
+
+from selectnet_tf.experiment import runs
+from selectnet_tf.report import paper, reports, tables
+
+
+@pytest.fixture
+def results(tmp_path):
+    results = tmp_path / "results"
+    results.mkdir()
+    return results
+
+
+def write_runs(results, *runs):
+    """One line a run: (accuracy, changes of its recipe). Returns the file's path."""
+    results.mkdir(parents=True, exist_ok=True)
+    for accuracy, changes in runs:
+        write_run(results, accuracy, **changes)
+    return results / "runs.csv"
+
+
+def verdicts(results):
+    with open(results / "diff.csv") as file:
+        return {(r["table"], r["dataset"], r["arch"], r["method"], r["what"]): r for r in csv.DictReader(file)}
+
+
+def test_diff_gives_mean_std_n_and_delta_of_full_plain_runs(results):
+    runs = [(a, {"method": "context", "seed": s}) for s, a in enumerate((0.73, 0.74, 0.75))]
+    write_runs(results, *runs, (0.1, {"method": "context", "epochs": 20}), (0.1, {"method": "context", "preset": "released"}))
+    assert reports.diff(results) == 0
+    found = verdicts(results)[("table1", "cifar10-4minor", "simple", "context", "accuracy")]
+    assert (found["mean"], found["std"], found["n"], found["delta"], found["verdict"]) == ("0.7400", "0.0100", "3", "-0.0003", "reproduced")
+    assert sum(r["verdict"] == "not run" for r in verdicts(results).values()) == len(verdicts(results)) - 1 == 66
+
+
+@pytest.mark.parametrize(("accuracy", "options", "code"), [(0.70, {}, 1), (0.70, {"tolerance": 0.05}, 0), (0.74, {"strict": True}, 1)])
+def test_exit_code(accuracy, options, code, results):
+    write_runs(results, (accuracy, {"method": "context"}))
+    assert reports.diff(results, **options) == code
+
+
+def test_two_standard_deviations_are_within_noise(results):
+    write_runs(results, *((a, {"method": "context", "seed": s}) for s, a in enumerate((0.70, 0.76))))  # mean 0.73, std 0.042
+    reports.diff(results, tolerance=0.001)
+    assert verdicts(results)[("table1", "cifar10-4minor", "simple", "context", "accuracy")]["verdict"] == "reproduced"
+
+
+def test_released_compares_v2_networks(results):
+    write_runs(results, (0.7895, {"arch": "resnet20v2", "preset": "released"}), (0.1, {"arch": "resnet20", "preset": "released"}))
+    assert reports.diff(results, "released") == 0
+    assert verdicts(results)[("table1", "cifar10-4minor", "resnet20", "selectnet", "accuracy")]["mean"] == "0.7895"
+
+
+def test_table2_reads_f1_and_table4_the_schedule(results):
+    path = write_runs(results, (0.7424, {}), (0.7328, {"lambda_schedule": "0.4:0.6"}))
+    name = pd.read_csv(path)["name"][0]
+    (results / "runs" / name).mkdir(parents=True)
+    pd.DataFrame({"class": range(10), "f1": [0.74] * 10}).to_csv(results / "runs" / name / "classes.csv", index=False)
+    assert reports.diff(results) == 1  # class 2's 0.54 is not 0.74
+    found = verdicts(results)
+    assert found[("table2", "cifar10-4minor", "simple", "selectnet", "F1 of class 0")]["verdict"] == "reproduced"
+    assert found[("table2", "cifar10-4minor", "simple", "selectnet", "F1 of class 2")]["verdict"] == "off"
+    assert found[("table4", "cifar10-4minor", "simple", "selectnet", "0.4:0.6")]["verdict"] == "reproduced"
+
+
+def judged(results, change):
+    """The claims' verdicts for runs that have the paper's own accuracies, but for `change` (method -> a shift)."""
+    with open(paper.NUMBERS / "table1.csv") as file:
+        rows = [
+            (float(r["value"]) + change.get(r["method"], 0), {k: r[k] for k in ("dataset", "arch", "method")}) for r in csv.DictReader(file)
+        ]
+    write_runs(results, *rows)
+    return [verdict for _, verdict in paper.claims(paper.cells(results, runs.read(results)[0]))]
+
+
+def test_claims_hold_on_the_paper_s_numbers_and_fail_on_others(results):
+    assert judged(results, {}) == ["holds", "holds", "holds", "holds", "undecided", "undecided"]
+    assert judged(results, {"selectnet": -0.1})[:2] == ["fails", "fails"]
+    assert judged(results, {"imbalanced": 0.3})[3] == "fails"
+
+
+def test_one_counterexample_decides_a_claim_about_every_column(results):
+    write_runs(results, (0.74, {"method": "context"}), (0.73, {}))
+    found = [verdict for _, verdict in paper.claims(paper.cells(results, runs.read(results)[0]))]
+    assert found == ["undecided", "fails", *["undecided"] * 4]
+
+
+def test_a_damaged_runs_csv_is_reported_by_line_and_loses_nothing(results, capsys):
+    path = write_runs(results, *((0.74, {"method": "context", "seed": s}) for s in range(3)))
+    lines = path.read_text().splitlines()
+    lines.insert(2, lines[1])
+    lines.insert(3, lines[3].replace("0.74", "nan").replace("s1", "s9"))
+    path.write_text("\n".join(lines) + "\ncifar10-4minor_simple_con")
+    before = path.read_bytes()
+    assert reports.diff(results) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[2] for line in said] == ["3", "4", "7"] and path.read_bytes() == before
+    assert "stands already in line 2" in said[0] and "'nan'" in said[1] and "torn" in said[2]
+    assert verdicts(results)[("table1", "cifar10-4minor", "simple", "context", "accuracy")]["n"] == "3"
+
+
+def test_a_foreign_column_is_an_error_that_stops_nothing(results, capsys):
+    path = write_runs(results, (0.74, {"method": "context"}))
+    path.write_text(path.read_text().replace("\n", ",good\n").replace(",good", ",mood", 1))
+    assert reports.diff(results) == 1 and "runs.csv:1: unknown column 'mood'" in capsys.readouterr().err
+    assert verdicts(results)[("table1", "cifar10-4minor", "simple", "context", "accuracy")]["verdict"] == "reproduced"
+
+
+def test_a_runs_csv_of_something_else_is_refused(results, capsys):
+    (results / "runs.csv").write_text("a,b\n1,2\n")
+    assert reports.diff(results) == 1 and "runs.csv:1: no column name, dataset" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [(["report"], 2), (["report", "diff", "--preset=mine"], 2), (["report", "table"], 2), (["report", "diff", "--tolerance=-1"], 2)],
+)
+def test_a_wrong_command_line_is_exit_code_2(argv, code):
+    found = subprocess.run([sys.executable, "-m", "selectnet_tf.report", *argv[1:]], capture_output=True, text=True)
+    assert found.returncode == code and len(found.stderr.splitlines()) == 1
+
+
+def test_diff_says_where_the_paper_contradicts_itself(results, capsys):
+    reports.diff(results)
+    said = [line for line in capsys.readouterr().out.splitlines() if "Table 1 says" in line]
+    assert [line.split()[0] for line in said] == ["contradicts", "agrees", "agrees"]
+    assert "oversampling: Table 1 says 0.5744, Table 2's F1 allow 0.29" in said[0]
+
+
+def test_results_elsewhere_are_compared_with_the_package_s_paper(tmp_path):
+    write_runs(tmp_path, (0.74, {"method": "context"}))
+    assert reports.diff(tmp_path) == 0 and sum(r["n"] == "1" for r in verdicts(tmp_path).values()) == 1
+
+
+def test_all_at_once(results, capsys):
+    write_runs(results / "results", (0.74, {"method": "context"}), (0.5, {"method": "context", "epochs": 20}))
+    (results / "README.md").write_text(f"# a\n{tables.START}\nold\n{tables.END}\nmore\n")
+    assert reports.write(results / "results", ["tables", "figures", "html", "readme"]) == 0
+    assert capsys.readouterr().out.startswith("2 runs; written: table1.csv, table1.md,")
+    text = (results / "README.md").read_text()
+    assert (
+        text.startswith("# a\n") and text.endswith("\nmore\n") and "1 of the 34 cells of Tables 1 and 3 run" in text and "old" not in text
+    )
+
+
+def test_a_readme_without_marks_is_left_alone(results):
+    write_runs(results, (0.74, {"method": "context"}))
+    (results.parent / "README.md").write_text("# a\n")
+    with pytest.raises(ValueError, match="between which the results go"):
+        reports.write(results, ["readme"])
+    assert (results.parent / "README.md").read_text() == "# a\n"

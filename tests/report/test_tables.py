@@ -1,0 +1,99 @@
+import pathlib
+
+import pytest
+from conftest import write_run
+
+from selectnet_tf.experiment import runs
+from selectnet_tf.report import paper, tables
+
+HOME = pathlib.Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Three full seeds of context, one of selectnet, a short one, one with changed settings, the oracle."""
+    made = [(0.73 + 0.01 * seed, {"method": "context", "seed": seed}) for seed in range(3)]
+    made += [(0.75, {}), (0.8, {"method": "oracle"}), (0.55, {"epochs": 20}), (0.5, {"method": "context", "epochs": 20})]
+    made += [(0.6, {"augment": "none"})]
+    for accuracy, changes in made:
+        extra = {"minor_accuracy": 0.5, "major_accuracy": 0.75, "macro_f1": 0.625, "seconds": 1800.0, "selection_seconds": 90.0}
+        write_run(tmp_path, accuracy, extra, **changes)
+    return tmp_path
+
+
+def test_runs_of_other_lengths_and_settings_stand_apart(results):
+    tables.write(results, runs.read(results)[0])
+    sections = (results / "table1.md").read_text().split("\n## ")
+    assert [s.splitlines()[0] for s in sections[1:]] == [
+        "Preset paper, 200 epochs", "Preset released, 200 epochs", "Preset paper, 200 epochs, augment=none", "Preset paper, 20 epochs",
+    ]  # fmt: skip
+    full, released, other, short = sections[1:]
+    assert "| `context` | 0.7400 ± 0.0100 (3)<br>paper 0.7403, -0.0003 | not run<br>paper 0.7881 |" in full
+    assert "| `selectnet` | 0.7500 (1)<br>paper 0.7424, +0.0076 |" in full and "| `oracle` | 0.8000 (1) |" in full
+    assert "0.7400" not in released and released.count("not run") == 30
+    assert "| `selectnet` | 0.6000 (1) |" in other and "paper 0" not in other + short and "| `context` | 0.5000 (1) |" in short
+
+
+def test_the_csv_says_the_same_in_long_form(results):
+    tables.write(results, runs.read(results)[0])
+    rows = runs.read_csv(results / "table1.csv")
+    found = [
+        r for r in rows if (r["preset"], r["epochs"], r["changes"], r["arch"], r["method"]) == ("paper", "200", "", "simple", "context")
+    ]
+    assert [(r["paper"], r["mean"], r["std"], r["n"], r["delta"]) for r in found] == [("0.7403", "0.7400", "0.0100", "3", "-0.0003")]
+    assert {(r["epochs"], r["changes"]) for r in rows if r["n"] == "1"} == {("200", ""), ("20", ""), ("200", "augment=none")}
+
+
+def test_a_lambda_schedule_is_a_cell_of_table_4(results):
+    write_run(results, 0.7, lambda_schedule="0.4:0.6")
+    tables.write(results, runs.read(results)[0])
+    assert "| `selectnet` | 0.7500 (1)<br>paper 0.7424, +0.0076 | 0.7000 (1)<br>paper 0.7328, -0.0328 | not run<br>paper 0.7109 |" in (
+        (results / "table4.md").read_text()
+    )
+
+
+def test_the_readme_compares_methods_shows_every_full_run_and_counts_the_rest(results):
+    write_run(results, method="imbalanced", arch="resnet20", epochs=20)
+    write_run(results, arch="resnet20", lambda_schedule="0.4:0.6")
+    text = tables.readme(results, runs.read(results)[0])
+    assert text.startswith("Full 200-epoch runs, preset `paper`: 2 of the 34 cells of Tables 1 and 3 run; preset `released`: **not run**.")
+    assert "**preset paper, 20 epochs** · cifar10-4minor, simple:" in text and text.endswith(
+        "2 more runs in [results/runs.csv](results/runs.csv)."
+    )
+    assert "**preset paper, 200 epochs, augment=none** · cifar10-4minor, simple:" in text and text.count("resnet20") == 0
+    assert "| `context` | 3 | 0.7400 | 0.5000 | 0.7500 | 0.6250 | 30 min | 5.0% |" in text
+
+
+def test_speed_has_a_line_a_network_and_a_dash_for_what_was_not_measured():
+    row = lambda section, what, median, network="simple", batch="32": {  # noqa: E731
+        "section": section, "what": what, "network": network, "batch": batch, "median": median,
+    }  # fmt: skip
+    measured = [
+        row("training", "ours", "747"),
+        row("training", "ours / stock", "0.98"),
+        row("training", "ours / stock, whole epoch", "1.17"),
+    ]
+    training, selection = tables.speed(
+        [*measured, row("selection", "round / forward", "1.1", batch=""), row("selection", "round / 10 epochs", "0.02", batch="")]
+    )
+    assert training.endswith("|\n| simple | 32 | 747 | 0.98 | 1.17 | – |") and "simple: 1.10 times, 2.0% of ten epochs" in selection
+    assert tables.speed([]) == [] and len(tables.speed(measured)) == 1
+
+
+def test_groups_put_full_and_plain_runs_first(results):
+    found = list(paper.groups(runs.read(results)[0]))
+    assert [(g.epochs, g.changes) for g in found] == [(200, ()), (200, (("augment", "none"),)), (20, ())]
+    assert found[1].slug == "paper_200_augment-none"
+
+
+def test_the_repository_s_readme_is_generated_from_its_csvs():
+    found, problems = runs.read(HOME / "results")
+    text = (HOME / "README.md").read_text(encoding="utf-8")
+    assert not problems and text.split(tables.START)[1].split(tables.END)[0].strip() == tables.readme(HOME / "results", found).strip()
+
+
+@pytest.mark.parametrize("table", ["table1", "table3", "table4"])
+def test_the_repository_s_tables_are_generated_from_its_runs_csv(table, tmp_path):
+    tables.write(tmp_path, runs.read(HOME / "results")[0])
+    for suffix in (".csv", ".md"):
+        assert (tmp_path / f"{table}{suffix}").read_text() == (HOME / "results" / f"{table}{suffix}").read_text()
