@@ -3,11 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
+CONSTRAINTS ?=
+EXTRAS = test,lint$(if $(shell nvidia-smi -L 2>/dev/null),$(comma)gpu)
+comma = ,
 RESULTS ?= results
 SWEEP = $(strip $(foreach name,SEEDS EPOCHS DATASETS ARCHS METHODS PRESET JOBS DRY,$(if $($(name)),$(flag)=$($(name)))))
 flag = --$(shell echo $(name) | tr A-Z a-z)
 
-.PHONY: demo test slow lint table1 table2 table3 table4 figure2 diff report docs bench clean
+.PHONY: demo test slow oldest lint table1 table2 table3 table4 figure2 diff report docs bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/python experiments/demo.py
@@ -18,8 +21,14 @@ test: $(INSTALLED)
 slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
 
+oldest:
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python -m pip install --quiet uv
+	$(VENV)-oldest/bin/uv pip install --quiet --python $(VENV)-oldest/bin/python --resolution=lowest-direct --editable '.[test]'
+	$(VENV)-oldest/bin/python -m pytest
+
 lint: $(INSTALLED)
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 table1 table2 table3 table4 figure2: $(INSTALLED)
 	$(BIN)/python experiments/$@.py --results_dir=$(RESULTS) $(SWEEP)
@@ -32,16 +41,16 @@ report: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
-	$(BIN)/mkdocs build --quiet
+	$(BIN)/mkdocs build --strict --quiet
 	@echo "see build/site/index.html"
 
 bench: $(INSTALLED)
 	$(BIN)/python experiments/benchmark.py --results_dir=$(RESULTS)
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache build *.egg-info results/demo
+	rm -rf .venv .venv-oldest .pytest_cache .mypy_cache .ruff_cache build *.egg-info results/demo
 
 $(INSTALLED): setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[$(EXTRAS)]'
 	touch $@
