@@ -36,6 +36,8 @@ def main(argv):
         return fail(f"what to report has to be some of {', '.join(WHAT)}, received {' '.join(unknown) or 'nothing'}", 2)
     values = flags.FLAGS
     results = pathlib.Path(values.results_dir)
+    if not results.is_dir():
+        return fail(f"there is no folder {results}: train a run first, or give --results_dir", 1)
     try:
         code = reports.write(results, wanted, values.data_dir) if set(wanted) - {"diff"} else 0
         return max(code, reports.diff(results, values.preset, values.tolerance, values.strict) if "diff" in wanted else 0)
