@@ -146,7 +146,7 @@ def write_row(results, name, row=None):
 
 def write_csv(path, lines):
     """Rows of values -> a file, whole or not at all."""
-    with replacing(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+    with replacing(path) as beside, open(beside, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         csv.writer(file, lineterminator="\n").writerows(lines)
 
 
@@ -154,5 +154,5 @@ def read_csv(path):
     """[{column: text}] of a file of a run; empty where there is none."""
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
         return list(csv.DictReader(file))

@@ -34,7 +34,7 @@ def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=Fal
         replicas: MirroredStrategy over so many GPUs, or logical CPU devices where there is no GPU; 0: all GPUs.
         force: train again from the start what is finished or half trained.
         verbose: as in Keras's fit.
-        finish: called with (folder, Task) when a run has left its files, before its row is written.
+        finish: called with (folder, Task) when a run has left its files; where it fails, that is said.
 
     Returns:
         The run's row of runs.csv, a dict.
@@ -79,12 +79,17 @@ def _run(recipe, data_dir, results, folder, replicas, verbose, finish):
     evaluate, log = _fit(recipe, task, pool, model, folder, verbose)
     row = {"name": recipe.name, **dataclasses.asdict(recipe), **_results(evaluate, log, len(task.names)), **versions}
     row |= {"device": origin["device"], "commit": origin["commit"]}
-    record.write_classes(folder / "classes.csv", evaluate.truth, evaluate.probs, task)
-    picks.write(folder, log.selection.history, task)
     record.write_model(folder / "model.keras", model, task)
-    if finish:
-        finish(folder, task)
+    record.write_classes(folder / "classes.csv", evaluate.truth, evaluate.probs, task)
     runs.write_row(results, recipe.name, row)
+    try:  # what is for people to read; the model and the row stand whatever becomes of it
+        picks.write(folder, log.selection.history, task)
+        if finish:
+            finish(folder, task)
+    except Exception as error:
+        print(
+            f"warning: the lists of what was picked could not be written ({type(error).__name__}: {error}); the model and the row are there"
+        )
     (folder / "state.npz").unlink()
     return row
 
