@@ -14,8 +14,10 @@ setup(
     install_requires=[
         "tensorflow>=2.18",
         "keras>=3.10",  # before it, two replicas train with another loss than one
-        "numpy",
+        "numpy>=2",
         "pillow",
+        "imagehash",
+        "rich",
         "pandas",
         "matplotlib",
         "absl-py",

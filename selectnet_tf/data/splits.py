@@ -99,22 +99,48 @@ def hold_out(y, names, seed):
     return np.setdiff1d(np.arange(len(y)), held), held
 
 
-def minor_classes(wanted, names, counts):
-    """Minor classes as numbers: from names or numbers, or those of less than half the median size."""
+def hold_out_groups(y: np.ndarray, names: tuple, chances: np.ndarray, groups: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """Places of about a fifth of each class, whole groups of copies, at least one on both sides of each class.
+
+    A group is held out where its smallest chance is below a fifth. More pictures change nothing about those that were there.
+
+    Args:
+        y: [n] classes. chances: [n] in [0, 1), each picture's own. groups: [n] numbers of groups. usable: [n] bool.
+    """
+    chance = np.ones(groups.max() + 1)
+    np.minimum.at(chance, groups[usable], chances[usable])
+    held = chance < TEST_SHARE
+    for c, name in enumerate(names):
+        own = np.unique(groups[usable & (y == c)])
+        if len(own) < 2:
+            what = "one picture" if (usable & (y == c)).sum() == 1 else "no picture" if not len(own) else "only copies of one picture"
+            raise ValueError(f"class {name} has {what}: give it two or more, so that one can be held out, or a --test_dir")
+        own = own[np.argsort(chance[own])]
+        held[own[0]], held[own[-1]] = True, False
+    return np.flatnonzero(usable & held[groups])
+
+
+def minor_classes(wanted: tuple, names: tuple, counts: np.ndarray) -> tuple:
+    """Minor classes as numbers: from names, or numbers where no class is named like one, or those of less than half the median size."""
     if tuple(wanted) == (AUTO,):
         found = np.flatnonzero(counts < np.median(counts) / 2)
         if not len(found) or len(found) == len(names):
             sizes = ", ".join(f"{n}: {c}" for n, c in zip(names, counts, strict=True))
             raise ValueError(f"no class has less than half the median's pictures ({sizes}): name the minor ones with --minor")
         return tuple(int(c) for c in found)
-    places = []
-    for word in map(str, wanted):
-        if word in names:
-            places.append(names.index(word))
-        elif word.isdigit() and int(word) < len(names):
-            places.append(int(word))
-        else:
-            raise ValueError(f"minor class {word!r} is none of {', '.join(names)}")
-    if len(set(places)) == len(names):
+    places = {_place(str(word), names) for word in wanted}
+    if len(places) == len(names):
         raise ValueError("every class is minor: at least one has to be major")
-    return tuple(sorted(set(places)))
+    return tuple(sorted(places))
+
+
+def _place(word: str, names: tuple) -> int:
+    """A class by its name; where no name is a number, also by its place."""
+    if word in names:
+        return names.index(word)
+    numbers = [int(name) if name.isdecimal() else -1 for name in names]
+    if word.isdecimal() and numbers.count(int(word)) == 1:
+        return numbers.index(int(word))  # 7 is 007
+    if word.isdecimal() and int(word) < len(names) and max(numbers) < 0:
+        return int(word)
+    raise ValueError(f"minor class {word!r} is none of {', '.join(names)}")

@@ -16,6 +16,7 @@ class Task(NamedTuple):
     minor: the minor classes. truth: [n_D + n_U] true classes, -1 where nobody knows; only the audit may read it.
     index: [n_D + n_U] places in the original training set, or in `files` where the images are files.
     says: lines for the screen. files: where each came from, by `index`. encode: for tables, what makes rows into inputs.
+    listing: for pictures, the lines of files.csv: what each file is to the run, and why it is left out.
     digest: of all that the task was made from, so that a run that goes on can tell whether that is still the same.
     """
 
@@ -32,6 +33,7 @@ class Task(NamedTuple):
     files: list | None = None
     encode: frames.Encoder | None = None
     digest: str = ""
+    listing: list | None = None
 
     @property
     def by_index(self):
@@ -48,8 +50,8 @@ class _ByIndex:
         return self.images[order[np.searchsorted(self.places, indices, sorter=order)]]
 
 
-def make(recipe, data_dir=None, cache_dir=None):
-    """The Task of a recipe. data_dir: see cifar.load; cache_dir: where decoded pictures go.
+def make(recipe, data_dir=None, cache_dir=None, say=lambda line: None):
+    """The Task of a recipe. data_dir: see cifar.load; cache_dir: where decoded pictures go; say: is told early what was found.
 
     Raises:
         ValueError, OSError: in one line, what is wrong and what to do.
@@ -57,7 +59,7 @@ def make(recipe, data_dir=None, cache_dir=None):
     from selectnet_tf.data import pictures, tables  # here, because both make a Task
 
     if recipe.dataset == "folder":
-        return pictures.make(recipe, cache_dir)
+        return pictures.make(recipe, cache_dir, say)
     return tables.make(recipe) if recipe.dataset == "csv" else _benchmark(recipe, data_dir)
 
 

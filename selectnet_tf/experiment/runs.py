@@ -102,7 +102,7 @@ def _is_number(text, most):
 
 
 def _run(row):
-    places = [k for k in recipes.OWN_FIELDS.get(row["dataset"], ()) if k != "image_size" and row.get(k)]
+    places = [k for k in recipes.OWN_FIELDS.get(row["dataset"], ()) if k not in ("image_size", "fit") and row.get(k)]
     base = recipes.make(**{k: row.get(k) for k in ("dataset", "arch", "method", "preset", *places)})
     same = ("dataset", "arch", "method", "preset", "seed", "epochs")
     plain = {f.name: text(getattr(base, f.name)) for f in dataclasses.fields(base) if f.name not in same}

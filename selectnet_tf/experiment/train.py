@@ -15,7 +15,7 @@ import tensorflow as tf
 from selectnet_tf import augment, rules
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
-from selectnet_tf.experiment import metrics, picks, record, runs
+from selectnet_tf.experiment import begun, metrics, picks, record, runs
 from selectnet_tf.files import lock, write_json, write_npz
 from selectnet_tf.networks import models, schedules
 from selectnet_tf.pool import Pool
@@ -51,7 +51,8 @@ def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=Fal
         done = runs.row_of(results, recipe.name)
         if done:
             (folder / "state.npz").unlink(missing_ok=True)
-            print(f"{recipe.name} is finished (--force trains it again)")
+            new = begun.news(folder, recipe)
+            print(f"{recipe.name} is finished{new and f', {new}'} (--force trains it again)")
             return done
         return _run(recipe, data_dir, results, folder, replicas, verbose, finish)
 
@@ -68,7 +69,8 @@ def _clear(results, folder):
 def _run(recipe, data_dir, results, folder, replicas, verbose, finish):
     strategy = make_strategy(replicas)
     check_batch(recipe.batch_size, strategy.num_replicas_in_sync)
-    task = tasks.make(recipe, data_dir, results / "cache")
+    task = tasks.make(recipe, data_dir, results / "cache", lambda lines: print(lines, flush=True))
+    begun.check(folder, task)
     print("\n".join([f"{recipe.name}: {task.says[0]}", *task.says[1:]]), flush=True)
     pool = Pool(task.x_labeled, task.y_labeled, task.x_unlabeled, task.minor, seed=recipe.seed)
     model = make_model(recipe, task, strategy)
