@@ -14,14 +14,16 @@ setup(
     install_requires=[
         "tensorflow>=2.18",
         "keras>=3.10",  # before it, two replicas train with another loss than one
-        "numpy>=1.26",
+        "numpy>=2.0",
         "pillow>=10.1",
-        "pandas>=2.1",
-        "matplotlib>=3.8",
+        "imagehash>=4.3.1",
+        "rich>=13.7",
+        "pandas>=2.2.2",
+        "matplotlib>=3.9",
         "absl-py>=2.0",
-        "scipy>=1.11.3",
-        "scikit-learn>=1.4",
-        "imbalanced-learn>=0.12",
+        "scipy>=1.13",
+        "scikit-learn>=1.4.2",
+        "imbalanced-learn>=0.12.3",
         "tensorboard>=2.18",
     ],
     extras_require={

@@ -7,6 +7,8 @@ import sys
 
 from absl import app, flags
 
+from selectnet_tf.files import shown
+
 
 @contextlib.contextmanager
 def importing_tensorflow(verbose=False):
@@ -33,7 +35,7 @@ def importing_tensorflow(verbose=False):
 
 
 def fail(error, code):
-    print(f"error: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}", file=sys.stderr)
+    print(f"error: {shown(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__}", file=sys.stderr)
     return code
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
@@ -58,4 +59,20 @@ def write_npz(path, **arrays):
 def write_frame(path, frame):
     """frame: a pandas.DataFrame."""
     with replacing(path) as beside:
-        frame.to_csv(beside, index=False, lineterminator="\n")
+        frame.to_csv(beside, index=False, lineterminator="\n", errors="surrogateescape")  # a file may have any name
+
+
+def digest(content: bytes) -> str:
+    """Of a file's bytes: equal where these are."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def shown(path: str | os.PathLike) -> str:
+    """A path for the screen: control characters and bytes that are no UTF-8 as escapes, so that it can neither move the cursor nor fail."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def as_cell(path: str) -> str:
+    """The same path as a spreadsheet's cell: none that begins like a formula."""
+    return f"./{path}" if path.startswith(("=", "+", "-", "@")) else path

@@ -14,7 +14,7 @@ import zipfile
 import numpy as np
 
 from selectnet_tf.cli import fail, importing_tensorflow, parse
-from selectnet_tf.data import folders, frames
+from selectnet_tf.data import decoding, folders, frames
 from selectnet_tf.experiment import metrics
 
 BATCH = 256
@@ -78,7 +78,7 @@ def class_names(path, classes):
 
 def _attempt(file, side, channels):
     try:
-        pixels = folders.decode(file, side)
+        pixels = decoding.decode(file, side)
     except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
         return None, str(error).splitlines()[0] if str(error) else type(error).__name__
     return (pixels if channels == 3 else pixels.mean(-1, keepdims=True).astype(pixels.dtype)), None

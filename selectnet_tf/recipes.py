@@ -29,7 +29,7 @@ DATASETS = {
     "csv": {"minor": ("auto",), "arch": "mlp", "augment": "none"},
 }
 OWN_FIELDS = {  # of data of one's own
-    "folder": ("labeled_dir", "unlabeled_dir", "test_dir", "image_size"),
+    "folder": ("labeled_dir", "unlabeled_dir", "test_dir", "image_size", "fit", "decisions"),
     "csv": ("labeled_csv", "unlabeled_csv", "test_csv", "label_column"),
 }
 RELEASED = {
@@ -61,9 +61,7 @@ class Recipe:
     """One run, in full. Make one with `make`, which fills in what the preset, the data set and the training imply."""
 
     dataset: str = _field("cifar10-4minor", "which labeled set and pool; folder: pictures of your own; csv: a table", tuple(DATASETS))
-    arch: str = _field(
-        "simple", "the classifier f_c: simple, resnet20, resnet56, ... (6n+2), resnet20v2, resnet56v2, ... (9n+2), or e.g. MobileNetV2"
-    )
+    arch: str = _field("simple", "the classifier f_c: simple, resnet20, ... (6n+2), resnet20v2, ... (9n+2), or e.g. MobileNetV2")
     method: str = _field("selectnet", "what is trained on", METHODS)
     preset: str = _field("paper", "paper: the text where it speaks; released: the authors' code in everything", PRESETS)
     seed: int = _field(0, "of the split, the weights, the order and the augmentation")
@@ -112,6 +110,8 @@ class Recipe:
     test_csv: str | None = _field(None, "dataset=csv: as labeled_csv; without it a fifth of each class is held out")
     label_column: str | None = _field(None, "dataset=csv: the column that holds the classes")
     image_size: int = _field(96, "dataset=folder: pictures are scaled to so many pixels on each side")
+    fit: str = _field("stretch", "dataset=folder: how pictures become squares; pad: with black", ("stretch", "pad", "crop"))
+    decisions: str | None = _field(None, "dataset=folder: what a person decided about an earlier run's picks, as its review page saves it")
 
     @property
     def name(self):
@@ -198,8 +198,8 @@ def _check(r):
 
 
 def _check_own(r):
-    labeled, unlabeled, *_, last = OWN_FIELDS[r.dataset]
-    if not getattr(r, labeled) or getattr(r, last) is None:
+    labeled, unlabeled, *_ = OWN_FIELDS[r.dataset]
+    if not getattr(r, labeled) or (r.dataset == "csv" and r.label_column is None):
         what = "a folder that holds a folder of pictures for each class" if r.dataset == "folder" else "a table, and --label_column"
         raise ValueError(f"dataset {r.dataset} needs --{labeled}, {what}")
     if r.method in SELECTING and not getattr(r, unlabeled):

@@ -12,6 +12,7 @@ from absl import flags
 
 from selectnet_tf import recipes
 from selectnet_tf.cli import fail, importing_tensorflow, parse
+from selectnet_tf.experiment import review
 
 FLAGS = flags.FLAGS
 
@@ -38,6 +39,9 @@ def define_flags():
     flags.DEFINE_integer("replicas", 0, "replicas of MirroredStrategy; 0: every GPU there is")
     flags.DEFINE_bool("force", False, "train again what is finished or half trained")
     flags.DEFINE_string("review", None, "dataset=folder: put what was picked into this new folder, by pseudo-label, for you to weed out")
+    flags.DEFINE_enum(
+        "review_links", None, ("hard", "symbolic"), "link to the pictures instead of copying them: an edit there edits the original"
+    )
     flags.DEFINE_bool("verbose", False, "let TensorFlow log, and errors show where they come from")
 
 
@@ -50,21 +54,30 @@ def recipe_from_flags():
     return recipes.make(**given)
 
 
+def _review(folder: pathlib.Path) -> None:
+    target = pathlib.Path(FLAGS.review).expanduser()
+    count, problems = review.review(folder, target, FLAGS.review_links)
+    for problem in problems:
+        print(f"not put into {target}: {problem}", file=sys.stderr)
+    print(f"{count:,} pictures to look through in {target}: delete the wrong ones, then add it to --labeled_dir")
+    if FLAGS.review_links:
+        print("  they are links: to edit one of them is to edit the original")
+
+
 def main(argv):
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a file may have any name
     try:
         if len(argv) > 1:
             raise ValueError(f"unexpected {argv[1]!r}: flags are written --name=value")
         recipe = recipe_from_flags()
-        if FLAGS.review and recipe.dataset != "folder":
-            raise ValueError("--review is for --dataset=folder: leave it out")
-        if FLAGS.review and pathlib.Path(FLAGS.review).exists() and any(pathlib.Path(FLAGS.review).iterdir()):
-            raise ValueError(f"{FLAGS.review} is not empty: give --review a new folder")
+        review.check(FLAGS.review, FLAGS.review_links, recipe)
     except ValueError as error:
         return fail(error, 2)
     try:
         with importing_tensorflow(FLAGS.verbose):
             import tensorflow  # noqa: F401
-        from selectnet_tf.experiment import picks, record, train
+        from selectnet_tf.experiment import record, train
         from selectnet_tf.report import gallery
 
         row = train.train(
@@ -73,8 +86,7 @@ def main(argv):
         )  # fmt: skip
         results = pathlib.Path(FLAGS.results_dir)
         if FLAGS.review:
-            count = picks.review(results / "runs" / recipe.name, FLAGS.review)
-            print(f"{count:,} pictures to look through in {FLAGS.review}: delete the wrong ones, then add it to --labeled_dir")
+            _review(results / "runs" / recipe.name)
         print(f"\n{record.table([row])}\n\nfiles: {results / 'runs' / recipe.name}/, row in {results / 'runs.csv'}")
     except (ValueError, OSError, MemoryError) as error:
         if FLAGS.verbose:

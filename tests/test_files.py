@@ -6,6 +6,7 @@ import sys
 import pytest
 from conftest import Killed
 
+from selectnet_tf import files
 from selectnet_tf.files import lock, replacing
 
 
@@ -30,3 +31,8 @@ def test_the_second_holder_is_told_who_the_first_is(tmp_path):
         with pytest.raises(BlockingIOError, match=rf"process {os.getpid()} on .* is training this run \(run\)"), lock(path):
             pass
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_paths_are_shown_without_what_could_move_the_cursor():
+    assert files.shown("a\x1b[2J\n/caf\udce9é.jpg") == "a\\x1b[2J\\n/caf\\xe9é.jpg"
+    assert [files.as_cell(p) for p in ("=1+1.png", "-a", "a=b")] == ["./=1+1.png", "./-a", "a=b"]

@@ -12,7 +12,7 @@ import pytest
 from conftest import COLOURS, picture
 
 from selectnet_tf import predict, recipes
-from selectnet_tf.experiment import picks, runs, train
+from selectnet_tf.experiment import review, runs, train
 from selectnet_tf.report import gallery
 
 
@@ -39,8 +39,8 @@ def test_a_run_on_folders_leaves_a_list_and_a_gallery(trained, tmp_path):
     audit = runs.read_csv(folder / "selection.csv")
     assert audit[0]["unlabeled_right"] == audit[0]["precision"] == "" and int(audit[0]["labeled_right"]) >= 0
     assert runs.read(tree / "results")[1] == [] and row["accuracy"] > 0.5
-    assert picks.review(folder, tmp_path / "review") == len(rows)
-    copies = [p for p in (tmp_path / "review").rglob("*") if p.is_file()]
+    assert review.review(folder, tmp_path / "review") == (len(rows), [])
+    copies = list((tmp_path / "review").rglob("*.png"))
     assert len(copies) == len(rows) and {p.parent.name for p in copies} <= set(COLOURS)
 
 

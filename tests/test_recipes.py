@@ -75,12 +75,12 @@ def test_every_field_changes_the_name():
         "epochs": 20,
     }
     for field in dataclasses.fields(recipes.Recipe):
+        if field.name in ("imb_factor", "weights", *recipes.OWN_FIELDS["folder"], *recipes.OWN_FIELDS["csv"]):
+            continue  # has no meaning here; see test_bad_values
         value = getattr(recipes.make(), field.name)
         choices = [c for c in field.metadata["choices"] or () if c != value]
         if field.name in other or choices:
             new = other.get(field.name, choices[0] if choices else None)
-        elif field.name in ("imb_factor", "weights", *recipes.OWN_FIELDS["folder"], *recipes.OWN_FIELDS["csv"]):
-            continue  # has no meaning here; see test_bad_values
         elif field.name == "lambda_schedule":
             new = "0.4:0.6"
         else:

@@ -1,88 +1,126 @@
-"""Folders of pictures -> a memory-mapped array, decoded once. Neither broken nor huge files stop it, and each is named."""
+"""Folders of pictures -> an array, each picture decoded once. Neither broken nor huge files stop it, and each is named."""
 
-import concurrent.futures
-import hashlib
-import json
+import collections
 import os
 import pathlib
-from typing import NamedTuple
+import stat
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from selectnet_tf.files import lock, replacing
+from selectnet_tf.data import cache as caches
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
-VERSION = 1  # of the cache
+if TYPE_CHECKING:
+    from selectnet_tf.images import Subset
+
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+FOREIGN = (
+    ".heic",
+    ".heif",
+    ".cr2",
+    ".cr3",
+    ".nef",
+    ".arw",
+    ".dng",
+    ".orf",
+    ".raf",
+    ".rw2",
+    ".psd",
+    ".svg",
+    ".jp2",
+    ".jxl",
+    ".mp4",
+    ".mov",
+    ".avi",
+)
+PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}  # folders of a split, which are no classes
+
+
+class Listing(NamedTuple):
+    """What lies below a folder, before anything is read.
+
+    files: pictures by their suffix, sorted paths relative to the folder, with "/". aside: [(path, why)] of what is not read.
+    folders: the names of the folders directly in it.
+    """
+
+    files: list[str]
+    aside: list[tuple[str, str]]
+    folders: list[str]
+
+    def counts(self) -> dict[str, int]:
+        """{folder directly in it: its pictures}, empty ones with 0."""
+        found = collections.Counter(file.split("/")[0] for file in self.files if "/" in file)
+        return {name: found[name] for name in self.folders}
 
 
 class Folder(NamedTuple):
     """The pictures below a folder, sorted by path.
 
-    images: [n, size, size, 3] uint8, an np.memmap of the cache. files: n paths relative to the folder, with "/".
+    images: [n, size, size, 3] uint8, read from the cache's file. files: n paths relative to the folder, with "/".
     digests: n strings, equal where the pictures' pixels are. skipped: [(path, why)] of what could not be read.
+    marks: n digests of the files' bytes. looks: n perceptual hashes.
     """
 
-    images: np.ndarray
-    files: list
-    digests: list
-    skipped: list
+    images: "Subset"
+    files: list[str]
+    digests: list[str]
+    skipped: list[tuple[str, str]]
+    marks: list[str]
+    looks: list[str]
 
-    def paths(self, root):
+    def paths(self, root: str | os.PathLike) -> list[str]:
         """[n] paths of the files, with the folder's own."""
         return [str(pathlib.Path(root, file)) for file in self.files]
 
-    def classes(self, root, names=None):
+    def classes(self, root: str | os.PathLike, names: tuple[str, ...] | None = None) -> tuple[tuple[str, ...], np.ndarray]:
         """(class names, [n] int32 class of each picture): the first folder on its way below root is its class.
 
         Raises:
             ValueError: a picture outside of any class's folder; a folder that is none of `names`; fewer than two classes.
         """
-        for file in self.files:
-            if "/" not in file:
-                raise ValueError(f"{pathlib.Path(root, file)} lies in no class's folder: {root} has to hold a folder for each class")
-        own = [file.split("/")[0] for file in self.files]
-        unknown = sorted(set(own) - set(names)) if names else []
-        if unknown:
-            raise ValueError(f"{root}: {', '.join(unknown)} are no classes of the labeled pictures ({', '.join(names)})")
-        names = names or tuple(sorted(set(own)))
-        if len(names) < 2:
-            raise ValueError(f"{root} has one folder of pictures, {names[0]}: at least two classes are needed")
-        return names, np.array([names.index(name) for name in own], np.int32)
+        names = names or class_names(root, Listing(self.files, [], sorted({file.split("/")[0] for file in self.files})))
+        numbers = {name: c for c, name in enumerate(names)}
+        check_classes(root, self.files, names)
+        return names, np.array([numbers[file.split("/")[0]] for file in self.files], np.int32)
 
 
-def read(root, size, cache):
-    """Decodes every picture below `root` to size x size RGB (stretched, as Keras's image_dataset_from_directory does).
+def read(root: str | os.PathLike, size: int, cache: str | os.PathLike, fit: str = "stretch") -> Folder:
+    """Decodes every picture below `root` to size x size RGB.
 
     Args:
         root: any tree; links to folders are followed once.
         size: side in pixels.
-        cache: folder for the decoded images; a tree that has not changed is read from there the next time.
+        cache: folder for the decoded images; a picture that was decoded once is read from there the next time.
+        fit: "stretch" (as Keras's image_dataset_from_directory does), "pad" with black or "crop" to the middle.
 
     Raises:
         FileNotFoundError: no such folder. ValueError: it holds no readable picture.
     """
-    root, cache = pathlib.Path(root), pathlib.Path(cache)
+    root = pathlib.Path(root).expanduser()
+    listing = survey(root)
+    images, found, whys = caches.read([root / file for file in listing.files], size, fit, pathlib.Path(cache))
+    skipped = [(file, why) for file, why in zip(listing.files, whys, strict=True) if why]
+    if not len(images):
+        first = f", e.g. {skipped[0][0]} ({skipped[0][1]})" if skipped else ""
+        raise ValueError(f"{root} holds no readable picture, only {len(listing.files)} files of {', '.join(SUFFIXES)}{first}")
+    good = [(file, one) for file, one in zip(listing.files, found, strict=True) if one]
+    files, marks = [file for file, _ in good], [one.mark for _, one in good]
+    return Folder(images, files, [one.pixels for _, one in good], skipped, marks, [one.look for _, one in good])
+
+
+def survey(root: str | os.PathLike) -> Listing:
+    """Lists a folder and all below it; hidden files and folders are left out. Raises FileNotFoundError where there is none."""
+    root = pathlib.Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is no folder: give one that holds pictures ({', '.join(SUFFIXES)})")
-    files = list_files(root)
-    facts = [(file, (found := (root / file).stat()).st_size, found.st_mtime_ns) for file in files]
-    key = hashlib.sha256(json.dumps([VERSION, str(root.resolve()), size, facts]).encode()).hexdigest()[:24]
-    cache.mkdir(parents=True, exist_ok=True)
-    with lock(cache / f".{key}.lock", wait=True):
-        if not (cache / f"{key}.json").exists():
-            _decode_all(root, files, size, cache / f"{key}.images", cache / f"{key}.json")
-    index = json.loads((cache / f"{key}.json").read_text())
-    if not index["files"]:
-        first = f", e.g. {index['skipped'][0][0]} ({index['skipped'][0][1]})" if files else ""
-        raise ValueError(f"{root} holds no readable picture, only {len(files)} files of {', '.join(SUFFIXES)}{first}")
-    images = np.memmap(cache / f"{key}.images", np.uint8, "r", shape=(len(index["files"]), size, size, 3))
-    return Folder(images, index["files"], index["digests"], [tuple(pair) for pair in index["skipped"]])
+    files: list[str] = []
+    aside: list[tuple[str, str]] = []
+    seen = set()
 
+    def unreadable(error: OSError) -> None:
+        aside.append((os.path.relpath(error.filename, root), f"the folder can't be read ({error.strerror})"))
 
-def list_files(root):
-    """Pictures by their suffix below root, sorted, relative, with "/"; hidden files and folders are none."""
-    found, seen = [], set()
-    for folder, folders, names in os.walk(root, followlinks=True):
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         real = os.path.realpath(folder)
         if real in seen:
@@ -90,49 +128,61 @@ def list_files(root):
             continue
         seen.add(real)
         place = pathlib.Path(folder).relative_to(root)
-        found += [(place / n).as_posix() for n in names if n.lower().endswith(SUFFIXES) and not n.startswith(".")]
-    return sorted(found)
+        for name in names:
+            if not name.startswith("."):
+                why = _why_not(folder, name)
+                (aside.append(((place / name).as_posix(), why)) if why else files.append((place / name).as_posix()))
+    top = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+    return Listing(sorted(files), sorted(aside), top)
 
 
-def decode(path, size):
-    """One picture as [size, size, 3] uint8: upright, its first frame, transparent parts on white.
+def _why_not(folder: str, name: str) -> str:
+    """Why a file is not read; empty for a picture."""
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in FOREIGN:
+        return f"{suffix} is not read: convert it to JPEG or PNG"
+    if suffix not in SUFFIXES:
+        return f"{suffix or 'a file without a suffix'} is no picture"
+    try:
+        return "" if stat.S_ISREG(os.stat(os.path.join(folder, name)).st_mode) else "not a file"
+    except OSError:
+        return "a link to nothing" if os.path.islink(os.path.join(folder, name)) else "it can't be read"
+
+
+def list_files(root: str | os.PathLike) -> list[str]:
+    """Pictures by their suffix below root, sorted, relative, with "/"; hidden files and folders are none."""
+    return survey(root).files
+
+
+def class_names(root: str | os.PathLike, listing: Listing) -> tuple[str, ...]:
+    """The classes' names: those of the folders directly in root.
 
     Raises:
-        OSError, ValueError, SyntaxError: not a picture, cut off, or larger than Pillow thinks safe (89 megapixels twice over).
+        ValueError: fewer than two; one without a picture; a folder that is split into train/ and val/.
     """
-    from PIL import Image, ImageOps
+    counts = listing.counts()
+    check_classes(root, listing.files, tuple(counts))
+    if counts and {name.lower() for name in counts} <= PARTS:
+        given = ", ".join(f"{name}/" for name in counts)
+        raise ValueError(
+            f"{root} holds {given}, which are parts and no classes: give --labeled_dir={root}/{next(iter(counts))} and --test_dir"
+        )
+    empty = [name for name, count in counts.items() if not count]
+    if empty:
+        raise ValueError(f"{root}: no picture that can be read in {', '.join(empty[:10])}: put some there, or take the folder away")
+    if len(counts) < 2:
+        raise ValueError(f"{root} has one folder of pictures, {''.join(counts)}: at least two classes are needed")
+    formulas = [name for name in counts if name.startswith("=")]
+    if formulas:
+        raise ValueError(f"{root}: a spreadsheet would take the class name {formulas[0]!r} for a formula: rename the folder")
+    return tuple(counts)
 
-    with Image.open(path) as picture:
-        if picture.width * picture.height > 2 * Image.MAX_IMAGE_PIXELS:
-            raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
-        picture.draft("RGB", (size, size))  # a JPEG is decoded no larger than needed
-        picture = ImageOps.exif_transpose(picture)
-        if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-            picture = picture.convert("RGBA")
-            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-        picture = picture.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-        return np.asarray(picture, np.uint8)
 
-
-def _decode_all(root, files, size, images, index):
-    """Writes the decoded pictures one behind the other, and then the index, which says that they are complete."""
-
-    def attempt(file):
-        try:
-            return decode(root / file, size), None
-        except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
-            return None, str(error).splitlines()[0] if str(error) else type(error).__name__
-
-    kept, digests, skipped = [], [], []
-    with replacing(images) as beside, open(beside, "wb") as out, concurrent.futures.ThreadPoolExecutor() as pool:
-        for start in range(0, len(files), 1024):
-            some = files[start : start + 1024]
-            for file, (pixels, why) in zip(some, pool.map(attempt, some), strict=True):
-                if pixels is None:
-                    skipped.append((file, why))
-                else:
-                    out.write(pixels.tobytes())
-                    kept.append(file)
-                    digests.append(hashlib.blake2b(pixels.tobytes(), digest_size=12).hexdigest())
-    with replacing(index) as beside:
-        beside.write_text(json.dumps({"files": kept, "digests": digests, "skipped": skipped}))
+def check_classes(root: str | os.PathLike, files: list[str], names: tuple[str, ...]) -> None:
+    """Raises ValueError where a picture lies in none of the classes' folders."""
+    for file in files:
+        if "/" not in file:
+            raise ValueError(f"{pathlib.Path(root, file)} lies in no class's folder: {root} has to hold a folder for each class")
+    unknown = sorted({file.split("/")[0] for file in files} - set(names))
+    if unknown:
+        raise ValueError(f"{root}: {', '.join(unknown)} are no classes of the labeled pictures ({', '.join(names)})")

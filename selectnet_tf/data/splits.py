@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+TEST_SHARE = 0.2  # of one's own labeled data, where there is no test set
+AUTO = "auto"
+
 
 class Split(NamedTuple):
     """labeled, unlabeled: [n_D], [n_U] int32, sorted positions, disjoint and together complete. minor: the classes."""
@@ -81,3 +84,63 @@ def describe(split, labels):
     d = f"D {len(split.labeled):,} ({minor[split.labeled].sum():,} minor)"
     u = f"U {len(split.unlabeled):,} ({minor[split.unlabeled].sum():,} minor)"
     return f"{d}, {u}, classes of {counts.min():,} to {counts.max():,}: ratio {counts.max() / counts.min():.4g}"
+
+
+def hold_out(y, names, seed):
+    """(kept, held) places: about a fifth of each class, at least one picture of each on both sides."""
+    rng = np.random.default_rng([seed, 3])
+    held = []
+    for c, name in enumerate(names):
+        places = rng.permutation(np.flatnonzero(y == c))
+        if len(places) < 2:
+            raise ValueError(f"class {name} has one picture: give it two or more, so that one can be held out, or a --test_dir")
+        held.append(places[: max(1, round(len(places) * TEST_SHARE))])
+    held = np.sort(np.concatenate(held))
+    return np.setdiff1d(np.arange(len(y)), held), held
+
+
+def hold_out_groups(y: np.ndarray, names: tuple, chances: np.ndarray, groups: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """Places of about a fifth of each class, whole groups of copies, at least one on both sides of each class.
+
+    A group is held out where its smallest chance is below a fifth. More pictures change nothing about those that were there.
+
+    Args:
+        y: [n] classes. chances: [n] in [0, 1), each picture's own. groups: [n] numbers of groups. usable: [n] bool.
+    """
+    chance = np.ones(groups.max() + 1)
+    np.minimum.at(chance, groups[usable], chances[usable])
+    held = chance < TEST_SHARE
+    for c, name in enumerate(names):
+        own = np.unique(groups[usable & (y == c)])
+        if len(own) < 2:
+            what = "one picture" if (usable & (y == c)).sum() == 1 else "no picture" if not len(own) else "only copies of one picture"
+            raise ValueError(f"class {name} has {what}: give it two or more, so that one can be held out, or a --test_dir")
+        own = own[np.argsort(chance[own])]
+        held[own[0]], held[own[-1]] = True, False
+    return np.flatnonzero(usable & held[groups])
+
+
+def minor_classes(wanted: tuple, names: tuple, counts: np.ndarray) -> tuple:
+    """Minor classes as numbers: from names, or numbers where no class is named like one, or those of less than half the median size."""
+    if tuple(wanted) == (AUTO,):
+        found = np.flatnonzero(counts < np.median(counts) / 2)
+        if not len(found) or len(found) == len(names):
+            sizes = ", ".join(f"{n}: {c}" for n, c in zip(names, counts, strict=True))
+            raise ValueError(f"no class has less than half the median's pictures ({sizes}): name the minor ones with --minor")
+        return tuple(int(c) for c in found)
+    places = {_place(str(word), names) for word in wanted}
+    if len(places) == len(names):
+        raise ValueError("every class is minor: at least one has to be major")
+    return tuple(sorted(places))
+
+
+def _place(word: str, names: tuple) -> int:
+    """A class by its name; where no name is a number, also by its place."""
+    if word in names:
+        return names.index(word)
+    numbers = [int(name) if name.isdecimal() else -1 for name in names]
+    if word.isdecimal() and numbers.count(int(word)) == 1:
+        return numbers.index(int(word))  # 7 is 007
+    if word.isdecimal() and int(word) < len(names) and max(numbers) < 0:
+        return int(word)
+    raise ValueError(f"minor class {word!r} is none of {', '.join(names)}")

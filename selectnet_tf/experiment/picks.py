@@ -1,14 +1,10 @@
-"""What a run picked: selected.npz, picks.csv, selected.csv, and folders of the pictures to look through."""
-
-import os
-import pathlib
-import shutil
+"""What a run picked: selected.npz, picks.csv and selected.csv."""
 
 import numpy as np
 import pandas as pd
 
 from selectnet_tf.experiment import runs
-from selectnet_tf.files import write_frame, write_npz
+from selectnet_tf.files import as_cell, write_frame, write_npz
 
 EACH = 8  # pictures of a class: so many of the surest, and so many of the most wrong
 MOST_CLASSES = 10
@@ -58,7 +54,7 @@ def write(folder, history, task):
             by_file[["label", "score", "loss"]].last().join(by_file["epoch"].agg(first_chosen="first", last_chosen="last", rounds="size"))
         )
         frame["label"] = [task.names[c] for c in frame["label"]]
-        frame.insert(0, "file", [task.files[i] for i in frame.index])
+        frame.insert(0, "file", [as_cell(task.files[i]) for i in frame.index])
         frame = frame.rename(columns={"label": "pseudo_label"}).sort_values(["pseudo_label", "score"], ascending=[True, False])
         write_frame(folder / "selected.csv", frame)
 
@@ -68,21 +64,3 @@ def _excerpt(round, task):
     places = round.index[picks]
     truth = None if (task.truth < 0).any() else task.truth[places]
     return excerpt(round.epoch, task.index[places], round.target[picks], round.score[picks], truth)
-
-
-def review(folder, target):
-    """Links (or copies) the picks of a run's selected.csv into a folder for each pseudo-label. Returns how many.
-
-    Delete the wrong ones there and pass it as a second labeled_dir.
-    """
-    target = pathlib.Path(target)
-    rows = runs.read_csv(folder / "selected.csv")
-    for row in rows:
-        source = pathlib.Path(row["file"])
-        place = target / row["pseudo_label"] / f"{float(row['score']):.4f}_{'_'.join(source.parts[-3:])}"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(source, place)
-        except OSError:
-            shutil.copyfile(source, place)
-    return len(rows)

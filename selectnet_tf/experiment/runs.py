@@ -102,7 +102,7 @@ def _is_number(text, most):
 
 
 def _run(row):
-    places = [k for k in recipes.OWN_FIELDS.get(row["dataset"], ()) if k != "image_size" and row.get(k)]
+    places = [k for k in recipes.OWN_FIELDS.get(row["dataset"], ()) if k not in ("image_size", "fit") and row.get(k)]
     base = recipes.make(**{k: row.get(k) for k in ("dataset", "arch", "method", "preset", *places)})
     same = ("dataset", "arch", "method", "preset", "seed", "epochs")
     plain = {f.name: text(getattr(base, f.name)) for f in dataclasses.fields(base) if f.name not in same}
@@ -146,7 +146,7 @@ def write_row(results, name, row=None):
 
 def write_csv(path, lines):
     """Rows of values -> a file, whole or not at all."""
-    with replacing(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+    with replacing(path) as beside, open(beside, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         csv.writer(file, lineterminator="\n").writerows(lines)
 
 
@@ -154,5 +154,5 @@ def read_csv(path):
     """[{column: text}] of a file of a run; empty where there is none."""
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
         return list(csv.DictReader(file))

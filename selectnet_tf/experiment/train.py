@@ -15,7 +15,7 @@ import tensorflow as tf
 from selectnet_tf import augment, rules
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
-from selectnet_tf.experiment import metrics, picks, record, runs
+from selectnet_tf.experiment import begun, metrics, picks, record, runs
 from selectnet_tf.files import lock, write_json, write_npz
 from selectnet_tf.networks import models, schedules
 from selectnet_tf.pool import Pool
@@ -34,7 +34,7 @@ def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=Fal
         replicas: MirroredStrategy over so many GPUs, or logical CPU devices where there is no GPU; 0: all GPUs.
         force: train again from the start what is finished or half trained.
         verbose: as in Keras's fit.
-        finish: called with (folder, Task) when a run has left its files, before its row is written.
+        finish: called with (folder, Task) when a run has left its files; where it fails, that is said.
 
     Returns:
         The run's row of runs.csv, a dict.
@@ -51,7 +51,8 @@ def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=Fal
         done = runs.row_of(results, recipe.name)
         if done:
             (folder / "state.npz").unlink(missing_ok=True)
-            print(f"{recipe.name} is finished (--force trains it again)")
+            new = begun.news(folder, recipe)
+            print(f"{recipe.name} is finished{new and f', {new}'} (--force trains it again)")
             return done
         return _run(recipe, data_dir, results, folder, replicas, verbose, finish)
 
@@ -68,7 +69,8 @@ def _clear(results, folder):
 def _run(recipe, data_dir, results, folder, replicas, verbose, finish):
     strategy = make_strategy(replicas)
     check_batch(recipe.batch_size, strategy.num_replicas_in_sync)
-    task = tasks.make(recipe, data_dir, results / "cache")
+    task = tasks.make(recipe, data_dir, results / "cache", lambda lines: print(lines, flush=True))
+    begun.check(folder, task)
     print("\n".join([f"{recipe.name}: {task.says[0]}", *task.says[1:]]), flush=True)
     pool = Pool(task.x_labeled, task.y_labeled, task.x_unlabeled, task.minor, seed=recipe.seed)
     model = make_model(recipe, task, strategy)
@@ -79,12 +81,17 @@ def _run(recipe, data_dir, results, folder, replicas, verbose, finish):
     evaluate, log = _fit(recipe, task, pool, model, folder, verbose)
     row = {"name": recipe.name, **dataclasses.asdict(recipe), **_results(evaluate, log, len(task.names)), **versions}
     row |= {"device": origin["device"], "commit": origin["commit"]}
-    record.write_classes(folder / "classes.csv", evaluate.truth, evaluate.probs, task)
-    picks.write(folder, log.selection.history, task)
     record.write_model(folder / "model.keras", model, task)
-    if finish:
-        finish(folder, task)
+    record.write_classes(folder / "classes.csv", evaluate.truth, evaluate.probs, task)
     runs.write_row(results, recipe.name, row)
+    try:  # what is for people to read; the model and the row stand whatever becomes of it
+        picks.write(folder, log.selection.history, task)
+        if finish:
+            finish(folder, task)
+    except Exception as error:
+        print(
+            f"warning: the lists of what was picked could not be written ({type(error).__name__}: {error}); the model and the row are there"
+        )
     (folder / "state.npz").unlink()
     return row
 

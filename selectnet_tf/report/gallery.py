@@ -37,7 +37,7 @@ def write(folder, task):
     shown = render(runs.read_csv(folder / "picks.csv"), task.names, task.by_index)
     body = f"<main><h1>What was picked</h1>{NOTE}{shown}</main>"
     with replacing(folder / "picks.html") as beside:
-        beside.write_text(document("What was picked", body), encoding="utf-8")
+        beside.write_text(document("What was picked", body), encoding="utf-8", errors="surrogateescape")
 
 
 def render(rows, names, images=None, key="g0"):

@@ -1,6 +1,8 @@
+import os
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from selectnet_tf.data import folders
 
@@ -25,18 +27,8 @@ def test_every_format_is_read_in_order_and_what_is_broken_is_named(tree, tmp_pat
     assert found.files == ["a/deep/blue.bmp", "a/red.png", "b/White.JPG", "b/gray.webp", "lime.gif"]
     assert found.images.shape == (5, 8, 8, 3) and found.images.dtype == np.uint8
     colours = [(0, 0, 255), (255, 0, 0), (255, 255, 255), (128, 128, 128), (0, 255, 0)]
-    assert np.abs(found.images[:, 4, 4].astype(int) - colours).max() <= 3
+    assert np.abs(found.images[np.arange(5)][:, 4, 4].astype(int) - colours).max() <= 3
     assert [file for file, _ in found.skipped] == ["b/none.jpg", "b/torn.png"] and all(why for _, why in found.skipped)
-
-
-def test_a_tree_that_has_not_changed_is_not_decoded_again(tree, tmp_path, monkeypatch):
-    first = folders.read(tree, 8, tmp_path / "cache")
-    monkeypatch.setattr(folders, "decode", lambda *_: pytest.fail("decoded again"))
-    again = folders.read(tree, 8, tmp_path / "cache")
-    assert np.array_equal(first.images, again.images) and again.files == first.files and again.skipped == first.skipped
-    monkeypatch.undo()
-    Image.new("RGB", (8, 8), "black").save(tree / "new.png")
-    assert len(folders.read(tree, 8, tmp_path / "cache").files) == 6 and len(folders.read(tree, 4, tmp_path / "cache").images[0]) == 4
 
 
 def test_equal_pixels_have_equal_digests(tree, tmp_path):
@@ -47,39 +39,12 @@ def test_equal_pixels_have_equal_digests(tree, tmp_path):
     assert digests["again.bmp"] == digests["a/red.png"] and len(set(digests.values())) == 5
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_huge_picture_is_skipped(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     Image.new("RGB", (40, 30), "red").save(tree / "huge.png")
     found = folders.read(tree, 8, tmp_path / "cache")
     assert [file for file, _ in found.skipped] == ["b/none.jpg", "b/torn.png", "huge.png"]
-
-
-def test_an_interrupted_decoding_leaves_no_half_cache(tree, tmp_path, monkeypatch):
-    class Interrupted(BaseException):
-        pass
-
-    def stop(path, size):
-        raise Interrupted
-
-    monkeypatch.setattr(folders, "decode", stop)
-    with pytest.raises(Interrupted):
-        folders.read(tree, 8, tmp_path / "cache")
-    monkeypatch.undo()
-    assert not list((tmp_path / "cache").glob("*.json")) and len(folders.read(tree, 8, tmp_path / "cache").files) == 5
-
-
-def test_transparency_rotation_and_frames(tmp_path):
-    Image.new("RGBA", (10, 10), (255, 0, 0, 0)).save(tmp_path / "clear.png")
-    wide = Image.new("RGB", (10, 10), "black")
-    wide.paste((255, 255, 255), (0, 0, 10, 5))  # upper half white
-    exif = Image.Exif()
-    exif[0x0112] = 3  # to be turned by 180 degrees
-    wide.save(tmp_path / "turned.jpg", exif=exif, quality=95)
-    Image.new("P", (10, 10)).save(tmp_path / "two.gif", save_all=True, append_images=[Image.new("P", (10, 10), 3)])
-    assert folders.decode(tmp_path / "clear.png", 4).min() == 255
-    turned = folders.decode(tmp_path / "turned.jpg", 10)
-    assert turned[1].max() < 30 and turned[8].min() > 220
-    assert folders.decode(tmp_path / "two.gif", 4).shape == (4, 4, 3)
 
 
 def test_no_folder_and_no_picture_are_one_line(tmp_path):
@@ -91,3 +56,60 @@ def test_no_folder_and_no_picture_are_one_line(tmp_path):
     (tmp_path / "empty" / "a.png").write_text("no")
     with pytest.raises(ValueError, match=r"only 1 files of .*, e.g. a.png \("):
         folders.read(tmp_path / "empty", 8, tmp_path / "cache")
+
+
+def test_what_is_not_read_is_named_with_a_cure(tree):
+    for name in ("a/phone.HEIC", "b/raw.nef", "b/README"):
+        (tree / name).write_bytes(b"")
+    (tree / "b" / "gone.jpg").symlink_to("nowhere.jpg")
+    (tree / "b" / "linked.jpg").symlink_to("../a/red.png")
+    os.mkfifo(tree / "b" / "pipe.jpg")
+    found = folders.survey(tree)
+    assert found.aside == [
+        ("a/phone.HEIC", ".heic is not read: convert it to JPEG or PNG"),
+        ("b/README", "a file without a suffix is no picture"),
+        ("b/gone.jpg", "a link to nothing"),
+        ("b/pipe.jpg", "not a file"),
+        ("b/raw.nef", ".nef is not read: convert it to JPEG or PNG"),
+        ("notes.txt", ".txt is no picture"),
+    ]
+    assert "b/linked.jpg" in found.files and found.folders == ["a", "b"] and found.counts() == {"a": 2, "b": 5}
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "jpe", "tif", "TIFF", "avif"])
+def test_rarer_suffixes_are_read(suffix, tmp_path):
+    if suffix == "avif" and not features.check("avif"):
+        pytest.skip("Pillow without AVIF")
+    kind = {"jfif": "JPEG", "jpe": "JPEG", "avif": "AVIF"}.get(suffix, "TIFF")
+    Image.new("RGB", (20, 20), "red").save(tmp_path / f"a.{suffix}", kind)
+    found = folders.read(tmp_path, 8, tmp_path / "cache")
+    assert found.files == [f"a.{suffix}"] and np.abs(found.images[np.array([0])][0, 4, 4].astype(int) - (255, 0, 0)).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (["cat/a.png", "dog/b.txt", "owl/"], "no picture that can be read in dog, owl: put some there, or take the folder away"),
+        (
+            ["train/cat/a.png", "val/cat/b.png"],
+            "holds train/, val/, which are parts and no classes: give --labeled_dir=.*/train and --test_dir",
+        ),
+        (["cat/a.png", "=cat/b.png"], "a spreadsheet would take the class name '=cat' for a formula"),
+        (["cat/a.png"], "has one folder of pictures, cat: at least two classes are needed"),
+        (["cat/a.png", "b.png"], "b.png lies in no class's folder"),
+    ],
+)
+def test_classes_do_not_vanish(files, said, tmp_path):
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).mkdir() if file.endswith("/") else (tmp_path / file).write_bytes(b"")
+    with pytest.raises(ValueError, match=said):
+        folders.class_names(tmp_path, folders.survey(tmp_path))
+
+
+def test_any_file_name_is_read(tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    os.rename(tmp_path / "a.png", tmp_path / name)
+    assert folders.read(tmp_path, 8, tmp_path / "cache").files == [name]
+    assert folders.read(tmp_path, 8, tmp_path / "cache").files == [name]

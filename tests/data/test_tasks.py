@@ -7,26 +7,33 @@ from selectnet_tf import recipes
 from selectnet_tf.data import cifar, splits, tasks
 
 
-def make(tree, **changes):
+def make(tree, say=lambda line: None, **changes):
     places = {"labeled_dir": str(tree / "labeled"), "unlabeled_dir": str(tree / "pool"), "image_size": 16}
-    return tasks.make(recipes.make(dataset="folder", **{**places, **changes}), cache_dir=tree / "cache")
+    return tasks.make(recipes.make(dataset="folder", **{**places, **changes}), cache_dir=tree / "cache", say=say)
 
 
 def test_folders_become_classes_and_a_pool(tree):
-    task = make(tree)
+    heard = []
+    task = make(tree, say=heard.append)
     assert task.names == ("cat", "dog", "emu") and task.minor == (2,)
-    assert np.bincount(task.y_labeled).tolist() == [16, 16, 3] and np.bincount(task.y_test).tolist() == [4, 4, 1]
-    assert len(task.x_labeled) == 35 and len(task.x_unlabeled) == 27 and task.x_test.shape == (9, 16, 16, 3)
-    said = "\n".join(task.says)
-    assert "44 labeled pictures of 3 classes, 9 of them held out for the test; 27 unlabeled ones" in said and "emu (3 labeled)" in said
-    assert "3 unlabeled pictures stand among the labeled or test ones too" in said and f"skipped {tree / 'pool' / 'torn.jpg'}: " in said
-    assert task.truth[:35].tolist() == task.y_labeled.tolist() and (task.truth[35:] == -1).all()
+    assert np.bincount(task.y_labeled).tolist() == [17, 14, 3] and np.bincount(task.y_test).tolist() == [3, 6, 1]
+    assert len(task.x_labeled) == 34 and len(task.x_unlabeled) == 27 and task.x_test.shape == (10, 16, 16, 3)
+    assert heard == [
+        "44 labeled pictures of 3 classes, about a fifth of them held out for the test; 31 unlabeled ones\n  by class: emu 4, cat 20, dog 20"
+    ]
+    assert task.says[:3] == [
+        "trained on 34, tested on 10, picked from 27",
+        "  minor classes: emu (3 labeled, 1 to test)",
+        "  left out: 3, a copy of a labeled or test picture",
+    ]
+    assert task.says[3].startswith(f"  skipped {tree / 'pool' / 'torn.jpg'}: ") and len(task.says) == 4
+    assert task.truth[:34].tolist() == task.y_labeled.tolist() and (task.truth[34:] == -1).all()
 
 
 def test_every_image_is_that_of_its_file(tree):
     task = make(tree)
-    images = np.concatenate([task.x_labeled[np.arange(35)], task.x_unlabeled[np.arange(27)]])
-    for place in (0, 20, 34, 35, 61):
+    images = np.concatenate([task.x_labeled[np.arange(34)], task.x_unlabeled[np.arange(27)]])
+    for place in (0, 20, 33, 34, 60):
         with Image.open(task.files[task.index[place]]) as expected:
             assert np.array_equal(images[place], expected)
 
@@ -34,8 +41,8 @@ def test_every_image_is_that_of_its_file(tree):
 def test_held_out_pictures_are_not_trained_on_and_follow_the_seed(tree):
     a, again, b = make(tree), make(tree), make(tree, seed=1)
     assert np.array_equal(a.index, again.index) and not np.array_equal(a.index, b.index)
-    trained = {a.x_labeled[np.array([i])].tobytes() for i in range(35)}
-    assert not trained & {a.x_test[np.array([i])].tobytes() for i in range(9)}
+    trained = {a.x_labeled[np.array([i])].tobytes() for i in range(len(a.x_labeled))}
+    assert not trained & {a.x_test[np.array([i])].tobytes() for i in range(len(a.x_test))}
 
 
 def test_a_test_folder_of_one_s_own(tree):
@@ -63,15 +70,20 @@ def test_minor_classes_by_name_or_number(tree):
     [
         ({"minor": ("lynx",)}, "minor class 'lynx' is none of cat, dog, emu"),
         ({"minor": ("cat", "dog", "emu")}, "at least one has to be major"),
-        ({"labeled_dir": "POOL"}, "no class has less than half"),
+        ({"labeled_dir": "POOL", "unlabeled_dir": "OTHER"}, "no class has less than half"),
+        ({"labeled_dir": "POOL"}, "pool is given twice: the folders of labeled, test and unlabeled pictures have to be others"),
         ({"labeled_dir": "POOL/1"}, "lies in no class's folder"),
         ({"unlabeled_dir": "nowhere"}, "nowhere is no folder"),
-        ({"test_dir": "POOL"}, "0, 1, 2, 3 are no classes of the labeled pictures"),
+        ({"test_dir": "POOL", "unlabeled_dir": "OTHER"}, "0, 1, 2, 3 are no classes of the labeled pictures"),
     ],
 )
 def test_what_is_wrong_is_said(changes, said, tree):
     (tree / "pool" / "torn.jpg").unlink()
-    changes = {k: v.replace("POOL", str(tree / "pool")) if isinstance(v, str) else v for k, v in changes.items()}
+    (tree / "other").mkdir()
+    changes = {
+        k: v.replace("POOL", str(tree / "pool")).replace("OTHER", str(tree / "other")) if isinstance(v, str) else v
+        for k, v in changes.items()
+    }
     with pytest.raises((ValueError, FileNotFoundError), match=said):
         make(tree, **changes)
 
@@ -89,3 +101,18 @@ def test_a_benchmark_s_images_are_not_copied(tiny_cifar):
     assert np.array_equal(task.index, np.concatenate([split.labeled, split.unlabeled])) and np.array_equal(task.truth, found.y[task.index])
     assert np.array_equal(task.x_unlabeled[np.arange(5)], found.x[split.unlabeled[:5]])
     assert task.x_labeled.source is task.x_unlabeled.source
+
+
+def test_a_digest_is_of_what_the_task_was_made_from(tree, tiny_cifar):
+    before = make(tree).digest
+    assert before == make(tree).digest != make(tree, minor=("cat",), unlabeled_dir=str(tree / "pool" / "1")).digest
+    picture(tree / "pool" / "1" / "01.png", COLOURS["cat"], 999)
+    assert make(tree).digest != before
+    recipe = recipes.make(minor=(2, 3), minor_ratio=0.1, major_ratio=0.75)
+    assert tasks.make(recipe).digest == tasks.make(recipe).digest != tasks.make(recipes.make(**{**vars(recipe), "seed": 1})).digest
+
+
+def test_a_digest_tells_contents_types_and_shapes_apart():
+    zeros = np.zeros((2, 2), np.int32)
+    found = [tasks.digest(c) for c in (zeros, zeros.ravel(), zeros.astype(np.int64), zeros + 1, ["a", "b"], ["ab"], ["a\udcff"])]
+    assert len(set(found)) == 7 and tasks.digest(zeros) == found[0]

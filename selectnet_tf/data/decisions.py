@@ -1,0 +1,56 @@
+"""What a person decided about a machine's picks: in a folder that --review made, and in a file of decisions."""
+
+import csv
+import os
+import pathlib
+from typing import NamedTuple
+
+OFFERED = ".picked.csv"  # in a folder that --review made: what was offered there
+
+
+class Decisions(NamedTuple):
+    """Digests of files (files.digest): those that are to be labeled, with their class, and those that are never to be picked."""
+
+    accepted: dict[str, str]
+    rejected: set[str]
+
+
+def offered(root: str | os.PathLike) -> set[str] | None:
+    """The digests of what --review once put into this folder; None for a folder that --review didn't make."""
+    path = pathlib.Path(root, OFFERED)
+    return {row["digest"] for row in _rows(path, ("digest",))} if path.exists() else None
+
+
+def read(path: str | os.PathLike, names: tuple[str, ...]) -> Decisions:
+    """A decisions.csv, as the review page saves it: columns digest, decision (right, corrected, wrong or nothing) and label.
+
+    Raises:
+        ValueError, OSError: no such file, no such columns, a class that there is none of: one line.
+    """
+    accepted: dict[str, str] = {}
+    rejected = set()
+    for line, row in enumerate(_rows(pathlib.Path(path), ("digest", "decision", "label")), 2):
+        decision, label = row["decision"], row["label"]
+        if decision not in ("right", "corrected", "wrong", ""):
+            raise ValueError(f"{path}:{line}: the decision is {decision!r}, but has to be right, corrected or wrong")
+        if decision in ("right", "corrected") and label not in names:
+            raise ValueError(f"{path}:{line}: the label is {label!r}, which is none of {', '.join(names)}")
+        if decision:  # the last one counts
+            accepted.pop(row["digest"], None)
+            rejected.discard(row["digest"])
+        if decision == "wrong":
+            rejected.add(row["digest"])
+        elif decision:
+            accepted[row["digest"]] = label
+    return Decisions(accepted, rejected)
+
+
+def _rows(path: pathlib.Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is no file: give the decisions.csv that the review page saved")
+    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        rows = list(csv.DictReader(file))
+    missing = [column for column in columns if rows and column not in rows[0]]
+    if missing:
+        raise ValueError(f"{path} has no column {', '.join(missing)}: give the file as it was saved")
+    return rows

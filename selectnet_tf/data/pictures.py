@@ -1,0 +1,156 @@
+"""Folders of pictures -> a Task: labeled ones, a pool, and a test folder or a part held out."""
+
+import hashlib
+import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from selectnet_tf.data import copies, decisions, folders, splits
+from selectnet_tf.data.survey import Survey, survey
+from selectnet_tf.data.tasks import Task, digest
+from selectnet_tf.images import Images, Subset
+from selectnet_tf.recipes import SELECTING, Recipe
+
+LABELED, TEST, UNLABELED, LEFT_OUT = "labeled", "test", "unlabeled", "left out"
+
+
+class Pictures(NamedTuple):
+    """All pictures that could be read, labeled ones first, then the test's, then the pool's.
+
+    images: [n, size, size, 3] uint8. files, marks, pixels, looks: n of each, see folders.Folder. kind: [n] of LABELED, TEST
+    and UNLABELED, by the folder. y: [n] classes, -1 in the pool. machine: [n] bool, picked by a machine in an earlier run.
+    skipped: [(file, why)].
+    """
+
+    images: Images
+    files: list[str]
+    marks: np.ndarray
+    pixels: np.ndarray
+    looks: list[str]
+    kind: np.ndarray
+    y: np.ndarray
+    machine: np.ndarray
+    skipped: list[tuple[str, str]]
+
+
+def make(recipe: Recipe, cache_dir: pathlib.Path, say: Callable[[str], object] = lambda line: None) -> Task:
+    """Lists, reads, sorts out, splits. Raises ValueError, OSError: one line that says what to do.
+
+    say: is told, before anything is decoded, what was found.
+    """
+    seen = survey(recipe)
+    say("\n".join(seen.says))
+    found = _read(recipe, seen, cache_dir)
+    names, minor = seen.names, seen.minor
+    y, machine, why = found.y.copy(), found.machine.copy(), np.full(len(found.files), "", object)
+    part = found.kind.copy()
+    _decide(seen, found, part, y, machine, why)
+    group = _sort_out(found, part, y, why)
+    if not recipe.test_dir:
+        usable = (part == LABELED) & (why == "") & ~machine
+        held = splits.hold_out_groups(y, names, _chances(found, recipe.seed), group, usable)
+        part[held] = TEST
+        near = (part == LABELED) & np.isin(group, group[held])
+        why[near & (why == "")] = "a near copy of a test picture"
+    part[why != ""] = LEFT_OUT
+    labeled, test, pool = (np.flatnonzero(part == kind) for kind in (LABELED, TEST, UNLABELED))
+    counts = np.bincount(y[labeled], minlength=len(names))
+    _check(recipe, names, minor, counts, np.bincount(y[test], minlength=len(names)), pool)
+    said = _says(found, part, why, names, minor, counts, y)
+    listing = [("file", "digest", "part", "class", "why")]
+    rows = zip(found.files, found.marks, part, [names[c] if c >= 0 else "" for c in y], why, strict=True)
+    listing += [*rows, *((file, "", LEFT_OUT, "", reason) for file, reason in (*found.skipped, *seen.aside))]
+    index = np.concatenate([labeled, pool])
+    truth = np.concatenate([y[labeled], np.full(len(pool), -1)]).astype(np.int32)
+    return Task(
+        Subset(found.images, labeled), y[labeled], Subset(found.images, pool), Subset(found.images, test), y[test], names, minor, truth,
+        index, said, found.files, digest=digest(list(found.marks), list(part), y, list(names)), listing=listing,
+    )  # fmt: skip
+
+
+def _read(recipe: Recipe, seen: Survey, cache_dir: pathlib.Path) -> Pictures:
+    images, files, marks, pixels, looks, kinds, y, machine, skipped = [], [], [], [], [], [], [], [], []
+    for kind, roots in ((LABELED, seen.labeled), (TEST, seen.test), (UNLABELED, seen.unlabeled)):
+        for root in roots:
+            folder = folders.read(root, recipe.image_size, cache_dir, recipe.fit)
+            images.append(folder.images)
+            files += folder.paths(root)
+            marks += folder.marks
+            pixels += folder.digests
+            looks += folder.looks
+            kinds += [kind] * len(folder.files)
+            y.append(np.full(len(folder.files), -1) if kind == UNLABELED else folder.classes(root, seen.names)[1])
+            machine.append(np.full(len(folder.files), kind == LABELED and decisions.offered(root) is not None))
+            skipped += [(str(root / file), why) for file, why in folder.skipped]
+    y = np.concatenate(y).astype(np.int32)
+    return Pictures(
+        Images(*images), files, np.array(marks), np.array(pixels), looks, np.array(kinds, object), y, np.concatenate(machine), skipped
+    )
+
+
+def _decide(seen: Survey, found: Pictures, part: np.ndarray, y: np.ndarray, machine: np.ndarray, why: np.ndarray) -> None:
+    """What a person decided: rejected pictures leave the pool, accepted ones become labeled. Changes the arrays."""
+    accepted, rejected = dict(seen.decisions.accepted), set(seen.decisions.rejected)
+    present = set(found.marks[found.kind == LABELED])
+    for root in seen.labeled:
+        rejected |= (decisions.offered(root) or set()) - present - accepted.keys()
+    for i in np.flatnonzero(found.kind == UNLABELED):
+        mark = found.marks[i]
+        if mark in accepted:
+            part[i], y[i], machine[i] = LABELED, seen.names.index(accepted[mark]), True
+        elif mark in rejected:
+            why[i] = "rejected in a review"
+
+
+def _sort_out(found: Pictures, part: np.ndarray, y: np.ndarray, why: np.ndarray) -> np.ndarray:
+    """Says in `why` which pictures are copies that must not be there. Returns [n] groups of copies among labeled and test ones."""
+    n, own = len(part), np.flatnonzero(part != UNLABELED)
+    order = np.concatenate([own, np.flatnonzero(part == UNLABELED)])
+    pairs = copies.near([found.looks[i] for i in order], Subset(found.images, order), len(own))
+    pairs = order[pairs]
+    _, same = np.unique(found.pixels, return_inverse=True)
+    labeled = np.flatnonzero(part == LABELED)
+    twice, classes = np.unique(np.unique(np.stack([same[labeled], y[labeled]], 1), axis=0)[:, 0], return_counts=True)
+    why[labeled[np.isin(same[labeled], twice[classes > 1])]] = "the same picture is in two classes"
+    inside = pairs[(part[pairs] != UNLABELED).all(1)]
+    group = copies.groups(n, np.concatenate([inside, copies.equal(same, own)]))
+    tested = np.isin(group, group[part == TEST])
+    why[(part == LABELED) & tested & (why == "")] = "a copy of a test picture"
+    near = np.zeros(n, bool)
+    near[pairs[part[pairs[:, 1]] == UNLABELED][:, 1]] = True
+    pool = (part == UNLABELED) & (why == "")
+    why[pool & near] = "a near copy of a labeled or test picture"
+    why[pool & np.isin(same, same[own])] = "a copy of a labeled or test picture"
+    pool &= why == ""
+    first = np.zeros(n, bool)
+    first[np.flatnonzero(pool)[np.unique(same[pool], return_index=True)[1]]] = True
+    why[pool & ~first] = "a copy of another picture of the pool"
+    return group
+
+
+def _chances(found: Pictures, seed: int) -> np.ndarray:
+    """[n] in [0, 1), of each picture's own bytes: whatever else there is, the same picture has the same chance."""
+    hashes = [hashlib.blake2b(f"{seed} {mark}".encode(), digest_size=7).digest() for mark in found.marks]
+    return np.array([int.from_bytes(each, "big") for each in hashes]) / 2**56
+
+
+def _check(recipe: Recipe, names: tuple, minor: tuple, counts: np.ndarray, tested: np.ndarray, pool: np.ndarray) -> None:
+    for what, found, classes in (("labeled", counts, range(len(names))), ("test", tested, minor)):
+        missing = [names[c] for c in classes if not found[c]]
+        if missing:
+            raise ValueError(f"no {what} picture of {', '.join(missing[:10])} can be used: give some, or take the class away")
+    if recipe.method in SELECTING and not len(pool):
+        raise ValueError(f"no picture of {recipe.unlabeled_dir} can be picked: all are copies of labeled ones, rejected or broken")
+
+
+def _says(found: Pictures, part: np.ndarray, why: np.ndarray, names: tuple, minor: tuple, counts: np.ndarray, y: np.ndarray) -> list[str]:
+    sizes = {kind: int((part == kind).sum()) for kind in (LABELED, TEST, UNLABELED)}
+    said = [f"trained on {sizes[LABELED]:,}, tested on {sizes[TEST]:,}, picked from {sizes[UNLABELED]:,}"]
+    tests = np.bincount(y[part == TEST], minlength=len(names))
+    said.append("  minor classes: " + ", ".join(f"{names[c]} ({counts[c]:,} labeled, {tests[c]:,} to test)" for c in minor))
+    reasons, amounts = np.unique(why[why != ""].astype(str), return_counts=True)
+    said += [f"  left out: {amount:,}, {reason}" for reason, amount in zip(reasons, amounts, strict=True)]
+    said += [f"  skipped {file}: {reason}" for file, reason in found.skipped[:20]]
+    return said + ([f"  and {len(found.skipped) - 20:,} more"] if len(found.skipped) > 20 else [])

@@ -1,0 +1,35 @@
+import pytest
+
+from selectnet_tf.data import decisions
+
+
+def write(path, *lines):
+    path.write_text("\n".join(("file,digest,decision,label", *lines)) + "\n", encoding="utf-8-sig")
+    return path
+
+
+def test_accepted_corrected_and_rejected(tmp_path):
+    path = write(
+        tmp_path / "decisions.csv", "a.jpg,1a,right,cat", "b.jpg,2b,corrected,dog", "c.jpg,3c,wrong,", "d.jpg,4d,,cat", "a.jpg,1a,wrong,"
+    )
+    assert decisions.read(path, ("cat", "dog")) == ({"2b": "dog"}, {"3c", "1a"})  # what was decided twice: the last one counts
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("a.jpg,1a,right,owl", r"decisions.csv:2: the label is 'owl', which is none of cat, dog"),
+        ("a.jpg,1a,maybe,cat", r"decisions.csv:2: the decision is 'maybe', but has to be right, corrected or wrong"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(line, said, tmp_path):
+    with pytest.raises(ValueError, match=said):
+        decisions.read(write(tmp_path / "decisions.csv", line), ("cat", "dog"))
+
+
+def test_another_file_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing.csv is no file: give the decisions.csv"):
+        decisions.read(tmp_path / "nothing.csv", ("cat",))
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    with pytest.raises(ValueError, match="has no column digest, decision, label"):
+        decisions.read(tmp_path / "a.csv", ("cat",))

@@ -1,0 +1,162 @@
+"""Which pictures are trained on, tested on, picked from and left out."""
+
+import collections
+import shutil
+
+import numpy as np
+import pytest
+from conftest import COLOURS, picture
+from PIL import Image
+
+from selectnet_tf import recipes
+from selectnet_tf.data import decisions, pictures
+from selectnet_tf.experiment import runs
+from selectnet_tf.files import digest
+
+
+@pytest.fixture
+def make(tmp_path):
+    """A function that makes the task of tmp_path's folders; ten cats and ten dogs, three emus, six in the pool."""
+    for name, n in (("cat", 10), ("dog", 10), ("emu", 3)):
+        for i in range(n):
+            shape(tmp_path / "labeled" / name / f"{i}.png", 100 * len(name) + i + 1000 * list(COLOURS).index(name))
+    for i in range(6):
+        shape(tmp_path / "pool" / f"{i}.png", 9000 + i)
+
+    def make(**changes):
+        places = {"labeled_dir": str(tmp_path / "labeled"), "unlabeled_dir": str(tmp_path / "pool"), "image_size": 32, "minor": ("emu",)}
+        return pictures.make(recipes.make(dataset="folder", **{**places, **changes}), tmp_path / "cache")
+
+    return make
+
+
+def shape(path, seed):
+    """A smooth picture of its own, 64 x 48."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    x = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    Image.fromarray(x).resize((64, 48), Image.Resampling.BICUBIC).save(path)
+
+
+def parts(task):
+    """{part: {file's last two parts}} and {file: why}."""
+    header, *lines = task.listing
+    found, why = collections.defaultdict(set), {}
+    for file, _, part, _, reason in lines:
+        short = "/".join(file.split("/")[-2:])
+        found[part].add(short)
+        why |= {short: reason} if reason else {}
+    return found, why
+
+
+def test_the_test_set_stays_when_pictures_are_added(make, tmp_path):
+    before, _ = parts(make())
+    assert len(before["test"]) >= 3 and {f.split("/")[0] for f in before["test"]} == {"cat", "dog", "emu"}
+    for i in range(40):
+        shape(tmp_path / "labeled" / "cat" / f"more{i}.png", 5000 + i)
+    after, _ = parts(make(image_size=24))
+    old = {f for f in after["test"] if "more" not in f}
+    assert old == before["test"] and 2 <= len(after["test"] - old) <= 16  # about a fifth of the new ones
+    assert parts(make(seed=1))[0]["test"] != after["test"]
+
+
+def test_copies_are_on_one_side(make, tmp_path):
+    before, _ = parts(make())
+    for file in (tmp_path / "labeled").rglob("*.png"):
+        with Image.open(file) as original:
+            original.resize((50, 40)).save(file.with_name(f"{file.stem}_small.jpg"), quality=80)
+        shutil.copyfile(file, file.with_name(f"{file.stem}_again.png"))
+    after, why = parts(make())
+    origin = {part: {f.replace("_small.jpg", ".png").replace("_again", "") for f in files} for part, files in after.items()}
+    assert not origin["test"] & origin["labeled"] and len(after["test"]) % 3 == 0 and why == {}
+    assert len(after["labeled"]) + len(after["test"]) == 69
+
+
+def test_pool_pictures_that_are_copies_are_left_out(make, tmp_path):
+    source = tmp_path / "labeled" / "emu" / "0.png"
+    shutil.copyfile(source, tmp_path / "pool" / "exact.png")
+    shutil.copyfile(tmp_path / "pool" / "3.png", tmp_path / "pool" / "twice.png")
+    with Image.open(source) as original:
+        original.save(tmp_path / "pool" / "bytes.bmp")
+        original.resize((200, 150)).save(tmp_path / "pool" / "large.jpg", quality=80)
+    found, why = parts(make())
+    assert why == {
+        "pool/exact.png": "a copy of a labeled or test picture",
+        "pool/bytes.bmp": "a copy of a labeled or test picture",
+        "pool/large.jpg": "a near copy of a labeled or test picture",
+        "pool/twice.png": "a copy of another picture of the pool",
+    }
+    assert found["unlabeled"] == {f"pool/{i}.png" for i in range(6)}
+
+
+def test_a_picture_in_two_classes_is_in_neither(make, tmp_path):
+    shutil.copyfile(tmp_path / "labeled" / "cat" / "3.png", tmp_path / "labeled" / "dog" / "cat.png")
+    found, why = parts(make())
+    assert why == dict.fromkeys(("cat/3.png", "dog/cat.png"), "the same picture is in two classes")
+    assert "  left out: 2, the same picture is in two classes" in make().says
+
+
+def test_labeled_copies_of_test_pictures_are_left_out(make, tmp_path):
+    for name in COLOURS:
+        shape(tmp_path / "test" / name / "a.png", 7000 + len(name))
+        shape(tmp_path / "test" / name / "b.png", 7100 + 1000 * list(COLOURS).index(name))
+    shutil.copyfile(tmp_path / "labeled" / "dog" / "2.png", tmp_path / "test" / "dog" / "c.png")
+    shutil.copyfile(tmp_path / "labeled" / "dog" / "2.png", tmp_path / "pool" / "c.png")
+    found, why = parts(make(test_dir=str(tmp_path / "test")))
+    assert why == {"dog/2.png": "a copy of a test picture", "pool/c.png": "a copy of a labeled or test picture"}
+    assert len(found["labeled"]) == 22 and "dog/c.png" in found["test"]
+
+
+def reviewed(tmp_path, offered, kept):
+    """A folder that --review made: pool pictures `offered` as emus, of which a person kept some."""
+    lines = [("file", "digest", "label")]
+    for i in offered:
+        content = (tmp_path / "pool" / f"{i}.png").read_bytes()
+        lines.append((f"emu/{i}.png", digest(content), "emu"))
+        if i in kept:
+            (tmp_path / "look" / "emu").mkdir(parents=True, exist_ok=True)
+            (tmp_path / "look" / "emu" / f"{i}.png").write_bytes(content)
+    runs.write_csv(tmp_path / "look" / decisions.OFFERED, lines)
+    return f"{tmp_path / 'labeled'},{tmp_path / 'look'}"
+
+
+def test_what_a_machine_picked_is_never_tested_on_and_what_was_rejected_is_not_picked_again(make, tmp_path):
+    before, _ = parts(make(minor=("auto",)))
+    after, why = parts(task := make(minor=("auto",), labeled_dir=reviewed(tmp_path, [0, 1, 2, 3, 4], [0, 2])))
+    assert after["test"] == before["test"] and after["labeled"] == before["labeled"] | {"emu/0.png", "emu/2.png"} and task.minor == (2,)
+    assert why["pool/1.png"] == why["pool/3.png"] == why["pool/4.png"] == "rejected in a review"
+    assert why["pool/0.png"] == "a copy of a labeled or test picture" and after["unlabeled"] == {"pool/5.png"}
+
+
+def test_many_picks_leave_the_minor_classes_as_they_were(make, tmp_path):
+    for i in range(6, 40):
+        shape(tmp_path / "pool" / f"{i}.png", 9000 + i)
+    task = make(minor=("auto",), labeled_dir=reviewed(tmp_path, range(30), range(30)))
+    assert task.minor == (2,) and (task.y_labeled == 2).sum() == 32 and (task.y_test == 2).sum() == 1
+
+
+def test_decisions_are_taken_over(make, tmp_path):
+    before, _ = parts(make())
+    marks = [digest((tmp_path / "pool" / f"{i}.png").read_bytes()) for i in range(3)]
+    lines = [("0.png", marks[0], "right", "emu"), ("1.png", marks[1], "corrected", "dog"), ("2.png", marks[2], "wrong", "")]
+    runs.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
+    after, why = parts(task := make(decisions=str(tmp_path / "decisions.csv")))
+    assert after["test"] == before["test"] and after["labeled"] == before["labeled"] | {"pool/0.png", "pool/1.png"}
+    assert why == {"pool/2.png": "rejected in a review"} and after["unlabeled"] == {"pool/3.png", "pool/4.png", "pool/5.png"}
+    files = [task.files[i] for i in task.index]
+    assert [int(task.y_labeled[i]) for i in range(len(task.y_labeled)) if files[i].endswith(("pool/0.png", "pool/1.png"))] == [2, 1]
+    assert np.array_equal(task.x_labeled[np.arange(len(task.y_labeled))], task.by_index[task.index[: len(task.y_labeled)]])
+
+
+def test_a_pool_of_copies_only_is_refused(make, tmp_path):
+    shutil.rmtree(tmp_path / "pool")
+    picture(tmp_path / "pool" / "a.png", (0, 0, 0), 1)
+    shutil.copyfile(tmp_path / "labeled" / "cat" / "1.png", tmp_path / "pool" / "a.png")
+    with pytest.raises(ValueError, match="can be picked: all are copies of labeled ones, rejected or broken"):
+        make()
+
+
+def test_only_copies_of_one_picture_can_t_be_held_out(make, tmp_path):
+    for i in (1, 2):
+        shutil.copyfile(tmp_path / "labeled" / "emu" / "0.png", tmp_path / "labeled" / "emu" / f"{i}.png")
+    with pytest.raises(ValueError, match="class emu has only copies of one picture"):
+        make()

@@ -1,0 +1,60 @@
+import os
+
+import pytest
+from conftest import COLOURS, picture
+
+from selectnet_tf import recipes
+from selectnet_tf.data import tasks
+from selectnet_tf.experiment import begun, runs
+
+
+@pytest.fixture
+def start(tree):
+    """A function that makes the task and checks it, as a run does; a state file says that the run has begun."""
+    recipe = recipes.make(dataset="folder", labeled_dir=str(tree / "labeled"), unlabeled_dir=str(tree / "pool"), image_size=16)
+    folder = tree / "run"
+    folder.mkdir()
+
+    def start():
+        begun.check(folder, tasks.make(recipe, cache_dir=tree / "cache"))
+        (folder / "state.npz").touch()
+        return folder, recipe
+
+    return start
+
+
+def test_files_csv_says_what_each_file_is(start, tree):
+    folder, _ = start()
+    rows = {row["file"]: row for row in runs.read_csv(folder / "files.csv")}
+    assert len(rows) == 75 and list(next(iter(rows.values()))) == ["file", "digest", "part", "class", "why"]
+    parts = [row["part"] for row in rows.values()]
+    assert [parts.count(part) for part in ("labeled", "test", "unlabeled", "left out")] == [34, 10, 27, 4]
+    assert rows[str(tree / "pool" / "0" / "00.png")]["why"] == "a copy of a labeled or test picture"
+    torn = rows[str(tree / "pool" / "torn.jpg")]
+    assert torn["part"] == "left out" and torn["why"].startswith("cannot identify") and torn["digest"] == ""
+
+
+def test_the_same_pictures_go_on(start, tree):
+    start()
+    (tree / "pool" / "notes.txt").write_text("no picture")
+    for path in (tree / "pool").rglob("*.png"):
+        os.utime(path, (1, 1))
+    start()
+
+
+def test_changed_pictures_are_counted(start, tree):
+    start()
+    (tree / "pool" / "1" / "05.png").unlink()
+    picture(tree / "pool" / "1" / "09.png", COLOURS["cat"], 999)
+    for i in range(2):
+        picture(tree / "pool" / "new" / f"{i}.png", COLOURS["dog"], 800 + i)
+    with pytest.raises(ValueError, match=r"pictures have changed \(1 changed, 1 gone, 2 new; .*put them back to go on, or pass --force"):
+        start()
+
+
+def test_a_finished_run_says_how_many_are_new(start, tree):
+    folder, recipe = start()
+    assert begun.news(folder, recipe) == ""
+    for i in range(2):
+        picture(tree / "pool" / "new" / f"{i}.png", COLOURS["dog"], 800 + i)
+    assert begun.news(folder, recipe) == "2 pictures are new since" and begun.news(tree, recipe) == ""
