@@ -1,21 +1,58 @@
 """Random shifts and flips of a whole batch at once, as pure functions of a seed.
 
-An augmentation is a callable (images [B, H, W, C], seed int32 [2]) -> images of the same shape and dtype, so
+An augmentation is a callable (images [B, H, W, C], seed int32 [2]) -> images of the same shape, dtype and range, so
 the same (seed, epoch, step) gives the same pixels whatever ran before and however often tf.data asks.
 """
 
+from collections.abc import Callable
+
+import keras
+import numpy as np
 import tensorflow as tf
 
+Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
-def shift_flip(shift=0.2, flip=True):
+
+def apply(augment: Augment, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """augment(images, seed): [B, ...] -> [B, ...]. Raises ValueError where it has another shape or dtype."""
+    found = augment(images, seed)
+    if not tf.is_tensor(found):
+        raise ValueError(f"augment returned a {type(found).__name__}, but has to return a tensor: did you mean augment=sn.shift_flip()?")
+    if found.dtype != images.dtype or not images.shape.is_compatible_with(found.shape):
+        kinds = [f"{x.dtype.name} {x.shape.as_list() if x.shape.rank is not None else ''}".strip() for x in (images, found)]
+        raise ValueError(f"augment was given {kinds[0]} images and returned {kinds[1]}: both have to be the same")
+    return tf.ensure_shape(found, images.shape)
+
+
+def check(augment: Augment, images: np.ndarray) -> None:
+    """Tries an augmentation once. images: [b, ...], a few of those that it will get.
+
+    Raises:
+        ValueError: what it returns has another shape, dtype or range. D and U are scored as they are, so an augmentation that
+            scales pixels would train the model on other images than it is asked about.
+    """
+    if isinstance(augment, keras.layers.Layer):
+        raise ValueError("augment is a Keras layer, whose randomness no seed decides: put it into the model, behind its input")
+    found = np.asarray(apply(augment, tf.constant(images), tf.constant([0, 0])), np.float64)
+    low, high = float(np.min(images)), float(np.max(images))
+    span = high - low
+    if not np.isfinite(span) or not span or images.dtype.kind not in "uif":
+        return
+    kept = low - span <= found.min() and found.max() <= high + span and found.max() - found.min() >= span / 8
+    if not kept:  # also where it is NaN
+        ends = f"{low:.3g} to {high:.3g} into {found.min():.3g} to {found.max():.3g}"
+        raise ValueError(f"augment turned values from {ends}: it has to keep the range; scale inside the model")
+
+
+def shift_flip(shift: float = 0.2, flip: bool = True) -> Augment:
     """Shifts each image by up to `shift` of its sides, bilinearly, and mirrors half of them.
 
     The released code's ImageDataGenerator(width_shift_range=shift, height_shift_range=shift, horizontal_flip=flip):
     independent continuous uniform offsets, fill "nearest", the flip after the shift. A bilinear translation is
-    separable, so each axis costs one gather of side + 1 lines and one linear interpolation.
+    separable, so each axis costs one gather of side + 1 lines and one linear interpolation. Whole numbers are rounded.
     """
 
-    def augment(images, seed):
+    def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         b, h, w = images.shape[0], images.shape[1], images.shape[2]
         seeds = tf.unstack(tf.random.split(seed, 3))
         down = tf.random.stateless_uniform([b, 1], seeds[0], -shift * h, shift * h)
@@ -23,15 +60,15 @@ def shift_flip(shift=0.2, flip=True):
         mirror = tf.random.stateless_uniform([b, 1], seeds[2]) < (0.5 if flip else 0.0)
         x = _slide(images, down, tf.zeros_like(mirror), axis=1)
         x = _slide(x, right, mirror, axis=2)
-        return tf.cast(tf.round(x), images.dtype)
+        return tf.cast(tf.round(x) if images.dtype.is_integer else x, images.dtype)
 
     return augment
 
 
-def crop_flip(pad=4):
+def crop_flip(pad: int = 4) -> Augment:
     """Pads with `pad` black pixels on each side, cuts a random window of the old size, and mirrors half (Cui et al. 2019)."""
 
-    def augment(images, seed):
+    def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         b, h, w = images.shape[0], images.shape[1], images.shape[2]
         seeds = tf.unstack(tf.random.split(seed, 2))
         offset = tf.random.stateless_uniform([b, 2], seeds[0], 0, 2 * pad + 1, tf.int32)
@@ -45,7 +82,7 @@ def crop_flip(pad=4):
     return augment
 
 
-def _slide(x, offset, mirror, axis):
+def _slide(x: tf.Tensor, offset: tf.Tensor, mirror: tf.Tensor, axis: int) -> tf.Tensor:
     """x [B, H, W, C] moved by offset [B, 1] pixels along `axis` (1 or 2), then mirrored along it where mirror [B, 1]."""
     size = x.shape[axis]
     whole = tf.floor(-offset)  # out[j] = x[j - offset]

@@ -1,60 +1,76 @@
 """What is trained on now: the images, an index array into them, and the tf.data view of that index."""
 
+import functools
+import os
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
-from selectnet_tf.images import Images, batches
+from selectnet_tf import augment as augmentation
+from selectnet_tf import inputs
+from selectnet_tf.images import Images, batches, digest
 
 
 class Pool:
     """The labeled set D and the unlabeled set U as one sequence, and an index array that says what is trained on now.
 
     Args:
-        x_labeled: [n_labeled, ...] images of D, any dtype (uint8 is the cheapest: rescale inside the model). An array or
-            an np.memmap, as x_unlabeled: they are read where they lie, batch by batch, and never copied or changed.
-        y_labeled: [n_labeled] integer classes from 0; or [n_labeled, m] one-hot, and then a batch's labels are one-hot too.
+        x_labeled: [n_labeled, ...] images of D, any dtype (uint8 is the cheapest: rescale inside the model). An array, an
+            np.memmap or an h5py.Dataset, as x_unlabeled: they are read where they lie, batch by batch, and never copied or changed.
+        y_labeled: [n_labeled] or [n_labeled, 1] integer classes from 0; or [n_labeled, m] one-hot, and then a batch's labels are
+            one-hot too.
         x_unlabeled: [n_unlabeled, ...] images of U; may be empty where nothing is selected.
         minor: the minor classes.
         seed: of the order, the augmentation and the oversampling.
+        sample_weight: [n_labeled] weights of D in the loss; unlabeled picks have weight 1. None: all have.
 
     Attributes:
         images: the Images, n in all, D first.
         labels: [n] int32, -1 where unlabeled.
         labeled: [n] bool.
         index, targets: [k] int32 each: the positions trained on now, and the class each is trained as.
+        weights: [k] float32, the weight of each in the loss; None where all weigh the same.
+        names, files: of a Pool of folders: the classes' names, and the pictures' files, D's first.
 
     Raises:
         ValueError: shapes that don't fit each other, labels that are no classes, a minor class without a labeled image.
     """
 
-    def __init__(self, x_labeled, y_labeled, x_unlabeled, minor, seed=0):
-        y = np.asarray(y_labeled)
-        self.one_hot = y.shape[1] if y.ndim == 2 else 0  # classes of one-hot labels
-        if self.one_hot:
-            y = _classes_of(y)
+    names: Sequence[str] = ()
+    files: Sequence[str] = ()
+
+    def __init__(
+        self, x_labeled: Any, y_labeled: Any, x_unlabeled: Any, minor: Sequence[int], seed: int = 0, sample_weight: Any = None
+    ) -> None:
+        if any(isinstance(x, tf.data.Dataset) for x in (x_labeled, x_unlabeled)):
+            raise ValueError("Pool takes arrays: use Pool.from_dataset(labeled, unlabeled, minor) for tf.data")
         self.images = Images(x_labeled, x_unlabeled)
-        _check(len(x_labeled), y, minor)
-        self.minor = np.unique(np.asarray(minor, np.int32))
-        self.labeled = np.arange(len(y) + len(x_unlabeled)) < len(y)
-        self.labels = np.where(self.labeled, np.pad(y.astype(np.int32), (0, len(x_unlabeled))), -1).astype(np.int32)
+        y, self.one_hot = inputs.classes(y_labeled, len(x_labeled))  # one_hot: how many classes, 0 where labels are integers
+        self.minor = inputs.minor(minor, y)
+        self.labeled = np.arange(len(self.images)) < len(y)
+        self.labels = np.where(self.labeled, np.pad(y.astype(np.int32), (0, len(self.images) - len(y))), -1).astype(np.int32)
+        self.sample_weight = None if sample_weight is None else inputs.weights(sample_weight, len(y), len(self.images))
         self.seed = int(seed)
         self.train_on_labeled()
         self.begin_epoch(0)
 
     @classmethod
-    def from_dataset(cls, labeled, unlabeled, minor, seed=0):
+    def from_dataset(cls, labeled: tf.data.Dataset, unlabeled: tf.data.Dataset, minor: Sequence[int], seed: int = 0) -> "Pool":
         """A Pool of two tf.data.Datasets, batched or not: (image, class) pairs, and images (of pairs, the first).
 
-        Both are read once, into memory; for more than fits there, hand np.memmaps to Pool.
+        Both are read once, into memory; for more than fits there, hand np.memmaps to Pool. An "image" may be any array of
+        one shape: a row of a table, a series, tokens.
         """
-        x, y = zip(*labeled.unbatch().as_numpy_iterator() if _batched(labeled, y=True) else labeled.as_numpy_iterator(), strict=True)
-        if isinstance(unlabeled.element_spec, (tuple, list)):
-            unlabeled = unlabeled.map(lambda image, *_: image)
-        unlabeled = unlabeled.unbatch() if len(unlabeled.element_spec.shape) == x[0].ndim + 1 else unlabeled
-        return cls(np.stack(x), np.stack(y), np.stack(list(unlabeled.as_numpy_iterator())), minor, seed)
+        x, y = inputs.pairs(labeled)
+        return cls(x, y, inputs.alone(unlabeled, x), minor, seed)
 
     @classmethod
-    def from_directory(cls, labeled_dir, unlabeled_dir, minor, image_size=96, cache_dir=".cache", seed=0):
+    def from_directory(
+        cls, labeled_dir: str | os.PathLike[str], unlabeled_dir: str | os.PathLike[str], minor: Sequence[int | str],
+        image_size: int = 96, cache_dir: str | os.PathLike[str] = ".cache", seed: int = 0,
+    ) -> "Pool":  # fmt: skip
         """A Pool of folders: one for each class in labeled_dir, any tree in unlabeled_dir, see folders.read.
 
         minor: names or numbers. The Pool has `names` of the classes and the `files`, D's first, besides.
@@ -64,43 +80,47 @@ class Pool:
         labeled = folders.read(labeled_dir, image_size, cache_dir)
         names, y = labeled.classes(labeled_dir)
         pool = folders.read(unlabeled_dir, image_size, cache_dir)
-        unknown = [word for word in minor if word not in names and not isinstance(word, int)]
+        unknown = [word for word in minor if word not in names and not isinstance(word, (int, np.integer))]
         if unknown:
             raise ValueError(f"minor class {unknown[0]!r} is none of {', '.join(names)}")
-        made = cls(labeled.images, y, pool.images, [names.index(w) if w in names else w for w in minor], seed)
+        made = cls(labeled.images, y, pool.images, [names.index(w) if w in names else int(w) for w in minor], seed)
         made.names, made.files = names, [*labeled.paths(labeled_dir), *pool.paths(unlabeled_dir)]
         return made
 
-    def train_on(self, index, targets):
-        """Swaps: from the next round on, train on images[index] as the classes `targets` (both [k])."""
+    def train_on(self, index: Any, targets: Any, weights: Any = None) -> None:
+        """Swaps: from the next round on, train on images[index] as the classes `targets`, each times its weight (all [k])."""
         self.index, self.targets = np.asarray(index, np.int32), np.asarray(targets, np.int32)
+        if self.sample_weight is not None:
+            weights = self.sample_weight[self.index] * (1.0 if weights is None else np.asarray(weights))
+        self.weights = None if weights is None else np.asarray(weights, np.float32)
 
-    def train_on_labeled(self, added=(), added_targets=()):
-        """D, and behind it `added` [k] as the classes `added_targets` [k] (Algorithm 1, step 5)."""
+    def train_on_labeled(self, added: Any = (), added_targets: Any = (), weights: Any = None) -> None:
+        """D, and behind it `added` [k] as the classes `added_targets` [k] (Algorithm 1, step 5). weights: [n_labeled + k]."""
         index = np.concatenate([np.flatnonzero(self.labeled), np.asarray(added, np.int64)])
-        self.train_on(index, np.concatenate([self.labels[self.labeled], np.asarray(added_targets, np.int64)]))
+        self.train_on(index, np.concatenate([self.labels[self.labeled], np.asarray(added_targets, np.int64)]), weights)
 
-    def balance(self):
-        """D, and every class sampled with replacement up to the largest class's size (Section 4.2, Oversampling)."""
+    def balance(self, classes: Sequence[int] | None = None) -> None:
+        """D, and each of `classes` (all, by default) sampled with replacement up to the largest class's size (Section 4.2)."""
         rng = np.random.default_rng([self.seed, 1])
         y = self.labels[self.labeled]
         counts = np.bincount(y)
-        extra = [rng.choice(np.flatnonzero(y == c), counts.max() - n) for c, n in enumerate(counts) if n]
-        extra = np.concatenate(extra)
+        raised = [c for c in np.flatnonzero(counts) if classes is None or c in classes]
+        extra = np.concatenate([rng.choice(np.flatnonzero(y == c), counts.max() - counts[c]) for c in raised])
         self.train_on_labeled(extra, y[extra])
 
-    def copy_minor(self, copies):
+    def copy_minor(self, copies: int) -> None:
         """D, and `copies` further copies of each of its minor images (the released code's oversampling)."""
         minor = np.flatnonzero(np.isin(self.labels, self.minor))
         self.train_on_labeled(np.tile(minor, copies), np.tile(self.labels[minor], copies))
 
-    def begin_epoch(self, epoch):
+    def begin_epoch(self, epoch: int) -> None:
         """Puts the images in this epoch's order. Call it before each pass over `dataset`."""
         order = np.random.default_rng([self.seed, 2, epoch]).permutation(len(self.index))
-        self._pass = self.index[order], self.targets[order], np.int32(epoch)
+        weights = np.ones(len(order), np.float32) if self.weights is None else self.weights[order]
+        self._pass = self.index[order], self.targets[order], weights, np.int32(epoch)
 
-    def dataset(self, batch_size, augment=None, first_batch=0):
-        """The index as a tf.data.Dataset of (images [B, ...], classes [B]), of known length.
+    def dataset(self, batch_size: int, augment: augmentation.Augment | None = None, first_batch: int = 0) -> tf.data.Dataset:
+        """The index as a tf.data.Dataset of (images [B, ...], classes [B]), and weights [B] if there are any, of known length.
 
         Its order and augmentation follow from (seed, epoch, step) alone, so a batch can be had again after a restart:
         `first_batch` skips to it. What is left over after the last full batch sits this epoch out (another
@@ -108,51 +128,50 @@ class Pool:
         """
         steps = len(self.index) // batch_size
         if not steps:
-            raise ValueError(f"{len(self.index)} training images don't fill one batch: use --batch_size={len(self.index)} or less")
+            raise ValueError(f"{len(self.index)} training images don't fill one batch: use batch_size={len(self.index)} or less")
         seed = self.seed % 2**31
+        weighted = self.weights is not None
 
-        def batch(step):  # no tf.Variable: under op determinism (GPUs), tf.data does not work ahead where one is read
-            index, targets, epoch = self._pass
+        def batch(
+            step: int,
+        ) -> tuple[Any, ...]:  # no tf.Variable: under op determinism (GPUs), tf.data does not work ahead where one is read
+            index, targets, weights, epoch = self._pass
             here = slice(step * batch_size, (step + 1) * batch_size)
-            return index[here], targets[here], epoch
+            return index[here], targets[here], weights[here], epoch
 
-        def load(step):
-            index, classes, epoch = tf.numpy_function(batch, [step], [tf.int32] * 3, stateful=False)
+        def load(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            kinds = [tf.int32, tf.int32, tf.float32, tf.int32]
+            index, classes, weights, epoch = tf.numpy_function(batch, [step], kinds, stateful=False)
             images = self.images.gather(tf.ensure_shape(index, [batch_size]))  # [B, ...]
             classes = tf.ensure_shape(classes, [batch_size])
             if augment:
-                images = augment(images, tf.random.fold_in(tf.stack([seed, tf.ensure_shape(epoch, [])]), tf.cast(step, tf.int32)))
-            return images, tf.one_hot(classes, self.one_hot) if self.one_hot else classes
+                fold = tf.random.fold_in(tf.stack([seed, tf.ensure_shape(epoch, [])]), tf.cast(step, tf.int32))
+                images = augmentation.apply(augment, images, fold)
+            labels = tf.one_hot(classes, self.one_hot) if self.one_hot else classes
+            return (images, labels, tf.ensure_shape(weights, [batch_size])) if weighted else (images, labels)
 
         return batches(load, first_batch, steps)
 
-    def get_state(self):
-        return {"index": self.index, "targets": self.targets}
+    @functools.cached_property
+    def identity(self) -> dict[str, np.ndarray]:
+        """What tells this data from other: counts of D and U, minor classes, a digest of the labels and one of the images.
 
-    def set_state(self, state):
-        self.train_on(state["index"], state["targets"])
+        See images.digest for what that covers.
+        """
+        counts = np.array([self.labeled.sum(), (~self.labeled).sum()])
+        known = self.labels if self.sample_weight is None else np.stack([self.labels, self.sample_weight])
+        digests = {"labels": np.array(digest(known)), "images": np.array(digest(self.images))}
+        return {"numbers of labeled and unlabeled images": counts, "minor classes": self.minor, **digests}
 
+    def get_state(self) -> dict[str, np.ndarray]:
+        """What is trained on now, and what data it is of."""
+        weights = {} if self.weights is None else {"weights": self.weights}
+        return {"index": self.index, "targets": self.targets, **weights, **self.identity}
 
-def _classes_of(y):
-    """[n, m] one-hot -> [n] classes."""
-    if not ((y == 0) | (y == 1)).all() or not (y.sum(1) == 1).all():
-        raise ValueError(f"y_labeled is {list(y.shape)}, but its rows are not one-hot: give [n] integer classes, or one 1 a row")
-    return y.argmax(1)
-
-
-def _batched(dataset, y):
-    """Whether a dataset of (image, class) pairs comes in batches: a lone class is a scalar, or a one-hot vector."""
-    images, classes = dataset.element_spec
-    return len(images.shape) == 4 or len(classes.shape) == 2 or (len(classes.shape) == 1 and len(images.shape) != 3)
-
-
-def _check(labeled, y, minor):
-    if y.ndim != 1 or len(y) != labeled:
-        raise ValueError(f"y_labeled has to be [{labeled}], one class for each labeled image, but is {list(y.shape)}")
-    if not len(y):
-        raise ValueError("no labeled image: the classifier needs some of each class")
-    if not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
-        raise ValueError(f"y_labeled has to hold integer classes from 0, but is {y.dtype} from {y.min()} to {y.max()}")
-    missing = sorted(set(np.asarray(minor).tolist()) - set(np.unique(y).tolist()))
-    if missing or not len(minor):
-        raise ValueError(f"minor classes without a labeled image: {missing}" if missing else "no minor class: name at least one")
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Raises ValueError where the state is of other data; says in what they differ."""
+        for what, mine in self.identity.items():
+            if not np.array_equal(state[what], mine):
+                said = f"it has {state[what].tolist()} and this pool {mine.tolist()}" if mine.ndim else "they are not what they were"
+                raise ValueError(f"the state is of other {what}: {said}")
+        self.index, self.targets, self.weights = state["index"], state["targets"], state.get("weights")

@@ -1,246 +1,215 @@
 """When: the Keras callback that scores D and U, selects and swaps, every ten epochs."""
 
 import time
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from selectnet_tf.images import Images, batches
-from selectnet_tf.rules import Scores
+from selectnet_tf.history import Round, of_state, part, state_of
+from selectnet_tf.pool import Pool
+from selectnet_tf.rules import Rule, Scores, picks
+from selectnet_tf.scoring import Scorer, Scoring, check_finite, probabilities, sample_loss
 
-
-class Round(NamedTuple):
-    """One selection: what was added, and as what.
-
-    epoch: epochs trained before it. candidates: size of D'.
-    index, predicted, target: [k] int32: positions in the pool, predicted classes (of what accumulates: at its last pick), and
-        the classes trained on from now.
-    score, loss: [k] float32: the selector's output, or the predicted class's probability under a rule without one; nats.
-    lowest, median, highest: of the score over D'; NaN where D' is empty.
-    seconds: what scoring, selecting and swapping took.
-    unpicked: [j] int32: minor classes that nothing unlabeled was picked as.
-    """
-
-    epoch: int
-    candidates: int
-    index: np.ndarray
-    predicted: np.ndarray
-    target: np.ndarray
-    score: np.ndarray
-    loss: np.ndarray
-    lowest: float
-    median: float
-    highest: float
-    seconds: float
-    unpicked: np.ndarray = ()  # state files of runs begun before this field lack it
-
-    @property
-    def warning(self):
-        """'' or why this selection should not be trusted."""
-        if not self.candidates:
-            return "nothing is predicted as a minor class"
-        if self.highest - self.lowest < 0.01:
-            return f"the scores have collapsed to {self.median:.3f}"
-        if not len(self.index):
-            return "nothing was picked"
-        lost = [str(c) for c in self.unpicked]
-        lost = ", ".join(lost if len(lost) < 7 else [*lost[:5], f"{len(lost) - 5} more"])
-        return f"nothing unlabeled was picked as {lost}" if lost else ""
-
-    def __str__(self):
-        text = f"epoch {self.epoch}: {self.candidates:,} predicted as minor, {len(self.index):,} added"
-        return f"{text} (warning: {self.warning})" if self.warning else text
+CHOICES = {
+    "labeled_loss": ("predicted", "true", "two_hot"),
+    "context": ("all", "wrong"),
+    "loss_norm": ("union", "separate"),
+}
 
 
 class Selection(keras.callbacks.Callback):
     """Every `every` epochs: score D and U, let the rule pick, and train on D + D_add from then on (Algorithm 1).
 
+    Only `fit` can drive it: Keras reads a training set's length once for each model.fit.
+
     Args:
         pool: the Pool.
-        rule: a callable from Scores to a bool mask [n]; None never selects.
+        rule: a callable from Scores to a mask, bool [n], or to weights in the loss, float [n] from 0 to 1 (eq. (3)'s f_s); None
+            never selects. A plain function is tried on made-up scores before the first epoch.
         every: epochs between two selections; the first round has as many.
-        init: D in the first round (in all rounds, without a rule): "balanced" by sampling with replacement, a
-            number of further copies of the minors, or "none".
+        init: D in the first round (in all rounds, without a rule): "balanced" by sampling with replacement, "balanced_minor" where
+            only the minors are, a number of further copies of the minors, or "none".
         labeled_loss: the loss of a labeled sample: "predicted", -log p of the predicted class as for unlabeled ones
             (eq. 3's y-hat); "true", -log p of its class; "two_hot", the released code's sum of both where they differ.
         score_batch: images scored at once, over all replicas.
         accumulate: whether an unlabeled pick stays, as the class it was last picked as; Algorithm 1 picks anew each round.
         from_logits: whether the model gives logits; None: as its loss says.
-        on_round: called with each Round; prints it by default.
+        on_round: called with each Round; prints it by default. None: nothing is.
+        context: the labeled samples of D': "all" that are predicted as a minor class (Section 4.2), or those "wrong"ly (3.2).
+        loss_norm: "union": one mean over D and D_add; "separate": the sum of a mean over each, as eq. (3) has it.
 
     Attributes:
         history: the Rounds so far.
-        scorer: what gives (output [n, m], features [n, d] or None) of D and U; a Scorer of the model unless it is set.
+        scorer: a callable that gives (output [n, m], features [n, d] or None) of D and U; None: a Scorer of the model.
+        driven: whether `fit` is running it.
     """
 
     def __init__(
-        self, pool, rule=None, *, every=10, init="balanced", labeled_loss="predicted", accumulate=False, score_batch=250,
-        from_logits=None, on_round=print,
-    ):  # fmt: skip
+        self, pool: Pool, rule: Rule | None = None, *, every: int = 10, init: str | int = "balanced", labeled_loss: str = "predicted",
+        accumulate: bool = False, score_batch: int = 250, from_logits: bool | None = None, on_round: Callable[[Round], Any] | None = print,
+        context: str = "all", loss_norm: str = "union",
+    ) -> None:  # fmt: skip
         super().__init__()
         if every < 1:
             raise ValueError(f"every is {every}, but has to be at least 1")
-        if labeled_loss not in ("predicted", "true", "two_hot"):
-            raise ValueError(f"labeled_loss is {labeled_loss!r}, but has to be predicted, true or two_hot")
-        if init not in ("balanced", "none") and not isinstance(init, int):
-            raise ValueError(f"init is {init!r}, but has to be 'balanced', 'none' or a number of copies")
+        for name, value in (("labeled_loss", labeled_loss), ("context", context), ("loss_norm", loss_norm)):
+            if value not in CHOICES[name]:
+                raise ValueError(f"{name} is {value!r}, but has to be {' or '.join(CHOICES[name])}")
+        if init not in ("balanced", "balanced_minor", "none") and (not isinstance(init, int) or init < 0):
+            raise ValueError(f"init is {init!r}, but has to be 'balanced', 'balanced_minor', 'none' or a number of copies")
+        _check_instances(pool, rule)
         if rule is not None and pool.labeled.all():
             raise ValueError("the pool has no unlabeled image to select from: give some, or train without a rule")
-        self.pool, self.rule, self.every, self.init = pool, rule, every, init
+        self.pool, self.every, self.init = pool, every, init
+        self.rule: Any = rule
         self.labeled_loss, self.accumulate, self.on_round = labeled_loss, accumulate, on_round
         self.score_batch, self.from_logits = score_batch, from_logits
-        self.history = []
-        self.scorer = None
+        self.context, self.loss_norm = context, loss_norm
+        self.history: list[Round] = []
+        self.scorer: Scoring | None = None
+        self.driven = False
+        self._own: Scorer | None = None
 
-    def reset(self):
+    def reset(self) -> None:
         """The state before the first epoch."""
         self.history = []
         if hasattr(self.rule, "reset"):
             self.rule.reset()
-        if self.init == "balanced":
-            self.pool.balance()
+        if isinstance(self.init, int):
+            self.pool.copy_minor(self.init)
         elif self.init == "none":
             self.pool.train_on_labeled()
         else:
-            self.pool.copy_minor(self.init)
+            self.pool.balance(self.pool.minor.tolist() if self.init == "balanced_minor" else None)
 
-    def round_end(self, epoch):
+    def rehearse(self, rule: bool = True) -> None:
+        """Finds now what would fail after the first round: scores one batch, and tries the rule if it is a plain function.
+
+        Raises:
+            ValueError: an output that is no probabilities of the classes, or a rule that returns something else than it has to.
+        """
+        if self.rule is None or self.scorer is not None:
+            return
+        output, features = self._scorer().first()
+        classes = self._probabilities(output).shape[1]
+        if not rule or hasattr(self.rule, "reset") or hasattr(self.rule, "get_state"):
+            return  # it would learn from what is made up
+        rng, n = np.random.default_rng(0), len(self.pool.labels)
+        if features is not None:
+            features = rng.normal(size=(n, features.shape[1])).astype(np.float32)
+        made_up = self._scores(rng.dirichlet(np.ones(classes), n).astype(np.float32), features, 0)
+        picks(self.rule(made_up), made_up)
+
+    def round_end(self, epoch: int) -> int:
         """The epoch before which the training set that `epoch` is trained on stays the same."""
         return (epoch // self.every + 1) * self.every
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if not self.driven:
+            raise ValueError("model.fit would never train on what is picked: call sn.fit(model, selection, ...) instead")
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.pool.begin_epoch(epoch)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self.rule is not None and (epoch + 1) % self.every == 0:
             self.history.append(self.select(epoch + 1))
-            self.on_round(self.history[-1])
+            if self.on_round is not None:
+                self.on_round(self.history[-1])
 
-    def select(self, epoch):
+    def select(self, epoch: int) -> Round:
         """Scores, selects and swaps once. Returns the Round."""
         start = time.perf_counter()
         scores = self.score(epoch // self.every - 1)
-        mask = np.asarray(self.rule(scores)) & scores.candidate
         predicted = scores.probs.argmax(1).astype(np.int32)
+        weight = picks(self.rule(scores), scores)
+        mask = weight > 0
         if self.accumulate:
-            self._keep(mask, predicted)
+            self._keep(mask, predicted, weight)
         picked = np.flatnonzero(mask).astype(np.int32)
         target = np.where(scores.labeled, self.pool.labels, predicted)[picked]
-        self.pool.train_on_labeled(picked, target)
+        self.pool.train_on_labeled(picked, target, self._weights(weight[picked]))
         output = getattr(self.rule, "output", None)
         score = scores.probs.max(1) if output is None else output
-        spread = score[scores.candidate] if scores.candidate.any() else [np.nan]
-        spread = [float(f(spread)) for f in (np.min, np.median, np.max)]
+        of_candidates = score[scores.candidate] if scores.candidate.any() else [np.nan]
+        lowest, median, highest = (float(f(of_candidates)) for f in (np.min, np.median, np.max))
         unpicked = np.setdiff1d(self.pool.minor, predicted[mask & ~scores.labeled])
+        given = weight[picked] if weight.dtype != bool else np.zeros(0, np.float32)
         d_prime, loss, seconds = int(scores.candidate.sum()), scores.loss[picked], time.perf_counter() - start
-        return Round(epoch, d_prime, picked, predicted[picked], target, score[picked], loss, *spread, seconds, unpicked)
+        what = (picked, predicted[picked], target, score[picked], loss)
+        return Round(epoch, d_prime, *what, lowest, median, highest, seconds, unpicked, given)
 
-    def _keep(self, mask, predicted):
+    def _keep(self, mask: np.ndarray, predicted: np.ndarray, weight: np.ndarray) -> None:
         """Adds the unlabeled images that are trained on now to a round's picks, unless they are among them."""
         kept = ~self.pool.labeled[self.pool.index] & ~mask[self.pool.index]
         index = self.pool.index[kept]
-        mask[index], predicted[index] = True, self.pool.targets[kept]
+        mask[index], predicted[index], weight[index] = True, self.pool.targets[kept], 1
+        if self.history and len(self.history[-1].weight):
+            before = np.ones(len(weight), np.float32)
+            before[self.history[-1].index] = self.history[-1].weight
+            weight[index] = before[index]
 
-    def score(self, round=0):
+    def _weights(self, of_picks: np.ndarray) -> np.ndarray | None:
+        """[n_D + k] weights in the loss, of D and then of the picks [k]; None where all weigh the same."""
+        if of_picks.dtype == bool and self.loss_norm == "union":
+            return None
+        labeled, added = int(self.pool.labeled.sum()), len(of_picks)
+        weights = np.concatenate([np.ones(labeled), of_picks]).astype(np.float32)
+        if self.loss_norm == "separate" and added:  # a batch's mean then expects mean(D) + mean(D_add)
+            weights *= np.repeat([(labeled + added) / labeled, (labeled + added) / added], [labeled, added]).astype(np.float32)
+        return weights
+
+    def score(self, round: int = 0) -> Scores:
         """One forward pass over D and U. Returns Scores."""
-        if self.scorer is None:
-            self.scorer = Scorer(self.model, self.pool.images, self.score_batch, getattr(self.rule, "features", False))
-        output, features = self.scorer()
-        from_logits = getattr(self.model.loss, "from_logits", False) if self.from_logits is None else self.from_logits
-        probs = _probabilities(output, from_logits, self.pool.labels.max())
-        loss = sample_loss(probs, self.pool.labels, self.pool.labeled, self.labeled_loss)
-        candidate = np.isin(probs.argmax(1), self.pool.minor)
-        return Scores(probs, loss, self.pool.labeled, candidate, round, features)
+        output, features = self._scorer()() if self.scorer is None else self.scorer()
+        return self._scores(self._probabilities(output), features, round)
 
-    def get_state(self):
+    def _scorer(self) -> Scorer:
+        if self._own is None or self._own.classifier is not self.model:
+            self._own = Scorer(self.model, self.pool.images, self.score_batch, getattr(self.rule, "features", False))
+        return self._own
+
+    def _probabilities(self, output: np.ndarray) -> np.ndarray:
+        check_finite(output, self.pool.images)
+        from_logits = getattr(self.model.loss, "from_logits", False) if self.from_logits is None else self.from_logits
+        return probabilities(output, from_logits, int(self.pool.labels.max()))
+
+    def _scores(self, probs: np.ndarray, features: np.ndarray | None, round: int) -> Scores:
+        """As a rule may see them: read-only."""
+        loss = sample_loss(probs, self.pool.labels, self.pool.labeled, self.labeled_loss)
+        predicted = probs.argmax(1)
+        candidate = np.isin(predicted, self.pool.minor)
+        if self.context == "wrong":
+            candidate &= predicted != self.pool.labels
+        probs, loss, labeled, candidate = map(_read_only, (probs, loss, self.pool.labeled, candidate))
+        return Scores(probs, loss, labeled, candidate, round, None if features is None else _read_only(features))
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """The pool's state, the rule's and the Rounds so far."""
         rule = self.rule.get_state() if hasattr(self.rule, "get_state") else {}
         state = {f"pool_{k}": v for k, v in self.pool.get_state().items()} | {f"rule_{k}": v for k, v in rule.items()}
-        for i, round in enumerate(self.history):
-            state |= {f"round_{i}_{k}": np.asarray(v) for k, v in round._asdict().items()}
-        return state
+        return state | state_of(self.history)
 
-    def set_state(self, state):
-        self.pool.set_state(_part(state, "pool_"))
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Puts back what get_state gave. Raises ValueError where it is of other data."""
+        self.pool.set_state(part(state, "pool_"))
         if hasattr(self.rule, "set_state"):
-            self.rule.set_state(_part(state, "rule_"))
-        self.history = []
-        while part := _part(state, f"round_{len(self.history)}_"):
-            self.history.append(Round(**{k: v if v.ndim else v.item() for k, v in part.items()}))
+            self.rule.set_state(part(state, "rule_"))
+        self.history = of_state(state)
 
 
-def _part(state, prefix):
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+def _read_only(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
-def _probabilities(output, from_logits, last):
-    """The model's output as [n, m] probabilities. last: the largest class of a label."""
-    if output.ndim != 2 or output.shape[1] <= last:
-        raise ValueError(
-            f"the model's output is {list(output.shape[1:])}, but has to be [m] for classes 0 to m - 1, and there is a class {last}"
-        )
-    if not np.isfinite(output).all():
-        raise ValueError("the classifier's output is not finite: training has diverged, use a smaller learning rate")
-    if from_logits:
-        output = np.exp(output - output.max(1, keepdims=True))
-        return output / output.sum(1, keepdims=True)
-    sums = output.sum(1)
-    if output.min() < 0 or abs(sums - 1).max() > 0.02:
-        raise ValueError(
-            f"the model's outputs are no probabilities (they sum to {sums.min():.3g} to {sums.max():.3g}): "
-            "end it in a softmax, or pass Selection(from_logits=True) where it gives logits"
-        )
-    return output
-
-
-def sample_loss(probs, labels, labeled, how):
-    """L_c of every sample: [n] float32, nats. probs [n, m]; labels [n], ignored where not labeled [n]; see Selection."""
-    rows = np.arange(len(probs))
-    predicted = probs.argmax(1)
-    nll = lambda classes: -np.log(np.clip(probs[rows, classes], 1e-7, 1)).astype(np.float32)  # noqa: E731
-    loss = nll(predicted)
-    if how != "predicted":
-        true = nll(np.where(labeled, labels, predicted))
-        wrong = labeled & (labels != predicted)
-        loss = np.where(wrong, true + loss if how == "two_hot" else true, loss)
-    return loss
-
-
-class Scorer:
-    """Runs a model over images, in order, exactly once an image, on any number of replicas.
-
-    The last batch is filled up with the last image, so every batch has one shape and no replica is ever empty; what was
-    filled up is cut off again. The dataset and the compiled function are made once and used for every pass.
-
-    Args:
-        model: a built keras.Model with one output.
-        images: [n, ...] array, or Images.
-        batch_size: images at once over all replicas; rounded to a multiple of them.
-        features: also return the input of the last layer that has weights.
-    """
-
-    def __init__(self, model, images, batch_size=250, features=False):
-        images = images if isinstance(images, Images) else Images(images)
-        self.n = len(images)
-        replicas = model.distribute_strategy.num_replicas_in_sync
-        batch = max(1, min(batch_size, self.n) // replicas) * replicas
-        self.model, self.features = model, features
-        if features:
-            if not getattr(model, "inputs", None):
-                raise ValueError("features are read from a functional or sequential model: use probs as the selector's inputs")
-            last = [layer for layer in model.layers if layer.weights][-1]
-            with model.distribute_strategy.scope():
-                self.model = keras.Model(model.inputs[0], [model.outputs[0], last.input])
-
-        def load(step):
-            places = tf.cast(step, tf.int32) * batch + tf.range(batch)
-            return images.gather(tf.minimum(places, self.n - 1))
-
-        self.dataset = batches(load, 0, -(-self.n // batch))
-
-    def __call__(self):
-        """(output [n, m], features [n, d] or None) as float32 arrays."""
-        found = self.model.predict(self.dataset, verbose=0)
-        output, features = found if self.features else (found, None)
-        return output[: self.n].astype(np.float32), None if features is None else features[: self.n].astype(np.float32)
+def _check_instances(pool: Pool, rule: Rule | None) -> None:
+    if isinstance(rule, type):
+        raise ValueError(f"the rule is the class {rule.__name__}: make one, as in {rule.__name__}()")
+    if rule is not None and not callable(rule):
+        raise ValueError(f"the rule is a {type(rule).__name__}, but has to be a function from Scores to a mask")
+    if not isinstance(pool, Pool):
+        raise ValueError(f"pool is {pool!r}, but has to be a Pool, as in sn.Pool(x_labeled, y_labeled, x_unlabeled, minor)")

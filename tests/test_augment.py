@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -47,3 +48,47 @@ def test_without_flip_nothing_is_mirrored_and_without_shift_nothing_moves():
     mirrored = [np.array_equal(found[i], IMAGES[i, :, ::-1]) for i in range(16)]
     assert 0 < sum(mirrored) < 16
     assert all(m or np.array_equal(found[i], IMAGES[i]) for i, m in enumerate(mirrored))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_floats_are_not_rounded(dtype):
+    """Of pixels in 0..1, rounding leaves 0 and 1; shifted floats are shifted bytes, up to the bytes' rounding."""
+    floats = (IMAGES / 255).astype(dtype)
+    found = augment.shift_flip(0.2)(tf.constant(floats), SEED).numpy()
+    assert found.dtype == dtype and len(np.unique(found)) > 1000
+    np.testing.assert_allclose(
+        found * 255, augment.shift_flip(0.2)(tf.constant(IMAGES), SEED).numpy(), atol=0.51 if dtype != "float16" else 0.7
+    )
+    assert np.isin(augment.crop_flip(2)(tf.constant(floats), SEED).numpy(), [*floats.ravel(), 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (augment.shift_flip, "returned a function, .* did you mean augment=sn.shift_flip\\(\\)"),
+        (lambda x, seed: (x, seed), "returned a tuple"),
+        (lambda x, seed: tf.cast(x, tf.float32) / 255, r"given uint8 \[16, 10, 12, 3\] images and returned float32 \[16, 10, 12, 3\]"),
+        (lambda x, seed: x[:, 1:], r"returned uint8 \[16, 9, 12, 3\]"),
+        (lambda x, seed: x // 255, "values from 0 to 255 into 0 to 1"),
+        (keras.layers.RandomFlip(), "put it into the model"),
+    ],
+)
+def test_what_an_augmentation_returns_is_checked(change, words):
+    with pytest.raises(ValueError, match=words):
+        augment.check(change, IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda x, seed: x * 255, "values from 0 to 1 into 0 to 255: it has to keep the range"),
+        (lambda x, seed: (x - 0.5) / 0.1, "into -5 to 5"),
+        (lambda x, seed: x * np.nan, "into nan to nan"),
+    ],
+)
+def test_a_range_that_is_not_kept_is_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        augment.check(change, (IMAGES / 255).astype(np.float32))
+    for good in (augment.shift_flip(), augment.crop_flip(), lambda x, seed: x * 1.2 - 0.1, lambda x, seed: 1 - x):
+        augment.check(good, (IMAGES / 255).astype(np.float32))
+    augment.check(augment.shift_flip(), np.zeros((2, 4, 4, 1), np.uint8))  # nothing to compare

@@ -169,6 +169,52 @@ def test_a_pool_of_datasets(batched, one_hot):
     assert pool.one_hot == (4 if one_hot else 0)
 
 
+SERIES, ROWS, TOKENS = (
+    np.arange(8 * 5 * 3, dtype=np.float32).reshape(8, 5, 3), np.arange(8 * 3, dtype=np.float64).reshape(8, 3), np.arange(24).reshape(8, 3),
+)  # fmt: skip
+CLASSES = np.array([0, 1, 2, 0, 1])
+
+
+@pytest.mark.parametrize("x", [SERIES, ROWS, TOKENS, SERIES[..., 0]], ids=["series", "rows", "tokens", "as many values as classes"])
+@pytest.mark.parametrize("y", [CLASSES, CLASSES[:, None], np.eye(3)[CLASSES], np.eye(5, dtype=np.float32)[[0, 1, 2, 0, 1]]])
+@pytest.mark.parametrize("batch", [None, {"batch_size": 2}, {"batch_size": 5, "drop_remainder": True}])
+def test_a_pool_of_datasets_of_anything(x, y, batch):
+    labeled, unlabeled = tf.data.Dataset.from_tensor_slices((x[:5], y)), tf.data.Dataset.from_tensor_slices(x[5:])
+    if batch:
+        labeled, unlabeled = labeled.batch(**batch), unlabeled.batch(2)
+    pool = sn.Pool.from_dataset(labeled, unlabeled, minor=[2])
+    assert np.array_equal(pool.images[:], x) and pool.images.dtype == x.dtype
+    assert pool.labels.tolist() == [0, 1, 2, 0, 1, -1, -1, -1]
+
+
+PAIRS, ALONE = tf.data.Dataset.from_tensor_slices((ROWS[:5], CLASSES)), tf.data.Dataset.from_tensor_slices(ROWS[5:])
+
+
+@pytest.mark.parametrize(
+    ("labeled", "unlabeled", "words"),
+    [
+        (PAIRS.repeat(), ALONE, "labeled never ends"),
+        (PAIRS, ALONE.repeat(), "unlabeled never ends, .* take\\(n\\)"),
+        (ALONE, ALONE, "has to give \\(image, class\\) pairs"),
+        (PAIRS.map(lambda x, y: ({"a": x}, y)), ALONE, "each one array"),
+        (PAIRS.take(0), ALONE, "no labeled image"),
+        (PAIRS, ALONE.map(lambda x: tf.zeros([4])), "several shapes or types"),
+        (tf.data.Dataset.from_generator(lambda: iter([(np.zeros(2), 0)]), output_types=(tf.float32, tf.int32)), ALONE, "output_signature"),
+        (
+            tf.data.Dataset.from_generator(
+                lambda: iter([(np.zeros(2), 0), (np.zeros(3), 1)]),
+                output_signature=(tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32)),
+            ),
+            ALONE,
+            "several shapes: resize pictures, pad series and tokens",
+        ),
+    ],
+)
+def test_datasets_that_no_pool_can_hold_are_refused(labeled, unlabeled, words):
+    with pytest.raises(ValueError, match=words):
+        sn.Pool.from_dataset(labeled, unlabeled, [2])
+
+
 def test_a_pool_of_folders(tmp_path):
     for i, name in enumerate(["cat", "dog", "cat", "dog"]):
         (tmp_path / "labeled" / name).mkdir(parents=True, exist_ok=True)

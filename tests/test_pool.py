@@ -81,6 +81,65 @@ def test_state_round_trip():
 
 
 @pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (make(unlabeled=3), r"numbers of labeled and unlabeled images: it has \[6, 4\] and this pool \[6, 3\]"),
+        (make(labels=(0, 0, 0, 0, 1, 2, 0), unlabeled=3), "numbers of labeled"),
+        (make(labels=(0, 0, 0, 0, 2, 1)), "other labels: they are not what they were"),
+        (make(minor=(2,)), r"minor classes: it has \[1, 2\] and this pool \[2\]"),
+        (Pool(make().images[:6] + 1, [0, 0, 0, 0, 1, 2], make().images[6:], (1, 2)), "other images: they are not"),
+        (Pool(make().images[:6], [0, 0, 0, 0, 1, 2], make().images[6:], (1, 2), sample_weight=np.ones(6)), "other labels"),
+    ],
+)
+def test_a_state_of_other_data_is_refused(other, words):
+    with pytest.raises(ValueError, match=words):
+        other.set_state(make().get_state())
+    assert other.index.tolist() == list(range(other.labeled.sum()))
+
+
+def test_the_data_of_a_state_are_read_once(monkeypatch):
+    pool, reads = make(), []
+    monkeypatch.setattr("selectnet_tf.pool.digest", lambda images: reads.append(images) or "d")
+    assert pool.get_state()["images"] == pool.get_state()["images"] == "d" and len(reads) == 2  # the labels, the images
+
+
+def test_labels_may_stand_in_a_column():
+    pool = Pool(np.zeros((3, 2, 2)), np.array([[0], [1], [1]]), np.zeros((1, 2, 2)), [0])
+    assert pool.labels.tolist() == [0, 1, 1, -1] and pool.one_hot == 0
+    assert next(iter(pool.dataset(2)))[1].shape == (2,)
+
+
+def test_weights_of_the_labeled_and_of_a_swap_are_multiplied():
+    x = np.arange(6, dtype=np.uint8).reshape(-1, 1, 1, 1) * np.ones((1, 4, 4, 1), np.uint8)
+    pool = Pool(x[:4], [0, 0, 1, 1], x[4:], [1], sample_weight=[0.5, 1, 2, 3])
+    pool.train_on_labeled([5, 2], [1, 1], [1, 1, 1, 1, 0.25, 0.5])
+    assert pool.weights.tolist() == [0.5, 1, 2, 3, 0.25, 1]
+    pool.begin_epoch(3)
+    seen = {(int(x[0, 0, 0]), float(w)) for batch in pool.dataset(2) for x, w in zip(batch[0], batch[2], strict=True)}
+    assert seen == {(0, 0.5), (1, 1.0), (2, 2.0), (3, 3.0), (5, 0.25), (2, 1.0)}
+    other = Pool(x[:4], [0, 0, 1, 1], x[4:], [1], sample_weight=[0.5, 1, 2, 3])
+    other.set_state(pool.get_state())
+    assert other.weights.tolist() == pool.weights.tolist()
+    pool.balance()
+    assert pool.weights.tolist() == [0.5, 1, 2, 3]
+
+
+def test_only_the_classes_that_are_named_are_balanced():
+    pool = make(labels=[0] * 9 + [1] * 2 + [2] * 5)
+    pool.balance([1])
+    assert np.bincount(pool.targets).tolist() == [9, 9, 5]
+    step, both = make(labels=[0] * 9 + [1] * 2 + [2] * 9), make(labels=[0] * 9 + [1] * 2 + [2] * 9)
+    step.balance()
+    both.balance([1])
+    assert step.index.tolist() == both.index.tolist()  # where majors are of one size, the same draws
+
+
+def test_an_augmentation_of_another_kind_is_refused_where_the_pipeline_is_made():
+    with pytest.raises(ValueError, match="both have to be the same"):
+        make().dataset(2, lambda x, seed: tf.cast(x, tf.float32))
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ((np.zeros((3, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [0]), "one class for each"),
@@ -90,6 +149,14 @@ def test_state_round_trip():
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [5]), r"without a labeled image: \[5\]"),
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), []), "no minor class"),
         ((np.zeros((0, 2, 2)), np.zeros(0, int), np.zeros((1, 2, 2)), [0]), "no labeled image"),
+        ((np.zeros((2, 2, 2)), ["a", "b"], np.zeros((1, 2, 2)), [0]), "number its words"),
+        ((np.zeros((2, 2, 2)), [True, False], np.zeros((1, 2, 2)), [0]), "integer classes from 0"),
+        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), 1), r"minor is 1, .* such as \[2, 3\]"),
+        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [True, False]), "a list of integer classes"),
+        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), ["b"]), "a list of integer classes"),
+        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], 0, [1.0]), r"sample_weight has to be \[2\]"),
+        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], 0, [1.0, -1.0]), "finite numbers from 0"),
+        ((tf.data.Dataset.range(3), [0, 1], np.zeros((1, 2, 2)), [1]), "use Pool.from_dataset"),
     ],
 )
 def test_bad_input_is_refused(arguments, words):

@@ -16,7 +16,7 @@ class _BatchNormalization(keras.layers.BatchNormalization):
     over replicas, [B, C, H, W] on a CPU.
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
         if mask is not None or not self._fits(inputs):
             return super().call(inputs, training=training, mask=mask)
         channels = (inputs.shape[self.axis],)
@@ -34,7 +34,7 @@ class _BatchNormalization(keras.layers.BatchNormalization):
             moving.assign(moving * self.momentum + now * (1.0 - self.momentum))
         return outputs
 
-    def _fits(self, inputs):
+    def _fits(self, inputs: tf.Tensor) -> bool:
         layout = self.axis in (-1, 3) or (self.axis == 1 and bool(tf.config.list_physical_devices("GPU")))
         plain = not self.synchronized and not getattr(self, "renorm", False) and self.epsilon >= FUSED_EPSILON
         return plain and layout and len(inputs.shape) == 4 and inputs.dtype in ("float32", "float16", "bfloat16")

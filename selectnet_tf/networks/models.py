@@ -1,7 +1,10 @@
 """The paper's classifiers: functions that return an uncompiled keras.Model for uint8 images."""
 
+from collections.abc import Sequence
+
 import keras
-from keras import layers
+import numpy as np
+from keras import KerasTensor, layers
 
 from selectnet_tf.archs import APPLICATIONS, check_arch
 from selectnet_tf.networks.layers import BatchNormalization
@@ -9,16 +12,21 @@ from selectnet_tf.networks.layers import BatchNormalization
 L2 = 1e-4  # of the ResNets' convolution kernels, as in Keras's cifar10_resnet
 
 
-def build(arch, input_shape, num_classes, activation="softmax", scale=1 / 255, offset=0.0, weights=None):
+def build(
+    arch: str, input_shape: Sequence[int], num_classes: int, activation: str = "softmax", scale: float | None = None, offset: float = 0.0,
+    weights: str | None = None, dtype: str = "uint8",
+) -> keras.Model:  # fmt: skip
     """An uncompiled classifier.
 
     Args:
         arch: "simple", "resnet20" (v1, depth 6n+2), "resnet20v2" (v2, depth 9n+2), one of keras.applications, or "mlp".
-        input_shape: [H, W, C] of uint8 images; [d] of float32 rows for "mlp".
+        input_shape: [H, W, C] of images; [d] of float32 rows for "mlp".
         num_classes: m.
         activation: of the output, [B, m].
-        scale, offset: pixels are x * scale + offset; a network of keras.applications has its own.
+        scale, offset: pixels are x * scale + offset; scale is 1/255 for whole numbers and 1 for floats unless it is given. A
+            network of keras.applications has its own, for pixels from 0 to 255.
         weights: path of a weights file without the top, for a network of keras.applications.
+        dtype: of the images: "uint8", or e.g. "float32".
 
     Raises:
         ValueError: no such arch; names the nearest that there are. A weights file of another network.
@@ -28,7 +36,9 @@ def build(arch, input_shape, num_classes, activation="softmax", scale=1 / 255, o
         return _mlp(input_shape, num_classes, activation)
     if min(input_shape[:2]) < 12:
         raise ValueError(f"images are {input_shape[0]} x {input_shape[1]}, but the networks need at least 12 x 12")
-    images = keras.Input(input_shape, dtype="uint8", name="images")
+    images = keras.Input(input_shape, dtype=dtype, name="images")
+    if scale is None:
+        scale = 1.0 if np.issubdtype(np.dtype(dtype), np.floating) else 1 / 255
     x = images if arch in APPLICATIONS else layers.Rescaling(scale, offset, name="pixels")(images)
     if arch in APPLICATIONS:
         x = _application(x, arch, weights)
@@ -42,7 +52,7 @@ def build(arch, input_shape, num_classes, activation="softmax", scale=1 / 255, o
     return keras.Model(images, output, name=arch)
 
 
-def _mlp(input_shape, num_classes, activation):
+def _mlp(input_shape: Sequence[int], num_classes: int, activation: str) -> keras.Model:
     """Two hidden layers for the rows of a table, [B, d] float32."""
     rows = keras.Input(input_shape, name="rows")
     x = rows
@@ -51,7 +61,7 @@ def _mlp(input_shape, num_classes, activation):
     return keras.Model(rows, layers.Dense(num_classes, activation=activation, name="classes")(x), name="mlp")
 
 
-def _application(images, arch, weights):
+def _application(images: KerasTensor, arch: str, weights: str | None) -> KerasTensor:
     """A network of keras.applications down to its global average: the pixels as its preprocess_input makes them."""
     x, wanted = images, APPLICATIONS[arch]
     if wanted == "tf":
@@ -70,7 +80,7 @@ def _application(images, arch, weights):
     return base(x)
 
 
-def _simple(x):
+def _simple(x: KerasTensor) -> KerasTensor:
     """Keras's cifar10_cnn: 1,250,858 parameters on CIFAR-10."""
     for filters in (32, 64):
         x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
@@ -82,16 +92,16 @@ def _simple(x):
     return layers.Dropout(0.5)(x)
 
 
-def _conv(x, filters, size=3, strides=1):
+def _conv(x: KerasTensor, filters: int, size: int = 3, strides: int = 1) -> KerasTensor:
     regularizer = keras.regularizers.L2(L2)
     return layers.Conv2D(filters, size, strides, padding="same", kernel_initializer="he_normal", kernel_regularizer=regularizer)(x)
 
 
-def _norm_relu(x):
+def _norm_relu(x: KerasTensor) -> KerasTensor:
     return layers.ReLU()(BatchNormalization()(x))
 
 
-def _resnet_v1(x, depth):
+def _resnet_v1(x: KerasTensor, depth: int) -> KerasTensor:
     """He et al. 2015, as in Keras's cifar10_resnet: two 3x3 convolutions a block, normalized after each."""
     x = _norm_relu(_conv(x, 16))
     for stage, filters in enumerate((16, 32, 64)):
@@ -105,7 +115,7 @@ def _resnet_v1(x, depth):
     return layers.GlobalAveragePooling2D()(x)
 
 
-def _resnet_v2(x, depth):
+def _resnet_v2(x: KerasTensor, depth: int) -> KerasTensor:
     """He et al. 2016, as in Keras's cifar10_resnet: bottlenecks, normalized before each convolution."""
     x = _norm_relu(_conv(x, 16))
     filters_in, filters_out = 16, 64

@@ -43,6 +43,17 @@ def test_pixels_are_scaled_inside():
         np.testing.assert_allclose(inside[:, 0, 0, 0], ends, atol=1e-6)
 
 
+def test_a_network_for_floats_sees_what_one_for_bytes_sees():
+    x = np.random.default_rng(0).integers(0, 256, (4, 12, 12, 3)).astype(np.uint8)
+    found = []
+    for dtype, images in (("uint8", x), ("float32", (x / 255).astype(np.float32))):
+        keras.utils.set_random_seed(0)
+        model = models.build("resnet8", (12, 12, 3), 4, dtype=dtype)
+        assert model.input.dtype == dtype
+        found.append(model(images).numpy())
+    np.testing.assert_allclose(*found, rtol=1e-4)
+
+
 def test_resnet_convolutions_carry_the_l2_loss():
     model = models.build("resnet8", (16, 16, 3), 10)
     kernels = [layer.kernel for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]

@@ -1,0 +1,123 @@
+"""What a classifier says of images: one forward pass on any number of replicas, as probabilities and losses."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from selectnet_tf.images import Images, batches
+
+
+def probabilities(output: np.ndarray, from_logits: bool, last: int) -> np.ndarray:
+    """The model's output as [n, m] probabilities. last: the largest class of a label."""
+    if output.ndim != 2 or output.shape[1] <= last:
+        raise ValueError(
+            f"the model's output is {list(output.shape[1:])}, but has to be [m] for classes 0 to m - 1, and there is a class {last}: "
+            f"end it in Dense({last + 1}, activation='softmax')"
+        )
+    if from_logits:
+        powers = np.exp(output - output.max(1, keepdims=True))
+        return np.asarray(powers / powers.sum(1, keepdims=True))
+    sums = output.sum(1)
+    if output.min() < 0 or abs(sums - 1).max() > 0.02:
+        raise ValueError(
+            f"the model's outputs are no probabilities (they sum to {sums.min():.3g} to {sums.max():.3g}): "
+            "end it in a softmax, or pass Selection(from_logits=True) where it gives logits"
+        )
+    return output
+
+
+def check_finite(output: np.ndarray, images: Images) -> None:
+    """Raises ValueError where an output [n, ...] is NaN or infinite: names the image that is, or says that training has diverged."""
+    if np.isfinite(output).all():
+        return
+    for start in range(0, len(images), 1000) if images.dtype.kind == "f" else ():
+        some = images[start : start + 1000]
+        wrong = ~np.isfinite(some).reshape(len(some), -1).all(1)
+        if wrong.any():
+            place = start + int(wrong.argmax())
+            raise ValueError(f"image {place} of the pool, which counts D first, holds NaN or infinity: leave it out or fill it in")
+    raise ValueError("the classifier's output is not finite: training has diverged, use a smaller learning rate")
+
+
+def check_input(model: keras.Model, dtype: np.dtype) -> None:
+    """Raises ValueError where the model's input would cut the images' values: floats to whole numbers, or these to fewer bits."""
+    tensors = getattr(model, "inputs", None) or []
+    for wanted in {np.dtype(t.dtype) for t in tensors if t.dtype not in ("string", "bfloat16")}:
+        if wanted.kind in "iu" and (dtype.kind == "f" or (wanted.itemsize < 4 and not np.can_cast(dtype, wanted, "safe"))):
+            raise ValueError(
+                f"the images are {dtype}, but the model's input is {wanted} and would cut their values: "
+                f"build it with dtype={str(dtype)!r} (sn.build, keras.Input), or give it images of {wanted}"
+            )
+
+
+def sample_loss(probs: np.ndarray, labels: np.ndarray, labeled: np.ndarray, how: str) -> np.ndarray:
+    """L_c of every sample: [n] float32, nats. probs [n, m]; labels [n], ignored where not labeled [n]; see Selection."""
+    rows = np.arange(len(probs))
+    predicted = probs.argmax(1)
+
+    def nll(classes: np.ndarray) -> np.ndarray:
+        return np.asarray(-np.log(np.clip(probs[rows, classes], 1e-7, 1)), np.float32)
+
+    loss = nll(predicted)
+    if how != "predicted":
+        true = nll(np.where(labeled, labels, predicted))
+        wrong = labeled & (labels != predicted)
+        loss = np.where(wrong, true + loss if how == "two_hot" else true, loss)
+    return loss
+
+
+Found = tuple[np.ndarray, np.ndarray | None]
+Scoring = Callable[[], Found]
+
+
+class Scorer:
+    """Runs a model over images, in order, exactly once an image, on any number of replicas.
+
+    The last batch is filled up with the last image, so every batch has one shape and no replica is ever empty; what was
+    filled up is cut off again. The dataset and the compiled function are made once and used for every pass.
+
+    Args:
+        model: a keras.Model with one input and one output.
+        images: [n, ...] array, or Images.
+        batch_size: images at once over all replicas; rounded to a multiple of them.
+        features: also return the input of the last layer that has weights.
+    """
+
+    def __init__(self, model: keras.Model, images: Any, batch_size: int = 250, features: bool = False) -> None:
+        images = images if isinstance(images, Images) else Images(images)
+        check_input(model, images.dtype)
+        self.n = len(images)
+        replicas = model.distribute_strategy.num_replicas_in_sync
+        batch = max(1, min(batch_size, self.n) // replicas) * replicas
+        self.model = self.classifier = model
+        self.features = features
+        if features:
+            if not getattr(model, "inputs", None):
+                raise ValueError("features are read from a functional or sequential model: use probs as the selector's inputs")
+            last = [layer for layer in model.layers if layer.weights][-1]
+            with model.distribute_strategy.scope():
+                self.model = keras.Model(model.inputs[0], [model.outputs[0], last.input])
+
+        def load(step: tf.Tensor) -> tf.Tensor:
+            places = tf.cast(step, tf.int32) * batch + tf.range(batch)
+            return images.gather(tf.minimum(places, self.n - 1))
+
+        self.dataset = batches(load, 0, -(-self.n // batch))
+
+    def __call__(self) -> Found:
+        """(output [n, m], features [n, d] or None) as float32 arrays."""
+        return self._predict(self.dataset)
+
+    def first(self) -> Found:
+        """As a call, but of the first batch alone."""
+        return self._predict(self.dataset.take(1))
+
+    def _predict(self, dataset: tf.data.Dataset) -> Found:
+        found = self.model.predict(dataset, verbose=0)
+        output, features = found if self.features else (found, None)
+        if not isinstance(output, np.ndarray):
+            raise ValueError(f"the model has {len(output)} outputs, but has to have one: the classes")
+        return output[: self.n].astype(np.float32), None if features is None else features[: self.n].astype(np.float32)
