@@ -1,13 +1,12 @@
 """CIFAR-10, CIFAR-100 and digits as arrays. Reading a file can not run code."""
 
-import io
 import os
 import pathlib
-import pickle
-import tarfile
 from typing import NamedTuple
 
 import numpy as np
+
+from selectnet_tf.data import archives, pickles
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIZES = {"cifar10": (50000, 10000), "cifar100": (50000, 10000)}
@@ -27,16 +26,20 @@ ARCHIVES = {
 
 
 class Data(NamedTuple):
-    """x: [n, H, W, C] uint8, y: [n] int32 classes, in the data set's own order; x_test, y_test likewise. classes: m."""
+    """x: [n, H, W, C] uint8, y: [n] int32 classes, in the data set's own order; x_test, y_test likewise. classes: m.
+
+    says: lines for the screen about where they came from.
+    """
 
     x: np.ndarray
     y: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
     classes: int
+    says: tuple[str, ...] = ()
 
 
-def load(name, data_dir=None):
+def load(name: str, data_dir: str | os.PathLike | None = None) -> Data:
     """The data set behind a name such as "cifar10-4minor": Data.
 
     Args:
@@ -55,20 +58,20 @@ def load(name, data_dir=None):
     if not data_dir:
         return _download(kind)
     for layout, train, test in LAYOUTS[kind]:
-        read = _opener(pathlib.Path(data_dir).expanduser(), layout)
-        if read:
-            parts = [_batch(read(file), f"{layout}/{file}", kind) for file in [*train, test]]
+        found = _files(pathlib.Path(data_dir).expanduser(), layout, [*train, test])
+        if found:
+            parts = [_batch(content, file, kind) for file, content in found[0].items()]
             x, y = (np.concatenate([part[i] for part in parts[:-1]]) for i in (0, 1))
-            return _checked(kind, layout, x, y, *parts[-1])
+            return _checked(kind, layout, x, y, *parts[-1])._replace(says=tuple(found[1]))
     raise FileNotFoundError(_where(kind, f"there is neither in {data_dir}"))
 
 
-def class_names(name, classes):
+def class_names(name: str, classes: int) -> tuple[str, ...]:
     """The classes' names: CIFAR-10's, or their numbers."""
     return CIFAR10 if name.startswith("cifar10-") and classes == 10 else tuple(map(str, range(classes)))
 
 
-def digits():
+def digits() -> Data:
     """scikit-learn's embedded 8 x 8 digits, each pixel doubled to 16 x 16 gray images; every fifth one is for the test."""
     from sklearn.datasets import load_digits
 
@@ -79,13 +82,13 @@ def digits():
     return Data(x[~test], y[~test], x[test], y[test], 10)
 
 
-def _where(kind, why):
+def _where(kind: str, why: str) -> str:
     folder = LAYOUTS[kind][0][0]
     origin = "www.cs.toronto.edu/~kriz/cifar.html"
     return f"{kind} not found ({why}): put {folder}/ or {ARCHIVES[folder]} from {origin} into a folder and pass --data_dir=FOLDER"
 
 
-def _download(kind):
+def _download(kind: str) -> Data:
     import keras
 
     try:
@@ -95,97 +98,62 @@ def _download(kind):
     return _checked(kind, "the download", x, y.ravel().astype(np.int32), x_test, y_test.ravel().astype(np.int32))
 
 
-def _checked(kind, source, x, y, x_test, y_test):
+def _checked(kind: str, source: str, x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray) -> Data:
     train, test = SIZES[kind]
     if (len(x), len(x_test)) != (train, test):
         raise ValueError(f"{source} holds {len(x)} + {len(x_test)} images, {kind} has {train} + {test}: extract it again")
     return Data(x, y, x_test, y_test, int(kind.removeprefix("cifar")))
 
 
-def _opener(folder, layout):
-    """A function file name -> bytes, or None where `folder` has neither the layout's folder nor its archive."""
+def _files(folder: pathlib.Path, layout: str, names: list[str]) -> tuple[dict[str, bytes], list[str]] | None:
+    """({"layout/file": content}, lines for the screen) from the layout's folder or archive; None where `folder` has neither."""
     for place in (folder / layout, folder):
         if place.is_dir() and place.name == layout:
-            return lambda file: _read(place / file)
+            found = {f"{layout}/{name}": _read(place / name) for name in names}
+            other = archives.others(found)
+            return found, [f"  {place}: {len(other)} of {len(names)} files are not the official ones, by their MD5"] if other else []
     for archive in (folder / ARCHIVES[layout], folder):
         if archive.is_file() and archive.name == ARCHIVES[layout]:
-            return lambda file: _extract(archive, f"{layout}/{file}")
+            found = archives.members(archive, [f"{layout}/{name}" for name in names])
+            other = archives.others({archive.name: archive.read_bytes()})
+            return found, [f"  {archive} is whole, but not the official file, by its MD5"] if other else []
     return None
 
 
-def _read(path):
+def _read(path: pathlib.Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing: extract the archive again") from None
 
 
-def _extract(archive, member):
-    try:
-        with tarfile.open(archive) as tar:
-            return tar.extractfile(member).read()
-    except (KeyError, EOFError, OSError, tarfile.TarError) as error:
-        raise ValueError(f"{archive} is damaged at {member} ({type(error).__name__}): download it again") from None
-
-
-def _batch(content, file, kind):
+def _batch(content: bytes, file: str, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """(images [n, 32, 32, 3] uint8, classes [n] int32) of one batch file's bytes."""
     planes, labels = _binary(content, file, kind) if file.endswith(".bin") else _pickled(content, file, kind)
     classes = int(kind.removeprefix("cifar"))
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
         raise ValueError(f"{file} has labels from {labels.min()} to {labels.max()}, {kind} has 0 to {classes - 1}: extract it again")
-    return np.ascontiguousarray(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels
+    return np.ascontiguousarray(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels.astype(np.int32)
 
 
-def _binary(content, file, kind):
+def _binary(content: bytes, file: str, kind: str) -> tuple[np.ndarray, np.ndarray]:
     head = {"cifar10": 1, "cifar100": 2}[kind]  # CIFAR-100's is the coarse class, then the fine one
     rows = np.frombuffer(content, np.uint8)
     if not len(rows) or len(rows) % (head + 3072):
         raise ValueError(f"{file} is truncated: extract the archive again")
     rows = rows.reshape(-1, head + 3072)
-    return rows[:, head:], rows[:, head - 1].astype(np.int32)
+    return rows[:, head:], rows[:, head - 1]
 
 
-def _pickled(content, file, kind):
+def _pickled(content: bytes, file: str, kind: str) -> tuple[np.ndarray, np.ndarray]:
     try:
-        found = _Unpickler(content).load()
-        planes = found[b"data"]
-        labels = np.asarray(found[{"cifar10": b"labels", "cifar100": b"fine_labels"}[kind]])
-    except _Forbidden as error:
+        found = pickles.load(content)
+        planes = pickles.array(found[b"data"])
+        labels = pickles.integers(found[{"cifar10": b"labels", "cifar100": b"fine_labels"}[kind]])
+    except pickles.Forbidden as error:
         raise ValueError(f"{file} asks to run {error}, which no CIFAR file does: it was not read; download it again") from None
     except Exception as error:  # a damaged pickle can raise anything
         raise ValueError(f"{file} is damaged or truncated ({type(error).__name__}): extract the archive again") from None
-    fits = isinstance(planes, np.ndarray) and planes.dtype == np.uint8 and planes.shape == (len(labels), 3072)
-    if not fits or not np.issubdtype(labels.dtype, np.integer):
+    if planes.dtype != np.uint8 or planes.shape != (len(labels), 3072) or labels.ndim != 1:
         raise ValueError(f"{file} does not hold [n, 3072] bytes and n labels: extract the archive again")
-    return planes, labels.astype(np.int32)
-
-
-class _Forbidden(pickle.UnpicklingError):
-    pass
-
-
-class _Unpickler(pickle.Unpickler):
-    """Knows NumPy arrays of numbers and nothing else, so that no file can name a function to call."""
-
-    def __init__(self, content):
-        super().__init__(io.BytesIO(content), encoding="bytes")
-
-    def find_class(self, module, name):
-        known = {"ndarray": np.ndarray, "dtype": np.dtype, "_reconstruct": _empty_array, "encode": _latin1}
-        if name in known and module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray", "_codecs"):
-            return known[name]
-        raise _Forbidden(f"{module}.{name}")
-
-
-def _empty_array(kind, shape, dtype):
-    """What a pickled array begins as; its real size comes with its bytes, so a small file can't claim a huge one."""
-    if kind is not np.ndarray or shape != (0,):
-        raise _Forbidden("an array of an unknown kind")
-    return np.ndarray((0,), np.int8)
-
-
-def _latin1(text, encoding):
-    if encoding not in ("latin1", b"latin1"):
-        raise _Forbidden(f"the codec {encoding}")
-    return text.encode("latin1") if isinstance(text, str) else text
+    return planes, labels

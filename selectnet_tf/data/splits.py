@@ -1,8 +1,11 @@
 """Labels -> which images are labeled (D), which are in the pool (U), and which classes are minor."""
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from selectnet_tf.recipes import Recipe
 
 TEST_SHARE = 0.2  # of one's own labeled data, where there is no test set
 AUTO = "auto"
@@ -13,17 +16,17 @@ class Split(NamedTuple):
 
     labeled: np.ndarray
     unlabeled: np.ndarray
-    minor: tuple
+    minor: tuple[int, ...]
 
 
-def of(recipe, labels):
+def of(recipe: Recipe, labels: np.ndarray) -> Split:
     """The Split that a Recipe asks for. labels: [n] int classes of the whole training set."""
     if recipe.imb_factor is not None:
         return long_tailed(labels, recipe.imb_factor, recipe.minor, recipe.split, recipe.seed)
     return step(labels, recipe.minor, recipe.minor_ratio, recipe.major_ratio, recipe.split, recipe.seed)
 
 
-def step(labels, minor, minor_ratio, major_ratio, how="random", seed=0):
+def step(labels: np.ndarray, minor: Sequence[int], minor_ratio: float, major_ratio: float, how: str = "random", seed: int = 0) -> Split:
     """Labels `minor_ratio` of each minor class and `major_ratio` of each other one (Section 4.1).
 
     Args:
@@ -35,14 +38,20 @@ def step(labels, minor, minor_ratio, major_ratio, how="random", seed=0):
     return _split(labels, keep, minor, how, seed)
 
 
-def long_tailed(labels, imb_factor, minor, how="random", seed=0):
+def long_tailed(labels: np.ndarray, imb_factor: float, minor: Sequence[int], how: str = "random", seed: int = 0) -> Split:
     """Labels int(largest * imb_factor ** (i / (m - 1))) of class i (Cui et al. 2019); all others are the pool."""
     counts = np.bincount(labels)
     keep = [int(counts.max() * imb_factor ** (i / (len(counts) - 1.0))) for i in range(len(counts))]
     return _split(labels, np.minimum(keep, counts), minor, how, seed)
 
 
-def make_imbalance(X, y, *, sampling_strategy, random_state=0):
+def make_imbalance(
+    X: np.ndarray,
+    y: np.ndarray,
+    *,
+    sampling_strategy: Mapping[int, int] | Callable[[np.ndarray], Mapping[int, int]],
+    random_state: int | None = 0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Imbalanced-learn's function of this name, but what it leaves out becomes the pool: for trying things out.
 
     Args:
@@ -64,7 +73,7 @@ def make_imbalance(X, y, *, sampling_strategy, random_state=0):
     return X[split.labeled], y[split.labeled], X[split.unlabeled], y[split.unlabeled]
 
 
-def _split(labels, keep, minor, how, seed):
+def _split(labels: np.ndarray, keep: Sequence[int] | np.ndarray, minor: Sequence[int], how: str, seed: int) -> Split:
     rng = np.random.default_rng([seed, 0])
     labeled = []
     for c, k in enumerate(keep):
@@ -77,7 +86,7 @@ def _split(labels, keep, minor, how, seed):
     return Split(labeled, unlabeled, tuple(minor))
 
 
-def describe(split, labels):
+def describe(split: Split, labels: np.ndarray) -> str:
     """One line: the real sizes and the real ratio."""
     counts = np.bincount(labels[split.labeled])
     minor = np.isin(labels, split.minor)

@@ -67,7 +67,7 @@ def _benchmark(recipe, data_dir):
     """Section 4.1's and 4.4's sets: the labels of all but `split.labeled` are hidden. The oracle alone gets all labels."""
     found = cifar.load(recipe.dataset, data_dir)
     split = splits.of(recipe, found.y)
-    labeled, unlabeled, says = split.labeled, split.unlabeled, [splits.describe(split, found.y)]
+    labeled, unlabeled, says = split.labeled, split.unlabeled, [splits.describe(split, found.y), *found.says]
     if recipe.method == "oracle":
         labeled, unlabeled = np.arange(len(found.y), dtype=np.int32), unlabeled[:0]
         says.append(f"  the oracle trains on all {len(labeled):,} images with their true classes")
