@@ -7,7 +7,7 @@ CONSTRAINTS ?=
 EXTRAS = test,lint$(if $(shell nvidia-smi -L 2>/dev/null),$(comma)gpu)
 comma = ,
 RESULTS ?= results
-SWEEP = $(strip $(foreach name,SEEDS EPOCHS DATASETS ARCHS METHODS PRESET JOBS DRY,$(if $($(name)),$(flag)=$($(name)))))
+SWEEP = $(strip $(foreach name,SEEDS EPOCHS DATASETS ARCHS METHODS PRESET JOBS DRY DEVICE PRINT,$(if $($(name)),$(flag)=$($(name)))))
 flag = --$(shell echo $(name) | tr A-Z a-z)
 
 .PHONY: demo test slow oldest lint table1 table2 table3 table4 figure2 diff report docs bench clean
@@ -31,7 +31,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 table1 table2 table3 table4 figure2: $(INSTALLED)
-	$(BIN)/python experiments/$@.py --results_dir=$(RESULTS) $(SWEEP)
+	$(if $(PRINT),@)$(BIN)/python experiments/$@.py --results_dir=$(RESULTS) $(SWEEP)
 
 diff: $(INSTALLED)
 	$(BIN)/python -m selectnet_tf.report diff --results_dir=$(RESULTS) $(if $(PRESET),--preset=$(PRESET))

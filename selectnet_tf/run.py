@@ -10,7 +10,7 @@ import sys
 
 from absl import flags
 
-from selectnet_tf import recipes
+from selectnet_tf import devices, recipes
 from selectnet_tf.cli import fail, importing_tensorflow, parse
 from selectnet_tf.experiment import review
 
@@ -37,6 +37,7 @@ def define_flags():
     flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archive, or the archive; else SELECTNET_DATA, else a download")
     flags.DEFINE_string("results_dir", "results", "where runs.csv and runs/NAME/ go")
     flags.DEFINE_integer("replicas", 0, "replicas of MirroredStrategy; 0: every GPU there is")
+    flags.DEFINE_enum("device", "auto", devices.CHOICES, "auto: the GPUs, where there are any; cpu: leaves them alone")
     flags.DEFINE_bool("force", False, "train again what is finished or half trained")
     flags.DEFINE_string("review", None, "dataset=folder: put what was picked into this new folder, by pseudo-label, for you to weed out")
     flags.DEFINE_enum(
@@ -75,8 +76,11 @@ def main(argv):
     except ValueError as error:
         return fail(error, 2)
     try:
+        devices.choose(FLAGS.device)
         with importing_tensorflow(FLAGS.verbose):
             import tensorflow  # noqa: F401
+        if problem := devices.problem():
+            return fail(problem, 1)
         from selectnet_tf.experiment import record, train
         from selectnet_tf.report import gallery
 

@@ -1,14 +1,15 @@
 """Trains what one of the paper's tables lacks: python -m selectnet_tf.table table1 --seeds=0 --archs=simple
 
-Then writes the tables and figures. Run it again to go on where it was stopped; --dry only prints the plan.
+Then writes the tables and figures. Run it again to go on where it was stopped; --dry only prints the plan, --print the commands.
 """
 
 import pathlib
+import shlex
 import sys
 
 from absl import flags
 
-from selectnet_tf import recipes
+from selectnet_tf import devices, recipes
 from selectnet_tf.cli import fail, parse
 from selectnet_tf.experiment import grids, sweep
 from selectnet_tf.report import reports
@@ -22,6 +23,8 @@ def define_flags():
     flags.DEFINE_list("methods", None, "these methods instead of the table's, e.g. context,selectnet,oracle")
     flags.DEFINE_enum("preset", "paper", recipes.PRESETS, "whose recipes")
     flags.DEFINE_integer("jobs", 0, "runs trained at once, each with its share of the cores or GPUs; 0: one a GPU, two without GPUs", 0)
+    flags.DEFINE_enum("device", "auto", devices.CHOICES, "auto: the GPUs, where there are any; cpu: leaves them alone")
+    flags.DEFINE_bool("print", False, "only print the missing cells' commands, one a line, for Slurm, GNU parallel or Kubernetes")
     flags.DEFINE_bool("dry", False, "only print the plan: cells, done, missing, estimated hours")
     flags.DEFINE_string("results_dir", "results", "holds runs.csv and runs/")
     flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archive; else SELECTNET_DATA, else a download")
@@ -38,11 +41,20 @@ def main(argv):
             raise ValueError("seeds are numbers such as 0,1,2")
         seeds = [int(seed) for seed in values.seeds]
         cells = grids.grid(argv[1], seeds, values.preset, values.datasets, values.archs, values.methods, values.epochs)
-        results = pathlib.Path(values.results_dir)
-        work = sweep.Sweep(cells, results, values.data_dir, values.jobs or sweep.usual_jobs())
+        results, data_dir = pathlib.Path(values.results_dir), values.data_dir
+        if values["print"].value:  # for another place's shell
+            results, data_dir = results.absolute(), data_dir and pathlib.Path(data_dir).expanduser().absolute()
+        devices.choose(values.device)
+        work = sweep.Sweep(cells, results, data_dir, values.jobs or sweep.usual_jobs())
         if values.dry:
             print(work.plan())
             return 0
+        if values["print"].value:
+            for words in work.commands():
+                print(shlex.join([*words, *["--device=cpu"] * (values.device == "cpu")]))
+            return 0
+        if problem := devices.problem():
+            return fail(problem, 1)
         code = work.run()
         return code if code > 1 else max(code, reports.write(results, ["tables", "figures"]))
     except ValueError as error:

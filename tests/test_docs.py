@@ -13,7 +13,7 @@ from selectnet_tf.experiment import runs
 
 HOME = pathlib.Path(__file__).parent.parent
 PAGES = [HOME / "README.md", *sorted((HOME / "docs").glob("*.md"))]
-OTHER_FLAGS = {"data_dir", "results_dir", "replicas", "force", "verbose", "review"}
+OTHER_FLAGS = {"data_dir", "device", "results_dir", "replicas", "force", "verbose", "review"}
 
 
 def blocks(path, language):

@@ -9,13 +9,14 @@ import selectnet_tf
 
 HOUSE = pathlib.Path(selectnet_tf.__file__).parent
 BELOW = {  # wing -> the wings that it may import from; each may import from itself
+    "scale": {"experiment", "data", "networks", "library"},
     "report": {"experiment", "data", "networks", "library"},
     "experiment": {"data", "networks", "library"},
     "data": {"library"},
     "networks": {"library"},
     "library": set(),
 }
-COMMANDS = {"run", "table", "predict"}  # in front beside the library, and above all wings
+COMMANDS = {"run", "table", "predict", "doctor", "score"}  # in front beside the library, and above all wings
 EXCEPTION = ("pool", "data")  # Pool.from_directory reads folders of pictures
 
 
@@ -56,7 +57,7 @@ def test_recipes_need_the_standard_library_only():
 
 
 def test_help_and_reports_do_not_import_tensorflow():
-    modules = ("run", "table", "report.__main__", "report.page")
+    modules = ("run", "table", "doctor", "report.__main__", "report.page")
     code = (
         f"import sys, {', '.join(f'selectnet_tf.{m}' for m in modules)}; sys.exit(sum(m in sys.modules for m in ('tensorflow', 'keras')))"
     )

@@ -278,5 +278,5 @@ def test_a_real_sweep_killed_twice_ends_as_one_that_was_not(tmp_path):
 @pytest.mark.parametrize(("gpus", "cores", "jobs"), [("0,1,2", 8, 3), ("", 8, 2), ("", 1, 1)])
 def test_the_usual_jobs_are_one_a_gpu_or_two_on_cores(gpus, cores, jobs, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
-    monkeypatch.setattr(sweep, "_cores", lambda: cores)
+    monkeypatch.setattr(sweep, "cores", lambda: cores)
     assert sweep.usual_jobs() == jobs

@@ -1,0 +1,132 @@
+"""Cards that a stand-in for nvidia-smi lists, on machines with and without a TensorFlow that finds them."""
+
+import json
+import sys
+import types
+
+import pytest
+
+from selectnet_tf import devices, run, table
+
+LISTED = """GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1)
+  MIG 1g.10gb     Device  0: (UUID: MIG-1)
+GPU 1: Tesla T4 (UUID: GPU-2)"""
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path, monkeypatch):
+    """Puts an nvidia-smi on PATH that prints a text: (text, exit code) -> None."""
+
+    def install(text=LISTED, code=0):
+        path = tmp_path / "bin" / "nvidia-smi"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\nexit {code}\n")
+        path.chmod(0o755)
+
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    return install
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "names"),
+    [
+        (LISTED, 0, ["NVIDIA H100 80GB HBM3", "Tesla T4"]),
+        ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", 9, []),
+        ("No devices found.", 6, []),
+        ("GPU 0:", 0, []),
+    ],
+)
+def test_cards_are_those_that_the_driver_lists(text, code, names, nvidia_smi):
+    nvidia_smi(text, code)
+    assert devices.cards() == (names or (["unnamed"] if text == "GPU 0:" else []))
+
+
+def test_a_machine_without_nvidia_smi_has_no_card(nvidia_smi):
+    assert devices.cards() == devices.visible_gpus() == [] and devices.problem() == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "visible"), [(None, ["0", "1"]), ("1", ["1"]), ("", []), ("-1", []), ("GPU-1,GPU-2", ["GPU-1", "GPU-2"])]
+)
+def test_cuda_visible_devices_chooses(given, visible, nvidia_smi, monkeypatch):
+    nvidia_smi()
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert devices.visible_gpus() == visible
+
+
+@pytest.mark.parametrize(
+    ("found", "words"), [(0, "nvidia-smi lists NVIDIA H100 80GB HBM3, Tesla T4, but TensorFlow finds no card"), (1, "")]
+)
+def test_cards_that_tensorflow_does_not_find_are_a_problem(found, words, nvidia_smi, monkeypatch):
+    nvidia_smi()
+    monkeypatch.setattr(devices, "gpus_found", lambda: found)
+    problem = devices.problem()
+    assert problem.startswith(words) and bool(problem) == bool(words)
+    assert not words or ("pip install 'tensorflow[and-cuda]'" in problem and "--device=cpu" in problem and "\n" not in problem)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # whoever hides the cards knows it
+    assert devices.problem() == ""
+
+
+def test_a_process_without_tensorflow_asks_a_child(tmp_path, monkeypatch):
+    (tmp_path / "tensorflow.py").write_text(
+        "import types\nconfig = types.SimpleNamespace(list_physical_devices=lambda kind: ['a', 'b'])\nprint('greeting')"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(devices, "sys", types.SimpleNamespace(modules={}, executable=sys.executable))
+    assert devices.gpus_found() == 2
+    (tmp_path / "tensorflow.py").write_text("import os; os.abort()")
+    assert devices.gpus_found() == 0
+
+
+@pytest.mark.parametrize(("command", "flags"), [(run, ["--dataset=digits-4minor"]), (table, ["table1", "--datasets=digits-4minor"])])
+def test_a_run_and_a_sweep_stop_with_the_cure(command, flags, nvidia_smi, tmp_path):
+    import subprocess
+
+    nvidia_smi()
+    words = [sys.executable, "-m", command.__name__, *flags, f"--results_dir={tmp_path / 'results'}"]
+    found = subprocess.run(words, capture_output=True, text=True)
+    assert found.returncode == 1 and found.stdout == "" and not (tmp_path / "results" / "runs").exists()
+    assert found.stderr.startswith("error: nvidia-smi lists NVIDIA H100 80GB HBM3") and found.stderr.count("\n") == 1
+
+
+def test_the_cpu_by_choice_is_no_problem(nvidia_smi, monkeypatch):
+    nvidia_smi()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # so that the test's end restores it
+    devices.choose("auto")
+    assert devices.visible_gpus() == ["0"]
+    devices.choose("cpu")
+    assert devices.visible_gpus() == [] and devices.problem() == ""
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}, "over 2 machines"),
+        ({"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"], "ps": ["d:1"]}}, "over 3 machines"),
+        ({"cluster": {"chief": ["a:1"]}}, ""),
+        ({}, ""),
+        ([1], ""),
+    ],
+)
+def test_one_training_over_several_machines_is_refused(config, words, nvidia_smi, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    problem = devices.problem()
+    assert words in problem and bool(problem) == bool(words)
+    assert not words or ("keras#20585" in problem and "docs/machines.md" in problem and "\n" not in problem)
+
+
+def test_a_torn_tf_config_is_no_problem_of_ours(nvidia_smi, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", '{"cluster":')
+    assert devices.problem() == ""
+
+
+def test_libraries_that_do_not_load_are_named(tmp_path):
+    absent = devices.unloadable("12.5.1", "9", tmp_path)
+    assert set(absent) <= {*devices.LIBRARIES["12"], "libcudnn.so.9"}
+    broken = tmp_path / "nvidia" / "cudnn" / "lib" / "libcudnn.so.99"
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"no library")
+    assert devices.unloadable("99", "99.1", tmp_path) == ["libcudnn.so.99"]
