@@ -3,6 +3,7 @@
 import pathlib
 import re
 import shlex
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,11 +13,12 @@ from selectnet_tf import recipes
 from selectnet_tf.experiment import runs
 
 HOME = pathlib.Path(__file__).parent.parent
-PAGES = [HOME / "README.md", *sorted((HOME / "docs").glob("*.md"))]
+DOCS = HOME / "docs"
+PAGES = [*(HOME / name for name in ("README.md", "CONTRIBUTING.md", "results/README.md")), *sorted(DOCS.rglob("*.md"))]
 OTHER_FLAGS = {"data_dir", "device", "results_dir", "replicas", "force", "verbose", "review"}
 
 
-def blocks(path, language):
+def blocks(path: pathlib.Path, language: str) -> list[str]:
     found = re.findall(r"^```(\w*)\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     return [text for kind, text in found if kind == language]
 
@@ -35,12 +37,13 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
         assert given["selection"].history and given["history"].history["loss"]
 
 
-def commands():
+def commands() -> Iterator:
     for page in PAGES:
         for text in blocks(page, "") + blocks(page, "sh"):
-            for line in text.splitlines():
+            for line in text.replace("\\\n", " ").splitlines():
                 if "selectnet_tf.run" in line:
-                    yield pytest.param(shlex.split(line.split("selectnet_tf.run")[1]), id=f"{page.stem}: {line[-40:]}")
+                    words = shlex.split(line.split("selectnet_tf.run")[1], comments=True)
+                    yield pytest.param(words, id=f"{page.stem}: {' '.join(words)[-40:]}")
 
 
 @pytest.mark.parametrize("words", commands())
@@ -53,24 +56,86 @@ def test_commands_have_flags_that_there_are(words):
     assert not unknown and recipes.make(**changes).name
 
 
-def test_every_page_and_every_link_is_there():
-    nav = re.findall(r": (\w+\.md)", (HOME / "mkdocs.yml").read_text())
-    assert sorted(nav) == sorted(p.name for p in (HOME / "docs").glob("*.md"))
-    for page in PAGES:
-        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-            assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"
+def test_every_page_is_in_the_navigation():
+    nav = re.findall(r": ([\w/-]+\.md)$", (HOME / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(nav) == sorted(p.relative_to(DOCS).as_posix() for p in DOCS.rglob("*.md"))
+
+
+def anchors(page: pathlib.Path) -> set[str]:
+    """The names that a page's headings have on the site and on GitHub."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", heading.lower())) for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(HOME).as_posix())
+def test_every_link_leads_somewhere(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for link, part in re.findall(r"\]\(([^)#\s]*)(?:#([^)]+))?\)", text):
+        path = page.parent / link if link else page
+        assert "://" in link or path.exists(), f"{page.name}: {link}"
+        assert not part or part in anchors(path), f"{page.name}: {link}#{part}"
+
+
+def test_the_readme_is_one_page_with_one_figure_and_one_table_of_results():
+    lines = (HOME / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120 and max(map(len, lines)) <= 120
+    screen, results = "\n".join(lines).split("## Results")
+    results = results.split("\n## ")[0]
+    assert screen.count("![") == results.count("](results/curves_") == 1 and results.count("|---") == 6
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "results").glob("*.md")), ids=lambda p: p.stem)
+def test_a_card_opens_with_its_answer_and_a_figure(page):
+    if page.stem == "numbers":
+        return
+    title, answer, figure = [part for part in page.read_text(encoding="utf-8").split("\n\n") if part][:3]
+    assert title.startswith("# ") and answer.startswith("**") and figure.startswith("![")
+    assert (page.parent / figure[:-1].split("](")[1]).exists()
+
+
+def test_each_difference_names_its_field():
+    text = (DOCS / "results" / "index.md").read_text(encoding="utf-8")
+    items = re.findall(r"^\d+\. (.*?)(?=\n\d+\. |\n\n|\Z)", text, re.DOTALL | re.MULTILINE)
+    fields = [re.search(r"\[([^\[\]]*)\]$", item)[1] for item in items]
+    assert len(items) == 30
+    for field in fields:
+        named = {word.split("=")[0] for word in re.findall(r"`([\w=]+)`", field)} - {"probs", "all", "normal", "copies", "first", "two_hot"}
+        assert field == "no field" or (named and named <= set(recipes.Recipe.__dataclass_fields__)), field
+
+
+def test_every_column_of_selection_csv_is_explained():
+    page = (DOCS / "runs.md").read_text(encoding="utf-8")
+    for row in runs.read_csv(HOME / "results" / "runs" / "cifar10-4minor_simple_context_paper_s0" / "selection.csv")[:1]:
+        assert [c for c in row if f"`{c}`" not in page] == ["as_2", "as_6", "as_7"]  # `as_0`, ... stands for all
+
+
+def test_the_settings_page_shows_the_presets_as_they_are():
+    page = (DOCS / "settings.md").read_text(encoding="utf-8")
+    for field, released in recipes.RELEASED.items():
+        line = next(line for line in page.splitlines() if line.startswith("|") and f"`{field}`" in line)
+        default = recipes.Recipe.__dataclass_fields__[field].default
+        for value, cell in ((default, line.split("|")[2]), (released, line.split("|")[3])):
+            assert str(value) in cell, field
+    assert all(f"`{method}`" in page for method in recipes.METHODS) and all(f"`{name}`" in page for name in recipes.TRAININGS)
+
+
+def test_the_citation_names_the_newest_version_and_the_paper():
+    text = (HOME / "CITATION.cff").read_text()
+    newest = re.search(r"^## \[([\d.]+)\]", (HOME / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
+    assert text.startswith("cff-version: 1.2.0\n") and f"\nversion: {newest}\n" in text
+    assert "Learning to Sample from the Wild for Imbalanced Data Training" in text.split("\nreferences:")[1]
 
 
 def test_the_api_s_names_exist():
     import importlib
 
-    for name in re.findall(r"^::: ([\w.]+)$", (HOME / "docs" / "api.md").read_text(), re.MULTILINE):
+    for name in re.findall(r"^::: ([\w.]+)$", (DOCS / "api.md").read_text(), re.MULTILINE):
         module, _, thing = name.rpartition(".")
         assert getattr(importlib.import_module(module), thing).__doc__
 
 
 def test_the_tutorial_s_numbers_are_those_measured():
-    page = (HOME / "docs" / "folders.md").read_text(encoding="utf-8")
+    page = (DOCS / "folders.md").read_text(encoding="utf-8")
     for row in runs.read_csv(HOME / "results" / "pictures.csv"):
         assert all(f" {row[c]} " in page for c in ("accuracy", "minor_accuracy", "major_accuracy")), row["method"]
         if row["method"] != "imbalanced":

@@ -1,6 +1,7 @@
 """Cells -> text: diff.csv and its lines on screen, Tables 1 to 4 as CSV and Markdown, the README's results."""
 
 import math
+import pathlib
 
 from selectnet_tf import recipes
 from selectnet_tf.experiment import runs
@@ -95,14 +96,20 @@ def ours(cell):
     return f"{cell.mean:.4f}{spread} ({len(cell.values)})"
 
 
-def readme(results, found):
-    """The README's results as Markdown: how much of the paper was run, then each group's comparison of methods."""
-    texts = []
-    for preset in recipes.PRESETS:
-        cells = [c for c in paper.full(results, found, preset) if c.table in ("table1", "table3")]
-        done = sum(bool(c.values) for c in cells)
-        texts.append(f"preset `{preset}`: " + (f"{done} of the {len(cells)} cells of Tables 1 and 3 run" if done else "**not run**"))
-    texts = [f"Full {paper.FULL}-epoch runs, {'; '.join(texts)}."]
+def readme(results: pathlib.Path, found: list[runs.Run]) -> str:
+    """The README's results as Markdown: how much of the paper was run, and one table of the column with the most methods."""
+    full = [c for c in paper.comparisons(found) if c[0] == paper.Group("paper", paper.FULL, ())]
+    if not full:
+        return _coverage(results, found)
+    group, dataset, arch, members = max(full, key=lambda c: len({run.method for run in c[-1]}))
+    known = {c.method: c.paper for c in paper.cells(results, []) if (c.table, c.dataset, c.arch) == ("table1", dataset, arch)}
+    text = f"Test accuracy, {dataset}, network {arch}, {group.title}:"
+    return f"{_coverage(results, found)}\n\n{text}\n\n{_beside_the_paper(members, known)}"
+
+
+def every_run(results: pathlib.Path, found: list[runs.Run]) -> str:
+    """docs/results/numbers.md's part as Markdown: each group's comparison of methods, and the speed."""
+    texts = [_coverage(results, found)]
     left = len(found)
     for group, dataset, arch, members in paper.comparisons(found):
         chosen = [run for run in members if not dict(run.changes).get("lambda_schedule")]
@@ -110,11 +117,34 @@ def readme(results, found):
         if chosen:
             texts.append(f"**{group.title}** · {dataset}, {arch}:\n\n{_comparison(chosen)}")
     if left:
-        texts.append(f"{left} more run{'s' * (left > 1)} in [results/runs.csv](results/runs.csv).")
+        texts.append(f"[results/runs.csv](../../results/runs.csv) has {left} more run{'s' * (left > 1)}.")
     return "\n\n".join([*texts, *speed(runs.read_csv(results / "benchmark.csv"))])
 
 
-def speed(rows):
+def _coverage(results: pathlib.Path, found: list[runs.Run]) -> str:
+    """One sentence: how many cells of Tables 1 and 3 have a full-length run of each preset."""
+    texts = []
+    for preset in ("paper", "released"):  # those that reproduce
+        cells = [c for c in paper.full(results, found, preset) if c.table in ("table1", "table3")]
+        done = sum(bool(c.values) for c in cells)
+        texts.append(f"{done or 'none'} with preset `{preset}`")
+    return f"Of the {len(cells)} cells of Tables 1 and 3, runs of {paper.FULL} epochs cover {' and '.join(texts)}."
+
+
+def _beside_the_paper(found: list[runs.Run], known: dict[str, float]) -> str:
+    """One line a method: the mean over its runs, the paper's number, and the minor and the major classes'."""
+    lines = ["| method | runs | ours | paper | minor classes | major classes |", "|---" * 6 + "|"]
+    for method in recipes.METHODS:
+        chosen = [run for run in found if run.method == method and not dict(run.changes).get("lambda_schedule")]
+        if chosen:
+            means = [sum(run.number(c) for run in chosen) / len(chosen) for c in ("accuracy", "minor_accuracy", "major_accuracy")]
+            ours, minor, major = (f"{mean:.4f}" for mean in means)
+            theirs = f"{known[method]:.4f}" if method in known else "–"
+            lines.append(f"| `{method}` | {len(chosen)} | {ours} | {theirs} | {minor} | {major} |")
+    return "\n".join(lines)
+
+
+def speed(rows: list[dict[str, str]]) -> list[str]:
     """results/benchmark.csv's rows as Markdown, medians: training beside others, a round beside a forward pass; [] without rows."""
     found = {(r["section"], r["what"], r["network"], r["batch"]): float(r["median"]) for r in rows}
     text = lambda value, form="{:.2f}": form.format(value) if value is not None else "–"  # noqa: E731
@@ -128,11 +158,13 @@ def speed(rows):
         (n, found["selection", w, n, ""], found["selection", "round / 10 epochs", n, ""]) for _, w, n, _ in found if w == "round / forward"
     ]
     says = "; ".join(f"{n}: {ratio:.2f} times, {share:.1%} of ten epochs" for n, ratio, share in rounds)
-    texts = ["**Training speed** on two CPU cores (`make bench`, [results/benchmark.csv](results/benchmark.csv)):\n\n" + "\n".join(lines)]
+    texts = [
+        "**Training speed** on two CPU cores (`make bench`, [results/benchmark.csv](../../results/benchmark.csv)):\n\n" + "\n".join(lines)
+    ]
     return [*texts, f"A round costs, beside the fastest pure forward pass over the pool, {says}."] if rounds else texts if lines[2:] else []
 
 
-def _comparison(found):
+def _comparison(found: list[runs.Run]) -> str:
     """One line a method: means over its runs."""
     shares = ("accuracy", "minor_accuracy", "major_accuracy", "macro_f1")
     lines = ["| method | runs | accuracy | minor classes | major classes | macro F1 | wall time | of it selecting |", "|---" * 8 + "|"]
@@ -146,15 +178,22 @@ def _comparison(found):
     return "\n".join(lines)
 
 
-def write_readme(path, results, found):
-    """Puts `readme` between its two marks in a Markdown file.
+def write_readme(path: pathlib.Path, results: pathlib.Path, found: list[runs.Run]) -> None:
+    """Puts `readme` between the two marks of a README, and `every_run` between those of docs/results/numbers.md beside it, if there.
 
     Raises:
         ValueError: the file has no such marks.
     """
+    _between_marks(path, readme(results, found))
+    numbers = path.parent / "docs" / "results" / "numbers.md"
+    if numbers.exists():
+        _between_marks(numbers, every_run(results, found))
+
+
+def _between_marks(path: pathlib.Path, text: str) -> None:
     old = path.read_text(encoding="utf-8")
     if START not in old or END not in old:
         raise ValueError(f"{path} has no lines {START} and {END} between which the results go")
     before, after = old.split(START)[0], old.split(END)[1]
     with replacing(path) as beside:
-        beside.write_text(f"{before}{START}\n{readme(results, found)}\n{END}{after}", encoding="utf-8")
+        beside.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")

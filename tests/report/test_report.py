@@ -140,13 +140,16 @@ def test_results_elsewhere_are_compared_with_the_package_s_paper(tmp_path):
 
 def test_all_at_once(results, capsys):
     write_runs(results / "results", (0.74, {"method": "context"}), (0.5, {"method": "context", "epochs": 20}))
-    (results / "README.md").write_text(f"# a\n{tables.START}\nold\n{tables.END}\nmore\n")
+    numbers = results / "docs" / "results" / "numbers.md"
+    numbers.parent.mkdir(parents=True)
+    for page in (results / "README.md", numbers):
+        page.write_text(f"# a\n{tables.START}\nold\n{tables.END}\nmore\n")
     assert reports.write(results / "results", ["tables", "figures", "html", "readme"]) == 0
     assert capsys.readouterr().out.startswith("2 runs; written: table1.csv, table1.md,")
-    text = (results / "README.md").read_text()
-    assert (
-        text.startswith("# a\n") and text.endswith("\nmore\n") and "1 of the 34 cells of Tables 1 and 3 run" in text and "old" not in text
-    )
+    for page in (results / "README.md", numbers):
+        text = page.read_text()
+        assert text.startswith("# a\n") and text.endswith("\nmore\n") and "epochs cover 1 with preset `paper`" in text and "old" not in text
+    assert "macro F1" in numbers.read_text() and "macro F1" not in (results / "README.md").read_text()
 
 
 def test_a_readme_without_marks_is_left_alone(results):

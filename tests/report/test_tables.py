@@ -52,16 +52,34 @@ def test_a_lambda_schedule_is_a_cell_of_table_4(results):
     )
 
 
-def test_the_readme_compares_methods_shows_every_full_run_and_counts_the_rest(results):
+def test_the_page_of_numbers_compares_methods_shows_every_full_run_and_counts_the_rest(results):
     write_run(results, method="imbalanced", arch="resnet20", epochs=20)
     write_run(results, arch="resnet20", lambda_schedule="0.4:0.6")
-    text = tables.readme(results, runs.read(results)[0])
-    assert text.startswith("Full 200-epoch runs, preset `paper`: 2 of the 34 cells of Tables 1 and 3 run; preset `released`: **not run**.")
-    assert "**preset paper, 20 epochs** · cifar10-4minor, simple:" in text and text.endswith(
-        "2 more runs in [results/runs.csv](results/runs.csv)."
+    text = tables.every_run(results, runs.read(results)[0])
+    assert text.startswith(
+        "Of the 34 cells of Tables 1 and 3, runs of 200 epochs cover 2 with preset `paper` and none with preset `released`."
     )
+    assert "**preset paper, 20 epochs** · cifar10-4minor, simple:" in text
+    assert text.endswith("[results/runs.csv](../../results/runs.csv) has 2 more runs.")
     assert "**preset paper, 200 epochs, augment=none** · cifar10-4minor, simple:" in text and text.count("resnet20") == 0
     assert "| `context` | 3 | 0.7400 | 0.5000 | 0.7500 | 0.6250 | 30 min | 5.0% |" in text
+
+
+def test_the_readme_has_one_table_of_the_column_with_the_most_methods(results):
+    write_run(results, 0.9, {"minor_accuracy": 0.5, "major_accuracy": 0.75}, arch="resnet20")
+    text = tables.readme(results, runs.read(results)[0])
+    assert "Test accuracy, cifar10-4minor, network simple, preset paper, 200 epochs:" in text and text.count("\n|---") == 1
+    assert text.splitlines()[-3:] == [
+        "| `context` | 3 | 0.7400 | 0.7403 | 0.5000 | 0.7500 |",
+        "| `selectnet` | 1 | 0.7500 | 0.7424 | 0.5000 | 0.7500 |",
+        "| `oracle` | 1 | 0.8000 | – | 0.5000 | 0.7500 |",
+    ]
+
+
+def test_the_readme_says_where_no_full_run_has_been_made(tmp_path):
+    write_run(tmp_path, epochs=20)
+    text = tables.readme(tmp_path, runs.read(tmp_path)[0])
+    assert text.endswith("none with preset `paper` and none with preset `released`.") and "\n" not in text
 
 
 def test_speed_has_a_line_a_network_and_a_dash_for_what_was_not_measured():
@@ -86,10 +104,11 @@ def test_groups_put_full_and_plain_runs_first(results):
     assert found[1].slug == "paper_200_augment-none"
 
 
-def test_the_repository_s_readme_is_generated_from_its_csvs():
+@pytest.mark.parametrize(("page", "part"), [("README.md", tables.readme), ("docs/results/numbers.md", tables.every_run)])
+def test_the_repository_s_pages_are_generated_from_its_csvs(page, part):
     found, problems = runs.read(HOME / "results")
-    text = (HOME / "README.md").read_text(encoding="utf-8")
-    assert not problems and text.split(tables.START)[1].split(tables.END)[0].strip() == tables.readme(HOME / "results", found).strip()
+    text = (HOME / page).read_text(encoding="utf-8")
+    assert not problems and text.split(tables.START)[1].split(tables.END)[0].strip() == part(HOME / "results", found).strip()
 
 
 @pytest.mark.parametrize("table", ["table1", "table3", "table4"])
