@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 
@@ -141,3 +142,18 @@ def test_the_tutorial_s_numbers_are_those_measured():
         if row["method"] != "imbalanced":
             counts = [int(row[f"picked_{kind}"]) for kind in ("right", "wrong_minor", "major", "foreign")]
             assert f"| {sum(counts)} | {' | '.join(map(str, counts))} |" in page
+
+
+def test_the_optimizer_card_s_numbers_are_those_measured() -> None:
+    page = (DOCS / "results" / "optimizer.md").read_text(encoding="utf-8")
+    epochs = pd.read_csv(HOME / "results" / "crosscheck.csv")
+    groups = epochs.groupby(["method", "recipe", "tau"])
+    for (method, recipe, tau), rows in groups:
+
+        def mean(first: int, last: int, column: str = "accuracy", rows: pd.DataFrame = rows) -> str:
+            return f"{rows[rows.epoch.between(first, last)].groupby('seed')[column].mean().mean():.3f}"
+
+        name = f"`{method}`" + (f", tau {tau:g}" if tau else "")
+        numbers = [mean(50, 100), mean(200, 200), mean(191, 200), mean(200, 200, "minor_accuracy")]
+        assert f"| {name} | `{recipe}` | {rows.seed.nunique()} | {' | '.join(numbers)} |" in page
+    assert len(groups) == 13
