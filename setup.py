@@ -8,6 +8,7 @@ setup(
     description="SelectNet (Liu, Gao, Yang 2019): learning to sample from the wild for imbalanced data training, in Keras 3",
     long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["selectnet_tf*"]),
     package_data={"selectnet_tf": ["py.typed"], "selectnet_tf.report": ["page.css", "page.js", "numbers/*.csv"]},
