@@ -1,7 +1,6 @@
 """Files that are whole or not there, and locks that end with their process. Standard library only."""
 
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
@@ -30,6 +29,8 @@ def lock(path, wait=False):
     Raises:
         BlockingIOError: another process holds it (and `wait` is false); says which.
     """
+    import fcntl  # Windows has none, and the library needs no lock
+
     with open(path, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
