@@ -46,6 +46,11 @@ class Images:
     def __len__(self) -> int:
         return self.shape[0]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
     def __getitem__(self, places: Any) -> np.ndarray:
         """places: as NumPy takes them: an int, ints [k] (negative ones from the end), a mask [n] or a slice -> [k, ...].
 

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from selectnet_tf import augment as augmentation
 from selectnet_tf.checkpoint import Checkpoint
-from selectnet_tf.scoring import check_input
+from selectnet_tf.images import MOST_BYTES
+from selectnet_tf.scoring import check_input, not_finite
 from selectnet_tf.selection import Selection
 
 FIT_ARGUMENTS = ("validation_data", "validation_batch_size", "validation_steps", "validation_freq", "class_weight")
@@ -124,6 +125,9 @@ def _rehearse(selection: Selection, augment: augmentation.Augment | None, batch_
         raise ValueError(f"{least} training images don't fill one batch: use batch_size={least} or less")
     if selection.rule is not None and epochs < selection.every:
         warnings.warn(f"epochs is {epochs} and every is {selection.every}, so nothing is selected in this run", stacklevel=3)
+    place = not_finite(pool.images) if pool.images.nbytes <= MOST_BYTES else None
+    if place is not None:
+        warnings.warn(f"image {place} of the pool, which counts D first, holds NaN or infinity", stacklevel=3)
     if augment is not None:
         augmentation.check(augment, pool.images[pool.index[: min(batch_size, 32)]])
     selection.rehearse(rule=fresh)

@@ -29,16 +29,23 @@ def probabilities(output: np.ndarray, from_logits: bool, last: int) -> np.ndarra
     return output
 
 
-def check_finite(output: np.ndarray, images: Images) -> None:
-    """Raises ValueError where an output [n, ...] is NaN or infinite: names the image that is, or says that training has diverged."""
-    if np.isfinite(output).all():
-        return
+def not_finite(images: Images) -> int | None:
+    """The first image that holds NaN or infinity; None where there is none."""
     for start in range(0, len(images), 1000) if images.dtype.kind == "f" else ():
         some = images[start : start + 1000]
         wrong = ~np.isfinite(some).reshape(len(some), -1).all(1)
         if wrong.any():
-            place = start + int(wrong.argmax())
-            raise ValueError(f"image {place} of the pool, which counts D first, holds NaN or infinity: leave it out or fill it in")
+            return start + int(wrong.argmax())
+    return None
+
+
+def check_finite(output: np.ndarray, images: Images) -> None:
+    """Raises ValueError where an output [n, ...] is NaN or infinite: names the image that is, or says that training has diverged."""
+    if np.isfinite(output).all():
+        return
+    place = not_finite(images)
+    if place is not None:
+        raise ValueError(f"image {place} of the pool, which counts D first, holds NaN or infinity: leave it out or fill it in")
     raise ValueError("the classifier's output is not finite: training has diverged, use a smaller learning rate")
 
 

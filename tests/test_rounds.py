@@ -255,6 +255,15 @@ def test_a_run_that_ends_before_its_first_selection_is_a_warning():
         fit(small_model(), make(Context(), every=10), epochs=1, batch_size=8, verbose=0)
 
 
+def test_nan_in_an_image_is_a_warning_before_the_first_epoch():
+    """A ReLU may turn NaN into 0, and then nothing else would tell."""
+    x = X.astype(np.float32)
+    x[200, 0, 0] = np.nan
+    selection = Selection(Pool(x[:80], Y[:80], x[80:], [2, 3]), None, every=1)
+    with pytest.warns(UserWarning, match="image 200 of the pool, which counts D first, holds NaN"):
+        fit(other(), selection, epochs=0, batch_size=8, verbose=0)
+
+
 def test_plain_model_fit_is_refused():
     selection = make(Context())
     for data in ((X[:80], Y[:80]), (selection.pool.dataset(8),)):
