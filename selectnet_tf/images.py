@@ -28,6 +28,8 @@ class Images:
 
     def __init__(self, *parts: Any) -> None:
         arrays = [part if _is_lazy(part) else np.asarray(part) for part in parts]
+        if not all(part.shape for part in arrays):
+            raise ValueError("images have to be arrays [n, ...]: join the inputs of a dict along an axis, and take them apart in the model")
         kinds = {(tuple(part.shape[1:]), part.dtype.name) for part in arrays if len(part)}
         if len(kinds) > 1:
             found = ", ".join(f"{list(shape)} {dtype}" for shape, dtype in sorted(kinds))

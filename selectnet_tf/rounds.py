@@ -4,6 +4,7 @@ Keras reads a dataset's length once for each `fit`, so a training set that grows
 round is a `fit` of its own, while callbacks, history and progress bar see one continuous run: train_step is traced once.
 """
 
+import os
 import warnings
 from typing import Any
 
@@ -36,8 +37,9 @@ class _SharedCallbacks(keras.callbacks.CallbackList):
     def finish(self) -> None:
         if self._begun:
             super().on_train_end(self._last_logs)
-        else:
-            self._history.on_train_begin()  # nothing was left to train: an empty History, not half a one
+        for callback in self.callbacks if not self._begun else ():  # nothing was left to train: an empty History, not half a one
+            if isinstance(callback, keras.callbacks.History):
+                callback.on_train_begin()
 
 
 def fit(
@@ -68,10 +70,11 @@ def fit(
             can't fill, an optimizer with use_ema, BackupAndRestore among the callbacks, a call inside strategy.scope().
     """
     called = keras.tree.flatten(callbacks) if callbacks else []
-    _check(model, selection, called, batch_size, fit_arguments)
+    fresh = not initial_epoch and not initial_batch
+    _check(model, selection, batch_size, fit_arguments)
+    _check_callbacks(called, fresh)
     replicas = model.distribute_strategy.num_replicas_in_sync
     shared = _shared(model, selection, called, verbose)
-    fresh = not initial_epoch and not initial_batch
     if fresh:
         selection.reset()
     _rehearse(selection, augment, batch_size, epochs, fresh)
@@ -133,9 +136,7 @@ def _rehearse(selection: Selection, augment: augmentation.Augment | None, batch_
     selection.rehearse(rule=fresh)
 
 
-def _check(
-    model: keras.Model, selection: Selection, called: list[keras.callbacks.Callback], batch_size: int, fit_arguments: dict[str, Any]
-) -> None:
+def _check(model: keras.Model, selection: Selection, batch_size: int, fit_arguments: dict[str, Any]) -> None:
     check_backend()
     if not isinstance(model, keras.Model):
         kind = f"{type(model).__module__}.{type(model).__name__}" if not isinstance(model, type) else f"class {model.__name__}"
@@ -156,11 +157,16 @@ def _check(
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # mixed_float16 wraps it
     if getattr(optimizer, "use_ema", False):
         raise ValueError("an optimizer with use_ema overwrites the weights at the end of every round: turn it off")
+
+
+def _check_callbacks(called: list[keras.callbacks.Callback], fresh: bool) -> None:
     for callback in called:
         if not isinstance(callback, keras.callbacks.Callback):
             raise ValueError(f"{callback!r} is no callback of Keras: make one of a class, as in keras.callbacks.CSVLogger('log.csv')")
         if isinstance(callback, keras.callbacks.BackupAndRestore):
             raise ValueError("BackupAndRestore would send every round back to its epoch: use Checkpoint, which resumes exactly")
+        if isinstance(callback, keras.callbacks.CSVLogger) and not (fresh or callback.append) and os.path.exists(callback.filename):
+            raise ValueError(f"CSVLogger would begin {callback.filename} anew, and the epochs so far would be lost: give it append=True")
 
 
 def _check_loss(loss: Any, one_hot: int) -> None:

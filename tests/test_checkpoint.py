@@ -146,6 +146,24 @@ def test_a_torn_state_is_refused_with_the_cure(cut, tmp_path):
         session(path, epochs=1)
 
 
+def test_any_changed_byte_is_noticed_or_changes_nothing(tmp_path):
+    path = tmp_path / "state.npz"
+    saver = Checkpoint(path, {}, {"recipe": "a"})
+    saver.set_model(small_model())
+    saver.save(1)
+    content, whole = path.read_bytes(), saver._read()
+    for place in np.random.default_rng(0).choice(len(content), 400, replace=False):
+        changed = bytearray(content)
+        changed[place] ^= 1 << (place % 8)
+        path.write_bytes(changed)
+        try:
+            found = saver._read()
+        except ValueError as error:
+            assert str(path) in str(error)
+        else:
+            assert found.keys() == whole.keys() and all(np.array_equal(found[k], v) for k, v in whole.items()), place
+
+
 def test_a_state_of_another_run_or_version_is_refused_with_the_cure(tmp_path, monkeypatch):
     path = tmp_path / "state.npz"
     session(path, epochs=1)

@@ -245,6 +245,14 @@ def test_no_callbacks_one_callback_and_no_report_are_fine():
     assert steps.epochs == [10] and len(selection.history) == 1
 
 
+def test_a_log_is_not_begun_anew_by_a_run_that_goes_on(tmp_path):
+    (tmp_path / "log.csv").write_text("epoch,loss\n0,1.0\n")
+    log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    with pytest.raises(ValueError, match=r"log.csv anew, and the epochs so far would be lost: give it append=True"):
+        fit(small_model(), make(), epochs=2, initial_epoch=1, batch_size=8, callbacks=[log], verbose=0)
+    assert (tmp_path / "log.csv").read_text() == "epoch,loss\n0,1.0\n"
+
+
 def test_a_finished_run_has_an_empty_history():
     history = fit(small_model(), make(), epochs=2, initial_epoch=2, batch_size=8, verbose=0)
     assert history.epoch == [] and history.history == {}

@@ -192,6 +192,9 @@ def test_several_outputs_are_said():
     model = keras.Model(images, [keras.layers.Dense(4)(flat), keras.layers.Dense(2)(flat)])
     with pytest.raises(ValueError, match="the model has 2 outputs"):
         Scorer(model, blobs(6)[0])()
+    two = keras.Model([images, keras.Input((4, 4, 1))], keras.layers.Dense(4)(flat))
+    with pytest.raises(ValueError, match="the model has 2 inputs, but has to have one: join them"):
+        Scorer(two, blobs(6)[0])
 
 
 def test_a_class_where_an_instance_belongs_is_said():
