@@ -6,9 +6,11 @@ history = sn.fit(model, selection, epochs=200)
 """
 
 import importlib
+import sys
+from typing import Any
 
 _HOME = {
-    "Pool": "pool", "Selection": "selection", "Round": "selection", "Scorer": "selection", "Scores": "rules",
+    "Pool": "pool", "Selection": "selection", "Round": "history", "Scorer": "scoring", "Scores": "rules",
     "SelfPaced": "rules", "Context": "rules", "SelectNet": "rules", "linear": "rules", "fit": "rounds",
     "Checkpoint": "checkpoint", "shift_flip": "augment", "crop_flip": "augment",
     "build": "networks.models", "make_imbalance": "data.splits", "SelectionSampler": "sampler",
@@ -16,12 +18,17 @@ _HOME = {
 __all__ = list(_HOME)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     """Imports TensorFlow only when a name is used, so that reports and --help answer at once."""
-    if name in _HOME:
-        return getattr(importlib.import_module(f"selectnet_tf.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'selectnet_tf' has no attribute {name!r}")
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("selectnet_tf")
+    if name not in _HOME:
+        raise AttributeError(f"module 'selectnet_tf' has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"selectnet_tf.{_HOME[name]}"), name)
+    if "keras" in sys.modules:
+        importlib.import_module("selectnet_tf.rounds").check_backend()
+    return found
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return __all__

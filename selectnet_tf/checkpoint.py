@@ -5,16 +5,29 @@ Keras's own ways (BackupAndRestore, save_weights, .keras) lose Dropout's seed st
 
 import contextlib
 import json
+import os
 import pathlib
 import signal
-import zipfile
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 
 from selectnet_tf.files import replacing
 
-VERSION = 2
+VERSION = 3
+MONITORS = (keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau, keras.callbacks.ModelCheckpoint)
+KEPT = ("best", "wait", "cooldown_counter", "best_epoch", "stopped_epoch", "_batches_seen_since_last_saving")  # of these, and best_weights
+
+
+class Part(Protocol):
+    """What has a state to keep."""
+
+    def get_state(self) -> dict[str, np.ndarray]: ...
+
+    def set_state(self, state: dict[str, np.ndarray], /) -> None: ...
 
 
 class Stopped(SystemExit):
@@ -24,23 +37,34 @@ class Stopped(SystemExit):
 class Checkpoint(keras.callbacks.Callback):
     """Saves the whole state after each epoch, and after the batch in which SIGINT or SIGTERM comes. The last callback.
 
+    What Keras's EarlyStopping, ReduceLROnPlateau and ModelCheckpoint remember is saved too.
+
     Args:
-        path: the state file, an .npz.
+        path: the state file, in NumPy's .npz format.
         parts: name -> object with get_state() -> dict of arrays and set_state(dict), e.g. {"selection": selection}.
         header: JSON-ready dict of what has to be the same when the run goes on, e.g. {"recipe": ..., "replicas": 1}.
+
+    Attributes:
+        stopped: whether the restored run was ended by a callback, such as EarlyStopping; `fit` leaves it ended.
+        others: the run's callbacks; `fit` sets them.
     """
 
-    def __init__(self, path, parts, header):
+    def __init__(self, path: str | os.PathLike[str], parts: dict[str, Any], header: dict[str, Any] | None = None) -> None:
         super().__init__()
-        self.path, self.parts, self.header = pathlib.Path(path), parts, {"version": VERSION, **header}
-        self._signal = self._epoch = self._metrics = None
-        self._first_batch = 0  # where a half epoch goes on
+        self.path, self.parts, self.header = pathlib.Path(path), parts, {"version": VERSION, **(header or {})}
+        self.stopped = False
+        self.others: list[keras.callbacks.Callback] = []
+        self._signal: int | None = None
+        self._epoch = self._first_batch = 0  # _first_batch: where a half epoch goes on
+        self._metrics: list[np.ndarray] = []
+        self._monitors: dict[str, np.ndarray] = {}
+        self._restored = False
 
     @contextlib.contextmanager
-    def signals(self):
+    def signals(self) -> Iterator[None]:
         """Inside, SIGINT and SIGTERM let the batch finish, save, and raise Stopped."""
 
-        def note(number, frame):
+        def note(number: int, frame: FrameType | None) -> None:
             self._signal = number
 
         old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -50,33 +74,39 @@ class Checkpoint(keras.callbacks.Callback):
             for number, handler in old.items():
                 signal.signal(number, handler)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if not self._restored and self.path.exists():
+            raise ValueError(f"{self.path} holds a run that this one would overwrite: call restore(model) before fit, or delete it")
+        self._restored = True
+        for name, callback in self._monitoring():  # after they have set themselves back
+            _set_monitor(callback, _group(self._monitors, name))
+        self._monitors = {}
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
-        if self._metrics is not None:  # going on in mid-epoch: Keras has just set the metrics back to zero
-            if len(self.model.metrics_variables) < len(self._metrics):  # without a strategy, they are made at first use
-                self._make_metrics()
-            for variable, value in zip(self.model.metrics_variables, self._metrics, strict=True):
+        if self._metrics:  # going on in mid-epoch: Keras has just set the metrics back to zero
+            variables = self.model.metrics_variables
+            if [list(v.shape) for v in variables] != [list(v.shape) for v in self._metrics]:
+                raise ValueError("the state file is of a half epoch with other metrics: compile the model with the same ones")
+            for variable, value in zip(variables, self._metrics, strict=True):
                 variable.assign(value)
-            self._metrics = None
+            self._metrics = []
 
-    def _make_metrics(self):
-        output = np.eye(1, *self.model.output_shape[1:], dtype=np.float32)
-        for labels in (np.zeros(1, np.int32), output):  # sparse, or one-hot
-            with contextlib.suppress(ValueError):
-                return self.model.compute_metrics(None, labels, output)
-
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self._signal and batch + 1 < self.params["steps"]:
             self.save(self._epoch, self._first_batch + batch + 1)
             raise Stopped(128 + self._signal)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._first_batch = 0
         self.save(epoch + 1)
         if self._signal:
             raise Stopped(128 + self._signal)
 
-    def save(self, epoch, batch=0):
+    def _monitoring(self) -> list[tuple[str, keras.callbacks.Callback]]:
+        return [(f"{type(c).__name__}{i}", c) for i, c in enumerate(c for c in self.others if isinstance(c, MONITORS))]
+
+    def save(self, epoch: int, batch: int = 0) -> None:
         """Writes the state after `epoch` whole epochs and `batch` batches of the next."""
         variables = {"model": self.model.variables, "optimizer": self.model.optimizer.variables}
         if batch:
@@ -84,58 +114,117 @@ class Checkpoint(keras.callbacks.Callback):
         arrays = {f"{k}/{i}": keras.ops.convert_to_numpy(v) for k, vs in variables.items() for i, v in enumerate(vs)}
         for name, part in self.parts.items():
             arrays |= {f"{name}/{k}": v for k, v in part.get_state().items()}
+        for name, callback in self._monitoring():
+            arrays |= {f"callbacks/{name}/{k}": v for k, v in _monitor_state(callback).items()}
         arrays["header"] = np.array(json.dumps(self.header, sort_keys=True))
         arrays["position"] = np.array([epoch, batch])
-        with replacing(self.path) as beside:
-            np.savez(beside, **arrays)
+        arrays["stopped"] = np.array(bool(getattr(self.model, "stop_training", False)))
+        arrays["names"] = np.array(sorted(arrays))
+        with replacing(self.path) as beside, open(beside, "wb") as file:  # a file, for NumPy adds .npz to a name
+            np.savez(file, **arrays)
+            file.flush()
 
-    def restore(self, model):
+    def restore(self, model: keras.Model) -> tuple[int, int]:
         """Puts a saved state back. Returns (epoch, batch) to go on from; (0, 0) where there is no state file.
 
         Raises:
-            ValueError: the file is damaged, or of another recipe, replica count or version; says what to do.
+            ValueError: the file is damaged, or of another recipe, replica count, model, data or version; says what to do.
         """
+        self._restored = True
         if not self.path.exists():
             return 0, 0
         arrays = self._read()
-        self._restore_variables(model, arrays)
         for name, part in self.parts.items():
-            part.set_state(_group(arrays, name))
+            try:
+                part.set_state(_group(arrays, name))
+            except ValueError as error:
+                raise ValueError(f"the state file is of another run ({error}): use the same, or {self._cure}") from None
+        self._build(model)
+        self._restore_variables(model, arrays)
+        self._metrics = _numbered(_group(arrays, "metrics"))
+        self._monitors = _group(arrays, "callbacks")
         epoch, self._first_batch = (int(v) for v in arrays["position"])
+        self.stopped = bool(arrays["stopped"])
         return epoch, self._first_batch
 
-    def _read(self):
-        cure = f"delete {self.path} or pass --force to start this run again"
-        try:
-            with np.load(self.path) as file:
-                arrays = {k: file[k] for k in file.files}
-            header = json.loads(str(arrays["header"]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"the state file is damaged ({type(error).__name__}): {cure}") from None
-        expected = json.loads(json.dumps(self.header))
-        for key in sorted(expected.keys() | header.keys()):
-            if header.get(key) != expected.get(key):
-                what = f"its {key} is {_short(header.get(key))}, this run's is {_short(expected.get(key))}"
-                raise ValueError(f"the state file is of another run ({what}): use the same, or {cure}")
+    @property
+    def _cure(self) -> str:
+        return f"delete {self.path} or pass --force to start this run again"
+
+    def _read(self) -> dict[str, np.ndarray]:
+        with open(self.path, "rb") as opened:  # what can't be opened is not damaged
+            try:
+                with np.load(opened) as file:
+                    arrays = {k: file[k] for k in file.files}
+                header = json.loads(str(arrays["header"]))
+                version = header.get("version")
+                whole = version != VERSION or set(arrays["names"]) == set(arrays) - {"names"}
+            except MemoryError:
+                raise
+            except Exception as error:  # zipfile, zlib, NumPy and JSON have a dozen kinds of error for a changed byte
+                raise ValueError(f"the state file is damaged ({type(error).__name__}): {self._cure}") from None
+        if not whole:
+            raise ValueError(f"the state file is damaged (arrays are missing): {self._cure}")
+        if version != VERSION:
+            what = f"its version is {version}, this run's is {VERSION}"
+            raise ValueError(
+                f"the state file was written by another release of selectnet_tf ({what}): finish the run with that, or {self._cure}"
+            )
+        difference = _difference("", header, json.loads(json.dumps(self.header)))
+        if difference:
+            raise ValueError(f"the state file is of another run ({difference}): use the same, or {self._cure}")
         return arrays
 
-    def _restore_variables(self, model, arrays):
+    def _build(self, model: keras.Model) -> None:
+        """Makes the weights of a model that has never been called, on an image of the selection's pool."""
+        if model.built:
+            return
+        pool = next((part.pool for part in self.parts.values() if hasattr(part, "pool")), None)
+        if pool is None:
+            raise ValueError("the model has no weights yet, so nothing can be put back: call it on one batch before restore(model)")
+        with model.distribute_strategy.scope():
+            model(pool.images[:1])
+
+    def _restore_variables(self, model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
         with model.distribute_strategy.scope():
             model.optimizer.build(model.trainable_variables)
-        for name, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
-            saved = _group(arrays, name)
-            if [list(saved[str(i)].shape) for i in range(len(saved))] != [list(v.shape) for v in variables]:
-                raise ValueError(f"the state file is of another {name}: delete {self.path} or pass --force to start this run again")
-            for i, variable in enumerate(variables):
-                variable.assign(saved[str(i)])
-        metrics = _group(arrays, "metrics")
-        self._metrics = [metrics[str(i)] for i in range(len(metrics))] or None
+        found = [(name, _numbered(_group(arrays, name)), of.variables) for name, of in (("model", model), ("optimizer", model.optimizer))]
+        for name, saved, variables in found:
+            shapes = [[list(v.shape) for v in values] for values in (saved, variables)]
+            if shapes[0] != shapes[1]:
+                what = next(
+                    (f"{a} against {b}" for a, b in zip(*shapes, strict=False) if a != b), f"{len(saved)} against {len(variables)} arrays"
+                )
+                raise ValueError(f"the state file is of another {name} ({what}): use the same, or {self._cure}")
+        for _, saved, variables in found:
+            for variable, value in zip(variables, saved, strict=True):
+                variable.assign(value)
 
 
-def _group(arrays, name):
+def _monitor_state(callback: keras.callbacks.Callback) -> dict[str, np.ndarray]:
+    state = {k: np.asarray(getattr(callback, k)) for k in KEPT if getattr(callback, k, None) is not None}
+    return state | {f"best_weights/{i}": w for i, w in enumerate(getattr(callback, "best_weights", None) or [])}
+
+
+def _set_monitor(callback: keras.callbacks.Callback, state: dict[str, np.ndarray]) -> None:
+    for name in KEPT:
+        if name in state:
+            setattr(callback, name, state[name].item())
+    if weights := _numbered(_group(state, "best_weights")):
+        callback.best_weights = weights
+
+
+def _group(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
     return {k.split("/", 1)[1]: v for k, v in arrays.items() if k.startswith(f"{name}/")}
 
 
-def _short(value):
-    text = json.dumps(value)
-    return text if len(text) < 60 else "different"
+def _numbered(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    return [arrays[str(i)] for i in range(len(arrays))]
+
+
+def _difference(name: str, theirs: Any, mine: Any) -> str:
+    """'' or the first thing in which two headers differ."""
+    if isinstance(theirs, dict) and isinstance(mine, dict):
+        found = (_difference(f"{name} {key}".strip(), theirs.get(key), mine.get(key)) for key in sorted(theirs.keys() | mine.keys()))
+        return next(filter(None, found), "")
+    return "" if theirs == mine else f"its {name} is {json.dumps(theirs)}, this run's is {json.dumps(mine)}"

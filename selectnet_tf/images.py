@@ -28,6 +28,8 @@ class Images:
 
     def __init__(self, *parts: Any) -> None:
         arrays = [part if _is_lazy(part) else np.asarray(part) for part in parts]
+        if not all(part.shape for part in arrays):
+            raise ValueError("images have to be arrays [n, ...]: join the inputs of a dict along an axis, and take them apart in the model")
         kinds = {(tuple(part.shape[1:]), part.dtype.name) for part in arrays if len(part)}
         if len(kinds) > 1:
             found = ", ".join(f"{list(shape)} {dtype}" for shape, dtype in sorted(kinds))
@@ -45,6 +47,11 @@ class Images:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize
 
     def __getitem__(self, places: Any) -> np.ndarray:
         """places: as NumPy takes them: an int, ints [k] (negative ones from the end), a mask [n] or a slice -> [k, ...].

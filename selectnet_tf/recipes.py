@@ -22,8 +22,8 @@ DATASETS = {
     "cifar10-4minor": {"minor": (0, 2, 6, 7), "minor_ratio": 0.01, "major_ratio": 0.9},
     "cifar100-4minor": {"minor": (10, 20, 60, 70), "minor_ratio": 0.05, "major_ratio": 0.9},
     "cifar100-10minor": {"minor": (5, 10, 11, 18, 30, 45, 55, 79, 86, 98), "minor_ratio": 0.05, "major_ratio": 0.9},
-    "cifar10-lt": {"minor": tuple(range(5, 10)), "imb_factor": 0.01},
-    "cifar100-lt": {"minor": tuple(range(50, 100)), "imb_factor": 0.01},
+    "cifar10-lt": {"minor": tuple(range(5, 10)), "imb_factor": 0.01, "balance": "minor"},
+    "cifar100-lt": {"minor": tuple(range(50, 100)), "imb_factor": 0.01, "balance": "minor"},
     "digits-4minor": {"minor": (0, 2, 6, 7), "minor_ratio": 0.05, "major_ratio": 0.9, "augment": "shift", "shift": 0.1},
     "folder": {"minor": ("auto",), "shift": 0.1},
     "csv": {"minor": ("auto",), "arch": "mlp", "augment": "none"},
@@ -73,9 +73,7 @@ class Recipe:
     major_ratio: float | None = _field(None, "share of a major class that is labeled (step imbalance)")
     imb_factor: float | None = _field(None, "smallest over largest class (long-tailed sets)")
     split: str = _field("random", "which images of a class are labeled", ("random", "first"))
-    init: str = _field(
-        "balanced", "D in the first round: balanced with replacement, or copies of the minors", ("balanced", "copies", "none")
-    )
+    init: str = _field("balanced", "D in the first round: balanced, or with copies of the minors", ("balanced", "copies", "none"))
     init_copies: int = _field(20, "how many copies of the minors --init=copies adds")
     oversample: str = _field("replacement", "the oversampling method's D", ("replacement", "copies"))
     threshold: float = _field(0.6, "lambda of eqs. (1)-(5), nats")
@@ -89,11 +87,10 @@ class Recipe:
     selector_lr: float = _field(1e-2, "Adam's learning rate for f_s")
     selector_epochs: int = _field(20, "epochs of f_s a round")
     selector_batch: int = _field(32, "batch size of f_s")
-    training: str = _field(
-        "sgd",
-        "sgd: the released code's; keras, keras_cnn: those of Keras's cifar10_resnet and cifar10_cnn; cui: the recipe behind Table 3",
-        TRAININGS,
-    )
+    balance: str = _field("all", "balancing raises all classes to the largest one's size, or the minors only (4.2)", ("all", "minor"))
+    context: str = _field("all", "labeled samples of D': all predicted as minor (4.2), or those wrongly (3.2)", ("all", "wrong"))
+    loss_norm: str = _field("union", "one mean over D and D_add, or separate ones, added, as in eq. (3)", ("union", "separate"))
+    training: str = _field("sgd", "sgd: the released code's; keras, keras_cnn: of Keras's examples; cui: of Table 3's", TRAININGS)
     lr: float = _field(0.01, "learning rate at the start")
     momentum: float = _field(0.9, "of SGD")
     decay: float = _field(1e-6, "inverse-time decay of the learning rate a step (training=sgd and keras_cnn)")

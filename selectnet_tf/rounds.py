@@ -4,33 +4,48 @@ Keras reads a dataset's length once for each `fit`, so a training set that grows
 round is a `fit` of its own, while callbacks, history and progress bar see one continuous run: train_step is traced once.
 """
 
+import os
+import warnings
+from typing import Any
+
 import keras
 import tensorflow as tf
+
+from selectnet_tf import augment as augmentation
+from selectnet_tf.checkpoint import Checkpoint
+from selectnet_tf.images import MOST_BYTES
+from selectnet_tf.scoring import check_input, not_finite
+from selectnet_tf.selection import Selection
+
+FIT_ARGUMENTS = ("validation_data", "validation_batch_size", "validation_steps", "validation_freq", "class_weight")
 
 
 class _SharedCallbacks(keras.callbacks.CallbackList):
     """A CallbackList whose train hooks fire once for the run, not once for each `fit`."""
 
     _begun = False
-    _last_logs = None
+    _last_logs: dict[str, Any] | None = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if not self._begun:
             self._begun = True
             super().on_train_begin(logs)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._last_logs = logs
 
-    def finish(self):
+    def finish(self) -> None:
         if self._begun:
             super().on_train_end(self._last_logs)
+        for callback in self.callbacks if not self._begun else ():  # nothing was left to train: an empty History, not half a one
+            if isinstance(callback, keras.callbacks.History):
+                callback.on_train_begin()
 
 
 def fit(
-    model, selection, *, epochs, batch_size=32, augment=None, callbacks=(),
-    initial_epoch=0, initial_batch=0, verbose="auto", **fit_arguments,
-):  # fmt: skip
+    model: keras.Model, selection: Selection, *, epochs: int, batch_size: int = 32, augment: augmentation.Augment | None = None,
+    callbacks: Any = (), initial_epoch: int = 0, initial_batch: int = 0, verbose: str | int = "auto", **fit_arguments: Any,
+) -> keras.callbacks.History:  # fmt: skip
     """Trains a compiled model on the selection's pool, swapping the training set between rounds.
 
     Args:
@@ -40,77 +55,142 @@ def fit(
         epochs: epochs of the whole run; a multiple of `selection.every` ends on a last scoring.
         batch_size: images a step, over all replicas.
         augment: a callable (images, seed) -> images, see augment.py.
-        callbacks: Keras callbacks, as for one `fit`.
+        callbacks: Keras callbacks, as for one `fit`. A Checkpoint among them comes last.
         initial_epoch, initial_batch: where to go on, of a run whose state was restored (checkpoint.py).
         verbose: as in Keras.
-        **fit_arguments: more of keras.Model.fit's, such as validation_data.
+        **fit_arguments: more of keras.Model.fit's: validation_data, validation_batch_size, validation_steps, validation_freq,
+            class_weight.
 
     Returns:
         keras.callbacks.History over all rounds.
 
     Raises:
-        ValueError: a batch that the replicas can't share evenly, an optimizer with use_ema, BackupAndRestore among the
-            callbacks, a call inside strategy.scope().
+        ValueError: in one line, before the first epoch: a model that has no right output or would cut the images' values, a rule
+            that gives no mask, an augmentation that changes shape, dtype or range, a batch that the replicas can't share evenly or D
+            can't fill, an optimizer with use_ema, BackupAndRestore among the callbacks, a call inside strategy.scope().
     """
-    if not model.compiled:
-        raise ValueError("the model is not compiled: call model.compile(optimizer, loss) before fit")
+    called = keras.tree.flatten(callbacks) if callbacks else []
+    fresh = not initial_epoch and not initial_batch
+    _check(model, selection, batch_size, fit_arguments)
+    _check_callbacks(called, fresh)
     replicas = model.distribute_strategy.num_replicas_in_sync
-    callbacks = list(callbacks)
-    _check(model, callbacks, batch_size, replicas)
-    shared = _shared(model, selection, callbacks, verbose)
-    if not initial_epoch and not initial_batch:
+    shared = _shared(model, selection, called, verbose)
+    if fresh:
         selection.reset()
+    _rehearse(selection, augment, batch_size, epochs, fresh)
     epoch, first_batch = initial_epoch, initial_batch
-    model.stop_training = False
+    model.stop_training = any(c.stopped for c in called if isinstance(c, Checkpoint))
     synchronized = _synchronize(model) if replicas > 1 else []
+    selection.driven = True
     try:
         while epoch < epochs and not model.stop_training:
             end = epoch + 1 if first_batch else min(epochs, selection.round_end(epoch))
             selection.pool.begin_epoch(epoch)  # under a strategy, Keras takes a batch before any callback is called
             data = selection.pool.dataset(batch_size, augment, first_batch)
+            if first_batch:
+                model.test_on_batch(*next(iter(data)))  # makes the metrics, which Checkpoint fills at the epoch's begin
             shared.set_params({"verbose": verbose, "epochs": epochs, "steps": int(data.cardinality())})
             model.fit(data, epochs=end, initial_epoch=epoch, callbacks=shared, shuffle=False, verbose=verbose, **fit_arguments)
             epoch, first_batch = end, 0
     finally:
         shared.finish()
+        selection.driven = False
         for layer in synchronized:
             layer.synchronized = False
     return model.history
 
 
-def _shared(model, selection, callbacks, verbose):
-    if selection not in callbacks:
-        callbacks.insert(0, selection)
-    if verbose and not any(isinstance(c, keras.callbacks.ProgbarLogger) for c in callbacks):
-        callbacks.insert(0, keras.callbacks.ProgbarLogger())  # ends its line before the selection prints one
-    return _SharedCallbacks(callbacks, add_history=True, model=model)
+def check_backend() -> None:
+    """Raises ImportError where Keras runs on JAX or PyTorch."""
+    if keras.config.backend() != "tensorflow":
+        raise ImportError(
+            f"selectnet_tf needs Keras on TensorFlow, and this one runs on {keras.config.backend()}: set KERAS_BACKEND=tensorflow"
+        )
 
 
-def _check(model, callbacks, batch_size, replicas):
+def _shared(model: keras.Model, selection: Selection, called: list[keras.callbacks.Callback], verbose: str | int) -> _SharedCallbacks:
+    if selection not in called:
+        called.insert(0, selection)
+    if verbose and not any(isinstance(c, keras.callbacks.ProgbarLogger) for c in called):
+        called.insert(0, keras.callbacks.ProgbarLogger())  # ends its line before the selection prints one
+    called.sort(key=lambda c: isinstance(c, Checkpoint))  # it saves what the others have done
+    for callback in called:
+        if isinstance(callback, Checkpoint):
+            callback.others = called
+    return _SharedCallbacks(called, add_history=True, model=model)
+
+
+def _rehearse(selection: Selection, augment: augmentation.Augment | None, batch_size: int, epochs: int, fresh: bool) -> None:
+    """Raises, or warns of, what would else be found rounds later."""
+    pool = selection.pool
+    least = len(pool.index) if selection.rule is None else min(len(pool.index), int(pool.labeled.sum()))  # nothing may be picked
+    if batch_size > least:
+        raise ValueError(f"{least} training images don't fill one batch: use batch_size={least} or less")
+    if selection.rule is not None and epochs < selection.every:
+        warnings.warn(f"epochs is {epochs} and every is {selection.every}, so nothing is selected in this run", stacklevel=3)
+    place = not_finite(pool.images) if pool.images.nbytes <= MOST_BYTES else None
+    if place is not None:
+        warnings.warn(f"image {place} of the pool, which counts D first, holds NaN or infinity", stacklevel=3)
+    if augment is not None:
+        augmentation.check(augment, pool.images[pool.index[: min(batch_size, 32)]])
+    selection.rehearse(rule=fresh)
+
+
+def _check(model: keras.Model, selection: Selection, batch_size: int, fit_arguments: dict[str, Any]) -> None:
+    check_backend()
+    if not isinstance(model, keras.Model):
+        kind = f"{type(model).__module__}.{type(model).__name__}" if not isinstance(model, type) else f"class {model.__name__}"
+        cure = "import keras, not tf_keras, and leave TF_USE_LEGACY_KERAS unset"
+        raise ValueError(f"the model is a {kind}, but has to be a keras.Model of Keras 3: {cure}")
+    if not isinstance(selection, Selection):
+        raise ValueError(f"selection is {selection!r}, but has to be a Selection, as in sn.Selection(pool, sn.Context())")
+    if not model.compiled:
+        raise ValueError("the model is not compiled: call model.compile(optimizer, loss) before fit")
     if tf.distribute.has_strategy():
         raise ValueError("call fit outside strategy.scope(): only building and compiling the model belong inside")
-    check_batch(batch_size, replicas)
-    if getattr(model.optimizer, "use_ema", False):
+    unknown = sorted(set(fit_arguments) - set(FIT_ARGUMENTS))
+    if unknown:
+        raise ValueError(f"fit takes no {unknown[0]}: data and steps are the pool's; of Keras's, it takes {', '.join(FIT_ARGUMENTS)}")
+    check_batch(batch_size, model.distribute_strategy.num_replicas_in_sync)
+    check_input(model, selection.pool.images.dtype)
+    _check_loss(model.loss, selection.pool.one_hot)
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # mixed_float16 wraps it
+    if getattr(optimizer, "use_ema", False):
         raise ValueError("an optimizer with use_ema overwrites the weights at the end of every round: turn it off")
-    if any(isinstance(c, keras.callbacks.BackupAndRestore) for c in callbacks):
-        raise ValueError("BackupAndRestore would send every round back to its epoch: use Checkpoint, which resumes exactly")
 
 
-def check_batch(batch_size, replicas):
+def _check_callbacks(called: list[keras.callbacks.Callback], fresh: bool) -> None:
+    for callback in called:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ValueError(f"{callback!r} is no callback of Keras: make one of a class, as in keras.callbacks.CSVLogger('log.csv')")
+        if isinstance(callback, keras.callbacks.BackupAndRestore):
+            raise ValueError("BackupAndRestore would send every round back to its epoch: use Checkpoint, which resumes exactly")
+        if isinstance(callback, keras.callbacks.CSVLogger) and not (fresh or callback.append) and os.path.exists(callback.filename):
+            raise ValueError(f"CSVLogger would begin {callback.filename} anew, and the epochs so far would be lost: give it append=True")
+
+
+def _check_loss(loss: Any, one_hot: int) -> None:
+    name = str(getattr(loss, "name", loss))
+    if one_hot and name.startswith("sparse_categorical"):
+        raise ValueError(f"the pool's labels are one-hot, and {name} wants integer classes: give these to the Pool, or use another loss")
+    if not one_hot and name.startswith("categorical"):
+        raise ValueError(f"the pool's labels are integer classes, and {name} wants one-hot ones: use sparse_{name}")
+
+
+def check_batch(batch_size: int, replicas: int) -> None:
     """Raises ValueError with the nearest sizes that divide, where the replicas can't share a batch evenly."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}, but has to be at least 1")
     if batch_size % replicas:
         below, above = batch_size // replicas * replicas, (batch_size // replicas + 1) * replicas
         nearest = f"{below} or {above}" if below else f"{above}"
         raise ValueError(f"batch_size {batch_size} can't be shared evenly by {replicas} replicas: use {nearest}")
 
 
-def _synchronize(model):
+def _synchronize(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """Makes every BatchNormalization share its batch statistics over the replicas. Returns those that did not."""
-    changed = []
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            changed += _synchronize(layer)
-        elif isinstance(layer, keras.layers.BatchNormalization) and not layer.synchronized:
-            layer.synchronized = True
-            changed.append(layer)
+    layers = model._flatten_layers()  # those inside custom layers too; Keras has no public name for it
+    changed = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization) and not layer.synchronized]
+    for layer in changed:
+        layer.synchronized = True
     return changed

@@ -29,22 +29,33 @@ def probabilities(output: np.ndarray, from_logits: bool, last: int) -> np.ndarra
     return output
 
 
-def check_finite(output: np.ndarray, images: Images) -> None:
-    """Raises ValueError where an output [n, ...] is NaN or infinite: names the image that is, or says that training has diverged."""
-    if np.isfinite(output).all():
-        return
+def not_finite(images: Images) -> int | None:
+    """The first image that holds NaN or infinity; None where there is none."""
     for start in range(0, len(images), 1000) if images.dtype.kind == "f" else ():
         some = images[start : start + 1000]
         wrong = ~np.isfinite(some).reshape(len(some), -1).all(1)
         if wrong.any():
-            place = start + int(wrong.argmax())
-            raise ValueError(f"image {place} of the pool, which counts D first, holds NaN or infinity: leave it out or fill it in")
+            return start + int(wrong.argmax())
+    return None
+
+
+def check_finite(output: np.ndarray, images: Images) -> None:
+    """Raises ValueError where an output [n, ...] is NaN or infinite: names the image that is, or says that training has diverged."""
+    if np.isfinite(output).all():
+        return
+    place = not_finite(images)
+    if place is not None:
+        raise ValueError(f"image {place} of the pool, which counts D first, holds NaN or infinity: leave it out or fill it in")
     raise ValueError("the classifier's output is not finite: training has diverged, use a smaller learning rate")
 
 
 def check_input(model: keras.Model, dtype: np.dtype) -> None:
-    """Raises ValueError where the model's input would cut the images' values: floats to whole numbers, or these to fewer bits."""
+    """Raises ValueError where the model has several inputs, or one that would cut the images' values to whole numbers or fewer bits."""
     tensors = getattr(model, "inputs", None) or []
+    if len(tensors) > 1:
+        raise ValueError(
+            f"the model has {len(tensors)} inputs, but has to have one: join them along an axis, and take them apart inside it"
+        )
     for wanted in {np.dtype(t.dtype) for t in tensors if t.dtype not in ("string", "bfloat16")}:
         if wanted.kind in "iu" and (dtype.kind == "f" or (wanted.itemsize < 4 and not np.can_cast(dtype, wanted, "safe"))):
             raise ValueError(
@@ -119,5 +130,6 @@ class Scorer:
         found = self.model.predict(dataset, verbose=0)
         output, features = found if self.features else (found, None)
         if not isinstance(output, np.ndarray):
-            raise ValueError(f"the model has {len(output)} outputs, but has to have one: the classes")
+            cure = "train keras.Model(model.input, model.get_layer(NAME).output)"
+            raise ValueError(f"the model has {len(output)} outputs, but has to have one, the classes: {cure}")
         return output[: self.n].astype(np.float32), None if features is None else features[: self.n].astype(np.float32)

@@ -9,7 +9,7 @@ from selectnet_tf import checkpoint
 from selectnet_tf.checkpoint import Checkpoint, Stopped
 from selectnet_tf.pool import Pool
 from selectnet_tf.rounds import fit
-from selectnet_tf.rules import SelectNet
+from selectnet_tf.rules import Context, SelectNet
 from selectnet_tf.selection import Selection
 
 X, Y = blobs(200)
@@ -146,14 +146,163 @@ def test_a_torn_state_is_refused_with_the_cure(cut, tmp_path):
         session(path, epochs=1)
 
 
+def test_any_changed_byte_is_noticed_or_changes_nothing(tmp_path):
+    path = tmp_path / "state.npz"
+    saver = Checkpoint(path, {}, {"recipe": "a"})
+    saver.set_model(small_model())
+    saver.save(1)
+    content, whole = path.read_bytes(), saver._read()
+    for place in np.random.default_rng(0).choice(len(content), 400, replace=False):
+        changed = bytearray(content)
+        changed[place] ^= 1 << (place % 8)
+        path.write_bytes(changed)
+        try:
+            found = saver._read()
+        except ValueError as error:
+            assert str(path) in str(error)
+        else:
+            assert found.keys() == whole.keys() and all(np.array_equal(found[k], v) for k, v in whole.items()), place
+
+
 def test_a_state_of_another_run_or_version_is_refused_with_the_cure(tmp_path, monkeypatch):
     path = tmp_path / "state.npz"
     session(path, epochs=1)
     with pytest.raises(ValueError, match=r'its recipe is "a", this run\'s is "b".*--force'):
         session(path, epochs=1, header={"recipe": "b"})
     monkeypatch.setattr(checkpoint, "VERSION", 99)
-    with pytest.raises(ValueError, match="its version is 2, this run's is 99"):
+    with pytest.raises(ValueError, match="another release .*its version is 3, this run's is 99"):
         session(path, epochs=1)
+
+
+def small(path, monitors=(), epochs=3, spy=None, one_hot=False, model=None, x=X, y=Y, restore=True):
+    """A cheaper session, with Keras's own callbacks. Returns (model, history)."""
+    keras.utils.set_random_seed(5)
+    pool = Pool(x[:40], np.eye(4)[y[:40]] if one_hot else y[:40], x[40:80], [2, 3])
+    selection = Selection(pool, Context(1.2), every=1, on_round=None)
+    if model is None:
+        model = small_model()
+        if one_hot:
+            model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    saver = Checkpoint(path, {"selection": selection})
+    epoch, batch = saver.restore(model) if restore else (0, 0)
+    with saver.signals():
+        called = [saver, *monitors, *([spy] if spy else [])]  # fit moves it to the end
+        history = fit(model, selection, epochs=epochs, batch_size=8, callbacks=called, initial_epoch=epoch, initial_batch=batch, verbose=0)
+    return model, history
+
+
+def test_one_hot_labels_go_on_from_mid_epoch(tmp_path):
+    whole, history = small(tmp_path / "whole.npz", one_hot=True)
+    with pytest.raises(Stopped):
+        small(tmp_path / "state.npz", spy=At(1, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)), one_hot=True)
+    again, rest = small(tmp_path / "state.npz", one_hot=True)
+    assert same([v.numpy() for v in whole.variables], [v.numpy() for v in again.variables])
+    assert {k: v[1:] for k, v in history.history.items()} == rest.history  # accuracy too
+
+
+class Unbuilt(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.flat, self.classes = keras.layers.Flatten(), keras.layers.Dense(4, activation="softmax")
+
+    def call(self, x):
+        return self.classes(self.flat(keras.ops.cast(x, "float32") / 255))
+
+
+def unbuilt():
+    keras.utils.set_random_seed(5)
+    model = Unbuilt()
+    model.compile(keras.optimizers.SGD(0.1, 0.9), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    return model
+
+
+def test_a_model_that_was_never_called_goes_on(tmp_path):
+    whole, _ = small(tmp_path / "whole.npz", model=unbuilt())
+    with pytest.raises(Killed):
+        small(tmp_path / "state.npz", spy=At(2, 1, kill), model=unbuilt())
+    again, rest = small(tmp_path / "state.npz", model=unbuilt())
+    assert same([v.numpy() for v in whole.variables], [v.numpy() for v in again.variables]) and len(rest.epoch) == 1
+    with pytest.raises(ValueError, match=r"no weights yet.*call it on one batch before restore"):
+        Checkpoint(tmp_path / "state.npz", {}).restore(unbuilt())
+
+
+@pytest.mark.parametrize("change", ["fewer", "labels", "pixels"])
+def test_a_state_of_other_data_is_refused(change, tmp_path):
+    path = tmp_path / "state.npz"
+    small(path, epochs=1)
+    x, y = (X[:79], Y) if change == "fewer" else (X, np.roll(Y, 1)) if change == "labels" else (X[::-1], Y)
+    what = {"fewer": r"it has \[40, 40\] and this pool \[40, 39\]", "labels": "other labels", "pixels": "other images"}[change]
+    with pytest.raises(ValueError, match=f"of another run .*{what}.*delete"):
+        small(path, x=x, y=y)
+
+
+def monitors(folder):
+    return [
+        keras.callbacks.ModelCheckpoint(folder / "best.weights.h5", "loss", save_best_only=True, save_weights_only=True, mode="max"),
+        keras.callbacks.EarlyStopping("loss", mode="max", patience=4, restore_best_weights=True),  # the loss falls: only epoch 1 is best
+        keras.callbacks.ReduceLROnPlateau("loss", mode="max", patience=2, factor=0.5, cooldown=1, min_delta=1e9),
+    ]
+
+
+def test_what_keras_s_callbacks_remember_is_kept(tmp_path):
+    """The best epoch is the first one: a run that goes on without knowing it would overwrite it, and stop later."""
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole, history = small(tmp_path / "whole.npz", monitors(tmp_path / "whole"), epochs=20)
+    assert len(history.epoch) == 5
+    with pytest.raises(Killed):
+        small(tmp_path / "state.npz", monitors(tmp_path / "parts"), epochs=20, spy=At(3, 1, kill))
+    again, rest = small(tmp_path / "state.npz", monitors(tmp_path / "parts"), epochs=20)
+    assert rest.epoch == [3, 4] and rest.history["learning_rate"] == history.history["learning_rate"][3:]
+    assert same([v.numpy() for v in whole.variables], [v.numpy() for v in again.variables])  # of the best epoch
+    models = [small_model(), small_model()]
+    for model, name in zip(models, ("whole", "parts"), strict=True):
+        model.load_weights(tmp_path / name / "best.weights.h5")
+    assert same([v.numpy() for v in models[0].weights], [v.numpy() for v in models[1].weights])
+    _, nothing = small(tmp_path / "state.npz", monitors(tmp_path / "parts"), epochs=20)  # what was stopped stays so
+    assert nothing.epoch == [] and nothing.history == {}
+
+
+def test_a_run_that_was_not_restored_is_not_overwritten(tmp_path):
+    path = tmp_path / "state.npz"
+    small(path, epochs=1)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"state.npz holds a run that this one would overwrite: call restore\(model\) before fit"):
+        small(path, epochs=1, restore=False)
+    assert path.read_bytes() == before
+
+
+def test_a_state_may_have_any_name(tmp_path):
+    small(tmp_path / "state", epochs=1)
+    assert [p.name for p in tmp_path.iterdir()] == ["state"]
+    assert small(tmp_path / "state", epochs=1)[1].epoch == []
+
+
+def test_a_state_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    path = tmp_path / "state.npz"
+    path.write_bytes(b"")
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(PermissionError):
+        Checkpoint(path, {}).restore(small_model())
+
+
+def test_other_metrics_for_a_half_epoch_are_named(tmp_path):
+    with pytest.raises(Stopped):
+        small(tmp_path / "state.npz", spy=At(0, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)))
+    model = keras.Sequential(small_model().layers)
+    model.compile(keras.optimizers.SGD(0.1, 0.9), "sparse_categorical_crossentropy", jit_compile=False)
+    with pytest.raises(ValueError, match="other metrics: compile the model with the same ones"):
+        small(tmp_path / "state.npz", model=model)
+
+
+def test_the_field_in_which_headers_differ_is_named():
+    mine, theirs = {"recipe": {"seed": 1, "lr": 0.1}, "replicas": 1}, {"recipe": {"seed": 2, "lr": 0.1}, "replicas": 1}
+    assert checkpoint._difference("", theirs, mine) == "its recipe seed is 2, this run's is 1"
+    assert checkpoint._difference("", mine, mine) == ""
 
 
 def test_another_network_s_state_is_refused(tmp_path):
@@ -171,7 +320,7 @@ def test_a_full_disk_leaves_the_last_state(tmp_path, monkeypatch):
     before = path.read_bytes()
 
     def full(file, **arrays):
-        file.write_bytes(b"half")
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)

@@ -146,6 +146,8 @@ def test_what_tensorflow_cannot_hold_is_refused():
         Images(np.array([{}, {}]))
     with pytest.raises(ValueError, match="dtype datetime64"):
         Images(np.zeros(3, "datetime64[s]"))
+    with pytest.raises(ValueError, match="join the inputs of a dict along an axis"):
+        Images({"a": A, "b": A})
     assert Images(np.array(["a few", "words"]))[[1]].tolist() == ["words"]
 
 

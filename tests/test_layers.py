@@ -1,6 +1,8 @@
 """Imports run one way between the wings, and what should start at once does not import TensorFlow."""
 
 import ast
+import importlib.metadata
+import os
 import pathlib
 import subprocess
 import sys
@@ -67,3 +69,32 @@ def test_help_and_reports_do_not_import_tensorflow():
 def test_public_names_exist():
     assert {"Pool", "Selection", "SelectNet", "fit"} <= set(dir(selectnet_tf))
     assert all(getattr(selectnet_tf, name).__doc__ for name in selectnet_tf.__all__)
+
+
+def run_code(code, **environment):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment})
+
+
+def test_the_library_needs_no_fcntl():
+    """Windows has none."""
+    code = "import sys; sys.modules['fcntl'] = None; import selectnet_tf as sn; [getattr(sn, n) for n in ('Checkpoint', 'fit', 'Pool')]"
+    assert run_code(code).returncode == 0
+
+
+def test_another_backend_is_one_line(tmp_path):
+    """A jax that is there by name only: Keras goes as far as to say which backend it would use."""
+    code = """
+import keras
+keras.config.backend = lambda: "jax"
+import selectnet_tf as sn
+try:
+    sn.SelectNet
+except ImportError as error:
+    print(error)
+"""
+    said = run_code(code).stdout.strip()
+    assert said == "selectnet_tf needs Keras on TensorFlow, and this one runs on jax: set KERAS_BACKEND=tensorflow"
+
+
+def test_the_version_is_that_of_the_package():
+    assert selectnet_tf.__version__ == importlib.metadata.version("selectnet_tf")

@@ -139,3 +139,11 @@ def test_bad_values_are_refused_in_one_line(changes, words):
 def test_unknown_field_suggests_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'threshold'"):
         recipes.make(treshold=0.5)
+
+
+def test_readings_of_the_paper_are_fields_and_leave_the_names():
+    plain = recipes.make()
+    assert (plain.balance, plain.context, plain.loss_norm) == ("all", "all", "union")
+    assert recipes.make(dataset="cifar10-lt").balance == recipes.make(dataset="cifar100-lt").balance == "minor"  # Section 4.2
+    assert recipes.make(dataset="cifar10-lt", arch="resnet32").name == "cifar10-lt_resnet32_selectnet_paper_s0"
+    assert len({recipes.make(**change).name for change in ({}, {"context": "wrong"}, {"loss_norm": "separate"}, {"balance": "minor"})}) == 4

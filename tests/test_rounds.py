@@ -161,6 +161,146 @@ def test_a_batch_that_replicas_cannot_share_is_refused(batch, words, two_replica
         fit(model, make(), epochs=1, batch_size=batch)
 
 
+class Inside(keras.layers.Layer):
+    """A layer that hides its BatchNormalization."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = keras.layers.BatchNormalization(momentum=0.5)
+
+    def call(self, x, training=None):
+        return self.norm(x, training=training)
+
+
+def test_a_normalization_inside_a_custom_layer_is_synchronized(two_replicas):
+    with two_replicas.scope():
+        model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), Inside(), keras.layers.Dense(4, "softmax")])
+        model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    fit(model, make(), epochs=1, batch_size=8, verbose=0)
+    for variable in model.variables:
+        copies = [v.numpy() for v in two_replicas.experimental_local_results(variable.value)]
+        assert np.array_equal(copies[0], copies[1]), variable.path
+    assert not model.layers[1].norm.synchronized
+
+
+def test_use_ema_is_refused_under_mixed_float16():
+    model = small_model()
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, use_ema=True))
+    model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=False)
+    with pytest.raises(ValueError, match="use_ema"):
+        fit(model, make(), epochs=1)
+
+
+def one_hot():
+    return Selection(Pool(X[:80], np.eye(4)[Y[:80]], X[80:], [2, 3]), Context(), every=1)
+
+
+def other(loss="sparse_categorical_crossentropy", units=4, activation="softmax"):
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(units, activation)])
+    model.compile("sgd", loss, jit_compile=False)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "selection", "arguments", "words"),
+    [
+        (small_model, lambda: make(), {"steps_per_epoch": 3}, "takes no steps_per_epoch: data and steps are the pool's"),
+        (small_model, lambda: make(), {"shuffle": True}, "takes no shuffle"),
+        (small_model, lambda: make(), {"sample_weight": np.ones(3)}, "takes no sample_weight"),
+        (small_model, lambda: make(), {"batch_size": 0}, "batch_size is 0"),
+        (small_model, lambda: make(Context(), init="balanced"), {"batch_size": 81}, "80 training images don't fill one batch"),
+        (small_model, lambda: make(), {"callbacks": [keras.callbacks.CSVLogger]}, "is no callback of Keras: make one of a class"),
+        (small_model, lambda: Selection, {}, "has to be a Selection, as in"),
+        (small_model, one_hot, {}, "labels are one-hot, and sparse_categorical_crossentropy wants integer classes"),
+        (lambda: other("categorical_crossentropy"), lambda: make(), {}, "use sparse_categorical_crossentropy"),
+        (lambda: other(keras.losses.CategoricalCrossentropy()), lambda: make(), {}, "use sparse_categorical_crossentropy"),
+        (lambda: keras.Model, lambda: make(), {}, "the model is a class Model"),
+        (lambda: tf.Module(), lambda: make(), {}, "Module, but has to be a keras.Model of Keras 3: import keras, not tf_keras"),
+        (small_model, lambda: make(), {"augment": lambda x, seed: x // 255}, "it has to keep the range"),
+        (lambda: other(units=3), lambda: make(Context()), {}, r"output is \[3\], .* end it in Dense\(4, activation='softmax'\)"),
+        (lambda: other("binary_crossentropy", 1, "sigmoid"), lambda: make(Context()), {}, r"output is \[1\]"),
+        (lambda: other(activation=None), lambda: make(Context()), {}, "no probabilities .*from_logits=True"),
+        (lambda: other("binary_crossentropy", activation="sigmoid"), one_hot, {}, "no probabilities"),
+        (small_model, lambda: make(lambda s: np.flatnonzero(s.loss < 9)), {}, r"the rule returned int64 .* np.isin\(np.arange\(240\)"),
+        (small_model, lambda: make(lambda s: (s.loss < 9).astype(int)), {}, "the rule returned int64"),
+        (small_model, lambda: make(lambda s: (s.loss < 9)[:-1]), {}, r"bool \[239\], but has to return a mask, bool \[240\]"),
+        (small_model, lambda: make(lambda s: None), {}, "the rule returned object"),
+        (small_model, lambda: make(lambda s: s.loss * 100), {}, "weights from .* but they have to be from 0 to 1"),
+        (small_model, lambda: make(lambda s: s.loss * np.nan), {}, "weights from nan to nan"),
+    ],
+)
+def test_what_can_be_known_is_said_before_the_first_epoch(model, selection, arguments, words):
+    steps = Steps()
+    with pytest.raises(ValueError, match=words):
+        fit(model(), selection(), **{"epochs": 2, "batch_size": 8, "callbacks": [steps], "verbose": 0} | arguments)
+    assert steps.epochs == []
+
+
+def test_no_callbacks_one_callback_and_no_report_are_fine():
+    selection = make(Context(1.2))
+    selection.on_round = None
+    fit(small_model(), selection, epochs=1, batch_size=8, callbacks=None, verbose=0)
+    steps = Steps()
+    fit(small_model(), selection, epochs=1, batch_size=8, callbacks=steps, verbose=0)
+    assert steps.epochs == [10] and len(selection.history) == 1
+
+
+def test_a_log_is_not_begun_anew_by_a_run_that_goes_on(tmp_path):
+    (tmp_path / "log.csv").write_text("epoch,loss\n0,1.0\n")
+    log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    with pytest.raises(ValueError, match=r"log.csv anew, and the epochs so far would be lost: give it append=True"):
+        fit(small_model(), make(), epochs=2, initial_epoch=1, batch_size=8, callbacks=[log], verbose=0)
+    assert (tmp_path / "log.csv").read_text() == "epoch,loss\n0,1.0\n"
+
+
+def test_a_finished_run_has_an_empty_history():
+    history = fit(small_model(), make(), epochs=2, initial_epoch=2, batch_size=8, verbose=0)
+    assert history.epoch == [] and history.history == {}
+
+
+def test_a_run_that_ends_before_its_first_selection_is_a_warning():
+    with pytest.warns(UserWarning, match="epochs is 1 and every is 10, so nothing is selected"):
+        fit(small_model(), make(Context(), every=10), epochs=1, batch_size=8, verbose=0)
+
+
+def test_nan_in_an_image_is_a_warning_before_the_first_epoch():
+    """A ReLU may turn NaN into 0, and then nothing else would tell."""
+    x = X.astype(np.float32)
+    x[200, 0, 0] = np.nan
+    selection = Selection(Pool(x[:80], Y[:80], x[80:], [2, 3]), None, every=1)
+    with pytest.warns(UserWarning, match="image 200 of the pool, which counts D first, holds NaN"):
+        fit(other(), selection, epochs=0, batch_size=8, verbose=0)
+
+
+def test_plain_model_fit_is_refused():
+    selection = make(Context())
+    for data in ((X[:80], Y[:80]), (selection.pool.dataset(8),)):
+        with pytest.raises(ValueError, match=r"would never train on what is picked: call sn.fit\(model, selection"):
+            small_model().fit(*data, epochs=2, callbacks=[selection], verbose=0)
+    with pytest.raises(ValueError, match="would never train"):
+        fit(small_model(), make(), epochs=1, batch_size=8, callbacks=[selection], verbose=0)  # beside the one that is driven
+
+
+def test_weights_of_the_picks_are_those_of_the_loss():
+    """A mean over D and the picks, each pick's loss times its weight."""
+    found = []
+    for weight in (1.0, 0.25):
+        selection = make(lambda scores, w=weight: np.full(240, w, np.float32), init="none")
+        model = other()
+        model.layers[-1].kernel.assign(np.zeros((16, 4)))
+        model.layers[-1].bias.assign([0, 0, 3, 0])  # everything is predicted as class 2
+        selection.set_model(model)
+        round = selection.select(1)
+        assert round.weight.tolist() == [weight] * 240 and len(round.index) == 240
+        selection.pool.begin_epoch(0)
+        losses = [float(model.test_on_batch(x, y, sample_weight=w)) for x, y, w in selection.pool.dataset(320)]
+        x, y = selection.pool.images[selection.pool.index], selection.pool.targets
+        each = -np.log(np.clip(model.predict(x, verbose=0)[np.arange(320), y], 1e-7, 1))
+        assert losses[0] == pytest.approx((each[:80].sum() + weight * each[80:].sum()) / 320, rel=1e-4)
+        found.append(losses[0])
+    assert found[0] > found[1] > 0
+
+
 def test_a_call_inside_a_scope_and_use_ema_are_refused(two_replicas):
     selection = make()
     with two_replicas.scope():

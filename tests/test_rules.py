@@ -1,7 +1,10 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
-from selectnet_tf.rules import Context, Scores, SelectNet, SelfPaced, linear
+from selectnet_tf.rules import Context, Scores, SelectNet, SelfPaced, linear, picks
 from selectnet_tf.selection import sample_loss
 
 SCORES = Scores(
@@ -120,3 +123,39 @@ def test_beta_is_the_output_that_a_pick_needs():
 def test_unknown_options_are_refused(options):
     with pytest.raises(ValueError, match="has to be"):
         SelectNet(**options)
+
+
+def test_what_a_rule_returns_is_a_mask_or_weights_of_candidates():
+    scores = random_scores(300)[0]
+    n = len(scores.loss)
+    assert np.array_equal(picks(np.ones(n, bool), scores), scores.candidate)
+    found = picks(np.full(n, 0.3), scores)
+    assert found.dtype == np.float32 and np.array_equal(found, np.where(scores.candidate, np.float32(0.3), 0))
+
+
+def test_a_soft_selector_gives_what_it_computes():
+    scores = random_scores(300)[0]
+    hard, soft = SelectNet(0.6, epochs=3), SelectNet(0.6, epochs=3, soft=True)
+    mask, weights = hard(scores), soft(scores)
+    assert weights.dtype == np.float32 and np.array_equal(weights, hard.output)
+    assert np.array_equal(mask, scores.candidate & (weights > 0.6))
+
+
+def test_a_lambda_that_nothing_exceeds_is_refused():
+    with pytest.raises(ValueError, match="f_s gives at most 1, so nothing would exceed a beta of lambda's 2.0"):
+        SelectNet(threshold=2.0)
+    for fine in ({"beta": 0.5}, {"soft": True}):
+        SelectNet(threshold=2.0, **fine)
+
+
+def test_a_fitted_selector_can_be_copied_and_pickled():
+    scores = random_scores(300)[0]
+    net = SelectNet(0.6, epochs=3)
+    net(scores)
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert np.array_equal(other.output, net.output)
+        for name, value in net.get_state().items():
+            assert np.array_equal(other.get_state()[name], value)
+    assert copy.deepcopy(SelectNet()).get_state() == {}
+    twin = copy.deepcopy(net)
+    assert np.array_equal(twin(scores), net(scores)) and np.array_equal(twin.output, net.output)

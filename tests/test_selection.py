@@ -75,6 +75,140 @@ def test_accumulated_picks_stay_as_what_they_were_last_picked_as():
     assert resumed.select(2).index.tolist() == [41, 42, 50]
 
 
+def test_a_second_model_is_scored_as_itself():
+    selection, _ = make()
+    first, second = selection.model, small_model()
+    before = selection.score().probs
+    selection.set_model(second)
+    found = selection.score().probs
+    np.testing.assert_allclose(found, second.predict(selection.pool.images[:], verbose=0), rtol=1e-5)
+    assert not np.allclose(found, before)
+    selection.set_model(first)
+    assert np.array_equal(selection.score().probs, before)
+    selection.scorer = lambda: (np.full((60, 4), 0.25), None)  # what is set stays
+    assert (selection.score().probs == 0.25).all()
+
+
+@pytest.mark.parametrize("field", ["probs", "loss", "labeled", "candidate", "features"])
+def test_a_rule_cannot_change_what_it_is_given(field):
+    def rule(scores):
+        getattr(scores, field)[:] = 0
+        return np.ones(60, bool)
+
+    rule.features = True
+    selection, _ = make(rule)
+    with pytest.raises(ValueError, match="read-only"):
+        selection.select(2)
+    assert selection.pool.labeled.sum() == 40 and selection.pool.labeled.flags.writeable
+
+
+def test_weights_are_kept_with_what_accumulates():
+    weights = iter([{41: 0.5, 42: 1.0}, {42: 0.25}, {}])
+
+    def rule(scores):
+        found = np.zeros(60, np.float32)
+        for place, weight in next(weights).items():
+            found[place] = weight
+        return found
+
+    selection, _ = make(rule, accumulate=True)
+    selection.model.layers[-1].bias.assign([0, 0, 99, 0])  # everything is predicted as class 2
+    for index, weight in (([41, 42], [0.5, 1]), ([41, 42], [0.5, 0.25]), ([41, 42], [0.5, 0.25])):
+        selection.history.append(selection.select(2))
+        assert selection.history[-1].index.tolist() == index and selection.history[-1].weight.tolist() == weight
+        assert selection.pool.weights.tolist() == [1] * 40 + weight
+    other, _ = make(rule, accumulate=True)
+    other.set_state(selection.get_state())
+    assert other.history[-1].weight.tolist() == [0.5, 0.25] and other.pool.weights.tolist() == selection.pool.weights.tolist()
+
+
+def test_separate_means_add_up_to_eq_3():
+    """A batch's expected loss is the mean over D and the mean over D_add: (40 + 3) / 40 and (40 + 3) / 3 times a union's."""
+    selection, _ = make(lambda scores: np.isin(np.arange(60), [41, 50, 51]), loss_norm="separate")
+    selection.model.layers[-1].bias.assign([0, 0, 99, 0])
+    selection.select(2)
+    weights = selection.pool.weights
+    np.testing.assert_allclose(weights, [43 / 40] * 40 + [43 / 3] * 3, rtol=1e-6)
+    assert weights[:40].mean() * 40 / 43 == pytest.approx(1) and weights[40:].sum() / 43 == pytest.approx(1)
+    selection, _ = make(lambda scores: np.zeros(60, bool), loss_norm="separate")
+    selection.select(2)
+    assert selection.pool.weights.tolist() == [1] * 40
+
+
+@pytest.mark.parametrize(("context", "labeled"), [("all", [*range(40)]), ("wrong", [i for i in range(40) if i % 4 != 2])])
+def test_context_is_all_that_is_taken_for_minor_or_what_is_wrongly(context, labeled):
+    selection, _ = make(lambda scores: np.ones(60, bool), context=context)
+    selection.model.layers[-1].bias.assign([0, 0, 99, 0])  # everything is predicted as class 2
+    round = selection.select(2)
+    assert round.index.tolist() == [*labeled, *range(40, 60)] and round.candidates == len(labeled) + 20
+
+
+def test_balanced_minor_leaves_the_majors():
+    x, _ = blobs(60)
+    pool = Pool(x[:40], np.array([0] * 20 + [1] * 12 + [2] * 4 + [3] * 4), x[40:], [2, 3])
+    Selection(pool, init="balanced_minor").reset()
+    assert np.bincount(pool.targets).tolist() == [20, 12, 20, 20]
+    Selection(pool).reset()
+    assert np.bincount(pool.targets).tolist() == [20, 20, 20, 20]
+
+
+def test_nan_in_an_image_is_not_called_divergence():
+    x, y = blobs(60)
+    x = x.astype(np.float32)
+    x[57, 1, 1] = np.nan
+    selection = Selection(Pool(x[:40], y[:40], x[40:], [2, 3]), Context(), every=1)
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(4, "softmax")])
+    selection.set_model(model)
+    with pytest.raises(ValueError, match=r"image 57 of the pool, which counts D first, holds NaN"):
+        selection.select(1)
+
+
+@pytest.mark.parametrize(
+    ("images", "wanted", "words"),
+    [
+        ("float32", "uint8", "images are float32, but the model's input is uint8 and would cut .* dtype='float32'"),
+        ("float64", "int32", "input is int32"),
+        ("int64", "uint8", "give it images of uint8"),
+        ("uint16", "uint8", "images are uint16"),
+        ("int64", "int32", ""),
+        ("uint8", "float32", ""),
+        ("uint8", "uint8", ""),
+        ("float64", "float32", ""),
+    ],
+)
+def test_a_model_s_input_that_would_cut_the_values_is_refused(images, wanted, words):
+    model = keras.Sequential([keras.Input((4, 4, 1), dtype=wanted), keras.layers.Rescaling(1.0), keras.layers.Flatten()])
+    x = blobs(6)[0].astype(images)
+    if not words:
+        assert Scorer(model, x)()[0].shape == (6, 16)
+    else:
+        with pytest.raises(ValueError, match=words):
+            Scorer(model, x)
+
+
+def test_several_outputs_are_said():
+    images = keras.Input((4, 4, 1))
+    flat = keras.layers.Flatten()(images)
+    model = keras.Model(images, [keras.layers.Dense(4)(flat), keras.layers.Dense(2)(flat)])
+    with pytest.raises(ValueError, match="the model has 2 outputs"):
+        Scorer(model, blobs(6)[0])()
+    two = keras.Model([images, keras.Input((4, 4, 1))], keras.layers.Dense(4)(flat))
+    with pytest.raises(ValueError, match="the model has 2 inputs, but has to have one: join them"):
+        Scorer(two, blobs(6)[0])
+
+
+def test_a_class_where_an_instance_belongs_is_said():
+    x, y = blobs(8)
+    pool = Pool(x[:6], y[:6], x[6:], [0])
+    for arguments, words in (
+        ((pool, Context), r"the rule is the class Context: make one, as in Context\(\)"),
+        ((pool, 0.6), "the rule is a float"),
+        ((Pool, Context()), "has to be a Pool, as in sn.Pool"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            Selection(*arguments)
+
+
 def test_an_empty_d_prime_leaves_d_and_is_said():
     selection, _ = make()
     selection.model.layers[-1].bias.assign([9, 0, 0, 0])
@@ -150,7 +284,15 @@ def test_state_round_trip():
 
 
 @pytest.mark.parametrize(
-    ("options", "words"), [({"every": 0}, "at least 1"), ({"init": "some"}, "number of copies"), ({"labeled_loss": "both"}, "two_hot")]
+    ("options", "words"),
+    [
+        ({"every": 0}, "at least 1"),
+        ({"init": "some"}, "number of copies"),
+        ({"init": -1}, "number of copies"),
+        ({"context": "no"}, "all or wrong"),
+        ({"loss_norm": "no"}, "union or separate"),
+        ({"labeled_loss": "both"}, "two_hot"),
+    ],
 )
 def test_bad_options_are_refused(options, words):
     x, y = blobs(8)

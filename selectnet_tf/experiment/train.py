@@ -173,12 +173,16 @@ def make_selection(recipe, pool):
     counts = np.bincount(pool.labels[pool.labeled])
     ratio = recipe.minor_ratio or recipe.imb_factor or counts[pool.minor].mean() / counts.max()
     copies = max(1, int(1 / ratio + 1e-9))
-    init = {"balanced": "balanced", "copies": recipe.init_copies, "none": "none"}[recipe.init]
+    balanced = "balanced_minor" if recipe.balance == "minor" else "balanced"
+    init = {"balanced": balanced, "copies": recipe.init_copies, "none": "none"}[recipe.init]
     if recipe.method == "oversampling":
-        init = copies if recipe.oversample == "copies" else "balanced"
+        init = copies if recipe.oversample == "copies" else balanced
     elif recipe.method not in SELECTING:
         init = "none"
-    return Selection(pool, make_rule(recipe), every=recipe.every, init=init, labeled_loss=recipe.labeled_loss, accumulate=recipe.accumulate)
+    return Selection(
+        pool, make_rule(recipe), every=recipe.every, init=init, labeled_loss=recipe.labeled_loss, accumulate=recipe.accumulate,
+        context=recipe.context, loss_norm=recipe.loss_norm,
+    )  # fmt: skip
 
 
 def make_rule(recipe):

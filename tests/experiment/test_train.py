@@ -7,12 +7,13 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Killed
+from conftest import Killed, blobs
 
 from selectnet_tf import recipes
 from selectnet_tf.checkpoint import Stopped
 from selectnet_tf.data import cifar, splits
 from selectnet_tf.experiment import record, runs, train
+from selectnet_tf.pool import Pool
 from selectnet_tf.selection import Selection
 
 pytestmark = pytest.mark.usefixtures("tiny_cifar")
@@ -238,3 +239,17 @@ def test_the_saved_model_predicts_what_the_row_says(tmp_path, capsys):
     classes = pd.read_csv(tmp_path / "runs" / row["name"] / "classes.csv")
     assert classes["f1"].mean() == pytest.approx(row["macro_f1"]) and classes["count"].sum() == 37
     assert classes[["as_0", "as_1", "as_2", "as_3"]].sum(axis=1).tolist() == classes["count"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "init"),
+    [
+        ({}, "balanced"), ({"balance": "minor"}, "balanced_minor"), ({"method": "oversampling", "balance": "minor"}, "balanced_minor"),
+        ({"dataset": "cifar10-lt"}, "balanced_minor"), ({"preset": "released"}, 20), ({"method": "imbalanced"}, "none"),
+    ],
+)  # fmt: skip
+def test_fields_reach_the_selection(changes, init):
+    x, y = blobs(60)
+    pool = Pool(x[:40], y[:40], x[40:], [2, 3])
+    selection = train.make_selection(recipes.make(**{"context": "wrong", "loss_norm": "separate", **changes}), pool)
+    assert (selection.init, selection.context, selection.loss_norm) == (init, "wrong", "separate")
