@@ -24,7 +24,7 @@ from selectnet_tf.rounds import check_batch, fit
 from selectnet_tf.selection import Selection
 
 
-def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=False, verbose="auto", finish=None):
+def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=False, verbose="auto", finish=None, cache_dir=None):
     """Trains a recipe, or goes on with it where it was stopped, or only returns its row where it is finished.
 
     Args:
@@ -35,6 +35,7 @@ def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=Fal
         force: train again from the start what is finished or half trained.
         verbose: as in Keras's fit.
         finish: called with (folder, Task) when a run has left its files; where it fails, that is said.
+        cache_dir: where decoded pictures are kept; results_dir/cache where not given.
 
     Returns:
         The run's row of runs.csv, a dict.
@@ -54,7 +55,7 @@ def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=Fal
             new = begun.news(folder, recipe)
             print(f"{recipe.name} is finished{new and f', {new}'} (--force trains it again)")
             return done
-        return _run(recipe, data_dir, results, folder, replicas, verbose, finish)
+        return _run(recipe, data_dir, results, folder, replicas, verbose, finish, pathlib.Path(cache_dir or results / "cache"))
 
 
 def _clear(results, folder):
@@ -66,10 +67,10 @@ def _clear(results, folder):
             path.unlink()
 
 
-def _run(recipe, data_dir, results, folder, replicas, verbose, finish):
+def _run(recipe, data_dir, results, folder, replicas, verbose, finish, cache_dir):
     strategy = make_strategy(replicas)
     check_batch(recipe.batch_size, strategy.num_replicas_in_sync)
-    task = tasks.make(recipe, data_dir, results / "cache", lambda lines: print(lines, flush=True))
+    task = tasks.make(recipe, data_dir, cache_dir, lambda lines: print(lines, flush=True))
     begun.check(folder, task)
     print("\n".join([f"{recipe.name}: {task.says[0]}", *task.says[1:]]), flush=True)
     pool = Pool(task.x_labeled, task.y_labeled, task.x_unlabeled, task.minor, seed=recipe.seed)
