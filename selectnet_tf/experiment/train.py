@@ -15,7 +15,7 @@ import tensorflow as tf
 from selectnet_tf import augment, rules
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
-from selectnet_tf.experiment import begun, metrics, picks, record, runs
+from selectnet_tf.experiment import begun, metrics, picks, record, runs, tested
 from selectnet_tf.files import lock, write_json, write_npz
 from selectnet_tf.networks import models, schedules
 from selectnet_tf.pool import Pool
@@ -85,14 +85,14 @@ def _run(recipe, data_dir, results, folder, replicas, verbose, finish, cache_dir
     record.write_model(folder / "model.keras", model, task)
     record.write_classes(folder / "classes.csv", evaluate.truth, evaluate.probs, task)
     runs.write_row(results, recipe.name, row)
+    print("\n".join(["accuracy on the test set", *tested.lines(evaluate.truth, evaluate.probs, task.minor)]), flush=True)
     try:  # what is for people to read; the model and the row stand whatever becomes of it
+        tested.write(folder, task, evaluate.probs)
         picks.write(folder, log.selection.history, task)
         if finish:
             finish(folder, task)
     except Exception as error:
-        print(
-            f"warning: the lists of what was picked could not be written ({type(error).__name__}: {error}); the model and the row are there"
-        )
+        print(f"warning: not all lists could be written ({type(error).__name__}: {error}); the model and the row are there")
     (folder / "state.npz").unlink()
     return row
 
