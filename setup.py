@@ -11,7 +11,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["selectnet_tf*"]),
-    package_data={"selectnet_tf": ["py.typed"], "selectnet_tf.report": ["page.css", "page.js", "numbers/*.csv"]},
+    package_data={"selectnet_tf": ["py.typed"], "selectnet_tf.report": ["*.css", "*.js", "numbers/*.csv"]},
     install_requires=[
         "tensorflow>=2.18",
         "keras>=3.10",  # before it, two replicas train with another loss than one

@@ -1,74 +1,115 @@
 """Classifies pictures, or tables, with a run's model: python -m selectnet_tf.predict .../model.keras FILES... > found.csv
 
 FILES: pictures or folders of them, or CSV files for a model of a table. Prints file (or file:line), class, probability as CSV;
-what can't be read is named on standard error.
+what can't be read is named on standard error. --class=lynx --top=50 prints the fifty that are most likely lynxes, the likeliest first.
 """
 
 import concurrent.futures
 import csv
 import json
+import os
 import pathlib
 import sys
 import zipfile
+from collections.abc import Iterator
+from typing import NamedTuple, TextIO
 
 import numpy as np
+from absl import flags
 
 from selectnet_tf.cli import fail, importing_tensorflow, parse
 from selectnet_tf.data import decoding, folders, frames
 from selectnet_tf.experiment import metrics
+from selectnet_tf.files import as_cell, shown
 
+FLAGS = flags.FLAGS
 BATCH = 256
 
 
-def predict(path, files, out, errors):
-    """Writes CSV lines for `files` to out. Returns how many pictures could not be read; each is named in errors."""
+class Wanted(NamedTuple):
+    """What is printed. all: every class's probability. of: a class, whose probability then counts; without it the predicted one's.
+
+    threshold: only from this probability on. top: only so many, the likeliest. Under `of` and `top` the likeliest come first.
+    """
+
+    all: bool = False
+    of: str | None = None
+    threshold: float = 0.0
+    top: int | None = None
+
+
+def predict(path: str | os.PathLike, files: list[str], out: TextIO, errors: TextIO, wanted: Wanted = Wanted()) -> int:  # noqa: B008
+    """Writes CSV lines for `files` to out. Returns how many files could not be read; each is named in errors."""
     with importing_tensorflow():
         import keras
 
         model = keras.saving.load_model(path, compile=False)
     names = class_names(path, model.output_shape[-1])
+    if wanted.of is not None and wanted.of not in names:
+        raise ValueError(f"--class is {wanted.of!r}, but the model's classes are {', '.join(names)}")
     encode = frames.Encoder.of(path)
-    if encode:
-        return _predict_rows(model, encode, names, files, out, errors)
-    shape = list(model.input_shape[1:])
-    if len(shape) != 3 or shape[0] != shape[1] or shape[2] not in (1, 3):
-        raise ValueError(f"{path} takes inputs of {shape}, not square pictures")
-    side, channels = shape[1:]
-    writer, broken = csv.writer(out, lineterminator="\n"), 0
-    writer.writerow(("file", "class", "probability"))
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        for start in range(0, len(files), BATCH):
-            some = files[start : start + BATCH]
-            read = list(zip(some, pool.map(lambda file: _attempt(file, side, channels), some), strict=True))
-            for file, (_, why) in read:
-                if why:
-                    print(f"skipped {file}: {why}", file=errors)
-            good = [(file, pixels) for file, (pixels, why) in read if not why]
-            broken += len(read) - len(good)
-            if good:
-                probs = metrics.probabilities(model.predict(np.stack([pixels for _, pixels in good]), verbose=0))
-                for (file, _), row in zip(good, probs, strict=True):
-                    writer.writerow((file, names[row.argmax()], f"{row.max():.4f}"))
+    found = _rows(model, encode, files, errors) if encode else _pictures(path, model, files, errors)
+    writer = csv.writer(out, lineterminator="\n")
+    extra = [f"p({name})" for name in names if wanted.all or name == wanted.of]
+    writer.writerow(("row" if encode else "file", "class", "probability", *extra))
+    kept, broken = [], 0
+    for place, probs in found:
+        if probs is None:
+            broken += 1
+            continue
+        score = probs[names.index(wanted.of)] if wanted.of is not None else probs.max()
+        shares = [f"{p:.4f}" for name, p in zip(names, probs, strict=True) if wanted.all or name == wanted.of]
+        line = (as_cell(place), names[probs.argmax()], f"{probs.max():.4f}", *shares)
+        if score < wanted.threshold:
+            continue
+        if wanted.of is None and wanted.top is None:
+            writer.writerow(line)
+        else:
+            kept.append((score, line))
+    kept.sort(key=lambda pair: -pair[0])
+    writer.writerows(line for _, line in kept[: wanted.top])
     return broken
 
 
-def _predict_rows(model, encode, names, files, out, errors):
-    writer, broken = csv.writer(out, lineterminator="\n"), 0
-    writer.writerow(("row", "class", "probability"))
+def _pictures(path: str | os.PathLike, model: object, files: list[str], errors: TextIO) -> Iterator[tuple[str, np.ndarray | None]]:
+    """(file, its probabilities [m], None where it can't be read)."""
+    shape = list(model.input_shape[1:])
+    if len(shape) != 3 or shape[0] != shape[1] or shape[2] not in (1, 3):
+        raise ValueError(f"{path} takes inputs of {shape}, not square pictures")
+    fit = _fit(path)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for start in range(0, len(files), BATCH):
+            some = files[start : start + BATCH]
+            read = list(zip(some, pool.map(lambda file: _attempt(file, *shape[1:], fit), some), strict=True))
+            for file, (_, why) in read:
+                if why:
+                    print(f"skipped {shown(file)}: {why}", file=errors)
+            good = [(file, pixels) for file, (pixels, why) in read if not why]
+            yield from ((file, None) for file, (_, why) in read if why)
+            if good:
+                probs = metrics.probabilities(model.predict(np.stack([pixels for _, pixels in good]), verbose=0))
+                yield from zip((file for file, _ in good), probs, strict=True)
+
+
+def _rows(model: object, encode: frames.Encoder, files: list[str], errors: TextIO) -> Iterator[tuple[str, np.ndarray | None]]:
     for file in files:
         try:
             frame = frames.read(file, labeled=False)[0]
             probs = metrics.probabilities(model.predict(encode(frame), batch_size=BATCH, verbose=0))
         except (ValueError, OSError) as error:
-            print(f"skipped {file}: {error}", file=errors)
-            broken += 1
+            print(f"skipped {shown(file)}: {error}", file=errors)
+            yield file, None
             continue
-        for line, row in enumerate(probs, 2):
-            writer.writerow((f"{file}:{line}", names[row.argmax()], f"{row.max():.4f}"))
-    return broken
+        yield from ((f"{file}:{line}", row) for line, row in enumerate(probs, 2))
 
 
-def class_names(path, classes):
+def _fit(path: str | os.PathLike) -> str:
+    """How the model's pictures became squares: --fit of its run."""
+    with zipfile.ZipFile(path) as file:
+        return json.loads(file.read("pictures.json"))["fit"] if "pictures.json" in file.namelist() else "stretch"
+
+
+def class_names(path: str | os.PathLike, classes: int) -> list[str]:
     """The names in a model's file, or numbers where it has none."""
     with zipfile.ZipFile(path) as file:
         if "classes.json" in file.namelist():
@@ -76,15 +117,15 @@ def class_names(path, classes):
     return list(map(str, range(classes)))
 
 
-def _attempt(file, side, channels):
+def _attempt(file: str, side: int, channels: int, fit: str) -> tuple[np.ndarray | None, str | None]:
     try:
-        pixels = decoding.decode(file, side)
+        pixels = decoding.decode(file, side, fit)
     except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
         return None, str(error).splitlines()[0] if str(error) else type(error).__name__
     return (pixels if channels == 3 else pixels.mean(-1, keepdims=True).astype(pixels.dtype)), None
 
 
-def expand(arguments):
+def expand(arguments: list[str]) -> list[str]:
     """Files as they are named, folders as the pictures below them."""
     found = []
     for argument in map(pathlib.Path, arguments):
@@ -92,18 +133,33 @@ def expand(arguments):
     return found
 
 
-def main(argv):
+def define_flags() -> None:
+    flags.DEFINE_bool("all", False, "print every class's probability")
+    flags.DEFINE_string("class", None, "print this class's probability, the likeliest files first")
+    flags.DEFINE_float("threshold", 0.0, "print only files from this probability on: of --class, or of the predicted class", 0, 1)
+    flags.DEFINE_integer("top", None, "print only so many files, the likeliest", 1)
+
+
+def main(argv: list[str]) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else "backslashreplace")  # a file may have any name
     if len(argv) < 3:
         return fail("what to classify with what? python -m selectnet_tf.predict MODEL FILES...", 2)
-    path, files = pathlib.Path(argv[1]), expand(argv[2:])
     try:
+        path, files = pathlib.Path(argv[1]), expand(argv[2:])
         if not zipfile.is_zipfile(path):
             raise ValueError(f"{path} is no .keras file: give the model.keras of a run")
-        broken = predict(path, files, sys.stdout, sys.stderr)
+        wanted = Wanted(FLAGS.all, FLAGS["class"].value, FLAGS.threshold, FLAGS.top)
+        broken = predict(path, files, sys.stdout, sys.stderr, wanted)
+        sys.stdout.flush()
+    except BrokenPipeError:  # of `| head`: who reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         return fail(error, 1)
     return int(broken == len(files))
 
 
 if __name__ == "__main__":
+    define_flags()
     sys.exit(main(parse(sys.argv)))

@@ -39,6 +39,8 @@ def define_flags():
     flags.DEFINE_integer("replicas", 0, "replicas of MirroredStrategy; 0: every GPU there is")
     flags.DEFINE_enum("device", "auto", devices.CHOICES, "auto: the GPUs, where there are any; cpu: leaves them alone")
     flags.DEFINE_bool("force", False, "train again what is finished or half trained")
+    flags.DEFINE_bool("dry_run", False, "dataset=folder: say what there is, what is wrong with it and what it takes, and train nothing")
+    flags.DEFINE_string("cache_dir", None, "dataset=folder: where decoded pictures are kept; results_dir/cache")
     flags.DEFINE_string("review", None, "dataset=folder: put what was picked into this new folder, by pseudo-label, for you to weed out")
     flags.DEFINE_enum(
         "review_links", None, ("hard", "symbolic"), "link to the pictures instead of copying them: an edit there edits the original"
@@ -53,6 +55,16 @@ def recipe_from_flags():
         words = [word.strip() for word in given["minor"]]
         given["minor"] = tuple(int(word) if word.isdigit() and given.get("dataset") != "folder" else word for word in words)
     return recipes.make(**given)
+
+
+def _dry_run(recipe: recipes.Recipe, cache_dir: pathlib.Path) -> int:
+    from selectnet_tf.data import survey
+
+    if recipe.dataset != "folder":
+        return fail("--dry_run is for --dataset=folder: leave it out", 2)
+    found = survey.survey(recipe)
+    print("\n".join([*found.says, *survey.details(found, recipe, cache_dir)]))
+    return 0
 
 
 def _review(folder: pathlib.Path) -> None:
@@ -75,7 +87,11 @@ def main(argv):
         review.check(FLAGS.review, FLAGS.review_links, recipe)
     except ValueError as error:
         return fail(error, 2)
+    results = pathlib.Path(FLAGS.results_dir).expanduser()  # a shell leaves the ~ of --results_dir=~/here alone
+    cache_dir = pathlib.Path(FLAGS.cache_dir).expanduser() if FLAGS.cache_dir else results / "cache"
     try:
+        if FLAGS.dry_run:
+            return _dry_run(recipe, cache_dir)
         devices.choose(FLAGS.device)
         with importing_tensorflow(FLAGS.verbose):
             import tensorflow  # noqa: F401
@@ -85,10 +101,9 @@ def main(argv):
         from selectnet_tf.report import gallery
 
         row = train.train(
-            recipe, data_dir=FLAGS.data_dir, results_dir=FLAGS.results_dir, replicas=FLAGS.replicas, force=FLAGS.force,
-            verbose=1 if sys.stdout.isatty() else 2, finish=gallery.write,
+            recipe, data_dir=FLAGS.data_dir, results_dir=results, replicas=FLAGS.replicas, force=FLAGS.force,
+            verbose=1 if sys.stdout.isatty() else 2, finish=gallery.write, cache_dir=cache_dir,
         )  # fmt: skip
-        results = pathlib.Path(FLAGS.results_dir)
         if FLAGS.review:
             _review(results / "runs" / recipe.name)
         print(f"\n{record.table([row])}\n\nfiles: {results / 'runs' / recipe.name}/, row in {results / 'runs.csv'}")

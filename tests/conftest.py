@@ -1,6 +1,7 @@
 """One process for all tests: two logical CPU devices stand for two GPUs."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ with importing_tensorflow():  # as the commands do
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
+CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("chromedriver")
 COLOURS = {"cat": (200, 30, 30), "dog": (30, 200, 30), "emu": (30, 30, 200)}
 
 
@@ -93,3 +95,25 @@ def tree(tmp_path):
         picture(tmp_path / "pool" / f"{i % 4}" / f"{i:02}.png", COLOURS[name], 100 + i if i >= 3 else i)
     (tmp_path / "pool" / "torn.jpg").write_bytes(b"no picture")
     return tmp_path
+
+
+@pytest.fixture(params=[(1280, 900), (390, 844)], ids=["laptop", "phone"])
+def browser(request, tmp_path):
+    """Chromium, as wide as a laptop and as a phone. What it saves goes to tmp_path / "saved"."""
+    if not CHROMIUM or not DRIVER:
+        pytest.skip("no Chromium with its driver: install Debian's packages chromium and chromium-driver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    quiet = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
+    for argument in (*quiet, "--disable-component-update", "--disable-quic", f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path / "saved")})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    width, height = request.param
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    yield driver
+    driver.quit()

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -10,6 +11,7 @@ import zipfile
 import keras
 import pytest
 from conftest import COLOURS, picture
+from PIL import Image
 
 from selectnet_tf import predict, recipes
 from selectnet_tf.experiment import review, runs, train
@@ -39,6 +41,13 @@ def test_a_run_on_folders_leaves_a_list_and_a_gallery(trained, tmp_path):
     audit = runs.read_csv(folder / "selection.csv")
     assert audit[0]["unlabeled_right"] == audit[0]["precision"] == "" and int(audit[0]["labeled_right"]) >= 0
     assert runs.read(tree / "results")[1] == [] and row["accuracy"] > 0.5
+    tested = runs.read_csv(folder / "test_predictions.csv")
+    assert list(tested[0]) == ["file", "truth", "predicted", "p(cat)", "p(dog)", "p(emu)"] and len(tested) == 10
+    assert all(f"/{line['truth']}/" in line["file"] for line in tested)
+    right = sum(line["truth"] == line["predicted"] for line in tested)
+    assert right / 10 == pytest.approx(row["accuracy"])
+    confusion = runs.read_csv(folder / "confusion.csv")
+    assert [line["truth"] for line in confusion] == list(COLOURS) and right == sum(int(line[line["truth"]]) for line in confusion)
     assert review.review(folder, tmp_path / "review") == (len(rows), [])
     copies = list((tmp_path / "review").rglob("*.png"))
     assert len(copies) == len(rows) and {p.parent.name for p in copies} <= set(COLOURS)
@@ -58,6 +67,53 @@ def test_pictures_are_classified_by_name(trained):
     with zipfile.ZipFile(folder / "model.keras") as file:
         assert json.loads(file.read("classes.json")) == list(COLOURS)
     assert keras.saving.load_model(folder / "model.keras").output_shape == (None, 3)
+
+
+class Fixed:
+    """Stands for a model of three classes: the probabilities follow from a picture's colour."""
+
+    input_shape, output_shape = (None, 8, 8, 3), (None, 3)
+
+    def predict(self, images, verbose):
+        means = images.mean((1, 2)) + 1
+        return means / means.sum(1, keepdims=True)
+
+
+@pytest.fixture
+def asked(tmp_path, monkeypatch):
+    """A function that asks about four pictures, and one of them has a name that is no UTF-8: {file: line}."""
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as file:
+        file.writestr("classes.json", json.dumps(list(COLOURS)))
+    monkeypatch.setattr(keras.saving, "load_model", lambda *_, **__: Fixed())
+    shades = {"=a.png": (250, 0, 0), "b.png": (200, 100, 0), "c.png": (0, 200, 0), os.fsdecode(b"d\xe9.png"): (90, 90, 120)}
+    for name, colour in shades.items():
+        Image.new("RGB", (9, 9), colour).save(tmp_path / "plain.png")
+        os.rename(tmp_path / "plain.png", tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+
+    def ask(**wanted):
+        out = io.StringIO()
+        assert predict.predict(tmp_path / "model.keras", list(shades), out, io.StringIO(), predict.Wanted(**wanted)) == 0
+        return {row["file"].removeprefix("./")[0]: row for row in csv.DictReader(io.StringIO(out.getvalue()))}
+
+    return ask
+
+
+def test_every_class_s_probability(asked):
+    rows = asked(all=True)
+    assert list(rows) == ["=", "b", "c", "d"] and rows["="]["file"] == "./=a.png"  # no cell begins like a formula
+    assert list(rows["b"]) == ["file", "class", "probability", "p(cat)", "p(dog)", "p(emu)"]
+    assert [rows["b"][f"p({name})"] for name in COLOURS] == ["0.6634", "0.3333", "0.0033"]
+    assert rows["d"]["file"] == os.fsdecode(b"d\xe9.png") and list(asked()["c"]) == ["file", "class", "probability"]
+
+
+def test_the_likeliest_of_a_class(asked):
+    rows = asked(of="dog")
+    assert list(rows) == ["c", "b", "d", "="] and [row["p(dog)"] for row in rows.values()] == ["0.9901", "0.3333", "0.3003", "0.0040"]
+    assert list(asked(of="dog", top=2)) == ["c", "b"] and list(asked(of="dog", threshold=0.3, top=9)) == ["c", "b", "d"]
+    assert list(asked(threshold=0.6)) == ["=", "b", "c"] and list(asked(top=1)) == ["="]
+    with pytest.raises(ValueError, match="--class is 'lynx', but the model's classes are cat, dog, emu"):
+        asked(of="lynx")
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ def run(*flags, **options):
         (["--lambda_schedule=up"], "0.4:0.6"),
         (["context"], "--name=value"),
         (["--arch=resnet57"], "resnet56 and resnet62"),
+        (["--review=look"], "--review is for --dataset=folder"),
+        (["--dry_run"], "--dry_run is for --dataset=folder"),
     ],
 )
 def test_a_wrong_flag_is_one_line_and_exit_code_2(flags, words, tmp_path):
@@ -36,6 +38,15 @@ def test_a_wrong_flag_is_one_line_and_exit_code_2(flags, words, tmp_path):
     assert found.returncode == 2 and found.stdout == ""
     assert len(found.stderr.strip().splitlines()) == 1 and found.stderr.startswith("error: ") and words in found.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_says_what_there_is_and_leaves_nothing(tree):
+    before = sorted(tree.rglob("*"))
+    found = run("--dataset=folder", "--labeled_dir=labeled", "--unlabeled_dir=pool", "--image_size=16", "--dry_run", cwd=tree)
+    assert found.returncode == 0 and found.stderr == "" and sorted(tree.rglob("*")) == before
+    lines = found.stdout.splitlines()
+    assert lines[0] == "44 labeled pictures of 3 classes, about a fifth of them held out for the test; 31 unlabeled ones"
+    assert "  by class: emu 4, cat 20, dog 20" in lines and lines[-1].startswith("  decoding takes 0 MB in results/cache (")
 
 
 def test_help_lists_every_recipe_field():

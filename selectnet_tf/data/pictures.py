@@ -66,7 +66,7 @@ def make(recipe: Recipe, cache_dir: pathlib.Path, say: Callable[[str], object] =
     truth = np.concatenate([y[labeled], np.full(len(pool), -1)]).astype(np.int32)
     return Task(
         Subset(found.images, labeled), y[labeled], Subset(found.images, pool), Subset(found.images, test), y[test], names, minor, truth,
-        index, said, found.files, digest=digest(list(found.marks), list(part), y, list(names)), listing=listing,
+        index, said, found.files, digest=digest(list(found.marks), list(part), y, list(names)), listing=listing, fit=recipe.fit,
     )  # fmt: skip
 
 

@@ -73,8 +73,10 @@ def details(found: Survey, recipe: Recipe, cache_dir: pathlib.Path) -> list[str]
     said += [f"  {deep:,} have more than 8 bits a pixel: their range is scaled to 8"] if deep else []
     copies = _copies(paths)
     said += [f"  {copies:,} files are copies of others, byte by byte; near copies show when the pictures are decoded"] if copies else []
-    start, some = time.perf_counter(), paths[:: max(1, len(paths) // SAMPLE)]
-    for path in some:
+    some = paths[:: max(1, len(paths) // SAMPLE)]
+    start = 0.0
+    for path in [*some[:1], *some]:  # the first picture waits for Pillow and SciPy to be loaded, so it comes twice
+        start = start or (time.perf_counter() if path is not some[0] or len(some) == 1 else 0.0)
         try:
             decoding.decode_and_look(path, recipe.image_size, recipe.fit)
         except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them

@@ -17,6 +17,7 @@ class Task(NamedTuple):
     index: [n_D + n_U] places in the original training set, or in `files` where the images are files.
     says: lines for the screen. files: where each came from, by `index`. encode: for tables, what makes rows into inputs.
     listing: for pictures, the lines of files.csv: what each file is to the run, and why it is left out.
+    fit: for pictures, how they became squares.
     digest: of all that the task was made from, so that a run that goes on can tell whether that is still the same.
     """
 
@@ -34,6 +35,7 @@ class Task(NamedTuple):
     encode: frames.Encoder | None = None
     digest: str = ""
     listing: list | None = None
+    fit: str | None = None
 
     @property
     def by_index(self):

@@ -139,6 +139,8 @@ def write_model(path, model, task):
         model.save(beside)
         with zipfile.ZipFile(beside, "a") as file:
             file.writestr("classes.json", json.dumps(list(task.names)))
+            if task.fit:
+                file.writestr("pictures.json", json.dumps({"fit": task.fit}))
         if task.encode:
             task.encode.save_into(beside)
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from selectnet_tf import augment, rules
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
-from selectnet_tf.experiment import begun, metrics, picks, record, runs
+from selectnet_tf.experiment import begun, metrics, picks, record, runs, tested
 from selectnet_tf.files import lock, write_json, write_npz
 from selectnet_tf.networks import models, schedules
 from selectnet_tf.pool import Pool
@@ -24,7 +24,7 @@ from selectnet_tf.rounds import check_batch, fit
 from selectnet_tf.selection import Selection
 
 
-def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=False, verbose="auto", finish=None):
+def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=False, verbose="auto", finish=None, cache_dir=None):
     """Trains a recipe, or goes on with it where it was stopped, or only returns its row where it is finished.
 
     Args:
@@ -35,6 +35,7 @@ def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=Fal
         force: train again from the start what is finished or half trained.
         verbose: as in Keras's fit.
         finish: called with (folder, Task) when a run has left its files; where it fails, that is said.
+        cache_dir: where decoded pictures are kept; results_dir/cache where not given.
 
     Returns:
         The run's row of runs.csv, a dict.
@@ -54,7 +55,7 @@ def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=Fal
             new = begun.news(folder, recipe)
             print(f"{recipe.name} is finished{new and f', {new}'} (--force trains it again)")
             return done
-        return _run(recipe, data_dir, results, folder, replicas, verbose, finish)
+        return _run(recipe, data_dir, results, folder, replicas, verbose, finish, pathlib.Path(cache_dir or results / "cache"))
 
 
 def _clear(results, folder):
@@ -66,10 +67,10 @@ def _clear(results, folder):
             path.unlink()
 
 
-def _run(recipe, data_dir, results, folder, replicas, verbose, finish):
+def _run(recipe, data_dir, results, folder, replicas, verbose, finish, cache_dir):
     strategy = make_strategy(replicas)
     check_batch(recipe.batch_size, strategy.num_replicas_in_sync)
-    task = tasks.make(recipe, data_dir, results / "cache", lambda lines: print(lines, flush=True))
+    task = tasks.make(recipe, data_dir, cache_dir, lambda lines: print(lines, flush=True))
     begun.check(folder, task)
     print("\n".join([f"{recipe.name}: {task.says[0]}", *task.says[1:]]), flush=True)
     pool = Pool(task.x_labeled, task.y_labeled, task.x_unlabeled, task.minor, seed=recipe.seed)
@@ -84,14 +85,14 @@ def _run(recipe, data_dir, results, folder, replicas, verbose, finish):
     record.write_model(folder / "model.keras", model, task)
     record.write_classes(folder / "classes.csv", evaluate.truth, evaluate.probs, task)
     runs.write_row(results, recipe.name, row)
+    print("\n".join(["accuracy on the test set", *tested.lines(evaluate.truth, evaluate.probs, task.minor)]), flush=True)
     try:  # what is for people to read; the model and the row stand whatever becomes of it
+        tested.write(folder, task, evaluate.probs)
         picks.write(folder, log.selection.history, task)
         if finish:
             finish(folder, task)
     except Exception as error:
-        print(
-            f"warning: the lists of what was picked could not be written ({type(error).__name__}: {error}); the model and the row are there"
-        )
+        print(f"warning: not all lists could be written ({type(error).__name__}: {error}); the model and the row are there")
     (folder / "state.npz").unlink()
     return row
 

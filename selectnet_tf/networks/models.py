@@ -1,5 +1,6 @@
 """The paper's classifiers: functions that return an uncompiled keras.Model for uint8 images."""
 
+import os
 from collections.abc import Sequence
 
 import keras
@@ -9,6 +10,7 @@ from keras import KerasTensor, layers
 from selectnet_tf.archs import APPLICATIONS, check_arch
 from selectnet_tf.networks.layers import BatchNormalization
 
+MOMENTUM = 0.9  # of batch normalizations of keras.applications with fresh weights: Keras's 0.99 and 0.999 need thousands of steps
 L2 = 1e-4  # of the ResNets' convolution kernels, as in Keras's cifar10_resnet
 
 
@@ -61,23 +63,46 @@ def _mlp(input_shape: Sequence[int], num_classes: int, activation: str) -> keras
     return keras.Model(rows, layers.Dense(num_classes, activation=activation, name="classes")(x), name="mlp")
 
 
-def _application(images: KerasTensor, arch: str, weights: str | None) -> KerasTensor:
-    """A network of keras.applications down to its global average: the pixels as its preprocess_input makes them."""
-    x, wanted = images, APPLICATIONS[arch]
-    if wanted == "tf":
-        x = layers.Rescaling(1 / 127.5, -1.0)(x)
-    elif wanted == "torch":
-        mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-        x = layers.Rescaling([1 / (255 * s) for s in std], [-m / s for m, s in zip(mean, std, strict=True)])(x)
-    elif wanted == "caffe":
-        x = layers.Rescaling(1.0, [-103.939, -116.779, -123.68])(x[..., ::-1])
+def _application(images: keras.KerasTensor, arch: str, weights: str | None) -> keras.KerasTensor:
+    """A network of keras.applications down to its global average: [B, d]."""
     base = getattr(keras.applications, arch)(include_top=False, weights=None, input_shape=images.shape[1:], pooling="avg")
-    if weights:
-        try:
-            base.load_weights(weights)
-        except (ValueError, OSError, KeyError) as error:
-            raise ValueError(f"{weights} does not hold weights of {arch} without its top: {str(error).splitlines()[0]}") from None
-    return base(x)
+    if not weights:
+        for layer in base.layers:
+            if isinstance(layer, layers.BatchNormalization):
+                layer.momentum = MOMENTUM
+        return base(_pixels(images, arch))
+    try:
+        base.load_weights(os.path.expanduser(weights))
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError(f"{weights} does not hold weights of {arch} without its top: {str(error).splitlines()[0]}") from None
+    return base(_rescaled(_pixels(images, arch), base) if arch.startswith("EfficientNetB") else _pixels(images, arch))
+
+
+def _pixels(images: keras.KerasTensor, arch: str) -> keras.KerasTensor:
+    """[B, H, W, 3] of 0 to 255 as the network's preprocess_input makes them."""
+    wanted = APPLICATIONS[arch]
+    if wanted == "tf":
+        return layers.Rescaling(1 / 127.5, -1.0)(images)
+    if wanted == "torch":
+        mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        return layers.Rescaling([1 / (255 * s) for s in std], [-m / s for m, s in zip(mean, std, strict=True)])(images)
+    if wanted == "caffe":
+        return layers.Rescaling(1.0, [-103.939, -116.779, -123.68])(images[..., ::-1])
+    return images
+
+
+def _rescaled(images: keras.KerasTensor, base: keras.Model) -> keras.KerasTensor:
+    """What Keras puts behind EfficientNet's normalization under weights="imagenet" alone, put before it.
+
+    There, (x / 255 - mean) / std is divided by the roots of 0.229, 0.224 and 0.225 once more. Weights of a network that was
+    trained from scratch have a normalization that does nothing, and no such layer.
+    """
+    (norm,) = (layer for layer in base.layers if isinstance(layer, layers.Normalization))
+    mean, variance = (keras.ops.convert_to_numpy(v).ravel() for v in (norm.adapt_mean, norm.adapt_variance))
+    if not mean.any() and (variance == 1).all():
+        return images
+    scale = np.array([0.229, 0.224, 0.225]) ** -0.5
+    return layers.Rescaling(scale.tolist(), (255 * mean * (1 - scale)).tolist())(images)
 
 
 def _simple(x: KerasTensor) -> KerasTensor:

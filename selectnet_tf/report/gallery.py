@@ -1,15 +1,19 @@
 """What a run picked from the pool, round by round, as HTML with its pictures in it. No TensorFlow."""
 
-import base64
 import html
-import importlib.resources
-import io
+import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from selectnet_tf.experiment import runs
 from selectnet_tf.experiment.picks import EACH
 from selectnet_tf.files import replacing
+from selectnet_tf.report import review_page
+from selectnet_tf.report.document import document, encode
+
+if TYPE_CHECKING:
+    from selectnet_tf.data.tasks import Task
 
 ACROSS = 16  # pictures in a row of a sprite
 
@@ -20,27 +24,18 @@ NOTE = (
 )
 
 
-def document(title, body):
-    """A page that needs no network: the style and the buttons' script are in it."""
-    style, script = (importlib.resources.files("selectnet_tf.report").joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    return (
-        f'<!doctype html><html lang="en"><head>{head}<title>{html.escape(title)}</title><style>{style}</style></head>'
-        f"<body>{body}<script>{script}</script></body></html>\n"
-    )
-
-
-def write(folder, task):
-    """Writes picks.html, a run's gallery with its pictures, into its folder, where the task's data are pictures of one's own."""
+def write(folder: pathlib.Path, task: "Task") -> None:
+    """Writes picks.html, a run's gallery with its pictures, and review.html into its folder, where its data are pictures of one's own."""
     if task.files is None or task.encode or not (folder / "picks.csv").exists():
         return
     shown = render(runs.read_csv(folder / "picks.csv"), task.names, task.by_index)
     body = f"<main><h1>What was picked</h1>{NOTE}{shown}</main>"
     with replacing(folder / "picks.html") as beside:
         beside.write_text(document("What was picked", body), encoding="utf-8", errors="surrogateescape")
+    review_page.write(folder, task)
 
 
-def render(rows, names, images=None, key="g0"):
+def render(rows: list[dict], names: tuple[str, ...], images: object = None, key: str = "g0") -> str:
     """A run's gallery as HTML, one block a round.
 
     Args:
@@ -60,7 +55,7 @@ def render(rows, names, images=None, key="g0"):
     return f'<div class="rounds" role="group" aria-label="rounds">after epoch {"".join(buttons)}</div>{"".join(blocks)}'
 
 
-def _round(by_label, names, images, key):
+def _round(by_label: dict[int, list[dict]], names: tuple[str, ...], images: object, key: str) -> str:
     """by_label: {pseudo-label: its rows}."""
     picked, wrong = (sum(int(rows[0][column] or 0) for rows in by_label.values()) for column in ("picked", "wrong"))
     known = all(rows[0]["wrong"] for rows in by_label.values())
@@ -79,22 +74,22 @@ def _round(by_label, names, images, key):
     return tiles.style() + "".join(parts)
 
 
-def _is_wrong(row):
+def _is_wrong(row: dict) -> bool:
     return row["truth"] not in ("", row["label"])
 
 
-def _row(name, tiles):
+def _row(name: str, tiles: list[str]) -> str:
     return f'<div class="picks"><span>{name}</span>{"".join(tiles)}</div>'
 
 
 class _Tiles:
     """The pictures of one round in one image, so that each is in the page once."""
 
-    def __init__(self, names, images, key):
+    def __init__(self, names: tuple[str, ...], images: object, key: str) -> None:
         self.names, self.images, self.key = names, images, key
-        self.indices = []
+        self.indices: list[int] = []
 
-    def add(self, row):
+    def add(self, row: dict) -> str:
         """One pick as HTML: its picture, score, and true class where that is another."""
         place, index, score, wrong = len(self.indices), int(row["index"]), float(row["score"]), _is_wrong(row)
         self.indices.append(index)
@@ -106,7 +101,7 @@ class _Tiles:
         title = html.escape(f"training image {index}, picked as {self.names[int(row['label'])]}, score {score:.4f}")
         return f'<figure class="{"pick wrong" if wrong else "pick"}" title="{title}">{picture}<figcaption>{caption}</figcaption></figure>'
 
-    def style(self):
+    def style(self) -> str:
         """The picture of all pictures, as a style sheet."""
         if self.images is None or not self.indices:
             return ""
@@ -118,12 +113,3 @@ class _Tiles:
         sheet = sheet.transpose(0, 2, 1, 3, 4).reshape(rows * h, ACROSS * w, c)
         size = f"background-size:{64 * ACROSS}px {64 * rows}px"
         return f"<style>.sprite-{self.key}{{background-image:url({encode(sheet)});{size}}}</style>"
-
-
-def encode(image):
-    """[H, W, 1 or 3] uint8 -> a data: URL (WebP)."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(buffer, "WEBP", quality=82, method=0)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from selectnet_tf.archs import APPLICATIONS
 from selectnet_tf.networks import models
 
 
@@ -78,6 +79,53 @@ def test_networks_of_keras_applications_see_the_pixels_that_they_want(arch, modu
     np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(x), model(x))
     again = models.build(arch, (32, 32, 3), 7, weights=str(tmp_path / "a.weights.h5"))
     np.testing.assert_array_equal(again.layers[-2](pixels), base(pixels))
+
+
+MODULES = {  # of keras.applications, with their preprocess_input
+    **dict.fromkeys(("ResNet50V2", "ResNet101V2"), "resnet_v2"), **dict.fromkeys(("ResNet50", "ResNet101"), "resnet"),
+    **dict.fromkeys(("DenseNet121", "DenseNet169", "DenseNet201"), "densenet"), "MobileNet": "mobilenet", "MobileNetV2": "mobilenet_v2",
+    **dict.fromkeys(("MobileNetV3Small", "MobileNetV3Large"), "mobilenet_v3"), "Xception": "xception", "InceptionV3": "inception_v3",
+    "NASNetMobile": "nasnet", "VGG16": "vgg16", "VGG19": "vgg19", "EfficientNetB0": "efficientnet", "ConvNeXtTiny": "convnext",
+    **dict.fromkeys(("EfficientNetV2B0", "EfficientNetV2S"), "efficientnet_v2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("arch", APPLICATIONS)
+def test_every_application_s_pixels_are_those_of_keras(arch):
+    x = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3)).astype("float32")
+    expected = getattr(keras.applications, MODULES[arch]).preprocess_input(x.copy())
+    np.testing.assert_allclose(models._pixels(x, arch), expected, rtol=1e-4, atol=1e-4)
+
+
+class _Normalized:
+    """Stands for an EfficientNet whose normalization has these statistics."""
+
+    def __init__(self, mean, variance):
+        norm = keras.layers.Normalization(axis=-1)
+        norm.build((None, 4, 4, 3))
+        norm.adapt_mean.assign(mean)
+        norm.adapt_variance.assign(variance)
+        norm.finalize_state()
+        self.layers = [norm]
+
+
+def test_efficientnet_s_second_rescaling_stands_before_the_normalization():
+    mean, std = np.array([0.485, 0.456, 0.406], "float32"), np.array([0.229, 0.224, 0.225], "float32")
+    x, base = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3)).astype("float32"), _Normalized(mean, std**2)
+    found = base.layers[0](models._rescaled(x, base) / 255)
+    np.testing.assert_allclose(found, (x / 255 - mean) / std / np.sqrt(std), rtol=1e-4, atol=1e-4)
+    assert models._rescaled(x, _Normalized([0, 0, 0], [1, 1, 1])) is x
+
+
+def test_fresh_batch_normalizations_learn_their_statistics_soon(tmp_path):
+    def momenta(model):
+        return {layer.momentum for layer in model.layers[-2].layers if hasattr(layer, "momentum")}
+
+    model = models.build("MobileNetV2", (32, 32, 3), 3)
+    model.layers[-2].save_weights(tmp_path / "a.weights.h5")
+    model.save(tmp_path / "model.keras")
+    assert momenta(model) == momenta(keras.saving.load_model(tmp_path / "model.keras")) == {0.9}
+    assert momenta(models.build("MobileNetV2", (32, 32, 3), 3, weights=str(tmp_path / "a.weights.h5"))) == {0.999}
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -12,8 +12,6 @@ from selectnet_tf.experiment import runs
 from selectnet_tf.experiment.picks import COLUMNS, excerpt
 from selectnet_tf.report import page
 
-CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("chromedriver")
-
 
 @pytest.fixture
 def report(results, monkeypatch):  # noqa: F811
@@ -27,26 +25,6 @@ def report(results, monkeypatch):  # noqa: F811
             rounds = [excerpt(epoch, index, np.array([0, 2, 6, 7])[index % 4], score, index % 10) for epoch in (10, 20)]
             runs.write_csv(folder / "picks.csv", [COLUMNS, *rounds[0], *rounds[1]])
     return page.write(results, runs.read(results)[0], "anywhere")
-
-
-@pytest.fixture(params=[(1280, 900), (390, 844)], ids=["laptop", "phone"])
-def browser(request, tmp_path):
-    if not CHROMIUM or not DRIVER:
-        pytest.skip("no Chromium with its driver: install Debian's packages chromium and chromium-driver")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    quiet = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
-    for argument in (*quiet, "--disable-component-update", "--disable-quic", f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    width, height = request.param
-    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    yield driver
-    driver.quit()
 
 
 def test_a_reader_finds_everything(report, browser):

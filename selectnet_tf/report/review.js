@@ -1,0 +1,113 @@
+// The review page: shows picks page by page, keeps what a person decides, and saves it as decisions.csv.
+const { run, classes, picks, examples } = JSON.parse(document.getElementById("data").textContent);
+const EACH = 24, at = (id) => document.getElementById(id);
+let decisions = {}, page = 0, current = 0;
+try { decisions = JSON.parse(localStorage.getItem("review " + run)) || {}; } catch {} // a browser may keep nothing for files
+
+for (const name of ["", ...Object.keys(examples)]) at("label").add(new Option(name || "any class", name));
+
+function ordered() {
+  const chosen = picks.filter((p) => !at("label").value || p.label === at("label").value);
+  const sign = at("order").value === "least" ? 1 : -1, rank = new Map(); // near copies stand together, at their first one's place
+  chosen.sort((a, b) => sign * (a.score - b.score)).forEach((p, i) => rank.has(p.group) || rank.set(p.group, i));
+  return chosen.map((p, i) => [rank.get(p.group), i, p]).sort((a, b) => a[0] - b[0] || a[1] - b[1]).map((x) => x[2]);
+}
+
+function element(tag, properties, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+function decide(pick, decision, label) {
+  if (decision) decisions[pick.digest] = { decision, label };
+  else delete decisions[pick.digest];
+  try { localStorage.setItem("review " + run, JSON.stringify(decisions)); } catch {}
+  const card = document.querySelector(`[data-digest="${pick.digest}"]`);
+  if (card) mark(card, pick);
+  count();
+}
+
+function choose(pick, label) { decide(pick, label === pick.label ? "right" : "corrected", label); }
+
+function mark(card, pick) {
+  const found = decisions[pick.digest];
+  card.className = "card " + (found ? found.decision : "");
+  card.querySelector("select").value = found && found.decision !== "wrong" ? found.label : "";
+  for (const button of card.querySelectorAll("button")) button.setAttribute("aria-pressed", !!found && button.value === found.decision);
+}
+
+function card(pick, copies) {
+  const other = element("select", { onchange: () => other.value && choose(pick, other.value) }, new Option("other …", ""));
+  other.setAttribute("aria-label", "another class");
+  for (const name of classes) other.add(new Option(name, name));
+  const button = (value, text, act) => element("button", { type: "button", value, textContent: text, title: value, onclick: act });
+  const made = element("article", { tabIndex: 0, onfocus: () => { current = [...at("grid").children].indexOf(made); } },
+    element("img", { src: pick.image, alt: "picked as " + pick.label, onclick: () => { made.focus(); enlarge(pick); } }),
+    element("a", { href: pick.url, target: "_blank", textContent: pick.file.split("/").pop(), title: pick.file }),
+    element("small", { textContent: `as ${pick.label}, ${pick.score.toFixed(3)}` + (copies > 1 ? `, 1 of ${copies} near copies` : "") }),
+    element("div", { className: "choose" }, button("right", "✓", () => choose(pick, pick.label)), button("wrong", "✗", () => decide(pick, "wrong", "")), other));
+  made.dataset.digest = pick.digest;
+  mark(made, pick);
+  return made;
+}
+
+function enlarge(pick) {
+  const image = at("large").querySelector("img");
+  image.onerror = () => { image.onerror = null; image.src = pick.image; }; // the original may have moved, or be of a kind that no browser shows
+  image.src = pick.url;
+  at("large").querySelector("p").textContent = pick.file;
+  at("large").showModal();
+}
+
+function count() {
+  const done = picks.filter((p) => decisions[p.digest]).length;
+  at("count").textContent = `${done} of ${picks.length} decided`;
+}
+
+function show() {
+  const all = ordered(), last = Math.max(0, Math.ceil(all.length / EACH) - 1), sizes = {};
+  page = Math.min(Math.max(page, 0), last);
+  for (const p of all) sizes[p.group] = (sizes[p.group] || 0) + 1;
+  at("grid").replaceChildren(...all.slice(page * EACH, (page + 1) * EACH).map((p) => card(p, sizes[p.group])));
+  at("page").textContent = `page ${page + 1} of ${last + 1}`;
+  at("back").disabled = page === 0;
+  at("next").disabled = page === last;
+  const names = at("label").value ? [at("label").value] : Object.keys(examples).slice(0, 4);
+  at("examples").replaceChildren(...names.flatMap((name) => [`labeled as ${name}: `, ...examples[name].map((src) => element("img", { src, alt: name }))]));
+  count();
+}
+
+function turn(by) { page += by; current = 0; show(); window.scrollTo(0, 0); }
+
+at("label").onchange = at("order").onchange = () => { page = current = 0; show(); };
+at("back").onclick = () => turn(-1);
+at("next").onclick = () => turn(1);
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT" || at("large").open) return;
+  const cards = [...at("grid").children], pick = cards[current] && picks.find((p) => p.digest === cards[current].dataset.digest);
+  if (!pick) return;
+  const go = (to) => { current = Math.min(Math.max(to, 0), cards.length - 1); cards[current].focus(); };
+  const key = event.key.toLowerCase();
+  if (key === "arrowright") go(current + (document.activeElement === cards[current]));
+  else if (key === "arrowleft") go(current - 1);
+  else if (key === "r") { choose(pick, pick.label); go(current + 1); }
+  else if (key === "w") { decide(pick, "wrong", ""); go(current + 1); }
+  else if (key === "u") decide(pick, "", "");
+  else if (key === "enter" && event.target.tagName === "ARTICLE") enlarge(pick);
+  else if (/^[1-9]$/.test(key) && classes[key - 1]) { choose(pick, classes[key - 1]); go(current + 1); }
+  else return;
+  event.preventDefault();
+});
+
+at("save").onclick = () => {
+  const cell = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const lines = picks.filter((p) => decisions[p.digest]).map((p) => [p.file, p.digest, decisions[p.digest].decision, decisions[p.digest].label]);
+  const text = [["file", "digest", "decision", "label"], ...lines].map((line) => line.map(cell).join(",") + "\n").join("");
+  const link = element("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: "decisions.csv" });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+};
+
+show();

@@ -1,0 +1,30 @@
+from types import SimpleNamespace
+
+import numpy as np
+
+from selectnet_tf.experiment import runs, tested
+
+TRUTH = np.array([0, 0, 1, 1, 1])
+PROBS = np.array([[0.9, 0.1], [0.4, 0.6], [0.05, 0.95], [0.45, 0.55], [0.7, 0.3]])
+
+
+def test_accuracies_come_with_n_and_an_interval():
+    assert tested.lines(TRUTH, PROBS, (0,)) == [
+        "all      0.600  3 of 5 right, 95% interval 0.23 to 0.88",
+        "minor    0.500  1 of 2 right, 95% interval 0.09 to 0.91",
+        "major    0.667  2 of 3 right, 95% interval 0.21 to 0.94",
+    ]
+    assert tested.lines(TRUTH[2:], PROBS[2:], (0,))[1] == "minor    no test samples"
+
+
+def test_the_files(tmp_path):
+    listing = [("file", "digest", "part", "class", "why"), *((f"{i}.png", "", "test" if i % 2 else "labeled", "", "") for i in range(10))]
+    tested.write(tmp_path, SimpleNamespace(names=("cat", "dog"), y_test=TRUTH, listing=listing), PROBS)
+    lines = runs.read_csv(tmp_path / "test_predictions.csv")
+    assert lines[1] == {"file": "3.png", "truth": "cat", "predicted": "dog", "p(cat)": "0.4", "p(dog)": "0.6"} and len(lines) == 5
+    assert runs.read_csv(tmp_path / "confusion.csv") == [
+        {"truth": "cat", "cat": "1", "dog": "1"}, {"truth": "dog", "cat": "1", "dog": "2"},
+    ]  # fmt: skip
+    table = {(line["class"], line["threshold"]): line for line in runs.read_csv(tmp_path / "thresholds.csv")}
+    assert table["cat", "0.5"] == {"class": "cat", "threshold": "0.5", "taken": "2", "right": "1", "precision": "0.5", "recall": "0.5"}
+    assert table["cat", "0.99"]["precision"] == "" and table["dog", "0.1"]["recall"] == "1.0"

@@ -1,0 +1,116 @@
+"""The review in a real browser, from a file: decide by click and key, save, and hand the file to the next run."""
+
+import os
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
+
+from selectnet_tf.data import decisions
+from selectnet_tf.experiment import runs
+from selectnet_tf.report import review_page
+
+NAMES = ("cat", "dog", "emu")
+
+
+@pytest.fixture
+def page(tmp_path):
+    """review.html of 30 picks as emus, the surest first, of which the last two are the same picture; and its first file."""
+    x = np.random.default_rng(0).integers(0, 256, (36, 6, 6, 3), np.uint8)
+    x[35] = x[34]
+    x = np.stack([np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BICUBIC)) for image in x])
+    files = [str(tmp_path / "pool" / f"<script> ü, {i}.png") for i in range(35)] + [str(tmp_path / "pool" / os.fsdecode(b"caf\xe9.png"))]
+    (tmp_path / "pool").mkdir()
+    for file, image in zip(files, x, strict=True):
+        Image.fromarray(image).save(tmp_path / "plain.png")
+        os.rename(tmp_path / "plain.png", file)
+    lines = [(file, "emu", f"{1 - i / 100:.4f}", 0.1) for i, file in enumerate(files[6:])]
+    run = tmp_path / "run"
+    run.mkdir()
+    runs.write_csv(run / "selected.csv", [("file", "pseudo_label", "score", "loss"), *lines])
+    listing = [("file", "digest", "part", "class", "why"), *((file, f"{i:032x}", "unlabeled", "", "") for i, file in enumerate(files))]
+    y = np.array([0, 0, 1, 1, 2, 2])
+    review_page.write(run, SimpleNamespace(files=files, listing=listing, by_index=x, names=NAMES, x_labeled=x, y_labeled=y))
+    return run / "review.html", files
+
+
+def wait_for(path):
+    for _ in range(100):
+        if path.exists():
+            return path
+        time.sleep(0.05)
+    raise AssertionError(f"{path} was not saved")
+
+
+def test_a_person_decides_and_saves(page, browser, tmp_path):
+    path, files = page
+    browser.get(f"file://{path}")
+    cards = browser.find_elements("css selector", ".card")
+    assert not browser.get_log("browser") and len(cards) == 24 and browser.find_element("id", "page").text == "page 1 of 2"
+    wide, seen = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+    assert wide <= seen and len(browser.find_elements("css selector", "#examples img")) == 2
+    assert "café" not in browser.page_source and "caf\\xe9.png" in cards[0].text and "1 of 2 near copies" in cards[0].text
+    assert "1 of 2 near copies" in cards[1].text and "as emu, 0.730" in cards[2].text  # the least sure first, copies together
+
+    cards[0].find_element("css selector", "button[value=wrong]").click()
+    Select(cards[1].find_element("css selector", "select")).select_by_visible_text("dog")
+    browser.execute_script("arguments[0].focus()", cards[2])
+    cards[2].send_keys("r")
+    assert browser.switch_to.active_element == cards[3]
+    cards[3].send_keys("w")
+    cards[4].send_keys("1")
+    cards[5].send_keys("w")
+    cards[5].send_keys(Keys.NULL)
+    browser.execute_script("arguments[0].focus()", cards[5])
+    cards[5].send_keys("u")
+    assert browser.find_element("id", "count").text == "5 of 30 decided"
+    assert [c.get_attribute("class") for c in cards[:6]] == [
+        "card wrong",
+        "card corrected",
+        "card right",
+        "card wrong",
+        "card corrected",
+        "card ",
+    ]
+
+    browser.get(f"file://{path}")  # a reload loses nothing
+    assert browser.find_element("id", "count").text == "5 of 30 decided"
+    browser.find_element("id", "save").click()
+    found = decisions.read(wait_for(tmp_path / "saved" / "decisions.csv"), NAMES)
+    assert found.rejected == {f"{35:032x}", f"{32:032x}"}
+    assert found.accepted == {f"{34:032x}": "dog", f"{33:032x}": "emu", f"{31:032x}": "cat"}
+
+
+def test_pages_order_and_the_original_in_full(page, browser):
+    path, files = page
+    browser.get(f"file://{path}")
+    Select(browser.find_element("id", "order")).select_by_visible_text("surest first")
+    first = browser.find_elements("css selector", ".card")[0]
+    assert "as emu, 1.000" in first.text and first.find_element("css selector", "a").text == "<script> ü, 6.png"
+    link = first.find_element("css selector", "a").get_attribute("href")
+    assert link.startswith("file://") and link.endswith("%3Cscript%3E%20%C3%BC%2C%206.png")
+    first.find_element("css selector", "img").click()
+    large = browser.find_element("css selector", "#large img")
+    for _ in range(100):
+        if browser.execute_script("return arguments[0].naturalWidth", large):
+            break
+        time.sleep(0.02)
+    assert (
+        large.is_displayed()
+        and large.get_attribute("src") == link
+        and browser.execute_script("return arguments[0].naturalWidth", large) == 32
+    )
+    browser.find_element("css selector", "#large button").click()
+    next_page = browser.find_element("id", "next")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", next_page)
+    next_page.click()
+    assert len(browser.find_elements("css selector", ".card")) == 6 and browser.find_element("id", "page").text == "page 2 of 2"
+
+
+def test_nothing_picked_no_page(tmp_path):
+    review_page.write(tmp_path, SimpleNamespace(listing=[()]))
+    assert not (tmp_path / "review.html").exists()
