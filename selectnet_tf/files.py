@@ -1,35 +1,63 @@
 """Files that are whole or not there, and locks that end with their process. Standard library only."""
 
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
+import re
+import stat
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+try:
+    import fcntl
+except ImportError:  # Windows: the library works there, the commands do not
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TAKEN = "is training this run"  # what a process is told that finds a run's lock held
+Path = str | os.PathLike[str]
 
 
 @contextlib.contextmanager
-def replacing(path):
-    """Yields a path beside `path` to write to; it takes the place of `path` at once, or not at all where writing fails."""
-    path = pathlib.Path(path)
+def replacing(path: Path) -> Iterator[pathlib.Path]:
+    """Yields a path beside `path` to write to; it takes the place of `path` at once, or not at all where writing fails.
+
+    A link stays a link, to a file with the new content, and a file keeps its mode.
+    """
+    path = pathlib.Path(os.path.realpath(path))
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")  # the suffix stays: Keras and NumPy look at it
     try:
         yield beside
         with open(beside, "rb+") as file:
             os.fsync(file.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(beside, stat.S_IMODE(path.stat().st_mode))
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
 
 
+def clear(folder: pathlib.Path, stem: str = "*") -> None:
+    """Deletes what processes that were killed in `replacing` left in a folder. Call it under the lock that guards the folder."""
+    for path in folder.glob(f".{stem}.*"):
+        found = re.fullmatch(r"\..+\.(\d+)(\.\w+)?", path.name)
+        if found and int(found[1]) != os.getpid() and path.is_file():
+            path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
-def lock(path, wait=False):
+def lock(path: pathlib.Path, wait: bool = False) -> Iterator[None]:
     """Holds `path` for this process alone; the system frees it however the process ends.
 
     Raises:
         BlockingIOError: another process holds it (and `wait` is false); says which.
+        OSError: this system has no such locks.
     """
+    if fcntl is None:
+        raise OSError("this system has no file locks (fcntl): the commands need Linux or macOS, only the library works without")
     with open(path, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -43,19 +71,18 @@ def lock(path, wait=False):
         yield
 
 
-def write_json(path, content):
+def write_json(path: Path, content: Any) -> None:
     with replacing(path) as beside:
         beside.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def write_npz(path, **arrays):
+def write_npz(path: Path, **arrays: Any) -> None:
     import numpy as np
 
     with replacing(path) as beside:
         np.savez_compressed(beside, **arrays)
 
 
-def write_frame(path, frame):
-    """frame: a pandas.DataFrame."""
+def write_frame(path: Path, frame: "pd.DataFrame") -> None:
     with replacing(path) as beside:
         frame.to_csv(beside, index=False, lineterminator="\n")

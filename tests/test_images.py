@@ -1,11 +1,14 @@
 import os
 import pathlib
 
+import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
-from selectnet_tf.images import Images
+from selectnet_tf import images as module
+from selectnet_tf.images import Images, Subset, digest
 from selectnet_tf.pool import Pool
 from selectnet_tf.selection import Scorer
 
@@ -88,3 +91,81 @@ def test_a_mapped_pool_trains_and_scores_as_one_in_memory(mapped):
     model = tf.keras.Sequential([tf.keras.Input((2, 2, 1), dtype="uint8"), tf.keras.layers.Rescaling(1.0), tf.keras.layers.Flatten()])
     outputs = [Scorer(model, pool.images, 2)()[0] for pool in both]
     assert np.array_equal(*outputs) and np.array_equal(outputs[0], A.reshape(5, 4))
+
+
+@pytest.mark.parametrize("images", [Images(A), Images(A[:2], A[2:]), Images(Subset(A, [0, 1, -3, 3, 4]))])
+def test_places_are_taken_as_numpy_takes_them(images):
+    mask = np.array([True, False, False, True, True])
+    for places in (mask, [-1, -5], [], np.array([4], np.uint64), slice(-2, None), slice(None, None, -2), 3, -1):
+        assert np.array_equal(images[places], A[np.asarray(places, int) if isinstance(places, list) else places])
+
+
+@pytest.mark.parametrize("images", [Images(A), Images(A[:2], A[2:]), Subset(A, [0, 1, 2, 3, 4])])
+@pytest.mark.parametrize("places", [[5], [-6], [0, 5000], np.ones(4, bool), np.ones(6, bool), np.array([0.0, 1.0]), np.zeros((1, 1), int)])
+def test_places_that_there_are_not_are_an_index_error(images, places):
+    with pytest.raises(IndexError):
+        Images(images)[places]
+
+
+def test_a_subset_of_what_is_not_there_is_an_index_error():
+    with pytest.raises(IndexError, match="places from 0 to 7, but there are 5 images"):
+        Subset(A, [0, 7])
+
+
+@pytest.mark.parametrize("kind", [">f4", ">i2", ">u8"])
+def test_a_foreign_byte_order_is_read_as_this_machine_s(kind):
+    images = Images(A.astype(kind)[:2], A.astype(kind)[2:])
+    assert images.dtype.isnative and images[:].dtype.isnative and np.array_equal(images[:], A)
+    data = tf.data.Dataset.from_tensor_slices([[4, 0]]).map(images.gather)
+    assert next(data.as_numpy_iterator()).tolist() == A[[4, 0]].tolist()
+
+
+def test_what_was_changed_in_a_copy_on_write_map_is_read(tmp_path):
+    np.save(tmp_path / "a.npy", A)
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="c")
+    mapped[:] = 255 - mapped
+    assert np.array_equal(Images(mapped[:2], mapped[2:])[:], 255 - A)
+
+
+def test_h5py_datasets_are_read_where_they_lie(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = A
+        images = Images(file["x"], A)
+        assert isinstance(images.parts[0], h5py.Dataset)
+        assert np.array_equal(images[[4, 0, 4, 9, 5]], A[[4, 0, 4, 4, 0]])
+        data = tf.data.Dataset.from_tensor_slices([[4, 0, 4]]).map(images.gather)
+        assert next(data.as_numpy_iterator()).tolist() == A[[4, 0, 4]].tolist()
+
+
+def test_a_series_is_indexed_by_position():
+    assert Images(pd.Series([5, 6, 7], index=[2, 1, 0]))[[0, 2]].tolist() == [5, 7]
+
+
+def test_what_tensorflow_cannot_hold_is_refused():
+    with pytest.raises(ValueError, match="images of dtype object, which TensorFlow does not have"):
+        Images(np.array([{}, {}]))
+    with pytest.raises(ValueError, match="dtype datetime64"):
+        Images(np.zeros(3, "datetime64[s]"))
+    assert Images(np.array(["a few", "words"]))[[1]].tolist() == ["words"]
+
+
+def test_a_digest_tells_arrays_apart(mapped, monkeypatch):
+    plain = digest(A)
+    assert len(plain) == 32 and digest(Images(A[:2], mapped[2:])) == plain == digest(Subset(A[::-1], [4, 3, 2, 1, 0]))
+    changed = A.copy()
+    changed[3, 1, 1] ^= 1
+    others = [changed, A[:4], A[::-1], A[[1, 0, 2, 3, 4]], A.astype(np.int8), A.reshape(5, 4), A.reshape(5, 4, 1, 1)]
+    assert len({plain, *map(digest, others)}) == 8
+    assert digest(A.astype(">i4")) == digest(A.astype("<i4")) != digest(A.astype("<i8"))
+    monkeypatch.setattr(module, "CHUNK_BYTES", 8)
+    assert digest(A) == plain == "592bb0e3099d87e44b6ae8e672cc2bd5"
+
+
+def test_a_digest_of_more_than_it_reads_has_the_first_the_last_and_the_number(monkeypatch):
+    monkeypatch.setattr(module, "MOST_BYTES", 12)
+    plain = digest(A)  # rows 0, 2 and 4
+    for row, seen in enumerate([True, False, True, False, True]):
+        changed = A.copy()
+        changed[row] += 1
+        assert (digest(changed) != plain) == seen
+    assert digest(A[[0, 2, 4]]) != plain

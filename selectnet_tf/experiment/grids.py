@@ -1,5 +1,7 @@
 """Which runs stand behind each of the paper's tables and figures."""
 
+from collections.abc import Sequence
+
 from selectnet_tf import recipes
 
 COLUMNS = (  # of Table 1, the cheapest first
@@ -16,18 +18,23 @@ TABLES = {  # what each of the paper's tables and figures needs: (data set, arch
 V2 = {"resnet20": "resnet20v2", "resnet56": "resnet56v2"}  # what the tables call ResNet-20 and 56, in the released code
 
 
-def table_arch(arch, preset):
+def table_arch(arch: str, preset: str) -> str:
     """What the paper's tables call a run's arch: under preset released, ResNet-20 and 56 are those of v2."""
     if preset == "released":
         return next((name for name, v2 in V2.items() if v2 == arch), f"{arch} v1" if arch in V2 else arch)
     return arch
 
 
-def grid(table, seeds=(0,), preset="paper", datasets=None, archs=None, methods=None, epochs=200):
-    """The recipes behind a table or figure, the cheapest columns first: a list of Recipe.
+def grid(
+    table: str, seeds: Sequence[int] = (0,), preset: str = "paper", datasets: Sequence[str] | None = None,
+    archs: Sequence[str] | None = None, methods: Sequence[str] | None = None, epochs: int = 200,
+) -> list[recipes.Recipe]:  # fmt: skip
+    """The recipes behind a table or figure, the cheapest columns first.
 
-    datasets, archs (as the table names them) narrow its columns; one that the table does not have is added.
+    datasets, archs (as the table names them) narrow its columns; one that the table does not have is added. Runs shorter
+    than a round select at their end.
     """
+    every = {"every": epochs} if epochs < recipes.Recipe.every else {}
     columns, own_methods, schedules = TABLES[table]
     known = [list(dict.fromkeys(column[i] for column in columns)) for i in (0, 1)]
     asked = [(d, a) for d in datasets or known[0] for a in archs or known[1]]
@@ -35,7 +42,7 @@ def grid(table, seeds=(0,), preset="paper", datasets=None, archs=None, methods=N
     return [
         recipes.make(
             dataset=dataset, arch=V2.get(arch, arch) if preset == "released" else arch, method=method, preset=preset,
-            seed=seed, epochs=epochs, lambda_schedule=schedule,
+            seed=seed, epochs=epochs, lambda_schedule=schedule, **every,
         )
         for dataset, arch in [c for c in columns if c in asked] + new or asked
         for seed in seeds for method in methods or own_methods for schedule in schedules

@@ -1,5 +1,7 @@
 """How good a classifier is, and what was picked (Figure 2). NumPy in, plain numbers out; the only readers of true labels."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from imblearn.metrics import geometric_mean_score
 from sklearn.metrics import (
@@ -13,7 +15,7 @@ from sklearn.metrics import (
 KINDS = ("right", "wrong_minor", "major")
 
 
-def summary(truth, predicted, minor, classes):
+def summary(truth: np.ndarray, predicted: np.ndarray, minor: Sequence[int] | np.ndarray, classes: int) -> dict[str, float]:
     """One run's numbers, each in [0, 1]. truth, predicted: [n] classes; minor: the minor ones; classes: m."""
     per_class = by_class(truth, predicted, classes)
     is_minor = np.isin(truth, minor)
@@ -29,7 +31,7 @@ def summary(truth, predicted, minor, classes):
     }
 
 
-def probabilities(output):
+def probabilities(output: np.ndarray) -> np.ndarray:
     """A classifier's output [n, m] as probabilities: logits through softmax, what sums to 1 as it is."""
     if np.allclose(output.sum(1), 1, atol=1e-3) and (output >= 0).all():
         return output / output.sum(1, keepdims=True)
@@ -37,20 +39,20 @@ def probabilities(output):
     return output / output.sum(1, keepdims=True)
 
 
-def by_class(truth, predicted, classes):
+def by_class(truth: np.ndarray, predicted: np.ndarray, classes: int) -> dict[str, np.ndarray]:
     """{precision, recall, f1, count: [m]}; a class that is never predicted has precision and F1 of 0."""
     labels = np.arange(classes)
     precision, recall, f1, count = precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0)
     return {"precision": precision, "recall": recall, "f1": f1, "count": count}
 
 
-def ranking(truth, probs, precision=0.9):
+def ranking(truth: np.ndarray, probs: np.ndarray, precision: float = 0.9) -> dict[str, np.ndarray]:
     """How well each class's probability ranks its samples: {average_precision, roc_auc, recall_at_90: [m]}.
 
     recall_at_90: the largest recall that leaves a precision of at least 0.9, 0 where there is none. A class without a
     sample in truth [n] has NaN. probs: [n, m].
     """
-    found = {"average_precision": [], "roc_auc": [], f"recall_at_{precision:.0%}".rstrip("%"): []}
+    found: dict[str, list[float]] = {"average_precision": [], "roc_auc": [], f"recall_at_{precision:.0%}".rstrip("%"): []}
     for c in range(probs.shape[1]):
         of_class, score = truth == c, probs[:, c]
         if not of_class.any() or of_class.all():
@@ -64,12 +66,12 @@ def ranking(truth, probs, precision=0.9):
     return {name: np.array(column) for name, column in found.items()}
 
 
-def confusion(truth, predicted, classes):
+def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """[m, m] counts, true classes in rows."""
     return confusion_matrix(truth, predicted, labels=np.arange(classes))
 
 
-def picks(truth, predicted, labeled, minor):
+def picks(truth: np.ndarray, predicted: np.ndarray, labeled: np.ndarray, minor: Sequence[int] | np.ndarray) -> dict[str, int | float]:
     """Counts of one round's picks by kind, for labeled and unlabeled ones (Figure 2), and the pseudo-labels' precision.
 
     truth, predicted: [k] classes of the picks; labeled: [k] bool. right: the predicted class is the true one; wrong_minor:

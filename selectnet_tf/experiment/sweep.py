@@ -15,6 +15,7 @@ import time
 
 from selectnet_tf import recipes
 from selectnet_tf.cli import aligned
+from selectnet_tf.devices import cores, visible_gpus
 from selectnet_tf.experiment import estimate, runs
 from selectnet_tf.files import TAKEN, lock
 
@@ -82,6 +83,16 @@ class Sweep:
             note += f"\n{self.jobs} at once: about {estimate.hours(self.seconds(left) / self.at_once)}"
         return f"{cells}\n\n{aligned(lines)}\n\n{note}"
 
+    def commands(self):
+        """[the command of each cell that has no row], as lists of words: for Slurm and its like."""
+        done = runs.names(self.results)
+        return [self.command(c) for c in self.cells if c.name not in done]
+
+    def command(self, cell):
+        """What trains a cell, as a list of words."""
+        data = [f"--data_dir={self.data_dir}"] if self.data_dir else []
+        return [*RUN, *recipe_flags(cell.recipe), f"--results_dir={self.results}", *data]
+
     def seconds(self, cells):
         """Estimated seconds that cells still need, one after another."""
         return sum(estimate.seconds(c.recipe, self.rates) * (1 - c.epochs / c.recipe.epochs) for c in cells)
@@ -122,13 +133,10 @@ class Sweep:
     def _begin(self, cell):
         self._say(f"{cell.name}: " + (f"goes on after epoch {cell.epochs}" if cell.epochs else "begins"))
         cell.slot = self.slots.pop(0)
-        arguments = [*RUN, *recipe_flags(cell.recipe), f"--results_dir={self.results}"]
-        if self.data_dir:
-            arguments.append(f"--data_dir={self.data_dir}")
         with open(cell.log, "ab") as log:
             cell.said = log.tell()
             cell.process = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent,
+                self.command(cell), stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent,
                 env=os.environ | share(cell.slot, self.jobs), start_new_session=True,
             )  # fmt: skip
 
@@ -190,27 +198,12 @@ def share(slot, jobs):
     if gpus := visible_gpus():
         growth = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if jobs > len(gpus) else {}
         return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[slot % len(gpus) :: jobs]), **growth}
-    return dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), str(max(1, _cores() // jobs)))
+    return dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), str(max(1, cores() // jobs)))
 
 
 def usual_jobs():
     """How many runs at once: one a GPU; on CPUs two, which together are faster than one with all cores (`make bench`)."""
-    return len(visible_gpus()) or min(2, _cores())
-
-
-def _cores():
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def visible_gpus():
-    """The machine's GPUs as CUDA_VISIBLE_DEVICES names them."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [gpu for gpu in given.split(",") if gpu.strip() not in ("", "-1")]
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False).stdout
-        return [str(i) for i in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]
-    return []
+    return len(visible_gpus()) or min(2, cores())
 
 
 def _die_with_parent():

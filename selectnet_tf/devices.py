@@ -1,0 +1,103 @@
+"""What this machine computes on, as its driver says and as TensorFlow finds it. Standard library only, until TensorFlow is asked."""
+
+import ctypes
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+CHOICES = ("auto", "cpu")  # what --device may be
+CURE = "python -m pip install 'tensorflow[and-cuda]'"
+WITHOUT = "or go on without cards by --device=cpu"
+LIBRARIES = {  # CUDA's major version -> what TensorFlow opens by name when it looks for cards; cuDNN's has its own version
+    "12": ("libcudart.so.12", "libcublas.so.12", "libcublasLt.so.12", "libcufft.so.11", "libcusolver.so.11", "libcusparse.so.12"),
+    "13": ("libcudart.so.13", "libcublas.so.13", "libcublasLt.so.13", "libcufft.so.12", "libcusolver.so.12", "libcusparse.so.12"),
+}
+COUNT = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
+
+
+def cards() -> list[str]:
+    """The names of the NVIDIA cards that the driver lists; none where there is no nvidia-smi or it fails."""
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, errors="replace", timeout=20, check=False).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    found = [line.partition(": ")[2] for line in listed.splitlines() if line.startswith("GPU ")]
+    return [name.partition(" (UUID")[0].strip() or "unnamed" for name in found]
+
+
+def visible_gpus() -> list[str]:
+    """The cards as CUDA_VISIBLE_DEVICES names them: those that it leaves visible, or all that the driver lists."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [gpu for gpu in given.split(",") if gpu.strip() not in ("", "-1")]
+    return [str(i) for i in range(len(cards()))]
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose(device: str) -> None:
+    """Hides the cards from this process and its children under --device=cpu. Before TensorFlow is imported."""
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+
+def problem() -> str:
+    """Why nothing should be trained here, one line with the cure; empty where nothing stands against it.
+
+    Cards that the driver lists and TensorFlow does not find would leave a run to the CPU, silently, for days. A process that
+    has TensorFlow asks its own, another one asks a child.
+    """
+    names = cards()
+    if several_machines() or not names or not visible_gpus() or gpus_found():
+        return several_machines()
+    return f"nvidia-smi lists {', '.join(names)}, but TensorFlow finds no card: {CURE} (doctor says more), {WITHOUT}"
+
+
+def gpus_found() -> int:
+    """How many cards TensorFlow finds."""
+    if "tensorflow" in sys.modules:
+        import tensorflow as tf
+
+        return len(tf.config.list_physical_devices("GPU"))
+    found = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True, check=False).stdout.split()
+    return int(found[-1]) if found and found[-1].isdigit() else 0
+
+
+def several_machines() -> str:
+    """Why TF_CONFIG is in the way, with the cure; empty where it names one machine at most."""
+    try:
+        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+        workers = sum(len(cluster.get(kind, ())) for kind in ("chief", "master", "worker"))
+    except (ValueError, AttributeError, TypeError):
+        return ""  # no TensorFlow reads it either
+    if workers < 2:
+        return ""
+    return (
+        f"TF_CONFIG asks for one training over {workers} machines, which Keras 3 on TensorFlow can't do (keras#20585): unset it, "
+        "and share many runs out over the machines instead (docs/machines.md)"
+    )
+
+
+def unloadable(cuda: str, cudnn: str, home: pathlib.Path) -> list[str]:
+    """The CUDA libraries that can't be loaded, by name.
+
+    cuda, cudnn: the versions that TensorFlow was built with. home: the folder that holds the packages tensorflow and nvidia.
+    """
+    names = LIBRARIES.get(cuda.partition(".")[0], ())
+    return [name for name in (*names, f"libcudnn.so.{cudnn.partition('.')[0]}") if not _loads(name, home)]
+
+
+def _loads(name: str, home: pathlib.Path) -> bool:
+    """Whether the pip package's copy, which TensorFlow looks for first, or else the system's can be loaded."""
+    for place in [*sorted(home.glob(f"nvidia/*/lib/{name}")), name]:
+        try:
+            ctypes.CDLL(str(place))
+            return True
+        except OSError:
+            continue
+    return False
