@@ -162,7 +162,8 @@ def make(**changes: Any) -> Recipe:
     first = {k: changes.get(k, known[k].default) for k in ("dataset", "arch", "method", "preset")}
     base = defaults(**first, training=changes.get("training", default_training(first["method"])))
     recipe = dataclasses.replace(base, **changes)
-    recipe = dataclasses.replace(recipe, minor=tuple(sorted(set(recipe.minor), key=str if recipe.dataset in OWN_FIELDS else None)))
+    minor = sorted(set(recipe.minor), key=str if recipe.dataset in OWN_FIELDS else lambda c: (isinstance(c, str), c))
+    recipe = dataclasses.replace(recipe, minor=tuple(minor))
     _check(recipe)
     return recipe
 
