@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import re
+from typing import Any
 
 from selectnet_tf.archs import APPLICATIONS, check_arch
 
@@ -18,7 +19,7 @@ PRESETS = ("paper", "released")
 TRAININGS = ("sgd", "keras", "keras_cnn", "cui")
 
 # Section 4.1; the long-tailed minors (the rarer half) are Section 4.4's.
-DATASETS = {
+DATASETS: dict[str, dict[str, Any]] = {
     "cifar10-4minor": {"minor": (0, 2, 6, 7), "minor_ratio": 0.01, "major_ratio": 0.9},
     "cifar100-4minor": {"minor": (10, 20, 60, 70), "minor_ratio": 0.05, "major_ratio": 0.9},
     "cifar100-10minor": {"minor": (5, 10, 11, 18, 30, 45, 55, 79, 86, 98), "minor_ratio": 0.05, "major_ratio": 0.9},
@@ -32,7 +33,7 @@ OWN_FIELDS = {  # of data of one's own
     "folder": ("labeled_dir", "unlabeled_dir", "test_dir", "image_size", "fit", "decisions"),
     "csv": ("labeled_csv", "unlabeled_csv", "test_csv", "label_column"),
 }
-RELEASED = {
+RELEASED: dict[str, Any] = {
     "selector_inputs": "probs",
     "labeled_loss": "two_hot",
     "init": "copies",
@@ -43,8 +44,7 @@ RELEASED = {
     "selector_epochs": 5,
     "split": "first",
 }
-
-TRAINING = {
+TRAINING: dict[str, dict[str, Any]] = {
     "sgd": {},
     "keras": {"lr": 1e-3, "shift": 0.1},
     "keras_cnn": {"lr": 1e-4, "shift": 0.1},
@@ -52,7 +52,7 @@ TRAINING = {
 }
 
 
-def _field(default, help, choices=None):
+def _field(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
 
 
@@ -68,7 +68,7 @@ class Recipe:
     epochs: int = _field(200, "epochs in all, the first round's included")
     every: int = _field(10, "epochs between two selections")
     batch_size: int = _field(32, "images a step, over all replicas")
-    minor: tuple = _field((), "the minor classes: 0,2,6,7, or names of folders, or auto: those under half the median size")
+    minor: tuple[int | str, ...] = _field((), "the minor classes: 0,2,6,7, or names of folders, or auto: those under half the median size")
     minor_ratio: float | None = _field(None, "share of a minor class that is labeled (step imbalance)")
     major_ratio: float | None = _field(None, "share of a major class that is labeled (step imbalance)")
     imb_factor: float | None = _field(None, "smallest over largest class (long-tailed sets)")
@@ -111,7 +111,7 @@ class Recipe:
     decisions: str | None = _field(None, "dataset=folder: what a person decided about an earlier run's picks, as its review page saves it")
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The run's folder: data set, arch, method, preset, seed, and a hash of every other field that was changed."""
         base = defaults(self.dataset, self.arch, self.method, self.preset, self.training)
         changed = {k: v for k, v in dataclasses.asdict(self).items() if v != getattr(base, k)}
@@ -120,22 +120,23 @@ class Recipe:
             changed["training"] = self.training
         parts = [self.dataset, self.arch, self.method, self.preset, f"s{self.seed}"]
         if changed:
-            parts.append(hashlib.sha1(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:6])
+            parts.append(hashlib.sha1(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:12])
         return "_".join(parts)
 
-    def lambdas(self):
+    def lambdas(self) -> tuple[float, float]:
         """(first, last) value of lambda; the same twice where it is constant."""
         if self.lambda_schedule == "constant":
             return self.threshold, self.threshold
-        return tuple(float(part) for part in self.lambda_schedule.split(":"))
+        first, last = map(float, self.lambda_schedule.split(":"))
+        return first, last
 
 
-def default_training(method):
+def default_training(method: str) -> str:
     return "cui" if method == "class_balanced" else "sgd"
 
 
-def defaults(dataset, arch, method, preset, training):
-    values = {"dataset": dataset, "arch": arch, "method": method, "preset": preset, "training": training}
+def defaults(dataset: str, arch: str, method: str, preset: str, training: str) -> Recipe:
+    values: dict[str, Any] = {"dataset": dataset, "arch": arch, "method": method, "preset": preset, "training": training}
     if preset == "released":
         values |= RELEASED
     values |= DATASETS[dataset] | TRAINING[training]
@@ -146,7 +147,7 @@ def defaults(dataset, arch, method, preset, training):
     return Recipe(**values)
 
 
-def make(**changes):
+def make(**changes: Any) -> Recipe:
     """A checked Recipe: the preset's values, then the data set's and the training's, then `changes`.
 
     Raises ValueError in one line that names the valid values.
@@ -155,23 +156,23 @@ def make(**changes):
     for key, value in changes.items():
         if key not in known:
             raise ValueError(f"unknown recipe field {key!r}{suggest(key, known)}")
-        choices = known[key].metadata["choices"]
-        if choices and value not in choices:
+        if (choices := known[key].metadata["choices"]) and value not in choices:
             raise ValueError(f"{key} is {value!r}, but has to be one of {', '.join(choices)}")
     first = {k: changes.get(k, known[k].default) for k in ("dataset", "arch", "method", "preset")}
     base = defaults(**first, training=changes.get("training", default_training(first["method"])))
     recipe = dataclasses.replace(base, **changes)
-    recipe = dataclasses.replace(recipe, minor=tuple(sorted(set(recipe.minor), key=str if recipe.dataset in OWN_FIELDS else None)))
+    minor = sorted(set(recipe.minor), key=str if recipe.dataset in OWN_FIELDS else lambda c: (isinstance(c, str), c))
+    recipe = dataclasses.replace(recipe, minor=tuple(minor))
     _check(recipe)
     return recipe
 
 
-def suggest(word, words):
+def suggest(word: str, words: dict[str, Any]) -> str:
     close = difflib.get_close_matches(word, list(words), n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(words)}"
 
 
-def _check(r):
+def _check(r: Recipe) -> None:
     check_arch(r.arch)
     _check_numbers(r)
     if r.weights and r.arch not in APPLICATIONS:
@@ -186,15 +187,17 @@ def _check(r):
         for field in fields:
             if r.dataset != dataset and getattr(r, field) != Recipe.__dataclass_fields__[field].default:
                 raise ValueError(f"{field} has no meaning for {r.dataset}: use --dataset={dataset}, or leave it out")
-    if r.lambda_schedule != "constant" and not re.fullmatch(r"\d*\.?\d+:\d*\.?\d+", r.lambda_schedule):
+    if r.lambda_schedule != "constant" and not re.fullmatch(r"[0-9]*\.?[0-9]+:[0-9]*\.?[0-9]+", r.lambda_schedule):
         raise ValueError(f"lambda_schedule is {r.lambda_schedule!r}, but has to be constant or two numbers like 0.4:0.6")
     if r.method == "selectnet" and r.beta is None and max(r.lambdas()) >= 1:
         raise ValueError(f"the selector's output is at most 1, so no pick exceeds a beta of lambda's {max(r.lambdas())}: give --beta")
+    if r.method in SELECTING and r.every > r.epochs:
+        raise ValueError(f"every is {r.every}, so {r.epochs} epochs end before the first selection: use --every={r.epochs} or less")
     if r.method == "class_balanced" and r.training.startswith("keras"):
         raise ValueError("class_balanced is trained by cui's recipe or by sgd: use --training=cui")
 
 
-def _check_own(r):
+def _check_own(r: Recipe) -> None:
     labeled, unlabeled, *_ = OWN_FIELDS[r.dataset]
     if not getattr(r, labeled) or (r.dataset == "csv" and r.label_column is None):
         what = "a folder that holds a folder of pictures for each class" if r.dataset == "folder" else "a table, and --label_column"
@@ -210,7 +213,7 @@ def _check_own(r):
             raise ValueError(f"{field} has no meaning for {r.dataset}: leave it out")
 
 
-def _check_benchmark(r):
+def _check_benchmark(r: Recipe) -> None:
     classes = 100 if r.dataset.startswith("cifar100") else 10
     if r.arch == "mlp":
         raise ValueError("arch mlp is for tables: use --dataset=csv")

@@ -6,7 +6,11 @@ Run it again to go on where it was stopped. Flags that are not given come from t
 import dataclasses
 import errno
 import pathlib
+import signal
+import struct
 import sys
+import zipfile
+from typing import Any
 
 from absl import flags
 
@@ -17,7 +21,7 @@ from selectnet_tf.experiment import review
 FLAGS = flags.FLAGS
 
 
-def define_flags():
+def define_flags() -> None:
     """One flag a field of Recipe, unset unless given, so that the preset decides."""
     for field in dataclasses.fields(recipes.Recipe):
         help, choices = field.metadata["help"], field.metadata["choices"]
@@ -48,12 +52,12 @@ def define_flags():
     flags.DEFINE_bool("verbose", False, "let TensorFlow log, and errors show where they come from")
 
 
-def recipe_from_flags():
+def recipe_from_flags() -> recipes.Recipe:
     names = [field.name for field in dataclasses.fields(recipes.Recipe)]
     given = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
     if "minor" in given:
         words = [word.strip() for word in given["minor"]]
-        given["minor"] = tuple(int(word) if word.isdigit() and given.get("dataset") != "folder" else word for word in words)
+        given["minor"] = tuple(int(word) if word.isdecimal() and given.get("dataset") != "folder" else word for word in words)
     return recipes.make(**given)
 
 
@@ -77,9 +81,7 @@ def _review(folder: pathlib.Path) -> None:
         print("  they are links: to edit one of them is to edit the original")
 
 
-def main(argv):
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a file may have any name
+def main(argv: list[str]) -> int:
     try:
         if len(argv) > 1:
             raise ValueError(f"unexpected {argv[1]!r}: flags are written --name=value")
@@ -89,6 +91,7 @@ def main(argv):
         return fail(error, 2)
     results = pathlib.Path(FLAGS.results_dir).expanduser()  # a shell leaves the ~ of --results_dir=~/here alone
     cache_dir = pathlib.Path(FLAGS.cache_dir).expanduser() if FLAGS.cache_dir else results / "cache"
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         if FLAGS.dry_run:
             return _dry_run(recipe, cache_dir)
@@ -105,16 +108,44 @@ def main(argv):
             verbose=1 if sys.stdout.isatty() else 2, finish=gallery.write, cache_dir=cache_dir,
         )  # fmt: skip
         if FLAGS.review:
-            _review(results / "runs" / recipe.name)
-        print(f"\n{record.table([row])}\n\nfiles: {results / 'runs' / recipe.name}/, row in {results / 'runs.csv'}")
-    except (ValueError, OSError, MemoryError) as error:
-        if FLAGS.verbose:
-            raise
-        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        return fail("the disk is full: free some space and run the same command again" if full else error, 1)
+            _review(results / "runs" / row["name"])
+        print(f"\n{record.table([row])}\n\nfiles: {results / 'runs' / row['name']}/, row in {results / 'runs.csv'}")
+    except SystemExit as stop:  # checkpoint.Stopped, or _terminated
+        return fail(_kept(recipe), stop.code if isinstance(stop.code, int) else 1)
     except KeyboardInterrupt:
-        return fail("interrupted before training began", 130)
+        return fail(_kept(recipe), 130)
+    except Exception as error:
+        if FLAGS.verbose or not (isinstance(error, (ValueError, OSError, MemoryError)) or _is_tensorflow_s(error)):
+            raise
+        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error)
+        return fail("the disk is full: free some space and run the same command again" if full else error, 1)
     return 0
+
+
+def _terminated(number: int, frame: Any) -> None:
+    """SIGTERM outside the epochs, where the Checkpoint does not wait for it."""
+    raise SystemExit(128 + number)
+
+
+def _is_tensorflow_s(error: Exception) -> bool:
+    """Whether an error is one of TensorFlow's own, such as those of its files."""
+    return any(kind.__name__ == "OpError" for kind in type(error).__mro__)
+
+
+def _kept(recipe: recipes.Recipe) -> str:
+    """What a stopped run has saved, in one line."""
+    from selectnet_tf.experiment import runs
+
+    results = pathlib.Path(FLAGS.results_dir).expanduser()
+    state = results / "runs" / runs.name_of(results, recipe) / "state.npz"
+    try:
+        with zipfile.ZipFile(state) as file:  # as np.load would; NumPy may not be imported yet
+            epoch, batch = struct.unpack("<2q", file.read("position.npy")[-16:])
+    except (OSError, KeyError, ValueError, struct.error, zipfile.BadZipFile):
+        return "stopped before anything was trained: the same command begins again"
+    if epoch >= recipe.epochs:
+        return "stopped while the results were written: all epochs are saved, the same command finishes"
+    return f"stopped: epoch {epoch} of {recipe.epochs}{f' and {batch} batches' * bool(batch)} saved, the same command goes on from there"
 
 
 if __name__ == "__main__":

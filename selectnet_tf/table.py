@@ -15,7 +15,7 @@ from selectnet_tf.experiment import grids, sweep
 from selectnet_tf.report import reports
 
 
-def define_flags():
+def define_flags() -> None:
     flags.DEFINE_list("seeds", ["0", "1", "2"], "one run of each cell for each seed")
     flags.DEFINE_integer("epochs", 200, "epochs of each run", 1)
     flags.DEFINE_list("datasets", None, "only these data sets' columns, or others than the table's")
@@ -30,14 +30,14 @@ def define_flags():
     flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archive; else SELECTNET_DATA, else a download")
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     values = flags.FLAGS
     try:
         if len(argv) < 2 or argv[1] not in grids.TABLES:
             raise ValueError(f"which table? One of {', '.join(grids.TABLES)}: python -m selectnet_tf.table table1")
         if len(argv) > 2:
             raise ValueError(f"unexpected {argv[2]!r}: flags are written --name=value")
-        if not all(seed.isdigit() for seed in values.seeds):
+        if not all(seed.isdecimal() for seed in values.seeds):
             raise ValueError("seeds are numbers such as 0,1,2")
         seeds = [int(seed) for seed in values.seeds]
         cells = grids.grid(argv[1], seeds, values.preset, values.datasets, values.archs, values.methods, values.epochs)
@@ -63,7 +63,7 @@ def main(argv):
         return fail(error, 1)
 
 
-def command(name):
+def command(name: str) -> None:
     """What experiments/NAME.py runs: the command above for that table."""
     define_flags()
     sys.exit(main(parse([sys.argv[0], name, *sys.argv[1:]])))

@@ -1,11 +1,14 @@
 """The command line as a user meets it, in processes of its own."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -31,6 +34,10 @@ def run(*flags, **options):
         (["--arch=resnet57"], "resnet56 and resnet62"),
         (["--review=look"], "--review is for --dataset=folder"),
         (["--dry_run"], "--dry_run is for --dataset=folder"),
+        (["--arch=resnet٢٠"], "arch is 'resnet٢٠', but has to be"),
+        (["--minor=²,1"], "class numbers such as 0,2,6,7"),
+        (["--noaccumulate=3"], "does not take an argument"),
+        (["--epochs=5", "--method=context"], "every is 10, so 5 epochs end before the first selection: use --every=5 or less"),
     ],
 )
 def test_a_wrong_flag_is_one_line_and_exit_code_2(flags, words, tmp_path):
@@ -52,7 +59,9 @@ def test_a_dry_run_says_what_there_is_and_leaves_nothing(tree):
 def test_help_lists_every_recipe_field():
     from selectnet_tf.recipes import Recipe
 
-    text = run("--help").stdout
+    found = run("--help")
+    assert found.returncode == 0
+    text = found.stdout
     assert all(f"--{name}:" in text or f"--[no]{name}:" in text for name in [*Recipe.__dataclass_fields__, "data_dir", "replicas", "force"])
 
 
@@ -93,11 +102,44 @@ def test_killed_for_real_and_resumed(tmp_path):
 def test_sigterm_ends_with_143(tmp_path):
     child = subprocess.Popen(
         [sys.executable, "-m", "selectnet_tf.run", "--dataset=digits-4minor", "--epochs=50", f"--results_dir={tmp_path}"],
-        stdout=subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     for line in child.stdout:
         if line.startswith(b"Epoch 2/"):
             break
     child.send_signal(signal.SIGTERM)
-    child.communicate(timeout=60)
+    said = child.communicate(timeout=60)[1].decode()
     assert child.returncode == 143 and list(tmp_path.glob("runs/*/state.npz"))
+    assert re.fullmatch(r"error: stopped: epoch [1-9]\d* of 50( and \d+ batches)? saved, the same command goes on from there\n", said)
+
+
+@pytest.mark.parametrize(
+    ("position", "said"),
+    [
+        (None, "stopped before anything was trained: the same command begins again"),
+        ([3, 0], "stopped: epoch 3 of 20 saved, the same command goes on from there"),
+        ([3, 7], "stopped: epoch 3 of 20 and 7 batches saved, the same command goes on from there"),
+        ([20, 0], "stopped while the results were written: all epochs are saved, the same command finishes"),
+    ],
+)
+def test_who_stops_a_run_is_told_what_was_saved(position, said, tmp_path, monkeypatch):
+    from selectnet_tf import recipes
+    from selectnet_tf import run as command
+
+    recipe = recipes.make(epochs=20)
+    monkeypatch.setattr(command, "FLAGS", SimpleNamespace(results_dir=tmp_path))
+    if position:
+        (tmp_path / "runs" / recipe.name).mkdir(parents=True)
+        np.savez(tmp_path / "runs" / recipe.name / "state.npz", position=np.array(position))
+    assert command._kept(recipe) == said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["ascii", "a closed pipe", "closed streams", "a full disk", "no git"])
+def test_output_decides_nothing_about_a_training(how, tmp_path):
+    """And neither does a machine without git."""
+    command = f"{sys.executable} -m selectnet_tf.run --dataset=digits-4minor --method=context --epochs=2 --every=1 --results_dir={tmp_path}"
+    end = {"a closed pipe": "| true", "closed streams": ">&- 2>&- <&-", "a full disk": "> /dev/full"}.get(how, "")
+    environment = {"ascii": {"PYTHONIOENCODING": "ascii"}, "no git": {"PATH": "/nowhere"}}.get(how, {})
+    found = subprocess.run(["/bin/bash", "-c", f"set -o pipefail; {command} {end}"], env=os.environ | environment, capture_output=True)
+    assert found.returncode == 0 and found.stderr == b"" and len((tmp_path / "runs.csv").read_text().splitlines()) == 2

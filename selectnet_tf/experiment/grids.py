@@ -26,18 +26,15 @@ def table_arch(arch: str, preset: str) -> str:
 
 
 def grid(
-    table: str,
-    seeds: Sequence[int] = (0,),
-    preset: str = "paper",
-    datasets: Sequence[str] | None = None,
-    archs: Sequence[str] | None = None,
-    methods: Sequence[str] | None = None,
-    epochs: int = 200,
-) -> list[recipes.Recipe]:
-    """The recipes behind a table or figure, the cheapest columns first: a list of Recipe.
+    table: str, seeds: Sequence[int] = (0,), preset: str = "paper", datasets: Sequence[str] | None = None,
+    archs: Sequence[str] | None = None, methods: Sequence[str] | None = None, epochs: int = 200,
+) -> list[recipes.Recipe]:  # fmt: skip
+    """The recipes behind a table or figure, the cheapest columns first.
 
-    datasets, archs (as the table names them) narrow its columns; one that the table does not have is added.
+    datasets, archs (as the table names them) narrow its columns; one that the table does not have is added. Runs shorter
+    than a round select at their end.
     """
+    every = {"every": epochs} if epochs < recipes.Recipe.every else {}
     columns, own_methods, schedules = TABLES[table]
     known = [list(dict.fromkeys(column[i] for column in columns)) for i in (0, 1)]
     asked = [(d, a) for d in datasets or known[0] for a in archs or known[1]]
@@ -45,7 +42,7 @@ def grid(
     return [
         recipes.make(
             dataset=dataset, arch=V2.get(arch, arch) if preset == "released" else arch, method=method, preset=preset,
-            seed=seed, epochs=epochs, lambda_schedule=schedule,
+            seed=seed, epochs=epochs, lambda_schedule=schedule, **every,
         )
         for dataset, arch in [c for c in columns if c in asked] + new or asked
         for seed in seeds for method in methods or own_methods for schedule in schedules

@@ -1,22 +1,37 @@
-"""results/runs.csv, one row a finished run: reading it, damage and all, writing it, and what its rows are runs of.
+"""Finished runs: their rows checked, what they are runs of, and under which name a recipe's run is kept.
 
 Standard library only: `make diff` and a sweep's plan answer at once.
 """
 
-import csv
 import dataclasses
+import json
 import math
-from typing import NamedTuple
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from selectnet_tf import recipes
-from selectnet_tf.experiment import grids
-from selectnet_tf.files import lock, replacing
+from selectnet_tf.experiment import csvs, grids, rows
+from selectnet_tf.experiment.csvs import read_csv, write_csv
+from selectnet_tf.experiment.rows import names, row_of, text
+from selectnet_tf.experiment.rows import write as write_row
+
+__all__ = ["COLUMNS", "Run", "damaged", "differences", "name_of", "names", "read", "read_csv", "recorded", "row_of", "text", "write_csv"]
+__all__ += ["write_row"]
 
 SHARES = ("accuracy", "minor_accuracy", "major_accuracy", "macro_f1", "balanced_accuracy", "g_mean", "best_accuracy", "last10_accuracy")
 SHARES += ("minor_average_precision", "minor_roc_auc")
 AMOUNTS = ("seconds", "selection_seconds", "images")
 COLUMNS = ("name", *(f.name for f in dataclasses.fields(recipes.Recipe)), *SHARES, *AMOUNTS)
-COLUMNS += ("python", "tensorflow", "keras", "device", "commit")
+COLUMNS += ("python", "tensorflow", "keras", "threads", "onednn", "device", "commit", "changed")
+FILES = {  # what a run leaves for reports: columns that each file has to have; columns that may hold texts
+    "epochs.csv": ("epoch", "val_accuracy", "val_minor_accuracy"),
+    "selection.csv": ("epoch", *(f"{kind}_{what}" for kind in ("labeled", "unlabeled") for what in ("right", "wrong_minor", "major"))),
+    "classes.csv": ("class", "f1", "minor", "as_0"),
+    "picks.csv": ("epoch", "label", "picked", "wrong", "score", "index", "truth"),
+}
+TEXTS = ("name", "warning")
 NEEDED = ("name", "dataset", "arch", "method", "preset", "seed", "epochs", "accuracy")
 
 
@@ -30,78 +45,108 @@ class Run(NamedTuple):
     preset: str
     seed: int
     epochs: int
-    changes: tuple
-    row: dict
+    changes: tuple[tuple[str, str], ...]
+    row: dict[str, str]
 
-    def number(self, column):
+    def number(self, column: str) -> float:
         """A column's value, NaN where the row has none."""
         return float(self.row.get(column) or "nan")
 
 
-def text(value):
-    """A value as runs.csv holds it; what there is none of is empty."""
-    return "" if value is None or value != value else " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def read(results: pathlib.Path) -> tuple[list[Run], list[str]]:
+    """([Run], problems) of all finished runs.
 
-
-def read(results):
-    """([Run], problems) of results/runs.csv.
-
-    A line that is torn, foreign, a duplicate or not a number where one belongs is left out and named, with its number.
+    A row that is torn, foreign, a duplicate or not a number where one belongs is left out and named, with its place.
     """
+    table = rows.read(results)
     path = results / "runs.csv"
-    header, lines = _lines(path)
-    missing = [c for c in NEEDED if c not in header]
-    if missing and (header or lines):
-        return [], [f"{path}:1: no column {', '.join(missing)}"]
-    problems = [f"{path}:1: unknown column {c!r}" for c in header if c not in COLUMNS]
-    found, seen = [], {}
-    for number, line in lines:
-        row = dict(zip(header, line, strict=False))
-        problem = _problem(header, line, row, seen)
-        if not problem:
-            try:
-                found.append(_run(row))
-                seen[row["name"]] = number
-            except ValueError as error:
-                problem = str(error)
-        if problem:
-            problems.append(f"{path}:{number}: {problem}; left out")
+    missing = [c for c in NEEDED if c not in table.header] if table.header or table.lines else []
+    problems = list(table.damaged)
+    if missing:
+        problems.append(f"{path}:1: no column {', '.join(missing)}")
+    problems += [f"{path}:1: unknown column {c!r}" for c in table.header if c not in COLUMNS and not missing]
+    places: list[tuple[str, dict[str, str] | str]] = []
+    seen: dict[str, int] = {}
+    for line in table.lines if not missing else ():
+        where, row = f"{path}:{line.number}", table.row(line)
+        if row is None:
+            lost = f"{len(line.values)} values for {len(table.header)} columns (torn, or of another version)"
+            places.append((where, lost))
+        elif row["name"] in seen:
+            places.append((where, f"{row['name']} stands already in line {seen[row['name']]}"))
+        else:
+            own = table.own.get(row["name"])
+            places.append((str(own[0]), own[1]) if own else (where, row))
+        if row:
+            seen.setdefault(row["name"], line.number)
+    places += [(str(file), row) for name, (file, row) in table.own.items() if name not in seen]
+    found = []
+    for where, row in places:
+        try:
+            if isinstance(row, str) or (wrong := _problem(row)):
+                raise ValueError(row if isinstance(row, str) else wrong)
+            found.append(_run(row))
+        except ValueError as error:
+            problems.append(f"{where}: {error}; left out")
     return found, problems
 
 
-def _lines(path):
-    """(header, [(line number, values)]); blank lines are none."""
-    if not path.exists():
-        return [], []
-    with open(path, newline="", encoding="utf-8", errors="replace") as file:
-        reader = csv.reader(file)
-        lines = [(reader.line_num, line) for line in reader if line]
-    return (lines[0][1], lines[1:]) if lines else ([], [])
+def damaged(results: pathlib.Path, found: list[Run]) -> list[str]:
+    """A line for each file of the runs that no report can read; reports leave these files out."""
+    checked = (csvs.problem(rows.place(results, run.name) / file, FILES[file], TEXTS) for run in found for file in FILES)
+    return [line for line in checked if line]
 
 
-def _problem(header, line, row, seen):
-    if len(line) != len(header):
-        return f"{len(line)} values for {len(header)} columns (torn, or of another version)"
-    if row["name"] in seen:
-        return f"{row['name']} stands already in line {seen[row['name']]}"
+def read_file(results: pathlib.Path, name: str, file: str) -> list[dict[str, str]]:
+    """[{column: text}] of one of a finished run's FILES; empty where it is missing or damaged, see `damaged`."""
+    path = rows.place(results, name) / file
+    return [] if csvs.problem(path, FILES[file], TEXTS) else read_csv(path)
+
+
+def recorded(results: pathlib.Path, name: str) -> dict[str, Any] | None:
+    """The recipe of the run of that name, finished or not, as far as it is written down: its recipe.json's, or its row's fields."""
+    for folder in (results / "runs" / name, rows.place(results, name)):
+        try:
+            return dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["recipe"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    try:
+        return row_of(results, name)  # type: ignore[return-value]
+    except ValueError:
+        return None
+
+
+def differences(recipe: recipes.Recipe, known: Mapping[str, Any]) -> list[str]:
+    """The fields in which a recipe is another than what is `recorded`; a field that an older version lacked had its default."""
+    base = recipes.defaults(recipe.dataset, recipe.arch, recipe.method, recipe.preset, recipe.training)
+    fields = [field.name for field in dataclasses.fields(recipe)]
+    return [f for f in fields if text(getattr(recipe, f)) != (text(known.get(f)) or text(getattr(base, f)))]
+
+
+def name_of(results: pathlib.Path, recipe: recipes.Recipe) -> str:
+    """The name under which a recipe's run is kept: its own, or the shorter one of versions before 0.2 where there is that run.
+
+    Six hex digits of the changed fields' hash, of which two recipes of a plain grid of 1,500 shared one, were too few.
+    """
+    old = re.fullmatch(r"(.+_[0-9a-f]{6})[0-9a-f]{6}", recipe.name)
+    if old and (known := recorded(results, old[1])) and not differences(recipe, known):
+        return old[1]
+    return recipe.name
+
+
+def _problem(row: Mapping[str, str]) -> str | None:
     for column in (*SHARES, *AMOUNTS):
         if not row.get(column) and column != "accuracy":
             continue  # of a version that did not record it
-        if not _is_number(row[column], 1 if column in SHARES else math.inf):
-            return f"{column} is {row[column]!r}, which is no {'share' if column in SHARES else 'amount'}"
-    if not (row["seed"].isdigit() and row["epochs"].isdigit()):
-        return f"seed and epochs are {row['seed']!r} and {row['epochs']!r}, which are no whole numbers"
+        if not csvs.is_number(row.get(column, ""), 1 if column in SHARES else math.inf):
+            return f"{column} is {row.get(column, '')!r}, which is no {'share' if column in SHARES else 'amount'}"
+    seed, epochs = row.get("seed", ""), row.get("epochs", "")
+    if not (seed.isdecimal() and epochs.isdecimal()):
+        return f"seed and epochs are {seed!r} and {epochs!r}, which are no whole numbers"
     return None
 
 
-def _is_number(text, most):
-    try:
-        return math.isfinite(float(text)) and 0 <= float(text) <= most
-    except ValueError:
-        return False
-
-
-def _run(row):
+def _run(row: dict[str, str]) -> Run:
     places = [k for k in recipes.OWN_FIELDS.get(row["dataset"], ()) if k not in ("image_size", "fit") and row.get(k)]
     base = recipes.make(**{k: row.get(k) for k in ("dataset", "arch", "method", "preset", *places)})
     same = ("dataset", "arch", "method", "preset", "seed", "epochs")
@@ -110,49 +155,3 @@ def _run(row):
     arch = grids.table_arch(row["arch"], row["preset"])
     dataset = " ".join([row["dataset"], *(row[k] for k in places[:1])])
     return Run(row["name"], dataset, arch, row["method"], row["preset"], int(row["seed"]), int(row["epochs"]), changes, row)
-
-
-def names(results):
-    """The names of the finished runs."""
-    header, lines = _lines(results / "runs.csv")
-    place = header.index("name") if "name" in header else 0
-    return {line[place] for _, line in lines if len(line) == len(header)}
-
-
-def row_of(results, name):
-    """A finished run's row, {column: text}, or None."""
-    header, lines = _lines(results / "runs.csv")
-    rows = (dict(zip(header, line, strict=True)) for _, line in lines if len(line) == len(header))
-    return next((row for row in rows if row.get("name") == name), None)
-
-
-def write_row(results, name, row=None):
-    """Puts a run's row into runs.csv in place of an earlier one of that name; only takes that out where row is None.
-
-    Every other line stays to the letter, damaged ones too; new columns go to the end.
-    """
-    with lock(results / ".runs.lock", wait=True):
-        header, lines = _lines(results / "runs.csv")
-        if not header and row is None:
-            return
-        columns = header + [c for c in row or {} if c not in header]
-        place = columns.index("name")
-        kept = [line for _, line in lines if len(line) != len(header) or line[place] != name]
-        kept = [line + [""] * (len(columns) - len(header)) if len(line) == len(header) else line for line in kept]
-        if row is not None:
-            kept.append([text(row.get(c)) for c in columns])
-        write_csv(results / "runs.csv", [columns, *kept])
-
-
-def write_csv(path, lines):
-    """Rows of values -> a file, whole or not at all."""
-    with replacing(path) as beside, open(beside, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        csv.writer(file, lineterminator="\n").writerows(lines)
-
-
-def read_csv(path):
-    """[{column: text}] of a file of a run; empty where there is none."""
-    if not path.exists():
-        return []
-    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return list(csv.DictReader(file))

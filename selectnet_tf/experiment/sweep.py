@@ -7,11 +7,15 @@ again, and two sweeps on one results folder share the work. Only its children im
 import contextlib
 import ctypes
 import dataclasses
+import math
 import os
+import pathlib
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from selectnet_tf import recipes
 from selectnet_tf.cli import aligned
@@ -26,18 +30,22 @@ RUN = (sys.executable, "-m", "selectnet_tf.run")
 class Cell:
     """One recipe on its way: its folder, its process while it trains, and why it failed."""
 
-    def __init__(self, recipe, results):
-        self.recipe, self.name, self.folder = recipe, recipe.name, results / "runs" / recipe.name
+    def __init__(self, recipe: recipes.Recipe, results: pathlib.Path) -> None:
+        self.recipe, self.name = recipe, runs.name_of(results, recipe)
+        self.folder = results / "runs" / self.name
         self.log = self.folder / "log.txt"
-        self.process = self.slot = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self.slot = 0
         self.problem, self.said = "", 0  # said: the log's length before this process
 
     @property
-    def epochs(self):
+    def epochs(self) -> int:
         """Epochs that are trained and saved, of a run that is not finished."""
-        return len(runs.read_csv(self.folder / "epochs.csv")) if (self.folder / "state.npz").exists() else 0
+        with contextlib.suppress(ValueError, OSError):
+            return len(runs.read_csv(self.folder / "epochs.csv")) if (self.folder / "state.npz").exists() else 0
+        return 0
 
-    def busy(self):
+    def busy(self) -> bool:
         """Whether some process trains it now."""
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -46,7 +54,7 @@ class Cell:
         except BlockingIOError:
             return True
 
-    def last_line(self):
+    def last_line(self) -> str:
         """Why it failed, or what it said last."""
         lines = self.log.read_bytes()[self.said :].decode(errors="replace").splitlines()
         said = [line for line in lines if line.startswith("error: ")] or [line for line in lines if line.strip()]
@@ -56,19 +64,20 @@ class Cell:
 class Sweep:
     """Trains every recipe that has no row in results/runs.csv, `jobs` at a time."""
 
-    def __init__(self, cells, results, data_dir=None, jobs=1):
+    def __init__(self, cells: Iterable[recipes.Recipe], results: pathlib.Path, data_dir: str | None = None, jobs: int = 1) -> None:
         self.results, self.data_dir, self.jobs = results, data_dir, jobs
         self.cells = [Cell(recipe, results) for recipe in {recipe.name: recipe for recipe in cells}.values()]
         self.rates = estimate.rates(results)
         self.at_once = jobs if self.rates or visible_gpus() else min(jobs, estimate.TOGETHER)  # times the speed of one after another
-        self.waiting, self.running, self.slots = list(self.cells), [], list(range(jobs))
-        self._start, self._said = time.time(), 0.0
+        self.waiting, self.slots = list(self.cells), list(range(jobs))
+        self.running: list[Cell] = []
+        self._start, self._said = time.monotonic(), -math.inf
 
-    def plan(self):
+    def plan(self) -> str:
         """Text: the cells, column by column, what is done and missing, and how long the rest will take."""
         done = runs.names(self.results)
-        lines = [("column", "cells", "done", "half trained", "missing", "time")]
-        columns = {}
+        lines: list[tuple[Any, ...]] = [("column", "cells", "done", "half trained", "missing", "time")]
+        columns: dict[str, list[Cell]] = {}
         for cell in self.cells:
             columns.setdefault(f"{cell.recipe.dataset} {cell.recipe.arch}", []).append(cell)
         for column, cells in [*columns.items(), ("all", self.cells)]:
@@ -83,22 +92,22 @@ class Sweep:
             note += f"\n{self.jobs} at once: about {estimate.hours(self.seconds(left) / self.at_once)}"
         return f"{cells}\n\n{aligned(lines)}\n\n{note}"
 
-    def commands(self):
+    def commands(self) -> list[list[str]]:
         """[the command of each cell that has no row], as lists of words: for Slurm and its like."""
         done = runs.names(self.results)
         return [self.command(c) for c in self.cells if c.name not in done]
 
-    def command(self, cell):
+    def command(self, cell: Cell) -> list[str]:
         """What trains a cell, as a list of words."""
         data = [f"--data_dir={self.data_dir}"] if self.data_dir else []
         return [*RUN, *recipe_flags(cell.recipe), f"--results_dir={self.results}", *data]
 
-    def seconds(self, cells):
+    def seconds(self, cells: Iterable[Cell]) -> float:
         """Estimated seconds that cells still need, one after another."""
         return sum(estimate.seconds(c.recipe, self.rates) * (1 - c.epochs / c.recipe.epochs) for c in cells)
 
-    def run(self):
-        """Trains. Returns 0, 1 where a cell failed, 130 where it was stopped."""
+    def run(self) -> int:
+        """Trains. Returns 0, 1 where a cell failed, 128 + the signal's number where it was stopped."""
         done = runs.names(self.results)
         self._total = self.seconds([c for c in self.cells if c.name not in done])
         try:
@@ -109,17 +118,17 @@ class Sweep:
                         pass
                     self._progress()
                     time.sleep(POLL)
-        except KeyboardInterrupt:
+        except _Stop as stop:
             self._stop()
-            return 130
+            return 128 + stop.number
         failed = [c for c in self.cells if c.problem]
         counts = f"{len(self.cells) - len(failed)} of {len(self.cells)} cells done, {len(failed)} failed"
-        self._say(f"{counts}, {estimate.hours(time.time() - self._start)}")
+        self._say(f"{counts}, {estimate.hours(time.monotonic() - self._start)}")
         for cell in failed:
             print(f"error: {cell.name}: {cell.problem} (see {cell.log})", file=sys.stderr)
         return int(bool(failed))
 
-    def _begin_next(self):
+    def _begin_next(self) -> bool:
         """Begins the first waiting cell that nobody trains. Returns whether there was one."""
         done = runs.names(self.results)
         self.waiting = [c for c in self.waiting if c.name not in done]
@@ -130,7 +139,7 @@ class Sweep:
             self._begin(cell)
         return bool(cell)
 
-    def _begin(self, cell):
+    def _begin(self, cell: Cell) -> None:
         self._say(f"{cell.name}: " + (f"goes on after epoch {cell.epochs}" if cell.epochs else "begins"))
         cell.slot = self.slots.pop(0)
         with open(cell.log, "ab") as log:
@@ -140,14 +149,16 @@ class Sweep:
                 env=os.environ | share(cell.slot, self.jobs), start_new_session=True,
             )  # fmt: skip
 
-    def _ended(self, cell):
+    def _ended(self, cell: Cell) -> bool:
         """Whether a cell's process is over; what it left says whether it is done, failed or another sweep's."""
-        code = cell.process.poll()
+        code = cell.process.poll() if cell.process else None
         if code is None:
             return False
         self.slots.append(cell.slot)
-        self._said = 0.0  # what is left is worth a line now
-        row = runs.row_of(self.results, cell.name)
+        row = None
+        self._said = -math.inf  # what is left is worth a line now
+        with contextlib.suppress(ValueError):  # a row that is damaged, of which the run itself has said so
+            row = runs.row_of(self.results, cell.name)
         if row:
             self._say(f"{cell.name}: accuracy {float(row['accuracy']):.4f}, {estimate.hours(float(row['seconds']))}")
         elif TAKEN in (said := cell.last_line()):  # another sweep began it first, or looked at its lock just then
@@ -157,7 +168,7 @@ class Sweep:
             self._say(f"{cell.name}: failed: {cell.problem}")
         return True
 
-    def _stop(self):
+    def _stop(self) -> None:
         for cell in self.running:
             if cell.process:
                 cell.process.terminate()
@@ -166,24 +177,24 @@ class Sweep:
                 cell.process.wait()
         self._say("stopped; half-trained runs are saved, the same command goes on with them")
 
-    def _progress(self):
+    def _progress(self) -> None:
         """One line, every second on a terminal, else every ten minutes: cells done, epochs of those under way, time left."""
         terminal = sys.stdout.isatty()
-        if not (self.running or self.waiting) or (not terminal and time.time() - self._said < 600):
+        if not (self.running or self.waiting) or (not terminal and time.monotonic() - self._said < 600):
             return
         left = self.seconds([*self.waiting, *self.running])
         trained = self._total - left
-        left *= (time.time() - self._start) / trained if trained > 120 else 1 / self.at_once  # this sweep's own speed, once known
+        left *= (time.monotonic() - self._start) / trained if trained > 120 else 1 / self.at_once  # this sweep's own speed, once known
         now = ", ".join(f"{c.recipe.method} {c.epochs}/{c.recipe.epochs}" for c in self.running) or "waiting for another sweep"
-        self._said = time.time()
+        self._said = time.monotonic()
         finished = len(self.cells) - len(self.waiting) - len(self.running)
         self._say(f"{finished}/{len(self.cells)} cells · {now} · {estimate.hours(left)} left", end="" if terminal else "\n")
 
-    def _say(self, line, end="\n"):
+    def _say(self, line: str, end: str = "\n") -> None:
         print("\r\033[K" * sys.stdout.isatty() + f"{time.strftime('%H:%M')} {line}", end=end, flush=True)
 
 
-def recipe_flags(recipe):
+def recipe_flags(recipe: recipes.Recipe) -> list[str]:
     """A recipe's command line: its run's name, and what differs from its preset."""
     always = ("dataset", "arch", "method", "preset")
     base = recipes.make(**{k: getattr(recipe, k) for k in always})
@@ -191,7 +202,7 @@ def recipe_flags(recipe):
     return [f"--{k}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in changed.items()]
 
 
-def share(slot, jobs):
+def share(slot: int, jobs: int) -> dict[str, str]:
     """The environment that gives one of several children its share: its own GPUs where there are several, or threads."""
     if jobs == 1:
         return {}
@@ -201,24 +212,29 @@ def share(slot, jobs):
     return dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), str(max(1, cores() // jobs)))
 
 
-def usual_jobs():
+def usual_jobs() -> int:
     """How many runs at once: one a GPU; on CPUs two, which together are faster than one with all cores (`make bench`)."""
     return len(visible_gpus()) or min(2, cores())
 
 
-def _die_with_parent():
+def _die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: the runs of a killed sweep save and stop
 
 
+class _Stop(BaseException):
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
 @contextlib.contextmanager
-def _stoppable():
+def _stoppable() -> Iterator[None]:
     """SIGTERM stops a sweep as Ctrl-C does; a second one does not hurry it."""
 
-    def stop(number, frame):
+    def stop(number: int, frame: Any) -> None:
         for other in (signal.SIGINT, signal.SIGTERM):
             signal.signal(other, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        raise _Stop(number)
 
     old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,12 +1,13 @@
 """One recipe -> one row."""
 
 import dataclasses
+import errno
 import functools
+import os
 import pathlib
-import platform
-import re
 import shutil
-import subprocess
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,16 +16,23 @@ import tensorflow as tf
 from selectnet_tf import augment, rules
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
-from selectnet_tf.experiment import begun, metrics, picks, record, runs, tested
-from selectnet_tf.files import lock, write_json, write_npz
+from selectnet_tf.experiment import begun, metrics, picks, record, rows, runs, tested
+from selectnet_tf.experiment.origin import VERSIONS, Origin
+from selectnet_tf.files import clear, lock, write_json, write_npz
 from selectnet_tf.networks import models, schedules
 from selectnet_tf.pool import Pool
-from selectnet_tf.recipes import SELECTING
+from selectnet_tf.recipes import SELECTING, Recipe
 from selectnet_tf.rounds import check_batch, fit
 from selectnet_tf.selection import Selection
 
+Path = str | os.PathLike[str]
+PART = ".old"  # what becomes rows.OLD once all files are in it
 
-def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=False, verbose="auto", finish=None, cache_dir=None):
+
+def train(
+    recipe: Recipe, *, data_dir: Path | None = None, results_dir: Path = "results", replicas: int = 0, force: bool = False,
+    verbose: int | str = "auto", finish: Callable[[pathlib.Path, tasks.Task], None] | None = None, cache_dir: Path | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Trains a recipe, or goes on with it where it was stopped, or only returns its row where it is finished.
 
     Args:
@@ -32,7 +40,7 @@ def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=Fal
         data_dir: see cifar.load.
         results_dir: holds runs.csv and runs/NAME/.
         replicas: MirroredStrategy over so many GPUs, or logical CPU devices where there is no GPU; 0: all GPUs.
-        force: train again from the start what is finished or half trained.
+        force: train again from the start what is finished or half trained; what is finished stands until the new run is.
         verbose: as in Keras's fit.
         finish: called with (folder, Task) when a run has left its files; where it fails, that is said.
         cache_dir: where decoded pictures are kept; results_dir/cache where not given.
@@ -44,69 +52,125 @@ def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=Fal
         ValueError, OSError: bad input, one line that says what to do. BlockingIOError: another process trains this run.
     """
     results = pathlib.Path(results_dir)
-    folder = results / "runs" / recipe.name
+    name = runs.name_of(results, recipe)
+    folder = results / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
     with lock(folder / ".lock"):
-        if force:
-            _clear(results, folder)
-        done = runs.row_of(results, recipe.name)
-        if done:
-            (folder / "state.npz").unlink(missing_ok=True)
-            new = begun.news(folder, recipe)
-            print(f"{recipe.name} is finished{new and f', {new}'} (--force trains it again)")
-            return done
-        return _run(recipe, data_dir, results, folder, replicas, verbose, finish, pathlib.Path(cache_dir or results / "cache"))
+        clear(folder)
+        _put_back(folder)
+        if not force:
+            _same_recipe(recipe, results, folder)
+            if done := _finished(recipe, results, folder):
+                return done
+        return _run(recipe, data_dir, results, folder, replicas, verbose, finish, force, pathlib.Path(cache_dir or results / "cache"))
 
 
-def _clear(results, folder):
-    runs.write_row(results, folder.name)
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != ".lock":
-            path.unlink()
+def _same_recipe(recipe: Recipe, results: pathlib.Path, folder: pathlib.Path) -> None:
+    """Raises ValueError where the folder's run, finished or not, is of another recipe."""
+    known = runs.recorded(results, folder.name)
+    if known and (other := runs.differences(recipe, known)):
+        theirs, ours = (runs.text(v) or "none" for v in (known.get(other[0]), getattr(recipe, other[0])))
+        raise ValueError(
+            f"{folder} is a run of another recipe (its {other[0]} is {theirs}, not {ours}): "
+            "use another --results_dir, or pass --force to replace it"
+        )
 
 
-def _run(recipe, data_dir, results, folder, replicas, verbose, finish, cache_dir):
+def _finished(recipe: Recipe, results: pathlib.Path, folder: pathlib.Path) -> dict[str, Any] | None:
+    """The row of a run that is finished, which is said; what a kill at its very end left is cleared."""
+    done = None if (folder / rows.OLD).exists() and not (folder / "row.json").exists() else runs.row_of(results, folder.name)
+    if not done:
+        return None
+    (folder / "state.npz").unlink(missing_ok=True)
+    shutil.rmtree(folder / rows.OLD, ignore_errors=True)
+    rows.build(results)
+    new = "its files are gone" if not (folder / "epochs.csv").exists() else begun.news(folder, recipe)
+    print(f"{folder.name} is finished{new and f', but {new}'} (--force trains it again)")
+    return done
+
+
+def _set_aside(folder: pathlib.Path) -> None:
+    """Under --force: the finished run's files go into its folder's `old`, where they count until the new run is finished."""
+    finished = (folder / "row.json").exists() or ((folder / "epochs.csv").exists() and not (folder / "state.npz").exists())
+    left = [path for path in folder.iterdir() if path.name not in (".lock", rows.OLD)]
+    if finished:
+        (folder / PART).mkdir()
+    for path in left:
+        if finished:
+            path.rename(folder / PART / path.name)
+        else:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if finished:
+        shutil.rmtree(folder / rows.OLD, ignore_errors=True)
+        (folder / PART).rename(folder / rows.OLD)
+
+
+def _put_back(folder: pathlib.Path) -> None:
+    """Undoes a `_set_aside` that was killed half-way."""
+    for path in (folder / PART).glob("*"):
+        path.rename(folder / path.name)
+    if (folder / PART).exists():
+        (folder / PART).rmdir()
+
+
+def _run(
+    recipe: Recipe, data_dir: Path | None, results: pathlib.Path, folder: pathlib.Path, replicas: int, verbose: int | str,
+    finish: Callable[[pathlib.Path, tasks.Task], None] | None, force: bool, cache_dir: pathlib.Path,
+) -> dict[str, Any]:  # fmt: skip
     strategy = make_strategy(replicas)
     check_batch(recipe.batch_size, strategy.num_replicas_in_sync)
     task = tasks.make(recipe, data_dir, cache_dir, lambda lines: print(lines, flush=True))
-    begun.check(folder, task)
-    print("\n".join([f"{recipe.name}: {task.says[0]}", *task.says[1:]]), flush=True)
+    print("\n".join([f"{folder.name}: {task.says[0]}", *task.says[1:]]), flush=True)
+    if recipe.batch_size > (most := len(task.y_labeled)):
+        raise ValueError(f"{most} labeled samples don't fill one batch of {recipe.batch_size}: use --batch_size={most} or less")
     pool = Pool(task.x_labeled, task.y_labeled, task.x_unlabeled, task.minor, seed=recipe.seed)
     model = make_model(recipe, task, strategy)
-    versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__}
-    origin = {"versions": versions, "device": _device(strategy), "replicas": strategy.num_replicas_in_sync, "commit": _commit()}
-    write_json(folder / "recipe.json", {"recipe": dataclasses.asdict(recipe), "classes": task.names, **origin})
-    write_npz(folder / "split.npz", labeled=task.index[pool.labeled], unlabeled=task.index[~pool.labeled], minor=task.minor)
-    evaluate, log = _fit(recipe, task, pool, model, folder, verbose)
-    row = {"name": recipe.name, **dataclasses.asdict(recipe), **_results(evaluate, log, len(task.names)), **versions}
-    row |= {"device": origin["device"], "commit": origin["commit"]}
+    origin = Origin(task, strategy.num_replicas_in_sync)
+    if force:
+        _set_aside(folder)
+    begun.check(folder, task)
+    evaluate, log = _fit(recipe, task, pool, model, folder, verbose, origin)
+    row = {"name": folder.name, **dataclasses.asdict(recipe), **_results(evaluate, log, len(task.names)), **origin.row()}
     record.write_model(folder / "model.keras", model, task)
     record.write_classes(folder / "classes.csv", evaluate.truth, evaluate.probs, task)
-    runs.write_row(results, recipe.name, row)
     print("\n".join(["accuracy on the test set", *tested.lines(evaluate.truth, evaluate.probs, task.minor)]), flush=True)
-    try:  # what is for people to read; the model and the row stand whatever becomes of it
+    try:  # what is for people to read: the model and the row stand whatever becomes of it
         tested.write(folder, task, evaluate.probs)
         picks.write(folder, log.selection.history, task)
         if finish:
             finish(folder, task)
     except Exception as error:
+        if getattr(error, "errno", None) == errno.ENOSPC:  # with more space, the same command writes them
+            raise
         print(f"warning: not all lists could be written ({type(error).__name__}: {error}); the model and the row are there")
+    runs.write_row(results, folder.name, row)
     (folder / "state.npz").unlink()
+    shutil.rmtree(folder / rows.OLD, ignore_errors=True)
     return row
 
 
-def _fit(recipe, task, pool, model, folder, verbose):
+def _write_recipe(recipe: Recipe, task: tasks.Task, pool: Pool, folder: pathlib.Path, origin: Origin, replicas: int) -> None:
+    """recipe.json, with the conditions that the run was begun under and this process's, and split.npz."""
+    versions = {key: origin.now[key] for key in VERSIONS}
+    now = {"versions": versions, **{k: v for k, v in origin.now.items() if k not in VERSIONS}}
+    content = {"recipe": dataclasses.asdict(recipe), "classes": task.names, **now, "replicas": replicas, "first": origin.first}
+    write_json(folder / "recipe.json", content)
+    write_npz(folder / "split.npz", labeled=task.index[pool.labeled], unlabeled=task.index[~pool.labeled], minor=task.minor)
+
+
+def _fit(
+    recipe: Recipe, task: tasks.Task, pool: Pool, model: keras.Model, folder: pathlib.Path, verbose: int | str, origin: Origin
+) -> tuple[record.Evaluate, record.Log]:
     evaluate = record.Evaluate(model, task.x_test, task.y_test, task.minor)
     selection = make_selection(recipe, pool)
     log = record.Log(folder, selection, task, recipe)
     selection.on_round = log.audit
-    header = {"recipe": dataclasses.asdict(recipe), "replicas": model.distribute_strategy.num_replicas_in_sync}
-    checkpoint = Checkpoint(folder / "state.npz", {"selection": selection, "log": log}, header)
+    header = {"recipe": dataclasses.asdict(recipe), "replicas": (replicas := model.distribute_strategy.num_replicas_in_sync)}
+    checkpoint = Checkpoint(folder / "state.npz", {"origin": origin, "selection": selection, "log": log}, header)
     epoch, batch = checkpoint.restore(model)
+    _write_recipe(recipe, task, pool, folder, origin, replicas)
     if epoch or batch:
-        print(f"going on after epoch {epoch}" + (f" and {batch} batches" if batch else ""), flush=True)
+        print("\n".join([f"going on after epoch {epoch}" + (f" and {batch} batches" if batch else ""), *origin.says]), flush=True)
     board = keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)
     order_of_calls = [evaluate, keras.callbacks.ProgbarLogger(), selection, *schedules.callbacks(recipe, pool), log, board, checkpoint]
     with checkpoint.signals():
@@ -119,7 +183,7 @@ def _fit(recipe, task, pool, model, folder, verbose):
     return evaluate, log
 
 
-def _results(evaluate, log, classes):
+def _results(evaluate: record.Evaluate, log: record.Log, classes: int) -> dict[str, Any]:
     accuracy = [row["val_accuracy"] for row in log.rows]
     found = metrics.summary(evaluate.truth, evaluate.probs.argmax(1), evaluate.minor, classes)
     ranking = metrics.ranking(evaluate.truth, evaluate.probs)
@@ -136,7 +200,7 @@ def _results(evaluate, log, classes):
 
 
 @functools.cache  # two strategies in one process would give their collective operations the same keys
-def make_strategy(replicas=0):
+def make_strategy(replicas: int = 0) -> tf.distribute.Strategy:
     """MirroredStrategy over `replicas` GPUs (0: all), or logical CPU devices; the default strategy for a lone CPU."""
     gpus = tf.config.list_physical_devices("GPU")
     if replicas < 0 or (gpus and replicas > len(gpus)):
@@ -152,7 +216,7 @@ def make_strategy(replicas=0):
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)])
 
 
-def make_model(recipe, task, strategy):
+def make_model(recipe: Recipe, task: tasks.Task, strategy: tf.distribute.Strategy) -> keras.Model:
     keras.utils.clear_session()
     keras.utils.set_random_seed(recipe.seed)
     pixels = {"scale": 1 / 128, "offset": -1.0} if recipe.training == "cui" else {}
@@ -163,13 +227,13 @@ def make_model(recipe, task, strategy):
     return model
 
 
-def make_augment(recipe):
+def make_augment(recipe: Recipe) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
     if recipe.augment == "none":
         return None
     return augment.crop_flip() if recipe.augment == "crop_flip" else augment.shift_flip(recipe.shift, recipe.augment == "shift_flip")
 
 
-def make_selection(recipe, pool):
+def make_selection(recipe: Recipe, pool: Pool) -> Selection:
     """The seven methods are one path: which D the first round has, and which rule selects from then on."""
     counts = np.bincount(pool.labels[pool.labeled])
     ratio = recipe.minor_ratio or recipe.imb_factor or counts[pool.minor].mean() / counts.max()
@@ -186,7 +250,7 @@ def make_selection(recipe, pool):
     )  # fmt: skip
 
 
-def make_rule(recipe):
+def make_rule(recipe: Recipe) -> Any:
     first, last = recipe.lambdas()
     threshold = first if first == last else rules.linear(first, last, recipe.epochs // recipe.every)
     if recipe.method == "selectnet":
@@ -195,24 +259,3 @@ def make_rule(recipe):
             learning_rate=recipe.selector_lr, epochs=recipe.selector_epochs, batch_size=recipe.selector_batch, seed=recipe.seed,
         )  # fmt: skip
     return {"self_paced": rules.SelfPaced, "context": rules.Context}.get(recipe.method, lambda _: None)(threshold)
-
-
-def _cpu():
-    """Its model where Linux tells it: a run's time, and its last bits, depend on it."""
-    info = pathlib.Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.+)", info.read_text()) if info.exists() else None
-    return found[1] if found else platform.processor() or platform.machine()
-
-
-def _device(strategy):
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return f"CPU {_cpu()}"
-    name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
-    return f"{strategy.num_replicas_in_sync} x {name}"
-
-
-def _commit():
-    here = pathlib.Path(__file__).parent
-    found = subprocess.run(["git", "-C", here, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"

@@ -1,6 +1,11 @@
+import dataclasses
+import json
+import pathlib
+
 import pytest
 from conftest import write_run
 
+from selectnet_tf import recipes
 from selectnet_tf.experiment import runs
 
 ROW = {"name": "a", "dataset": "cifar10-4minor", "arch": "simple", "method": "context", "preset": "paper", "seed": 0, "epochs": 20}
@@ -10,7 +15,8 @@ def test_rows_are_replaced_by_name_and_others_kept_to_the_letter(tmp_path):
     runs.write_row(tmp_path, "a", {"name": "a", "accuracy": 0.1 + 0.2, "beta": None, "minor": (0, 2)})
     runs.write_row(tmp_path, "b", {"name": "b", "accuracy": 0.5, "extra": 1})
     runs.write_row(tmp_path, "a", {"name": "a", "accuracy": 1 / 3, "beta": 0.5})
-    assert runs.row_of(tmp_path, "b") == {"name": "b", "accuracy": "0.5", "beta": "", "minor": "", "extra": "1"}
+    assert runs.row_of(tmp_path, "b") == {"name": "b", "accuracy": "0.5", "extra": "1"}
+    assert (tmp_path / "runs.csv").read_text() == f"name,accuracy,beta,minor,extra\nb,0.5,,,1\na,{1 / 3},0.5,,\n"
     assert float(runs.row_of(tmp_path, "a")["accuracy"]) == 1 / 3 and runs.names(tmp_path) == {"a", "b"}
     runs.write_row(tmp_path, "b")
     assert runs.names(tmp_path) == {"a"} and runs.row_of(tmp_path, "b") is None
@@ -60,9 +66,13 @@ def test_a_run_has_the_arch_that_the_tables_name(arch, preset, named, tmp_path):
         ({"method": "contxt"}, "method is 'contxt', but has to be one of"),
     ],
 )
-def test_a_row_that_can_not_be_is_named_by_its_line(change, said, tmp_path):
+def test_a_row_that_can_not_be_is_named_by_its_file_or_line(change, said, tmp_path):
     runs.write_row(tmp_path, "a", {**ROW, "accuracy": 0.5, "seconds": 1.0})
     runs.write_row(tmp_path, "b", {**ROW, "accuracy": 0.5, "seconds": 1.0, **change, "name": "b"})
+    found, (problem,) = runs.read(tmp_path)
+    assert len(found) == 1 and problem.startswith(f"{tmp_path / 'runs' / 'b' / 'row.json'}: {said}") and problem.endswith("; left out")
+    for folder in (tmp_path / "runs").iterdir():
+        (folder / "row.json").unlink()  # as rows of versions before 0.2, which stand in runs.csv alone
     found, (problem,) = runs.read(tmp_path)
     assert len(found) == 1 and problem.startswith(f"{tmp_path / 'runs.csv'}:3: {said}") and problem.endswith("; left out")
 
@@ -76,3 +86,125 @@ def test_a_foreign_column_is_named(tmp_path):
 def test_an_empty_value_of_a_row_is_none(tmp_path):
     runs.write_row(tmp_path, "a", {**ROW, "accuracy": 0.5, "minor_roc_auc": float("nan")})
     assert runs.row_of(tmp_path, "a")["minor_roc_auc"] == "" and runs.read(tmp_path)[1] == []
+
+
+def without_row_json(results):
+    for path in results.glob("runs/*/row.json"):
+        path.unlink()
+
+
+def damage(path, how):
+    text = path.read_text()
+    changed = {
+        "BOM": "\ufeff" + text,
+        "semicolons": text.replace(",", ";"),
+        "tabs": text.replace(",", "\t"),
+        "CRLF": text.replace("\n", "\r\n"),
+        "a lost quote": text.replace("\n", '\n"', 1),
+        "a giant cell": text.replace("\n", "\n" + "x" * 200_000 + ",", 1),
+        "no header": text.split("\n", 1)[1],
+        "empty": "",
+        "zeros": "\0" * 300,
+        "other bytes": text.replace("\n", "\n\udcff\udcfe,", 1),
+    }
+    path.write_bytes(text.encode("utf-16") if how == "UTF-16" else changed[how].encode("utf-8", "surrogateescape"))
+
+
+DAMAGES = ("BOM", "UTF-16", "semicolons", "tabs", "CRLF", "a lost quote", "a giant cell", "no header", "empty", "zeros", "other bytes")
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_no_damage_of_runs_csv_costs_a_run_its_row(how, tmp_path):
+    for seed in range(3):
+        write_run(tmp_path, method="context", seed=seed, epochs=20, accuracy=0.25)
+    names = runs.names(tmp_path)
+    damage(tmp_path / "runs.csv", how)
+    assert runs.names(tmp_path) == names and len(runs.read(tmp_path)[0]) == 3
+    last = write_run(tmp_path, method="context", seed=7, epochs=20).name
+    assert runs.names(tmp_path) == names | {last} and {run.name for run in runs.read(tmp_path)[0]} == names | {last}
+    lines = (tmp_path / "runs.csv").read_text(errors="replace").splitlines()
+    assert {"name", last, *names} <= {line.split(",")[0] for line in lines}
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_row_that_stands_in_runs_csv_alone_is_read_or_known_to_be_damaged(how, tmp_path):
+    """Never: there is no such run, train it again."""
+    recipes = [write_run(tmp_path, method="context", seed=seed, epochs=20, accuracy=0.25) for seed in range(3)]
+    without_row_json(tmp_path)
+    damage(tmp_path / "runs.csv", how)
+    for recipe in recipes if how not in ("empty", "zeros") else []:
+        try:
+            assert float(runs.row_of(tmp_path, recipe.name)["accuracy"]) == 0.25
+        except ValueError as error:
+            assert how in ("a lost quote", "a giant cell", "no header", "other bytes") and "put it right" in str(error)
+
+
+def test_a_linked_runs_csv_stays_a_link_and_its_mode_stays(tmp_path):
+    results, elsewhere = tmp_path / "results", tmp_path / "elsewhere.csv"
+    results.mkdir()
+    elsewhere.write_text("name,accuracy\nb,0.5\n")
+    elsewhere.chmod(0o640)
+    (results / "runs.csv").symlink_to(elsewhere)
+    runs.write_row(results, "a", {"name": "a", "accuracy": 0.25})
+    assert (results / "runs.csv").is_symlink() and elsewhere.read_text() == "name,accuracy\nb,0.5\na,0.25\n"
+    assert elsewhere.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_damaged_row_json_is_named_and_the_line_of_runs_csv_counts(tmp_path):
+    recipe = write_run(tmp_path, method="context", epochs=20)
+    path = tmp_path / "runs" / recipe.name / "row.json"
+    path.write_text(path.read_text()[:-9])
+    found, problems = runs.read(tmp_path)
+    assert [run.name for run in found] == [recipe.name] and problems == [
+        f"{path} is damaged: delete it, or train the run again with --force"
+    ]
+
+
+def test_two_recipes_do_not_share_a_name(tmp_path):
+    """The first two of a grid of --lr and --threshold whose hashes began with the same six digits."""
+    a, b = (recipes.make(dataset="digits-4minor", method="context", every=1, epochs=2, **c) for c in COLLIDING)
+    assert a.name != b.name and a.name[:-6] == b.name[:-6]
+
+
+COLLIDING = ({"lr": 0.003, "threshold": 0.74}, {"lr": 0.0034, "threshold": 0.58})
+
+
+def test_a_run_of_an_older_version_is_found_under_its_shorter_name_where_it_is_this_recipe(tmp_path):
+    a, b = (recipes.make(dataset="digits-4minor", method="context", every=1, epochs=2, **c) for c in COLLIDING)
+    old = a.name[:-6]
+    folder = tmp_path / "runs" / old
+    folder.mkdir(parents=True)
+    kept = {k: v for k, v in dataclasses.asdict(a).items() if k != "accumulate"}  # as before there was this field
+    (folder / "recipe.json").write_text(json.dumps({"recipe": kept}))
+    assert runs.name_of(tmp_path, a) == old and runs.name_of(tmp_path, b) == b.name
+    assert runs.differences(b, runs.recorded(tmp_path, old)) == ["threshold", "lr"]
+    (folder / "recipe.json").unlink()
+    runs.write_row(tmp_path, old, {"name": old, **kept, "accuracy": 0.5})
+    assert runs.name_of(tmp_path, a) == old and runs.name_of(tmp_path, b) == b.name
+
+
+def test_the_committed_runs_are_found_as_what_they_are():
+    results = pathlib.Path(__file__).parents[2] / "results"
+    assert runs.damaged(results, runs.read(results)[0]) == []
+    for path in sorted(results.glob("runs/*/recipe.json")):
+        kept = json.loads(path.read_text())["recipe"]
+        recipe = recipes.make(**{**kept, "minor": tuple(kept["minor"])})
+        name = path.parent.name.removesuffix("_other-cpu")
+        assert runs.name_of(results, recipe) == name and not runs.differences(recipe, runs.recorded(results, name))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("classes.csv", "class,f1,minor,as_0\n0,x,1,3\n", "classes.csv:2: f1 is 'x', which is no number"),
+        ("epochs.csv", "epoch,val_accuracy,val_minor_accuracy\n1,0.5\n", "epochs.csv:2: 2 values for 3 columns"),
+        ("picks.csv", "epoch,label\n1,2\n", "picks.csv:1: no column picked, wrong, score, index, truth"),
+        ("selection.csv", 'epoch,"' + "x" * 200_000, "selection.csv:1: field larger than field limit (131072)"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named_and_left_out(file, content, said, tmp_path):
+    recipe = write_run(tmp_path, method="context", epochs=20)
+    path = tmp_path / "runs" / recipe.name / file
+    path.write_text(content)
+    assert runs.damaged(tmp_path, runs.read(tmp_path)[0]) == [str(path.parent / said)]
+    assert runs.read_file(tmp_path, recipe.name, file) == []

@@ -1,5 +1,7 @@
+import dataclasses
 import json
 import os
+import pathlib
 import re
 import zipfile
 
@@ -71,7 +73,7 @@ def test_each_method_from_images_to_row(method, tmp_path):
     assert set(recipes.Recipe.__dataclass_fields__) <= set(table.columns)
     epochs = pd.read_csv(folder / "epochs.csv")
     assert list(epochs["epoch"]) == [1, 2, 3, 4] and epochs["val_accuracy"].iloc[-1] == row["accuracy"]
-    left = {"recipe.json", "epochs.csv", "selected.npz", "classes.csv", "split.npz", "model.keras", "tensorboard", ".lock"}
+    left = {"recipe.json", "epochs.csv", "selected.npz", "classes.csv", "split.npz", "model.keras", "tensorboard", ".lock", "row.json"}
     selects = method in recipes.SELECTING
     assert {p.name for p in folder.iterdir()} == left | ({"selection.csv", "picks.csv"} if selects else set())
     first = {"imbalanced": 68, "class_balanced": 68, "oracle": 160}.get(method, 120) // 16 * 16
@@ -180,6 +182,81 @@ def test_a_finished_run_is_not_trained_again_but_by_force(tmp_path, monkeypatch,
     assert again["accuracy"] == str(first["accuracy"]) and "is finished" in capsys.readouterr().out
     run(tmp_path, method="imbalanced", force=True)
     assert len(pd.read_csv(tmp_path / "runs.csv")) == 1
+    for path in (tmp_path / "runs" / first["name"]).glob("*.*"):
+        path.unlink()
+    run(tmp_path, method="imbalanced")
+    assert "is finished, but its files are gone (--force trains it again)" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["before", "in training", "after the row"])
+def test_force_leaves_the_old_result_until_the_new_one_stands(when, tmp_path, monkeypatch, capsys):
+    options = {"method": "context", "epochs": 2}
+    first = run(tmp_path, **options)
+    folder = tmp_path / "runs" / first["name"]
+    old = {path.name: path.read_bytes() for path in folder.glob("*.*") if path.is_file() and path.name != ".lock"}
+    with monkeypatch.context() as patch:
+        if when == "before":
+            patch.setattr(cifar, "load", lambda *_: (_ for _ in ()).throw(Killed()))
+        elif when == "in training":
+            dies(patch, train.Checkpoint, "save", 1)
+        else:
+            work = runs.write_row
+            patch.setattr(runs, "write_row", lambda *given: (work(*given), (_ for _ in ()).throw(Killed())))
+        with pytest.raises(Killed):
+            run(tmp_path, force=True, **options)
+    assert float(runs.row_of(tmp_path, first["name"])["accuracy"]) == first["accuracy"]
+    capsys.readouterr()
+    if when == "in training":
+        assert {name: (folder / "old" / name).read_bytes() for name in old} == old
+        assert runs.read_file(tmp_path, first["name"], "classes.csv") and not (folder / "classes.csv").exists()
+        again = run(tmp_path, **options)
+        assert "going on after epoch 1" in capsys.readouterr().out and again["accuracy"] == first["accuracy"]
+    else:
+        run(tmp_path, **options)
+        assert "is finished" in capsys.readouterr().out
+        assert when == "after the row" or {name: (folder / name).read_bytes() for name in old} == old
+    assert not (folder / "old").exists() and not (folder / ".old").exists() and len(pd.read_csv(tmp_path / "runs.csv")) == 1
+
+
+def finished(tmp_path):
+    """A folder as a finished run leaves it, and its content."""
+    folder = tmp_path / "runs" / "a"
+    runs.write_row(tmp_path, "a", {"name": "a", "accuracy": 0.5})
+    for name in ("epochs.csv", "model.keras", "tensorboard/log"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(name)
+    return folder, {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_force_puts_aside_counts_until_the_new_row_is_there(tmp_path):
+    folder, files = finished(tmp_path)
+    train._set_aside(folder)
+    assert {path.relative_to(folder / "old"): path.read_bytes() for path in (folder / "old").rglob("*") if path.is_file()} == files
+    (tmp_path / "runs.csv").unlink()
+    assert runs.row_of(tmp_path, "a")["accuracy"] == "0.5" and runs.names(tmp_path) == {"a"}
+    assert train._finished(tmp_path, folder) is None  # a plain run goes on with the new training
+    (folder / "state.npz").touch()
+    train._set_aside(folder)  # --force once more: what was half trained goes, the finished run stays
+    assert not (folder / "state.npz").exists() and (folder / "old" / "model.keras").exists()
+    runs.write_row(tmp_path, "a", {"name": "a", "accuracy": 0.75})
+    assert train._finished(tmp_path, folder)["accuracy"] == "0.75" and not (folder / "old").exists()
+
+
+@pytest.mark.parametrize("after", range(5))
+def test_putting_aside_that_was_killed_is_undone(after, tmp_path, monkeypatch):
+    folder, files = finished(tmp_path)
+    done, rename = [], pathlib.Path.rename
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            pathlib.Path,
+            "rename",
+            lambda path, to: (done.append(0), rename(path, to)) if len(done) < after else (_ for _ in ()).throw(Killed()),
+        )
+        with pytest.raises(Killed):
+            train._set_aside(folder)
+    train._put_back(folder)
+    assert {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()} == files
 
 
 def test_rows_of_several_runs_stay(tmp_path):
@@ -253,3 +330,46 @@ def test_fields_reach_the_selection(changes, init):
     pool = Pool(x[:40], y[:40], x[40:], [2, 3])
     selection = train.make_selection(recipes.make(**{"context": "wrong", "loss_norm": "separate", **changes}), pool)
     assert (selection.init, selection.context, selection.loss_norm) == (init, "wrong", "separate")
+
+
+def killed(tmp_path, monkeypatch, **options):
+    with monkeypatch.context() as patch:
+        dies(patch, train.Checkpoint, "save", 1)
+        with pytest.raises(Killed):
+            run(tmp_path, **options)
+
+
+def test_a_run_does_not_go_on_on_other_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+    killed(tmp_path, monkeypatch, method="context")
+    found = cifar.load("cifar10")
+    with monkeypatch.context() as patch:
+        patch.setattr(cifar, "load", lambda *_: found._replace(x_test=found.x_test[::-1]))
+        with pytest.raises(ValueError, match="the test data is not what this run was begun on: bring that back to go on, or pass --force"):
+            run(tmp_path, method="context")
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "2")
+    (folder,) = (tmp_path / "runs").iterdir()
+    for left in (folder / ".state.1.npz", folder / ".epochs.1.csv", tmp_path / ".runs.1.csv"):
+        left.write_bytes(b"half")
+    row = run(tmp_path, method="context")  # the data are back, and there are more threads
+    assert "going on under other conditions than before (threads 1 > 2): the last bits can differ" in capsys.readouterr().out
+    assert (row["threads"], row["changed"]) == ("2", "threads 1 > 2")
+    kept = json.loads((folder / "recipe.json").read_text())
+    assert (kept["first"]["threads"], kept["threads"]) == ("1", "2")
+    assert [path.name for path in [*folder.glob(".*"), *tmp_path.glob(".*")]] == [".lock", ".runs.lock"]
+
+
+def test_a_folder_with_another_recipe_s_run_is_refused(tmp_path):
+    recipe = recipes.make(**SMALL)
+    kept = dataclasses.asdict(recipe) | {"lr": 0.06}
+    runs.write_row(tmp_path, recipe.name, {"name": recipe.name, **kept, "accuracy": 0.5})
+    with pytest.raises(
+        ValueError, match=r"a run of another recipe \(its lr is 0.06, not 0.05\): use another --results_dir, or pass --force"
+    ):
+        run(tmp_path)
+
+
+def test_a_batch_that_d_does_not_fill_is_known_before_the_first_round(tmp_path):
+    with pytest.raises(ValueError, match="68 labeled samples don't fill one batch of 80: use --batch_size=68 or less"):
+        run(tmp_path, method="context", batch_size=80)
+    assert not list(tmp_path.glob("runs/*/*.csv"))

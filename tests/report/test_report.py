@@ -60,8 +60,7 @@ def test_released_compares_v2_networks(results):
 def test_table2_reads_f1_and_table4_the_schedule(results):
     path = write_runs(results, (0.7424, {}), (0.7328, {"lambda_schedule": "0.4:0.6"}))
     name = pd.read_csv(path)["name"][0]
-    (results / "runs" / name).mkdir(parents=True)
-    pd.DataFrame({"class": range(10), "f1": [0.74] * 10}).to_csv(results / "runs" / name / "classes.csv", index=False)
+    pd.DataFrame({"class": range(10), "f1": 0.74, "minor": 0, "as_0": 1}).to_csv(results / "runs" / name / "classes.csv", index=False)
     assert reports.diff(results) == 1  # class 2's 0.54 is not 0.74
     found = verdicts(results)
     assert found[("table2", "cifar10-4minor", "simple", "selectnet", "F1 of class 0")]["verdict"] == "reproduced"
