@@ -16,7 +16,7 @@ import tensorflow as tf
 from selectnet_tf import augment, rules
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
-from selectnet_tf.experiment import begun, metrics, picks, record, rows, runs, tested
+from selectnet_tf.experiment import begun, earlier, metrics, picks, record, rows, runs, tested
 from selectnet_tf.experiment.origin import VERSIONS, Origin
 from selectnet_tf.files import clear, lock, write_json, write_npz
 from selectnet_tf.networks import models, schedules
@@ -26,7 +26,6 @@ from selectnet_tf.rounds import check_batch, fit
 from selectnet_tf.selection import Selection
 
 Path = str | os.PathLike[str]
-PART = ".old"  # what becomes rows.OLD once all files are in it
 
 
 def train(
@@ -57,60 +56,12 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     with lock(folder / ".lock"):
         clear(folder)
-        _put_back(folder)
+        earlier.put_back(folder)
         if not force:
-            _same_recipe(recipe, results, folder)
-            if done := _finished(recipe, results, folder):
+            earlier.same_recipe(recipe, results, folder)
+            if done := earlier.finished(recipe, results, folder):
                 return done
         return _run(recipe, data_dir, results, folder, replicas, verbose, finish, force, pathlib.Path(cache_dir or results / "cache"))
-
-
-def _same_recipe(recipe: Recipe, results: pathlib.Path, folder: pathlib.Path) -> None:
-    """Raises ValueError where the folder's run, finished or not, is of another recipe."""
-    known = runs.recorded(results, folder.name)
-    if known and (other := runs.differences(recipe, known)):
-        theirs, ours = (runs.text(v) or "none" for v in (known.get(other[0]), getattr(recipe, other[0])))
-        raise ValueError(
-            f"{folder} is a run of another recipe (its {other[0]} is {theirs}, not {ours}): "
-            "use another --results_dir, or pass --force to replace it"
-        )
-
-
-def _finished(recipe: Recipe, results: pathlib.Path, folder: pathlib.Path) -> dict[str, Any] | None:
-    """The row of a run that is finished, which is said; what a kill at its very end left is cleared."""
-    done = None if (folder / rows.OLD).exists() and not (folder / "row.json").exists() else runs.row_of(results, folder.name)
-    if not done:
-        return None
-    (folder / "state.npz").unlink(missing_ok=True)
-    shutil.rmtree(folder / rows.OLD, ignore_errors=True)
-    rows.build(results)
-    new = "its files are gone" if not (folder / "epochs.csv").exists() else begun.news(folder, recipe)
-    print(f"{folder.name} is finished{new and f', but {new}'} (--force trains it again)")
-    return done
-
-
-def _set_aside(folder: pathlib.Path) -> None:
-    """Under --force: the finished run's files go into its folder's `old`, where they count until the new run is finished."""
-    finished = (folder / "row.json").exists() or ((folder / "epochs.csv").exists() and not (folder / "state.npz").exists())
-    left = [path for path in folder.iterdir() if path.name not in (".lock", rows.OLD)]
-    if finished:
-        (folder / PART).mkdir()
-    for path in left:
-        if finished:
-            path.rename(folder / PART / path.name)
-        else:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    if finished:
-        shutil.rmtree(folder / rows.OLD, ignore_errors=True)
-        (folder / PART).rename(folder / rows.OLD)
-
-
-def _put_back(folder: pathlib.Path) -> None:
-    """Undoes a `_set_aside` that was killed half-way."""
-    for path in (folder / PART).glob("*"):
-        path.rename(folder / path.name)
-    if (folder / PART).exists():
-        (folder / PART).rmdir()
 
 
 def _run(
@@ -127,7 +78,7 @@ def _run(
     model = make_model(recipe, task, strategy)
     origin = Origin(task, strategy.num_replicas_in_sync)
     if force:
-        _set_aside(folder)
+        earlier.set_aside(folder)
     begun.check(folder, task)
     evaluate, log = _fit(recipe, task, pool, model, folder, verbose, origin)
     row = {"name": folder.name, **dataclasses.asdict(recipe), **_results(evaluate, log, len(task.names)), **origin.row()}

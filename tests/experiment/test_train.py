@@ -14,7 +14,7 @@ from conftest import Killed, blobs
 from selectnet_tf import recipes
 from selectnet_tf.checkpoint import Stopped
 from selectnet_tf.data import cifar, splits
-from selectnet_tf.experiment import record, runs, train
+from selectnet_tf.experiment import earlier, record, runs, train
 from selectnet_tf.pool import Pool
 from selectnet_tf.selection import Selection
 
@@ -74,6 +74,7 @@ def test_each_method_from_images_to_row(method, tmp_path):
     epochs = pd.read_csv(folder / "epochs.csv")
     assert list(epochs["epoch"]) == [1, 2, 3, 4] and epochs["val_accuracy"].iloc[-1] == row["accuracy"]
     left = {"recipe.json", "epochs.csv", "selected.npz", "classes.csv", "split.npz", "model.keras", "tensorboard", ".lock", "row.json"}
+    left |= {"confusion.csv", "thresholds.csv"}
     selects = method in recipes.SELECTING
     assert {p.name for p in folder.iterdir()} == left | ({"selection.csv", "picks.csv"} if selects else set())
     first = {"imbalanced": 68, "class_balanced": 68, "oracle": 160}.get(method, 120) // 16 * 16
@@ -231,16 +232,16 @@ def finished(tmp_path):
 
 def test_what_force_puts_aside_counts_until_the_new_row_is_there(tmp_path):
     folder, files = finished(tmp_path)
-    train._set_aside(folder)
+    earlier.set_aside(folder)
     assert {path.relative_to(folder / "old"): path.read_bytes() for path in (folder / "old").rglob("*") if path.is_file()} == files
     (tmp_path / "runs.csv").unlink()
     assert runs.row_of(tmp_path, "a")["accuracy"] == "0.5" and runs.names(tmp_path) == {"a"}
-    assert train._finished(tmp_path, folder) is None  # a plain run goes on with the new training
+    assert earlier.finished(recipes.make(), tmp_path, folder) is None  # a plain run goes on with the new training
     (folder / "state.npz").touch()
-    train._set_aside(folder)  # --force once more: what was half trained goes, the finished run stays
+    earlier.set_aside(folder)  # --force once more: what was half trained goes, the finished run stays
     assert not (folder / "state.npz").exists() and (folder / "old" / "model.keras").exists()
     runs.write_row(tmp_path, "a", {"name": "a", "accuracy": 0.75})
-    assert train._finished(tmp_path, folder)["accuracy"] == "0.75" and not (folder / "old").exists()
+    assert earlier.finished(recipes.make(), tmp_path, folder)["accuracy"] == "0.75" and not (folder / "old").exists()
 
 
 @pytest.mark.parametrize("after", range(5))
@@ -254,8 +255,8 @@ def test_putting_aside_that_was_killed_is_undone(after, tmp_path, monkeypatch):
             lambda path, to: (done.append(0), rename(path, to)) if len(done) < after else (_ for _ in ()).throw(Killed()),
         )
         with pytest.raises(Killed):
-            train._set_aside(folder)
-    train._put_back(folder)
+            earlier.set_aside(folder)
+    earlier.put_back(folder)
     assert {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()} == files
 
 
