@@ -62,7 +62,10 @@ class Checkpoint(keras.callbacks.Callback):
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """Inside, SIGINT and SIGTERM let the batch finish, save, and raise Stopped."""
+        """Inside, SIGINT and SIGTERM let the batch finish, save, and raise Stopped.
+
+        Where the model takes several steps an execution, they let the epoch finish: releases of Keras count its batches differently.
+        """
 
         def note(number: int, frame: FrameType | None) -> None:
             self._signal = number
@@ -93,7 +96,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._metrics = []
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._signal and batch + 1 < self.params["steps"]:
+        if self._signal and batch + 1 < self.params["steps"] and getattr(self.model, "steps_per_execution", 1) == 1:
             self.save(self._epoch, self._first_batch + batch + 1)
             raise Stopped(128 + self._signal)
 

@@ -290,6 +290,16 @@ def test_a_state_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatc
         Checkpoint(path, {}).restore(small_model())
 
 
+def test_several_steps_an_execution_finish_the_epoch(tmp_path):
+    model, seen = small_model(), []
+    model.compile("sgd", "sparse_categorical_crossentropy", steps_per_execution=2, jit_compile=False)
+    spy = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch) or os.kill(os.getpid(), 15))
+    with pytest.raises(Stopped):
+        small(tmp_path / "state.npz", spy=spy, model=model)
+    with np.load(tmp_path / "state.npz") as file:
+        assert file["position"].tolist() == [1, 0] and len(seen) > 1
+
+
 def test_other_metrics_for_a_half_epoch_are_named(tmp_path):
     with pytest.raises(Stopped):
         small(tmp_path / "state.npz", spy=At(0, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)))

@@ -192,7 +192,8 @@ def test_several_outputs_are_said():
     model = keras.Model(images, [keras.layers.Dense(4)(flat), keras.layers.Dense(2)(flat)])
     with pytest.raises(ValueError, match="the model has 2 outputs"):
         Scorer(model, blobs(6)[0])()
-    two = keras.Model([images, keras.Input((4, 4, 1))], keras.layers.Dense(4)(flat))
+    more = keras.Input((4, 4, 1))
+    two = keras.Model([images, more], keras.layers.Flatten()(keras.layers.Add()([images, more])))
     with pytest.raises(ValueError, match="the model has 2 inputs, but has to have one: join them"):
         Scorer(two, blobs(6)[0])
 
