@@ -74,7 +74,7 @@ class Recipe:
     imb_factor: float | None = _field(None, "smallest over largest class (long-tailed sets)")
     split: str = _field("random", "which images of a class are labeled", ("random", "first"))
     init: str = _field(
-        "balanced", "D in the first round: balanced with replacement, or copies of the minors", ("balanced", "copies", "none")
+        "balanced", "D in the first round: balanced by sampling, or with copies of the minors", ("balanced", "copies", "none")
     )
     init_copies: int = _field(20, "how many copies of the minors --init=copies adds")
     oversample: str = _field("replacement", "the oversampling method's D", ("replacement", "copies"))
@@ -89,11 +89,7 @@ class Recipe:
     selector_lr: float = _field(1e-2, "Adam's learning rate for f_s")
     selector_epochs: int = _field(20, "epochs of f_s a round")
     selector_batch: int = _field(32, "batch size of f_s")
-    training: str = _field(
-        "sgd",
-        "sgd: the released code's; keras, keras_cnn: those of Keras's cifar10_resnet and cifar10_cnn; cui: the recipe behind Table 3",
-        TRAININGS,
-    )
+    training: str = _field("sgd", "sgd: the released code's; keras, keras_cnn: Keras's examples; cui: the recipe behind Table 3", TRAININGS)
     lr: float = _field(0.01, "learning rate at the start")
     momentum: float = _field(0.9, "of SGD")
     decay: float = _field(1e-6, "inverse-time decay of the learning rate a step (training=sgd and keras_cnn)")
@@ -104,7 +100,7 @@ class Recipe:
     labeled_dir: str | None = _field(None, "dataset=folder: a folder for each class, with its pictures; or several such, A,B")
     unlabeled_dir: str | None = _field(None, "dataset=folder: the pool, pictures in folders of any kind; or several, A,B")
     test_dir: str | None = _field(None, "dataset=folder: as labeled_dir; without it a fifth of each class is held out")
-    weights: str | None = _field(None, "a file of weights, without the top, for a network of keras.applications")
+    weights: str | None = _field(None, "imagenet, or a file of weights without the top, for a network of keras.applications")
     labeled_csv: str | None = _field(None, "dataset=csv: the labeled rows")
     unlabeled_csv: str | None = _field(None, "dataset=csv: the pool, rows of the same columns")
     test_csv: str | None = _field(None, "dataset=csv: as labeled_csv; without it a fifth of each class is held out")
@@ -112,6 +108,7 @@ class Recipe:
     image_size: int = _field(96, "dataset=folder: pictures are scaled to so many pixels on each side")
     fit: str = _field("stretch", "dataset=folder: how pictures become squares; pad: with black", ("stretch", "pad", "crop"))
     decisions: str | None = _field(None, "dataset=folder: what a person decided about an earlier run's picks, as its review page saves it")
+    freeze: bool = _field(False, "put each picture through the network with --weights (or a run's model.keras) once; train one layer")
 
     @property
     def name(self):
@@ -177,7 +174,9 @@ def suggest(word, words):
 def _check(r):
     check_arch(r.arch)
     _check_numbers(r)
-    if r.weights and r.arch not in APPLICATIONS:
+    if r.freeze and (not r.weights or r.dataset == "csv"):
+        raise ValueError("freeze needs pictures and --weights: imagenet or a file for a network of keras.applications, or a model.keras")
+    if r.weights and r.arch not in APPLICATIONS and not (r.freeze and r.weights.endswith(".keras")):
         raise ValueError(f"weights are for networks of keras.applications, not for {r.arch}: leave them out")
     if not r.minor:
         raise ValueError("no minor class: give at least one, e.g. --minor=0,2,6,7")

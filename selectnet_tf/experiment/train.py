@@ -15,7 +15,7 @@ import tensorflow as tf
 from selectnet_tf import augment, rules
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
-from selectnet_tf.experiment import begun, metrics, picks, record, runs, tested
+from selectnet_tf.experiment import begun, frozen, metrics, picks, record, runs, tested
 from selectnet_tf.files import lock, write_json, write_npz
 from selectnet_tf.networks import models, schedules
 from selectnet_tf.pool import Pool
@@ -73,16 +73,17 @@ def _run(recipe, data_dir, results, folder, replicas, verbose, finish, cache_dir
     task = tasks.make(recipe, data_dir, cache_dir, lambda lines: print(lines, flush=True))
     begun.check(folder, task)
     print("\n".join([f"{recipe.name}: {task.says[0]}", *task.says[1:]]), flush=True)
-    pool = Pool(task.x_labeled, task.y_labeled, task.x_unlabeled, task.minor, seed=recipe.seed)
-    model = make_model(recipe, task, strategy)
+    seen, backbone = frozen.embed(task, recipe, cache_dir) if recipe.freeze else (task, None)
+    pool = Pool(seen.x_labeled, seen.y_labeled, seen.x_unlabeled, seen.minor, seed=recipe.seed)
+    model = make_model(recipe, seen, strategy)
     versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__}
     origin = {"versions": versions, "device": _device(strategy), "replicas": strategy.num_replicas_in_sync, "commit": _commit()}
     write_json(folder / "recipe.json", {"recipe": dataclasses.asdict(recipe), "classes": task.names, **origin})
     write_npz(folder / "split.npz", labeled=task.index[pool.labeled], unlabeled=task.index[~pool.labeled], minor=task.minor)
-    evaluate, log = _fit(recipe, task, pool, model, folder, verbose)
+    evaluate, log = _fit(recipe, seen, pool, model, folder, verbose)
     row = {"name": recipe.name, **dataclasses.asdict(recipe), **_results(evaluate, log, len(task.names)), **versions}
     row |= {"device": origin["device"], "commit": origin["commit"]}
-    record.write_model(folder / "model.keras", model, task)
+    record.write_model(folder / "model.keras", frozen.join(backbone, model, recipe.arch) if backbone else model, task)
     record.write_classes(folder / "classes.csv", evaluate.truth, evaluate.probs, task)
     runs.write_row(results, recipe.name, row)
     print("\n".join(["accuracy on the test set", *tested.lines(evaluate.truth, evaluate.probs, task.minor)]), flush=True)
@@ -158,13 +159,16 @@ def make_model(recipe, task, strategy):
     pixels = {"scale": 1 / 128, "offset": -1.0} if recipe.training == "cui" else {}
     activation = "linear" if recipe.method == "class_balanced" else "softmax"
     with strategy.scope():
-        model = models.build(recipe.arch, task.x_labeled.shape[1:], len(task.names), activation, weights=recipe.weights, **pixels)
+        if recipe.freeze:
+            model = frozen.head(task.x_labeled, len(task.names), activation)
+        else:
+            model = models.build(recipe.arch, task.x_labeled.shape[1:], len(task.names), activation, weights=recipe.weights, **pixels)
         schedules.compile_model(model, recipe, task.y_labeled, len(task.names))
     return model
 
 
 def make_augment(recipe):
-    if recipe.augment == "none":
+    if recipe.augment == "none" or recipe.freeze:
         return None
     return augment.crop_flip() if recipe.augment == "crop_flip" else augment.shift_flip(recipe.shift, recipe.augment == "shift_flip")
 
