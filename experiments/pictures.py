@@ -27,7 +27,7 @@ MINOR = {2, 6}  # bird, frog
 ANSWERS = "truth.csv"
 
 
-def lay_out(folder, data_dir):
+def lay_out(folder: pathlib.Path, data_dir: str | None) -> None:
     """Writes the pictures, and into truth.csv what each of the pool is: number, own or foreign, CIFAR-10's class."""
     rng = np.random.default_rng(0)
     own, other = cifar.load("cifar10-4minor", data_dir), cifar.load("cifar100-4minor", data_dir)
@@ -48,12 +48,12 @@ def lay_out(folder, data_dir):
     runs.write_csv(folder / ANSWERS, lines)
 
 
-def save(path, image):
+def save(path: pathlib.Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path)
 
 
-def picked(folder, run):
+def picked(folder: pathlib.Path, run: pathlib.Path) -> collections.Counter:
     """Counts of a run's selected.csv: right, wrong_minor, major, foreign."""
     with open(folder / ANSWERS, newline="") as file:
         truth = {number: (kind, int(c)) for number, kind, c in csv.reader(file)}
@@ -65,7 +65,7 @@ def picked(folder, run):
     return counts
 
 
-def main():
+def main() -> None:
     flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archives; else SELECTNET_DATA, else a download")
     flags.DEFINE_integer("epochs", 20, "of each run", 1)
     flags.DEFINE_list("methods", ["imbalanced", "selectnet"], "what to compare")

@@ -101,7 +101,7 @@ class Recipe:
     labeled_dir: str | None = _field(None, "dataset=folder: a folder for each class, with its pictures; or several such, A,B")
     unlabeled_dir: str | None = _field(None, "dataset=folder: the pool, pictures in folders of any kind; or several, A,B")
     test_dir: str | None = _field(None, "dataset=folder: as labeled_dir; without it a fifth of each class is held out")
-    weights: str | None = _field(None, "a file of weights, without the top, for a network of keras.applications")
+    weights: str | None = _field(None, "imagenet, or a file of weights without the top, for a network of keras.applications")
     labeled_csv: str | None = _field(None, "dataset=csv: the labeled rows")
     unlabeled_csv: str | None = _field(None, "dataset=csv: the pool, rows of the same columns")
     test_csv: str | None = _field(None, "dataset=csv: as labeled_csv; without it a fifth of each class is held out")
@@ -109,6 +109,7 @@ class Recipe:
     image_size: int = _field(96, "dataset=folder: pictures are scaled to so many pixels on each side")
     fit: str = _field("stretch", "dataset=folder: how pictures become squares; pad: with black", ("stretch", "pad", "crop"))
     decisions: str | None = _field(None, "dataset=folder: what a person decided about an earlier run's picks, as its review page saves it")
+    freeze: bool = _field(False, "put each picture through the network with --weights (or a run's model.keras) once; train one layer")
 
     @property
     def name(self) -> str:
@@ -175,7 +176,9 @@ def suggest(word: str, words: dict[str, Any]) -> str:
 def _check(r: Recipe) -> None:
     check_arch(r.arch)
     _check_numbers(r)
-    if r.weights and r.arch not in APPLICATIONS:
+    if r.freeze and (not r.weights or r.dataset == "csv"):
+        raise ValueError("freeze needs pictures and --weights: imagenet or a file for a network of keras.applications, or a model.keras")
+    if r.weights and r.arch not in APPLICATIONS and not (r.freeze and r.weights.endswith(".keras")):
         raise ValueError(f"weights are for networks of keras.applications, not for {r.arch}: leave them out")
     if not r.minor:
         raise ValueError("no minor class: give at least one, e.g. --minor=0,2,6,7")

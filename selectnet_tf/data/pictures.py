@@ -10,6 +10,7 @@ import numpy as np
 from selectnet_tf.data import copies, decisions, folders, splits
 from selectnet_tf.data.survey import Survey, survey
 from selectnet_tf.data.tasks import Task, digest
+from selectnet_tf.files import shown
 from selectnet_tf.images import Images, Subset
 from selectnet_tf.recipes import SELECTING, Recipe
 
@@ -152,5 +153,5 @@ def _says(found: Pictures, part: np.ndarray, why: np.ndarray, names: tuple, mino
     said.append("  minor classes: " + ", ".join(f"{names[c]} ({counts[c]:,} labeled, {tests[c]:,} to test)" for c in minor))
     reasons, amounts = np.unique(why[why != ""].astype(str), return_counts=True)
     said += [f"  left out: {amount:,}, {reason}" for reason, amount in zip(reasons, amounts, strict=True)]
-    said += [f"  skipped {file}: {reason}" for file, reason in found.skipped[:20]]
+    said += [f"  skipped {shown(file)}: {reason}" for file, reason in found.skipped[:20]]
     return said + ([f"  and {len(found.skipped) - 20:,} more"] if len(found.skipped) > 20 else [])

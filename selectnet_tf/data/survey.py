@@ -10,7 +10,7 @@ import numpy as np
 
 from selectnet_tf.archs import APPLICATIONS
 from selectnet_tf.data import decisions, decoding, folders, splits
-from selectnet_tf.files import digest
+from selectnet_tf.files import digest, shown
 from selectnet_tf.recipes import Recipe
 
 MOST_CLASSES = 20  # that are counted on screen one by one
@@ -80,7 +80,7 @@ def details(found: Survey, recipe: Recipe, cache_dir: pathlib.Path) -> list[str]
         try:
             decoding.decode_and_look(path, recipe.image_size, recipe.fit)
         except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
-            said.append(f"  can't be read: {path} ({str(error).splitlines()[0] if str(error) else type(error).__name__})")
+            said.append(f"  can't be read: {shown(path)} ({str(error).splitlines()[0] if str(error) else type(error).__name__})")
     seconds = (time.perf_counter() - start) / max(1, len(some)) * len(paths)
     need = len(paths) * recipe.image_size**2 * 3 / 1e6
     place = next(p for p in (cache_dir.absolute(), *cache_dir.absolute().parents) if p.exists())
@@ -125,8 +125,8 @@ def _check_network(recipe: Recipe) -> None:
         raise ValueError(
             f"{recipe.arch} needs pictures of at least {smallest} x {smallest}: use a larger --image_size than {recipe.image_size}"
         )
-    if recipe.weights and not pathlib.Path(recipe.weights).expanduser().is_file():
-        raise ValueError(f"{recipe.weights} is no file: give --weights the path of a file of weights")
+    if recipe.weights and recipe.weights != "imagenet" and not pathlib.Path(recipe.weights).expanduser().is_file():
+        raise ValueError(f"{recipe.weights} is no file: give --weights=imagenet or the path of a file of weights")
 
 
 def _lines(found: Survey, recipe: Recipe, counts: np.ndarray, tests: np.ndarray, minor: tuple[int, ...]) -> list[str]:
@@ -138,6 +138,8 @@ def _lines(found: Survey, recipe: Recipe, counts: np.ndarray, tests: np.ndarray,
     said += [f"  without a test picture: {', '.join(untested[:MOST_CLASSES])}"] if untested else []
     reasons = collections.Counter(why for _, why in found.aside)
     said += [f"  not read: {count:,} files, {why}" for why, count in reasons.most_common(MOST_CLASSES)]
+    if not recipe.weights and counts.min() < FEW:
+        said.append(f"  a class has under {FEW} pictures: try a pretrained network too, --arch=MobileNetV2 --weights=imagenet --freeze")
     machine = sum(decisions.offered(root) is not None for root in found.labeled)
     said += (
         ["  what a review folder holds is trained on and never tested on; what was taken out of it is not picked again"] if machine else []

@@ -1,12 +1,15 @@
 """A recipe's data: what it trains on, selects from, is tested on and audited with."""
 
 import hashlib
+import pathlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from selectnet_tf.data import cifar, frames, splits
 from selectnet_tf.images import Images, Subset
+from selectnet_tf.recipes import Recipe
 
 
 class Task(NamedTuple):
@@ -26,33 +29,38 @@ class Task(NamedTuple):
     x_unlabeled: Subset
     x_test: np.ndarray
     y_test: np.ndarray
-    names: tuple
-    minor: tuple
+    names: tuple[str, ...]
+    minor: tuple[int, ...]
     truth: np.ndarray
     index: np.ndarray
-    says: list
-    files: list | None = None
+    says: list[str]
+    files: list[str] | None = None
     encode: frames.Encoder | None = None
     digest: str = ""
-    listing: list | None = None
+    listing: list[tuple] | None = None
     fit: str | None = None
 
     @property
-    def by_index(self):
+    def by_index(self) -> "_ByIndex":
         """The images as an array that is indexed by what stands in `index`."""
         return _ByIndex(Images(self.x_labeled, self.x_unlabeled), self.index)
 
 
 class _ByIndex:
-    def __init__(self, images, places):
+    def __init__(self, images: Images, places: np.ndarray) -> None:
         self.images, self.places = images, places
 
-    def __getitem__(self, indices):
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         order = np.argsort(self.places)
         return self.images[order[np.searchsorted(self.places, indices, sorter=order)]]
 
 
-def make(recipe, data_dir=None, cache_dir=None, say=lambda line: None):
+def make(
+    recipe: Recipe,
+    data_dir: str | None = None,
+    cache_dir: pathlib.Path | None = None,
+    say: Callable[[str], object] = lambda line: None,
+) -> Task:
     """The Task of a recipe. data_dir: see cifar.load; cache_dir: where decoded pictures go; say: is told early what was found.
 
     Raises:
@@ -65,7 +73,7 @@ def make(recipe, data_dir=None, cache_dir=None, say=lambda line: None):
     return tables.make(recipe) if recipe.dataset == "csv" else _benchmark(recipe, data_dir)
 
 
-def _benchmark(recipe, data_dir):
+def _benchmark(recipe: Recipe, data_dir: str | None) -> Task:
     """Section 4.1's and 4.4's sets: the labels of all but `split.labeled` are hidden. The oracle alone gets all labels."""
     found = cifar.load(recipe.dataset, data_dir)
     split = splits.of(recipe, found.y)

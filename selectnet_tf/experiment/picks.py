@@ -1,17 +1,24 @@
 """What a run picked: selected.npz, picks.csv and selected.csv."""
 
+import pathlib
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
 from selectnet_tf.experiment import runs
 from selectnet_tf.files import as_cell, write_frame, write_npz
 
+if TYPE_CHECKING:
+    from selectnet_tf.data.tasks import Task
+    from selectnet_tf.selection import Round
+
 EACH = 8  # pictures of a class: so many of the surest, and so many of the most wrong
 MOST_CLASSES = 10
 COLUMNS = ("epoch", "label", "picked", "wrong", "score", "index", "truth")
 
 
-def excerpt(epoch, index, label, score, truth=None):
+def excerpt(epoch: int, index: np.ndarray, label: np.ndarray, score: np.ndarray, truth: np.ndarray | None = None) -> list[tuple]:
     """What a gallery shows of one round's unlabeled picks, as lines of picks.csv (COLUMNS).
 
     For each pseudo-label: how many were picked, how many of them wrongly, and a line for each of the surest and of the
@@ -34,7 +41,7 @@ def excerpt(epoch, index, label, score, truth=None):
     return lines
 
 
-def write(folder, history, task):
+def write(folder: pathlib.Path, history: "list[Round]", task: "Task") -> None:
     """selected.npz: every round's picks one after another: epoch, index (task.index's), label, predicted, score, loss.
 
     picks.csv: what a gallery shows of them. Where the pictures are files, also selected.csv, for people: one line for each
@@ -59,7 +66,7 @@ def write(folder, history, task):
         write_frame(folder / "selected.csv", frame)
 
 
-def _excerpt(round, task):
+def _excerpt(round: "Round", task: "Task") -> list[tuple]:
     picks = np.flatnonzero(round.index >= len(task.y_labeled))
     places = round.index[picks]
     truth = None if (task.truth < 0).any() else task.truth[places]

@@ -16,7 +16,7 @@ import tensorflow as tf
 from selectnet_tf import augment, rules
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
-from selectnet_tf.experiment import begun, earlier, metrics, picks, record, rows, runs, tested
+from selectnet_tf.experiment import begun, earlier, frozen, metrics, picks, record, rows, runs, tested
 from selectnet_tf.experiment.origin import VERSIONS, Origin
 from selectnet_tf.files import clear, lock, write_json, write_npz
 from selectnet_tf.networks import models, schedules
@@ -74,15 +74,16 @@ def _run(
     print("\n".join([f"{folder.name}: {task.says[0]}", *task.says[1:]]), flush=True)
     if recipe.batch_size > (most := len(task.y_labeled)):
         raise ValueError(f"{most} labeled samples don't fill one batch of {recipe.batch_size}: use --batch_size={most} or less")
-    pool = Pool(task.x_labeled, task.y_labeled, task.x_unlabeled, task.minor, seed=recipe.seed)
-    model = make_model(recipe, task, strategy)
+    seen, backbone = frozen.embed(task, recipe, cache_dir) if recipe.freeze else (task, None)
+    pool = Pool(seen.x_labeled, seen.y_labeled, seen.x_unlabeled, seen.minor, seed=recipe.seed)
+    model = make_model(recipe, seen, strategy)
     origin = Origin(task, strategy.num_replicas_in_sync)
     if force:
         earlier.set_aside(folder)
     begun.check(folder, task)
-    evaluate, log = _fit(recipe, task, pool, model, folder, verbose, origin)
+    evaluate, log = _fit(recipe, seen, pool, model, folder, verbose, origin)
     row = {"name": folder.name, **dataclasses.asdict(recipe), **_results(evaluate, log, len(task.names)), **origin.row()}
-    record.write_model(folder / "model.keras", model, task)
+    record.write_model(folder / "model.keras", frozen.join(backbone, model, recipe.arch) if backbone else model, task)
     record.write_classes(folder / "classes.csv", evaluate.truth, evaluate.probs, task)
     print("\n".join(["accuracy on the test set", *tested.lines(evaluate.truth, evaluate.probs, task.minor)]), flush=True)
     try:  # what is for people to read: the model and the row stand whatever becomes of it
@@ -173,13 +174,16 @@ def make_model(recipe: Recipe, task: tasks.Task, strategy: tf.distribute.Strateg
     pixels = {"scale": 1 / 128, "offset": -1.0} if recipe.training == "cui" else {}
     activation = "linear" if recipe.method == "class_balanced" else "softmax"
     with strategy.scope():
-        model = models.build(recipe.arch, task.x_labeled.shape[1:], len(task.names), activation, weights=recipe.weights, **pixels)
+        if recipe.freeze:
+            model = frozen.head(task.x_labeled, len(task.names), activation)
+        else:
+            model = models.build(recipe.arch, task.x_labeled.shape[1:], len(task.names), activation, weights=recipe.weights, **pixels)
         schedules.compile_model(model, recipe, task.y_labeled, len(task.names))
     return model
 
 
 def make_augment(recipe: Recipe) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
-    if recipe.augment == "none":
+    if recipe.augment == "none" or recipe.freeze:
         return None
     return augment.crop_flip() if recipe.augment == "crop_flip" else augment.shift_flip(recipe.shift, recipe.augment == "shift_flip")
 

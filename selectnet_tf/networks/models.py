@@ -27,7 +27,7 @@ def build(
         activation: of the output, [B, m].
         scale, offset: pixels are x * scale + offset; scale is 1/255 for whole numbers and 1 for floats unless it is given. A
             network of keras.applications has its own, for pixels from 0 to 255.
-        weights: path of a weights file without the top, for a network of keras.applications.
+        weights: for a network of keras.applications: a file of weights without the top, or "imagenet", which Keras downloads.
         dtype: of the images: "uint8", or e.g. "float32".
 
     Raises:
@@ -65,7 +65,14 @@ def _mlp(input_shape: Sequence[int], num_classes: int, activation: str) -> keras
 
 def _application(images: keras.KerasTensor, arch: str, weights: str | None) -> keras.KerasTensor:
     """A network of keras.applications down to its global average: [B, d]."""
-    base = getattr(keras.applications, arch)(include_top=False, weights=None, input_shape=images.shape[1:], pooling="avg")
+    make = getattr(keras.applications, arch)
+    if weights == "imagenet":
+        try:
+            return make(include_top=False, weights=weights, input_shape=images.shape[1:], pooling="avg")(_pixels(images, arch))
+        except Exception as error:  # whatever the network does, the cure is the same
+            what = f"ImageNet's weights of {arch} could not be downloaded ({type(error).__name__})"
+            raise ValueError(f"{what}: give --weights a file that Keras saved elsewhere (~/.keras/models)") from None
+    base = make(include_top=False, weights=None, input_shape=images.shape[1:], pooling="avg")
     if not weights:
         for layer in base.layers:
             if isinstance(layer, layers.BatchNormalization):

@@ -1,0 +1,89 @@
+"""--freeze: every picture goes through a pretrained network once, and the rounds train one layer on what comes out."""
+
+import hashlib
+import os
+import pathlib
+import sys
+
+import keras
+import numpy as np
+
+from selectnet_tf.data.tasks import Task
+from selectnet_tf.files import digest, write_npz
+from selectnet_tf.networks import models
+from selectnet_tf.recipes import Recipe
+
+BATCH = 128
+
+
+def backbone(recipe: Recipe, shape: tuple[int, ...]) -> keras.Model:
+    """A network with `weights` up to its last layer: images [B, H, W, C] uint8 -> [B, d].
+
+    weights: a model.keras of a run, whatever its network is; or imagenet, or a file of weights, of a network of keras.applications.
+
+    Raises:
+        ValueError: a model for pictures of another size; weights that don't fit.
+    """
+    path = os.path.expanduser(recipe.weights)
+    if path.endswith(".keras"):
+        model = keras.saving.load_model(path, compile=False)
+        if tuple(model.input_shape[1:]) != tuple(shape):
+            raise ValueError(
+                f"{recipe.weights} takes pictures of {model.input_shape[1:]}, and these are {tuple(shape)}: change --image_size"
+            )
+    else:
+        model = models.build(recipe.arch, shape, 2, weights=recipe.weights)
+    return keras.Model(model.inputs, model.layers[-1].input, name="backbone")
+
+
+def embed(task: Task, recipe: Recipe, cache_dir: pathlib.Path) -> tuple[Task, keras.Model]:
+    """(the task with float32 rows [d] in place of its images, the network that made them). What was embedded once is kept."""
+    network = backbone(recipe, task.x_labeled.shape[1:])
+    weights = b"".join(np.ascontiguousarray(w).tobytes() for w in network.get_weights())
+    place = cache_dir / f"embeddings-{network.output_shape[-1]}-{digest(weights)[:16]}.npz"
+    known = _load(place)
+    before = len(known)
+    rows = [_embed(network, images, known) for images in (task.x_labeled, task.x_unlabeled, task.x_test)]
+    if len(known) > before:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        write_npz(place, keys=np.array(list(known)), rows=np.stack(list(known.values())))
+    x_labeled, x_unlabeled, x_test = rows
+    return task._replace(x_labeled=x_labeled, x_unlabeled=x_unlabeled, x_test=x_test), network
+
+
+def head(rows: np.ndarray, classes: int, activation: str) -> keras.Model:
+    """One layer on standardized rows. rows: [n, d], what the mean and the deviation are taken from."""
+    inputs = keras.Input(rows.shape[1:], name="features")
+    mean, variance = rows.mean(0, dtype=np.float64), rows.var(0, dtype=np.float64)
+    x = keras.layers.Normalization(mean=mean.tolist(), variance=np.maximum(variance, 1e-6).tolist(), name="standardized")(inputs)
+    return keras.Model(inputs, keras.layers.Dense(classes, activation=activation, name="classes")(x), name="head")
+
+
+def join(network: keras.Model, head: keras.Model, name: str) -> keras.Model:
+    """Backbone and head as one model of pictures."""
+    return keras.Model(network.inputs, head(network.outputs[0]), name=name)
+
+
+def _load(place: pathlib.Path) -> dict[str, np.ndarray]:
+    if not place.exists():
+        return {}
+    with np.load(place) as file:
+        return dict(zip(file["keys"].tolist(), file["rows"], strict=True))
+
+
+def _embed(network: keras.Model, images: object, known: dict[str, np.ndarray]) -> np.ndarray:
+    """[n, d] float32; `known`, {digest of the pixels: row}, grows."""
+    from rich.progress import Progress
+
+    rows = np.zeros((len(images), network.output_shape[-1]), np.float32)
+    with Progress(disable=not sys.stdout.isatty(), transient=True) as progress:
+        bar = progress.add_task("embedding", total=len(images))
+        for start in range(0, len(images), BATCH):
+            some = images[np.arange(start, min(start + BATCH, len(images)))]
+            keys = [hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).hexdigest() for image in some]
+            new = [i for i, key in enumerate(keys) if key not in known]
+            if new:
+                known.update(zip([keys[i] for i in new], network.predict_on_batch(some[new]).reshape(len(new), -1), strict=True))
+            rows[start : start + len(some)] = [known[key] for key in keys]
+            progress.update(bar, advance=len(some))
+    return rows

@@ -1,0 +1,55 @@
+import keras
+import numpy as np
+import pytest
+
+from selectnet_tf import recipes
+from selectnet_tf.data import tasks
+from selectnet_tf.experiment import frozen, train
+from selectnet_tf.networks import models
+
+
+@pytest.fixture
+def recipe(tree):
+    """A frozen run on the coloured pictures, from an untrained network that stands for a pretrained one."""
+    keras.utils.set_random_seed(3)
+    models.build("resnet8", (16, 16, 3), 5).save(tree / "other.keras")
+    places = {"labeled_dir": str(tree / "labeled"), "unlabeled_dir": str(tree / "pool"), "image_size": 16}
+    fields = {"method": "context", "epochs": 20, "every": 10, "batch_size": 8, "threshold": 0.9, "lr": 0.05}
+    return recipes.make(dataset="folder", weights=str(tree / "other.keras"), freeze=True, **places, **fields)
+
+
+def test_pictures_are_embedded_once(recipe, tree, monkeypatch):
+    task = tasks.make(recipe, cache_dir=tree / "cache")
+    first, network = frozen.embed(task, recipe, tree / "cache")
+    assert first.x_labeled.shape == (34, 64) and first.x_test.shape == (10, 64) and first.x_labeled.dtype == np.float32
+    np.testing.assert_allclose(first.x_labeled[5], network.predict_on_batch(task.x_labeled[np.array([5])])[0], rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr(keras.Model, "predict_on_batch", lambda *_: pytest.fail("embedded again"))
+    again, _ = frozen.embed(task, recipe, tree / "cache")
+    assert np.array_equal(again.x_labeled, first.x_labeled) and np.array_equal(again.x_unlabeled, first.x_unlabeled)
+
+
+def test_a_frozen_run_saves_one_model_of_pictures(recipe, tree):
+    row = train.train(recipe, results_dir=tree / "results", verbose=0)
+    model = keras.saving.load_model(tree / "results" / "runs" / row["name"] / "model.keras")
+    task = tasks.make(recipe, cache_dir=tree / "results" / "cache")
+    probs = model.predict(np.stack(list(task.x_test[np.arange(10)])), verbose=0)
+    assert model.input_shape == (None, 16, 16, 3) and np.mean(probs.argmax(1) == task.y_test) == pytest.approx(row["accuracy"])
+    assert row["accuracy"] > 0.5
+
+
+def test_what_can_t_be_frozen_is_refused(recipe, tree):
+    with pytest.raises(ValueError, match="freeze needs pictures and --weights"):
+        recipes.make(freeze=True)
+    with pytest.raises(ValueError, match="weights are for networks of keras.applications, not for resnet20"):
+        recipes.make(freeze=True, arch="resnet20", weights="a.h5")
+    with pytest.raises(ValueError, match=r"other.keras takes pictures of \(16, 16, 3\), and these are \(32, 32, 3\): change --image_size"):
+        frozen.backbone(recipe, (32, 32, 3))
+
+
+def test_imagenet_without_a_network_is_one_line(monkeypatch):
+    def offline(*_, **__):
+        raise OSError("URL fetch failure")
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", offline)
+    with pytest.raises(ValueError, match=r"ImageNet's weights of MobileNetV2 could not be downloaded \(OSError\): give --weights a file"):
+        models.build("MobileNetV2", (32, 32, 3), 2, weights="imagenet")
