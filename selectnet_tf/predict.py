@@ -13,6 +13,7 @@ import zipfile
 
 import numpy as np
 
+from selectnet_tf import saved
 from selectnet_tf.cli import fail, importing_tensorflow, parse
 from selectnet_tf.data import folders, frames
 from selectnet_tf.experiment import metrics
@@ -23,9 +24,7 @@ BATCH = 256
 def predict(path, files, out, errors):
     """Writes CSV lines for `files` to out. Returns how many pictures could not be read; each is named in errors."""
     with importing_tensorflow():
-        import keras
-
-        model = keras.saving.load_model(path, compile=False)
+        model = saved.load(path)
     names = class_names(path, model.output_shape[-1])
     encode = frames.Encoder.of(path)
     if encode:

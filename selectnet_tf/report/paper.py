@@ -1,21 +1,26 @@
 """Ours beside the paper's numbers: each cell of Tables 1 to 4, its verdict, the paper's claims, how its tables agree. No TensorFlow."""
 
+import hashlib
 import math
 import pathlib
+import re
 import statistics
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from selectnet_tf import recipes
 from selectnet_tf.experiment import grids, runs
+from selectnet_tf.experiment.runs import Run
 
 FULL = 200  # epochs of the paper's runs
 TABLES = ("table1", "table2", "table3", "table4")
+Key = tuple[str, str, str, str]  # data set, arch, method, detail
 NUMBERS = pathlib.Path(__file__).parent / "numbers"
 
 
-def numbers(table):
+def numbers(table: str) -> list[dict[str, str]]:
     """The paper's own numbers: the lines of numbers/TABLE.csv. table: table1 to table4, or figure2."""
     return runs.read_csv(NUMBERS / f"{table}.csv")
 
@@ -29,22 +34,22 @@ class Cell(NamedTuple):
     method: str
     detail: str
     paper: float | None
-    values: tuple
+    values: tuple[float, ...]
 
     @property
-    def mean(self):
+    def mean(self) -> float:
         return statistics.fmean(self.values) if self.values else math.nan
 
     @property
-    def std(self):
+    def std(self) -> float:
         """Of the sample; NaN for fewer than two runs."""
         return statistics.stdev(self.values) if len(self.values) > 1 else math.nan
 
     @property
-    def delta(self):
+    def delta(self) -> float:
         return math.nan if self.paper is None else self.mean - self.paper
 
-    def verdict(self, tolerance):
+    def verdict(self, tolerance: float) -> str:
         """reproduced where |delta| <= max(2 std, tolerance); off; not run."""
         if not self.values:
             return "not run"
@@ -52,34 +57,41 @@ class Cell(NamedTuple):
         return "reproduced" if abs(self.delta) <= max(noise, tolerance) + 1e-12 else "off"
 
 
+def slug(text: str) -> str:
+    """A text, such as a path, as a part of a file's name; one that is long or loses more than blanks and colons ends in a digest."""
+    plain = re.sub(r"[^\w.=,+-]", "-", text)
+    same = plain == re.sub("[: ]", "-", text) and len(plain) <= 80
+    return plain if same else f"{plain[:80]}-{hashlib.sha1(text.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+
+
 class Group(NamedTuple):
     """Runs that may stand in one table: of one preset, of as many epochs, changed in the same fields."""
 
     preset: str
     epochs: int
-    changes: tuple
+    changes: tuple[tuple[str, str], ...]
 
     @property
-    def title(self):
+    def title(self) -> str:
         parts = [f"preset {self.preset}", f"{self.epochs} epoch{'s' * (self.epochs != 1)}"]
         return ", ".join(parts + [f"{k}={v}" for k, v in self.changes])
 
     @property
-    def slug(self):
+    def slug(self) -> str:
         """For file names."""
-        return "_".join([self.preset, str(self.epochs), *(f"{k}-{v}" for k, v in self.changes)]).replace(":", "-").replace(" ", "-")
+        return slug("_".join([self.preset, str(self.epochs), *(f"{k}-{v}" for k, v in self.changes)]))
 
 
-def groups(found):
+def groups(found: Iterable[Run]) -> dict[Group, list[Run]]:
     """{Group: [Run]}: the full-length and plain ones first. A lambda schedule is a cell of Table 4, not another group."""
-    sorted_by = {}
+    sorted_by: dict[Group, list[Run]] = {}
     for run in found:
         changes = tuple(c for c in run.changes if c[0] != "lambda_schedule")
         sorted_by.setdefault(Group(run.preset, run.epochs, changes), []).append(run)
     return dict(sorted(sorted_by.items(), key=lambda item: (-item[0].epochs, len(item[0].changes), item[0])))
 
 
-def comparisons(found):
+def comparisons(found: Iterable[Run]) -> list[tuple[Group, str, str, list[Run]]]:
     """[(Group, data set, arch, [Run])]: what gets a table and figures of its own: full-length runs, and others of two methods or more."""
     made = []
     for group, members in groups(found).items():
@@ -90,19 +102,19 @@ def comparisons(found):
     return made
 
 
-def cells(results, found, extra=False):
+def cells(results: pathlib.Path, found: Iterable[Run], extra: bool = False) -> list[Cell]:
     """Every number of the paper's tables as a Cell, from the Runs `found` of one group.
 
     extra: also cells of Tables 1 to 3 for methods that the paper does not give there (oracle, ...), where there are runs.
     """
-    by_key = {}
+    by_key: dict[Key, list[Run]] = {}
     for run in found:
         by_key.setdefault((run.dataset, run.arch, run.method, dict(run.changes).get("lambda_schedule", "constant")), []).append(run)
     made = []
     for table in TABLES:
         lines = numbers(table)
         details = list(dict.fromkeys(_detail(table, line) for line in lines))
-        keys = [(*(line[k] for k in ("dataset", "arch", "method")), _detail(table, line)) for line in lines]
+        keys: list[Key] = [(line["dataset"], line["arch"], line["method"], _detail(table, line)) for line in lines]
         paper = dict(zip(keys, (float(line["value"]) for line in lines), strict=True))
         if extra and table != "table4":
             columns = dict.fromkeys(key[:2] for key in keys)
@@ -111,16 +123,16 @@ def cells(results, found, extra=False):
     return made
 
 
-def full(results, found, preset):
+def full(results: pathlib.Path, found: Iterable[Run], preset: str) -> list[Cell]:
     """The cells of a plain preset's full-length runs among all Runs `found`."""
     return cells(results, groups(found).get(Group(preset, FULL, ()), []))
 
 
-def _detail(table, line):
+def _detail(table: str, line: dict[str, str]) -> str:
     return f"F1 of class {line['class']}" if table == "table2" else line["lambda_schedule"] if table == "table4" else "accuracy"
 
 
-def _cell(results, table, key, paper, by_key):
+def _cell(results: pathlib.Path, table: str, key: Key, paper: float | None, by_key: dict[Key, list[Run]]) -> Cell:
     chosen = by_key.get((*key[:3], key[3] if table == "table4" else "constant"), [])
     if table == "table2":
         values = [f1(results, run.name).get(key[3].split()[-1]) for run in chosen]
@@ -129,17 +141,17 @@ def _cell(results, table, key, paper, by_key):
     return Cell(table, *key, paper, tuple(v for v in values if v is not None))
 
 
-def f1(results, name):
+def f1(results: pathlib.Path, name: str) -> dict[str, float]:
     """{class: F1} of one run's classes.csv; empty where there is none."""
-    return {row["class"]: float(row["f1"]) for row in runs.read_csv(results / "runs" / name / "classes.csv")}
+    return {row["class"]: float(row["f1"] or "nan") for row in runs.read_file(results, name, "classes.csv")}
 
 
-def claims(found):
+def claims(found: list[Cell]) -> list[tuple[str, str]]:
     """The paper's claims as (name, "holds" | "fails" | "undecided"), of our means. found: cells of one group."""
     one = {(c.dataset, c.arch, c.method): c.mean for c in found if c.table == "table1" and c.paper is not None}
     columns, methods = grids.COLUMNS, grids.TABLES["table1"][1]
 
-    def ours(method):
+    def ours(method: str) -> list[float]:
         return [one[(*column, method)] for column in columns]
 
     complete = [c for c in columns if not any(math.isnan(one[(*c, m)]) for m in methods)]
@@ -160,24 +172,24 @@ def claims(found):
     ]
 
 
-def _all(better, worse):
+def _all(better: Sequence[float], worse: Sequence[float]) -> str:
     """One counterexample decides; without one, every pair has to be known."""
     if any(a < b for a, b in zip(better, worse, strict=True)):
         return "fails"
     return "undecided" if any(math.isnan(v) for v in [*better, *worse]) else "holds"
 
 
-def agreements(found):
+def agreements(found: list[Cell]) -> list[tuple[str, float, tuple[float, float]]]:
     """Whether a Table 1 accuracy can go with Table 2's F1: [(method, accuracy, (lowest, highest) that the F1 allow)]. found: cells."""
     one = {(c.dataset, c.arch, c.method): c.paper for c in found if c.table == "table1" and c.paper is not None}
-    two = {}
+    two: dict[tuple[str, ...], list[float]] = {}
     for c in found:
         if c.table == "table2" and c.paper is not None:
             two.setdefault((c.dataset, c.arch, c.method), []).append(c.paper)
     return [(key[-1], one[key], accuracy_range(f1s)) for key, f1s in two.items() if key in one]
 
 
-def accuracy_range(f1s, rounding=0.005):
+def accuracy_range(f1s: Sequence[float], rounding: float = 0.005) -> tuple[float, float]:
     """The lowest and the highest accuracy of any confusion matrix whose classes have these F1.
 
     With r a class's recall and p how often it is predicted, both as shares of a class's size, F1 = 2 r / (1 + p): a linear program.
