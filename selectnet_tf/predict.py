@@ -17,6 +17,7 @@ from typing import NamedTuple, TextIO
 import numpy as np
 from absl import flags
 
+from selectnet_tf import saved
 from selectnet_tf.cli import fail, importing_tensorflow, parse
 from selectnet_tf.data import decoding, folders, frames
 from selectnet_tf.experiment import metrics
@@ -41,9 +42,7 @@ class Wanted(NamedTuple):
 def predict(path: str | os.PathLike, files: list[str], out: TextIO, errors: TextIO, wanted: Wanted = Wanted()) -> int:  # noqa: B008
     """Writes CSV lines for `files` to out. Returns how many files could not be read; each is named in errors."""
     with importing_tensorflow():
-        import keras
-
-        model = keras.saving.load_model(path, compile=False)
+        model = saved.load(path)
     names = class_names(path, model.output_shape[-1])
     if wanted.of is not None and wanted.of not in names:
         raise ValueError(f"--class is {wanted.of!r}, but the model's classes are {', '.join(names)}")

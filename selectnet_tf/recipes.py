@@ -124,12 +124,11 @@ class Recipe:
             parts.append(hashlib.sha1(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:12])
         return "_".join(parts)
 
-    def lambdas(self) -> tuple[float, float]:
+    def lambdas(self) -> tuple[float, ...]:
         """(first, last) value of lambda; the same twice where it is constant."""
         if self.lambda_schedule == "constant":
             return self.threshold, self.threshold
-        first, last = map(float, self.lambda_schedule.split(":"))
-        return first, last
+        return tuple(float(part) for part in self.lambda_schedule.split(":"))
 
 
 def default_training(method: str) -> str:

@@ -81,22 +81,26 @@ def _values(raw: str, delimiter: str) -> list[str]:
         return []
 
 
-def problem(path: pathlib.Path, needed: Sequence[str], texts: Sequence[str]) -> str | None:
+def problem(path: pathlib.Path, needed: Sequence[str], texts: Sequence[str], whole: Sequence[str] = ()) -> str | None:
     """What is wrong with a file of numbers, in one line: a lacking column, a torn line, a cell that is no number.
 
-    needed: columns that it has to have. texts: columns that may hold anything. An empty cell is a value that there is not.
+    needed: columns that it has to have. texts: columns that may hold anything. whole: columns of whole numbers. An empty cell
+    is a value that there is not.
     """
     try:
         rows = read_csv(path)
     except (ValueError, OSError) as error:
         return str(error)
-    missing = [column for column in needed if rows and column not in rows[0]]
+    if not rows:
+        return f"{path}: there is no line in it" if path.exists() else None
+    missing = [column for column in needed if column not in rows[0]]
     if missing:
         return f"{path}:1: no column {', '.join(missing)}"
     for i, row in enumerate(rows, 2):
         for column, value in row.items():
-            if column not in texts and value and not is_number(value):
-                return f"{path}:{i}: {column} is {value[:40]!r}, which is no number"
+            fits = re.fullmatch("-?[0-9]{1,9}", value) if column in whole else is_number(value)
+            if column not in texts and value and not fits:
+                return f"{path}:{i}: {column} is {value[:40]!r}, which is no {'whole ' * (column in whole)}number"
     return None
 
 

@@ -1,14 +1,13 @@
 """How long a run will take, before it is trained: images times work an image over a measured speed. No TensorFlow."""
 
 import pathlib
-from collections.abc import Mapping
 
 import numpy as np
 
+from selectnet_tf import recipes
 from selectnet_tf.archs import check_arch
 from selectnet_tf.data import splits
 from selectnet_tf.experiment import runs
-from selectnet_tf.recipes import Recipe
 
 SPEED = 1.8e10  # multiply-adds of the forward pass a second while training (all else counted): measured on two CPU cores
 TOGETHER = 1.3  # two runs at once on shared cores, beside one with all of them (results/benchmark.csv, jobs)
@@ -24,7 +23,7 @@ def multiply_adds(arch: str) -> float:
     return (depth - 2) / 9 * 13.4 * CONVOLUTION if v2 else (depth - 2) * CONVOLUTION
 
 
-def images(recipe: Recipe) -> int:
+def images(recipe: recipes.Recipe) -> int:
     """Training images of a whole run; for one that selects an upper bound: D + D_add as large as D balanced."""
     classes, per_class = (100, 500) if recipe.dataset.startswith("cifar100") else (10, 5000)
     if recipe.dataset.startswith("digits"):
@@ -46,7 +45,7 @@ def rates(results: pathlib.Path) -> dict[str, float]:
     return {arch: float(np.median(values)) for arch, values in found.items()}
 
 
-def seconds(recipe: Recipe, known: Mapping[str, float]) -> float:
+def seconds(recipe: recipes.Recipe, known: dict[str, float]) -> float:
     """Of a whole run. known: `rates` of finished ones; of other networks too, for a machine that is faster or slower."""
     if recipe.arch in known:
         return images(recipe) / known[recipe.arch]

@@ -26,13 +26,18 @@ def table_arch(arch: str, preset: str) -> str:
 
 
 def grid(
-    table: str, seeds: Sequence[int] = (0,), preset: str = "paper", datasets: Sequence[str] | None = None,
-    archs: Sequence[str] | None = None, methods: Sequence[str] | None = None, epochs: int = 200,
-) -> list[recipes.Recipe]:  # fmt: skip
-    """The recipes behind a table or figure, the cheapest columns first.
+    table: str,
+    seeds: Sequence[int] = (0,),
+    preset: str = "paper",
+    datasets: Sequence[str] | None = None,
+    archs: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    epochs: int = 200,
+) -> list[recipes.Recipe]:
+    """The recipes behind a table or figure, the cheapest columns first: a list of Recipe.
 
-    datasets, archs (as the table names them) narrow its columns; one that the table does not have is added. Runs shorter
-    than a round select at their end.
+    datasets, archs (as the table names them) narrow its columns; one that the table does not have is added. Runs that are
+    shorter than a round select at their end.
     """
     every = {"every": epochs} if epochs < recipes.Recipe.every else {}
     columns, own_methods, schedules = TABLES[table]

@@ -15,7 +15,7 @@ from sklearn.metrics import (
 KINDS = ("right", "wrong_minor", "major")
 
 
-def summary(truth: np.ndarray, predicted: np.ndarray, minor: Sequence[int] | np.ndarray, classes: int) -> dict[str, float]:
+def summary(truth: np.ndarray, predicted: np.ndarray, minor: Sequence[int], classes: int) -> dict[str, float]:
     """One run's numbers, each in [0, 1]. truth, predicted: [n] classes; minor: the minor ones; classes: m."""
     per_class = by_class(truth, predicted, classes)
     is_minor = np.isin(truth, minor)
@@ -71,7 +71,7 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
     return confusion_matrix(truth, predicted, labels=np.arange(classes))
 
 
-def picks(truth: np.ndarray, predicted: np.ndarray, labeled: np.ndarray, minor: Sequence[int] | np.ndarray) -> dict[str, int | float]:
+def picks(truth: np.ndarray, predicted: np.ndarray, labeled: np.ndarray, minor: np.ndarray) -> dict[str, float]:
     """Counts of one round's picks by kind, for labeled and unlabeled ones (Figure 2), and the pseudo-labels' precision.
 
     truth, predicted: [k] classes of the picks; labeled: [k] bool. right: the predicted class is the true one; wrong_minor:

@@ -32,6 +32,7 @@ FILES = {  # what a run leaves for reports: columns that each file has to have; 
     "picks.csv": ("epoch", "label", "picked", "wrong", "score", "index", "truth"),
 }
 TEXTS = ("name", "warning")
+WHOLE = ("epoch", "label", "picked", "wrong", "index", "truth", "class")
 NEEDED = ("name", "dataset", "arch", "method", "preset", "seed", "epochs", "accuracy")
 
 
@@ -93,14 +94,14 @@ def read(results: pathlib.Path) -> tuple[list[Run], list[str]]:
 
 def damaged(results: pathlib.Path, found: list[Run]) -> list[str]:
     """A line for each file of the runs that no report can read; reports leave these files out."""
-    checked = (csvs.problem(rows.place(results, run.name) / file, FILES[file], TEXTS) for run in found for file in FILES)
+    checked = (csvs.problem(rows.place(results, run.name) / file, FILES[file], TEXTS, WHOLE) for run in found for file in FILES)
     return [line for line in checked if line]
 
 
 def read_file(results: pathlib.Path, name: str, file: str) -> list[dict[str, str]]:
     """[{column: text}] of one of a finished run's FILES; empty where it is missing or damaged, see `damaged`."""
     path = rows.place(results, name) / file
-    return [] if csvs.problem(path, FILES[file], TEXTS) else read_csv(path)
+    return [] if csvs.problem(path, FILES[file], TEXTS, WHOLE) else read_csv(path)
 
 
 def recorded(results: pathlib.Path, name: str) -> dict[str, Any] | None:

@@ -1,10 +1,14 @@
 """A run's files -> figures: what was picked (Figure 2), learning curves, confusions, F1 of each class. No TensorFlow."""
 
+import pathlib
+from typing import Any
+
 import matplotlib
 from matplotlib.figure import Figure
 
 from selectnet_tf import recipes
 from selectnet_tf.experiment import runs
+from selectnet_tf.files import replacing
 from selectnet_tf.report import paper
 
 CURVES = {  # Figure 2's series: "minor" is any minor class, "confused" a major one
@@ -17,35 +21,35 @@ COLORS = dict(zip(recipes.METHODS, matplotlib.color_sequences["tab10"], strict=F
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "legend.frameon": False}
 
 
-def draw_all(results, found):
+def draw_all(results: pathlib.Path, found: list[runs.Run]) -> dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]:
     """Every figure of every comparison (paper.comparisons), as results/*.png. Returns {Group: {(data set, arch): [path]}}.
 
     Where a run of a comparison was trained elsewhere and its files are not here, a figure that is there already is kept:
     drawn again, it would show less.
     """
-    made = {}
+    made: dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]] = {}
     for group, dataset, arch, chosen in paper.comparisons(found):
         chosen = sorted(chosen, key=lambda run: (recipes.METHODS.index(run.method), run.changes, run.seed))
-        here = all((results / "runs" / run.name / "epochs.csv").exists() for run in chosen)
+        here = all(runs.read_file(results, run.name, "epochs.csv") for run in chosen)
         paths = []
         for kind, draw in (("figure2", _picks), ("curves", curves), ("f1", f1), ("confusion", confusion)):
-            path = results / f"{kind}_{dataset.replace(' ', '-')}_{arch}_{group.slug}.png"
+            path = results / f"{kind}_{paper.slug(dataset)}_{arch}_{group.slug}.png"
             paths.append(path if path.exists() and not here else draw(results, chosen, path, group.title))
         if any(paths):
             made.setdefault(group, {})[dataset, arch] = [path for path in paths if path]
     return made
 
 
-def _picks(results, found, path, title):
+def _picks(results: pathlib.Path, found: list[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
     return figure2(results, [run.name for run in found], path)
 
 
-def figure2(results, names, path):
+def figure2(results: pathlib.Path, names: list[str], path: pathlib.Path) -> pathlib.Path | None:
     """What was picked, round by round, one panel for each of the runs `names` that selected; the paper's points beside.
 
     Returns path, or None where none of them left a selection.csv.
     """
-    tables = [(name, runs.read_csv(results / "runs" / name / "selection.csv")) for name in names]
+    tables = [(name, runs.read_file(results, name, "selection.csv")) for name in names]
     tables = [(name, rows) for name, rows in tables if rows]
     if not tables:
         return None
@@ -75,9 +79,9 @@ def figure2(results, names, path):
         return _save(figure, path)
 
 
-def curves(results, found, path, title):
+def curves(results: pathlib.Path, found: list[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
     """Test accuracy of all classes and of the minor ones after each epoch; one colour a method, one line a run."""
-    tables = [(run, runs.read_csv(results / "runs" / run.name / "epochs.csv")) for run in found]
+    tables = [(run, runs.read_file(results, run.name, "epochs.csv")) for run in found]
     tables = [(run, rows) for run, rows in tables if rows]
     if not tables:
         return None
@@ -86,7 +90,7 @@ def curves(results, found, path, title):
         for panel, (column, what) in zip(panels, (("val_accuracy", "all classes"), ("val_minor_accuracy", "minor classes")), strict=True):
             for run, rows in tables:
                 first = run.name == next(r.name for r, _ in tables if r.method == run.method)
-                points = [[float(row[c]) for row in rows] for c in ("epoch", column)]
+                points = [[float(row[c] or "nan") for row in rows] for c in ("epoch", column)]
                 panel.plot(*points, ".-" if len(rows) < 40 else "-", color=COLORS[run.method], lw=1.2, label=run.method if first else None)
             panel.set(title=f"test accuracy, {what}", xlabel="epoch")
             panel.grid(alpha=0.3)
@@ -95,7 +99,7 @@ def curves(results, found, path, title):
         return _save(figure, path)
 
 
-def f1(results, found, path, title):
+def f1(results: pathlib.Path, found: list[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
     """F1 of each class (the mean over a method's runs), the minor classes marked; the paper's Table 2 as black lines."""
     tables = [(run, paper.f1(results, run.name)) for run in found]
     by_method = {m: [t for run, t in tables if run.method == m and t] for m in recipes.METHODS}
@@ -127,10 +131,10 @@ def f1(results, found, path, title):
         return _save(figure, path)
 
 
-def confusion(results, found, path, title):
+def confusion(results: pathlib.Path, found: list[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
     """Which class a test image of each class was taken for, as shares of its row; the first run of each method."""
     firsts = {run.method: run for run in reversed(found)}
-    tables = {run.method: runs.read_csv(results / "runs" / run.name / "classes.csv") for run in firsts.values()}
+    tables = {run.method: runs.read_file(results, run.name, "classes.csv") for run in firsts.values()}
     tables = {m: tables[m] for m in recipes.METHODS if tables.get(m)}
     if not tables:
         return None
@@ -139,7 +143,7 @@ def confusion(results, found, path, title):
     with matplotlib.rc_context(STYLE):
         figure, panels = _panels(len(tables), 3.1, 3.5, columns=columns, sharey=True)
         for panel, (method, rows) in zip(panels, tables.items(), strict=False):
-            counts = [[float(row[f"as_{c}"]) for c in range(classes)] for row in rows]
+            counts = [[float(row.get(f"as_{c}") or 0) for c in range(classes)] for row in rows]
             image = panel.imshow([[v / max(sum(row), 1) for v in row] for row in counts], cmap="Blues", vmin=0, vmax=1)
             step = 1 if classes <= 10 else 10
             panel.set_xticks(range(0, classes, step))
@@ -156,7 +160,9 @@ def confusion(results, found, path, title):
         return _save(figure, path)
 
 
-def _panels(n, width, height, columns=None, margin=1.5, **options):
+def _panels(
+    n: int, width: float, height: float, columns: int | None = None, margin: float = 1.5, **options: Any
+) -> tuple[Figure, list[Any]]:
     """A figure of n panels, each width x height inches with its labels; right of them `margin` inches for a legend."""
     columns = columns or n
     rows = -(-n // columns)
@@ -168,6 +174,7 @@ def _panels(n, width, height, columns=None, margin=1.5, **options):
     return figure, list(panels.flat)
 
 
-def _save(figure, path):
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+def _save(figure: Figure, path: pathlib.Path) -> pathlib.Path:
+    with replacing(path) as beside:
+        figure.savefig(beside, dpi=110, metadata={"Software": None})
     return path

@@ -22,7 +22,12 @@ KINDS = {
 }
 
 
-def write(results, found, data_dir=None, drawn=None):
+def write(
+    results: pathlib.Path,
+    found: list[runs.Run],
+    data_dir: str | None = None,
+    drawn: dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]] | None = None,
+) -> pathlib.Path:
     """Writes results/report.html from all Runs. drawn: what figures.draw_all returned, where it was called. Returns the path."""
     drawn = drawn or figures.draw_all(results, found)
     sections = {
@@ -41,7 +46,7 @@ def write(results, found, data_dir=None, drawn=None):
     return path
 
 
-def _summary(results, found):
+def _summary(results: pathlib.Path, found: list[runs.Run]) -> str:
     parts = []
     for preset in recipes.PRESETS:
         cells = [c for c in paper.full(results, found, preset) if c.paper is not None]
@@ -52,7 +57,7 @@ def _summary(results, found):
     return f"{len(found)} finished runs. Full length ({paper.FULL} epochs): {'; '.join(parts)}."
 
 
-def _tables(results, found):
+def _tables(results: pathlib.Path, found: list[runs.Run]) -> str:
     parts = [
         "<p>Ours as mean ± standard deviation (number of runs); below it the paper's number and the difference: "
         '<b class="near">within 0.015 or two standard deviations</b>, <b class="below">lower</b>, <b class="above">higher</b>. '
@@ -74,14 +79,14 @@ def _tables(results, found):
     return "".join(parts)
 
 
-def _table(cells):
+def _table(cells: list[paper.Cell]) -> str:
     columns, rows = tables.layout(cells)
     head = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
     lines = [f"<tr><th>{m}</th>{''.join(_cell(row.get(c)) for c in columns)}</tr>" for m, row in rows.items()]
     return f'<div class="wide"><table><thead><tr><th>method</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
 
-def _cell(cell):
+def _cell(cell: paper.Cell | None) -> str:
     if cell is None:
         return "<td></td>"
     known = "" if cell.paper is None else f"<small>paper {cell.paper:.4f}</small>"
@@ -94,7 +99,7 @@ def _cell(cell):
     return f'<td class="{kind}">{tables.ours(cell)}{known}<small>{cell.delta:+.4f}</small></td>'
 
 
-def _claims(results, found):
+def _claims(results: pathlib.Path, found: list[runs.Run]) -> str:
     parts = [f"<p>Judged on the means of runs of {paper.FULL} epochs; undecided where a run that it needs is missing.</p>"]
     for preset in recipes.PRESETS:
         lines = [f'<li><b class="{v}">{v}</b> {html.escape(name)}</li>' for name, v in paper.claims(paper.full(results, found, preset))]
@@ -102,7 +107,7 @@ def _claims(results, found):
     return "".join(parts)
 
 
-def _figures(drawn):
+def _figures(drawn: dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]) -> str:
     parts = []
     for group, by_key in drawn.items():
         for (dataset, arch), paths in by_key.items():
@@ -117,20 +122,23 @@ def _figures(drawn):
     return "".join(parts) or "<p>No run here has left its files.</p>"
 
 
-def _galleries(results, found, data_dir):
-    parts, loaded = [], {}
+def _galleries(results: pathlib.Path, found: list[runs.Run], data_dir: str | None) -> str:
+    parts: list[str] = []
+    loaded: dict[str, cifar.Data | None] = {}
     for group, members in paper.groups(found).items():
         for run in members:
-            picks = runs.read_csv(results / "runs" / run.name / "picks.csv")
+            picks = runs.read_file(results, run.name, "picks.csv")
             if not picks:
                 continue
             kind = run.dataset.split("-")[0]
             if kind not in loaded:
-                loaded[kind] = _images(run.dataset, data_dir)
-            images = loaded[kind].x if loaded[kind] else None
-            classes = runs.read_csv(results / "runs" / run.name / "classes.csv")
-            numbered = cifar.class_names(run.dataset, len(classes))
-            names = [row.get("name", name) for row, name in zip(classes, numbered, strict=True)]
+                loaded[kind] = None if run.row["dataset"] in recipes.OWN_FIELDS else _images(run.dataset, data_dir)
+            found_here = loaded[kind]
+            images = found_here.x if found_here else None
+            classes = runs.read_file(results, run.name, "classes.csv")
+            most = max([len(classes) - 1, *(int(row[c]) for row in picks for c in ("label", "truth") if row[c])]) + 1
+            names = list(cifar.class_names(run.dataset, most))
+            names[: len(classes)] = [row.get("name", name) for row, name in zip(classes, names, strict=False)]
             shown = gallery.render(picks, names, images, f"g{len(parts)}")
             title = html.escape(f"{run.method} · {run.dataset}, {run.arch}, seed {run.seed}: {group.title}")
             parts.append(f"<details{'' if parts else ' open'}><summary>{title}</summary>{shown}</details>")
@@ -140,7 +148,7 @@ def _galleries(results, found, data_dir):
     return note + "".join(parts) if parts else "<p>No selecting run here has left its files.</p>"
 
 
-def _images(dataset, data_dir):
+def _images(dataset: str, data_dir: str | None) -> cifar.Data | None:
     """The data set, or None where it is not on this machine: a report does not download."""
     keras_own = pathlib.Path.home() / ".keras" / "datasets"
     for place in (data_dir, os.environ.get("SELECTNET_DATA"), keras_own, *keras_own.glob("cifar-*-target")):
@@ -150,7 +158,7 @@ def _images(dataset, data_dir):
     return None
 
 
-def _settings(found):
+def _settings(found: list[runs.Run]) -> str:
     base = {preset: recipes.make(preset=preset) for preset in recipes.PRESETS}
     lines = []
     for field in dataclasses.fields(recipes.Recipe):
@@ -170,7 +178,7 @@ def _settings(found):
     return f"<h3>The two presets, for CIFAR-10 with 4 minors</h3>{presets}<h3>Every run</h3>{all_runs}"
 
 
-def _short(text):
+def _short(text: str) -> str:
     try:
         value = float(text)
     except ValueError:

@@ -1,7 +1,9 @@
 """Ours beside the paper's numbers: each cell of Tables 1 to 4, its verdict, the paper's claims, how its tables agree. No TensorFlow."""
 
+import hashlib
 import math
 import pathlib
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -55,6 +57,13 @@ class Cell(NamedTuple):
         return "reproduced" if abs(self.delta) <= max(noise, tolerance) + 1e-12 else "off"
 
 
+def slug(text: str) -> str:
+    """A text, such as a path, as a part of a file's name; one that is long or loses more than blanks and colons ends in a digest."""
+    plain = re.sub(r"[^\w.=,+-]", "-", text)
+    same = plain == re.sub("[: ]", "-", text) and len(plain) <= 80
+    return plain if same else f"{plain[:80]}-{hashlib.sha1(text.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+
+
 class Group(NamedTuple):
     """Runs that may stand in one table: of one preset, of as many epochs, changed in the same fields."""
 
@@ -70,7 +79,7 @@ class Group(NamedTuple):
     @property
     def slug(self) -> str:
         """For file names."""
-        return "_".join([self.preset, str(self.epochs), *(f"{k}-{v}" for k, v in self.changes)]).replace(":", "-").replace(" ", "-")
+        return slug("_".join([self.preset, str(self.epochs), *(f"{k}-{v}" for k, v in self.changes)]))
 
 
 def groups(found: Iterable[Run]) -> dict[Group, list[Run]]:
@@ -134,7 +143,7 @@ def _cell(results: pathlib.Path, table: str, key: Key, paper: float | None, by_k
 
 def f1(results: pathlib.Path, name: str) -> dict[str, float]:
     """{class: F1} of one run's classes.csv; empty where there is none."""
-    return {row["class"]: float(row["f1"]) for row in runs.read_csv(results / "runs" / name / "classes.csv")}
+    return {row["class"]: float(row["f1"] or "nan") for row in runs.read_file(results, name, "classes.csv")}
 
 
 def claims(found: list[Cell]) -> list[tuple[str, str]]:

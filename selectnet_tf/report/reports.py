@@ -1,15 +1,18 @@
 """What the report command makes: the comparison with the paper, and the files that people read. No TensorFlow."""
 
+import pathlib
 import sys
+from collections.abc import Collection
 
 from selectnet_tf.cli import aligned
 from selectnet_tf.experiment import runs
 from selectnet_tf.report import paper, tables
 
 
-def diff(results, preset="paper", tolerance=0.015, strict=False):
+def diff(results: pathlib.Path, preset: str = "paper", tolerance: float = 0.015, strict: bool = False) -> int:
     """Prints and writes the comparison of full-length runs of a plain preset. Returns the exit code."""
     found, problems = runs.read(results)
+    problems += runs.damaged(results, found)
     cells = paper.full(results, found, preset)
     lines = tables.diff_lines(cells, tolerance)
     runs.write_csv(results / "diff.csv", lines)
@@ -26,9 +29,10 @@ def diff(results, preset="paper", tolerance=0.015, strict=False):
     return int(_complain(problems) or "off" in verdicts or (strict and "not run" in verdicts))
 
 
-def write(results, what, data_dir=None):
+def write(results: pathlib.Path, what: Collection[str], data_dir: str | None = None) -> int:
     """Writes tables, figures, html, readme: those of them in `what`. Returns the exit code."""
     found, problems = runs.read(results)
+    problems += runs.damaged(results, found)
     paths, drawn = [], None
     if "tables" in what:
         paths += tables.write(results, found)
@@ -48,7 +52,7 @@ def write(results, what, data_dir=None):
     return int(_complain(problems))
 
 
-def _complain(problems):
+def _complain(problems: list[str]) -> bool:
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     return bool(problems)

@@ -173,7 +173,8 @@ def _comparison(found: list[runs.Run]) -> str:
         if chosen:
             mean = {c: sum(run.number(c) for run in chosen) / len(chosen) for c in (*shares, "seconds", "selection_seconds")}
             values = " | ".join(f"{mean[c]:.4f}" for c in shares)
-            time = f"{mean['seconds'] / 60:.0f} min | {mean['selection_seconds'] / mean['seconds']:.1%}"
+            share = f"{mean['selection_seconds'] / mean['seconds']:.1%}" if mean["seconds"] else "–"
+            time = f"{mean['seconds'] / 60:.0f} min | {share}"
             lines.append(f"| `{method}` | {len(chosen)} | {values} | {time} |")
     return "\n".join(lines)
 

@@ -157,3 +157,57 @@ def test_a_readme_without_marks_is_left_alone(results):
     with pytest.raises(ValueError, match="between which the results go"):
         reports.write(results, ["readme"])
     assert (results.parent / "README.md").read_text() == "# a\n"
+
+
+FILES = {
+    "epochs.csv": "epoch,val_accuracy,val_minor_accuracy\n1,0.4,0.3\n2,0.6,0.5\n",
+    "classes.csv": "class,name,minor,f1,as_0,as_1\n0,a,1,0.5,3,1\n1,b,0,0.7,1,5\n",
+    "selection.csv": "epoch,labeled_right,labeled_wrong_minor,labeled_major,unlabeled_right,unlabeled_wrong_minor,unlabeled_major,warning\n"
+    "10,1,0,2,5,1,0,none\n",
+    "picks.csv": "epoch,label,picked,wrong,score,index,truth\n10,0,2,1,0.9,3,0\n10,0,2,1,0.8,7,1\n",
+}
+OTHER = {  # what becomes of a file
+    "empty": lambda text: b"",
+    "cut": lambda text: text[: len(text) // 2].encode(),
+    "another": lambda text: b"a,b\n1,2\n",
+    "words": lambda text: text.replace("1", "one").encode(),
+    "bytes": lambda text: text.encode() + b"\xff\xfe\x00\n",
+    "a lost quote": lambda text: text.replace("\n", '\n"', 1).encode(),
+    "a giant cell": lambda text: (text + "x" * 200_000 + "\n").encode(),
+}
+
+
+@pytest.fixture
+def two_runs(tmp_path):
+    """A folder of results with two runs on pictures whose folder's path has slashes; their files; their folders."""
+    folders = []
+    for method in ("context", "self_paced"):
+        places = {"labeled_dir": "/data/A b/Ä", "unlabeled_dir": "/data/" + "long/" * 60}
+        recipe = write_run(tmp_path, dataset="folder", method=method, epochs=20, **places, extra={"seconds": 0.0, "minor_accuracy": 0.5})
+        folders.append(tmp_path / "runs" / recipe.name)
+        for name, text in FILES.items():
+            (folders[-1] / name).write_text(text)
+    return tmp_path, folders
+
+
+ALL = ["tables", "figures", "html", "readme"]
+
+
+def test_paths_in_recipes_and_a_run_of_no_seconds_are_reported(two_runs):
+    results, _ = two_runs
+    (results.parent / "README.md").write_text(f"{tables.START}\n{tables.END}\n")
+    assert reports.write(results, ALL) == 0
+    drawn = sorted(path.name for path in results.glob("*.png"))
+    assert len(drawn) == 4 and all(len(name) < 255 for name in drawn)
+    assert "data:image/png" in (results / "report.html").read_text() and "picks" in (results / "report.html").read_text()
+
+
+@pytest.mark.parametrize("how", OTHER)
+@pytest.mark.parametrize("file", FILES)
+def test_one_damaged_file_is_named_and_the_rest_is_drawn(file, how, two_runs, capsys):
+    results, (folder, _) = two_runs
+    (folder / file).write_bytes(OTHER[how](FILES[file]))
+    code = reports.write(results, ["tables", "html"])
+    said = capsys.readouterr().err
+    assert code == 1 and said.startswith(f"error: {folder / file}:") and len(said.splitlines()) == 1
+    assert len(list(results.glob("*.png"))) == 4 and (results / "report.html").exists()
