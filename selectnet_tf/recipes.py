@@ -92,9 +92,7 @@ class Recipe:
     selector_epochs: int = _field(20, "epochs of f_s a round")
     selector_batch: int = _field(32, "batch size of f_s")
     training: str = _field(
-        "sgd",
-        "sgd: the released code's; keras, keras_cnn: those of Keras's cifar10_resnet and cifar10_cnn; cui: the recipe behind Table 3",
-        TRAININGS,
+        "sgd", "sgd: the released code's; keras, keras_cnn: Keras's cifar10_resnet's and cifar10_cnn's; cui: Table 3's", TRAININGS
     )
     lr: float = _field(0.01, "learning rate at the start")
     momentum: float = _field(0.9, "of SGD")
@@ -103,6 +101,9 @@ class Recipe:
     shift: float = _field(0.2, "largest shift, as a share of the image's side")
     cb_beta: float = _field(0.9999, "beta of the class-balanced loss")
     focal_gamma: float = _field(1.0, "gamma of the class-balanced focal loss")
+    precision: str = _field("float32", "of the arithmetic; mixed ones are for GPUs", ("float32", "mixed_bfloat16", "mixed_float16"))
+    jit: bool = _field(False, "compile the training step by XLA, on one device")
+    deterministic: bool = _field(True, "on GPUs: the same bits each time, which takes longer; CPUs give them anyway")
     labeled_dir: str | None = _field(None, "dataset=folder: a folder for each class, with its pictures; or several such, A,B")
     unlabeled_dir: str | None = _field(None, "dataset=folder: the pool, pictures in folders of any kind; or several, A,B")
     test_dir: str | None = _field(None, "dataset=folder: as labeled_dir; without it a fifth of each class is held out")
@@ -158,8 +159,7 @@ def make(**changes):
     for key, value in changes.items():
         if key not in known:
             raise ValueError(f"unknown recipe field {key!r}{suggest(key, known)}")
-        choices = known[key].metadata["choices"]
-        if choices and value not in choices:
+        if (choices := known[key].metadata["choices"]) and value not in choices:
             raise ValueError(f"{key} is {value!r}, but has to be one of {', '.join(choices)}")
     first = {k: changes.get(k, known[k].default) for k in ("dataset", "arch", "method", "preset")}
     base = defaults(**first, training=changes.get("training", default_training(first["method"])))

@@ -1,5 +1,6 @@
 """One recipe -> one row."""
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -66,7 +67,11 @@ def _clear(results, folder):
 
 
 def _run(recipe, data_dir, results, folder, replicas, verbose, finish):
-    strategy = make_strategy(replicas)
+    strategy = make_strategy(replicas, recipe.deterministic)
+    if recipe.jit and strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            f"XLA compiles for one device, not for {strategy.num_replicas_in_sync} replicas: pass --replicas=1, or leave jit out"
+        )
     check_batch(recipe.batch_size, strategy.num_replicas_in_sync)
     task = tasks.make(recipe, data_dir, results / "cache")
     print("\n".join([f"{recipe.name}: {task.says[0]}", *task.says[1:]]), flush=True)
@@ -128,13 +133,17 @@ def _results(evaluate, log, classes):
 
 
 @functools.cache  # two strategies in one process would give their collective operations the same keys
-def make_strategy(replicas=0):
-    """MirroredStrategy over `replicas` GPUs (0: all), or logical CPU devices; the default strategy for a lone CPU."""
+def make_strategy(replicas=0, deterministic=True):
+    """MirroredStrategy over `replicas` GPUs (0: all), or logical CPU devices; the default strategy for a lone CPU.
+
+    deterministic: on GPUs, operations that give the same bits each time.
+    """
     gpus = tf.config.list_physical_devices("GPU")
     if replicas < 0 or (gpus and replicas > len(gpus)):
         raise ValueError(f"replicas is {replicas}, but there are {len(gpus)} GPUs: use 0 for all of them")
     if gpus:
-        tf.config.experimental.enable_op_determinism()
+        if deterministic:
+            tf.config.experimental.enable_op_determinism()
         return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(replicas or len(gpus))])
     if replicas <= 1:
         return tf.distribute.get_strategy()
@@ -149,10 +158,21 @@ def make_model(recipe, task, strategy):
     keras.utils.set_random_seed(recipe.seed)
     pixels = {"scale": 1 / 128, "offset": -1.0} if recipe.training == "cui" else {}
     activation = "linear" if recipe.method == "class_balanced" else "softmax"
-    with strategy.scope():
+    with strategy.scope(), _precision(recipe.precision):
         model = models.build(recipe.arch, task.x_labeled.shape[1:], len(task.names), activation, weights=recipe.weights, **pixels)
         schedules.compile_model(model, recipe, task.y_labeled, len(task.names))
     return model
+
+
+@contextlib.contextmanager
+def _precision(policy):
+    """Layers and optimizers that are made inside compute by this policy; the selector's, made elsewhere, stay float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def make_augment(recipe):
