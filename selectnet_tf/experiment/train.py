@@ -17,7 +17,8 @@ from selectnet_tf import augment, rules
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
 from selectnet_tf.experiment import metrics, picks, record, runs
-from selectnet_tf.files import lock, write_json, write_npz
+from selectnet_tf.experiment.claims import claim
+from selectnet_tf.files import write_json, write_npz
 from selectnet_tf.networks import models, schedules
 from selectnet_tf.pool import Pool
 from selectnet_tf.recipes import SELECTING
@@ -46,7 +47,7 @@ def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=Fal
     results = pathlib.Path(results_dir)
     folder = results / "runs" / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder / ".lock"):
+    with claim(folder / ".lock"):
         if force:
             _clear(results, folder)
         done = runs.row_of(results, recipe.name)
@@ -60,9 +61,11 @@ def train(recipe, *, data_dir=None, results_dir="results", replicas=0, force=Fal
 def _clear(results, folder):
     runs.write_row(results, folder.name)
     for path in folder.iterdir():
+        if path.name.startswith(".lock"):
+            continue  # this process's claim
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name != ".lock":
+        else:
             path.unlink()
 
 

@@ -183,6 +183,25 @@ def test_a_finished_run_is_not_trained_again_but_by_force(tmp_path, monkeypatch,
     assert len(pd.read_csv(tmp_path / "runs.csv")) == 1
 
 
+def test_a_run_that_another_host_trains_is_left_to_it(tmp_path):
+    recipe = recipes.make(**SMALL, method="context")
+    folder = tmp_path / "runs" / recipe.name / ".lock.claim"
+    folder.mkdir(parents=True)
+    (folder / "holder.json").write_text('{"token": "a", "host": "far-away", "process": 7}')
+    for force in (False, True):
+        with pytest.raises(BlockingIOError, match="process 7 on far-away is training this run"):
+            run(tmp_path, method="context", force=force)
+    assert sorted(p.name for p in folder.parent.iterdir()) == [".lock", ".lock.claim"]
+
+
+def test_force_keeps_the_claim(tmp_path):
+    with train.claim(tmp_path / ".lock"):
+        (tmp_path / "tensorboard").mkdir()
+        (tmp_path / "epochs.csv").touch()
+        train._clear(tmp_path, tmp_path)
+        assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith(".runs")) == [".lock", ".lock.claim"]
+
+
 def test_rows_of_several_runs_stay(tmp_path):
     for seed in (0, 1):
         run(tmp_path, method="imbalanced", seed=seed, epochs=1)
