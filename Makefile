@@ -7,10 +7,10 @@ CONSTRAINTS ?=
 EXTRAS = test,lint$(if $(shell nvidia-smi -L 2>/dev/null),$(comma)gpu)
 comma = ,
 RESULTS ?= results
-SWEEP = $(strip $(foreach name,SEEDS EPOCHS DATASETS ARCHS METHODS PRESET JOBS DRY DEVICE PRINT,$(if $($(name)),$(flag)=$($(name)))))
+SWEEP = $(strip $(foreach name,SEEDS EPOCHS DATASETS ARCHS METHODS PRESET JOBS DRY DEVICE RAY PRINT,$(if $($(name)),$(flag)=$($(name)))))
 flag = --$(shell echo $(name) | tr A-Z a-z)
 
-.PHONY: demo test slow oldest lint table1 table2 table3 table4 figure2 diff report docs bench clean
+.PHONY: demo test slow gpu oldest lint table1 table2 table3 table4 figure2 diff report docs bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/python experiments/demo.py
@@ -20,6 +20,9 @@ test: $(INSTALLED)
 
 slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+gpu: $(INSTALLED)
+	$(BIN)/python -m pytest -m gpu -rs
 
 oldest:
 	$(PYTHON) -m venv $(VENV)-oldest

@@ -23,6 +23,7 @@ def define_flags() -> None:
     flags.DEFINE_list("methods", None, "these methods instead of the table's, e.g. context,selectnet,oracle")
     flags.DEFINE_enum("preset", "paper", recipes.PRESETS, "whose recipes")
     flags.DEFINE_integer("jobs", 0, "runs trained at once, each with its share of the cores or GPUs; 0: one a GPU, two without GPUs", 0)
+    flags.DEFINE_string("ray", None, "train on a Ray cluster: auto, or its address; --results_dir on storage that all nodes see")
     flags.DEFINE_enum("device", "auto", devices.CHOICES, "auto: the GPUs, where there are any; cpu: leaves them alone")
     flags.DEFINE_bool("print", False, "only print the missing cells' commands, one a line, for Slurm, GNU parallel or Kubernetes")
     flags.DEFINE_bool("dry", False, "only print the plan: cells, done, missing, estimated hours")
@@ -53,7 +54,9 @@ def main(argv: list[str]) -> int:
             for words in work.commands():
                 print(shlex.join([*words, *["--device=cpu"] * (values.device == "cpu")]))
             return 0
-        if problem := devices.problem():
+        if values.ray:
+            work = _on_cluster(values.ray, cells, results, data_dir, values.jobs)
+        elif problem := devices.problem():
             return fail(problem, 1)
         code = work.run()
         return code if code > 1 else max(code, reports.write(results, ["tables", "figures"]))
@@ -61,6 +64,18 @@ def main(argv: list[str]) -> int:
         return fail(error, 2)
     except OSError as error:
         return fail(error, 1)
+
+
+def _on_cluster(address, cells, results, data_dir, jobs):
+    try:
+        from selectnet_tf.scale import cluster
+    except ImportError:
+        raise OSError("a sweep on a cluster needs Ray: python -m pip install -e '.[ray]'") from None
+    try:
+        cluster.connect(address)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise OSError(f"no Ray cluster at {address} ({str(error).splitlines()[0]}): ray start --head") from None
+    return cluster.ClusterSweep(cells, results, data_dir and pathlib.Path(data_dir).absolute(), jobs)
 
 
 def command(name: str) -> None:

@@ -1,6 +1,7 @@
 """One process for all tests: two logical CPU devices stand for two GPUs."""
 
 import dataclasses
+import os
 import shutil
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from selectnet_tf.cli import importing_tensorflow
 
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # some tests start processes that need the GPU too
 with importing_tensorflow():  # as the commands do
     import keras
     import tensorflow as tf

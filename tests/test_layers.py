@@ -59,7 +59,7 @@ def test_recipes_need_the_standard_library_only():
 
 
 def test_help_and_reports_do_not_import_tensorflow():
-    modules = ("run", "table", "doctor", "report.__main__", "report.page")
+    modules = ("run", "table", "doctor", "score", "report.__main__", "report.page")
     code = (
         f"import sys, {', '.join(f'selectnet_tf.{m}' for m in modules)}; sys.exit(sum(m in sys.modules for m in ('tensorflow', 'keras')))"
     )

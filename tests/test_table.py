@@ -31,6 +31,14 @@ def test_print_gives_a_command_for_each_missing_cell(tmp_path):
     }
 
 
+def test_without_ray_the_extra_is_named(tmp_path):
+    (tmp_path / "ray.py").write_text("raise ImportError")
+    words = [sys.executable, "-m", "selectnet_tf.table", "table1", "--datasets=digits-4minor", "--ray=auto", "--results_dir=results"]
+    found = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    assert found.returncode == 1 and found.stdout == ""
+    assert found.stderr == "error: a sweep on a cluster needs Ray: python -m pip install -e '.[ray]'\n"
+
+
 @pytest.mark.parametrize(("code", "requeued"), [(143, True), (0, False), (1, False)])
 def test_the_slurm_template_goes_on_with_what_its_time_limit_stopped(code, requeued, tmp_path):
     page = (HOME / "docs" / "machines.md").read_text(encoding="utf-8")

@@ -113,7 +113,17 @@ def holder(folder: pathlib.Path) -> Holder | None:
 def busy(path: pathlib.Path) -> bool:
     """Whether some process holds what `claim` would claim, without claiming it."""
     found = holder(folder_of(path))
-    return found is not None and found.alive
+    if found and found.alive:
+        return True
+    try:
+        with files.lock(path):
+            return False
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        if error.errno not in NO_FLOCK:
+            raise
+        return False
 
 
 def _take(folder: pathlib.Path, token: str) -> bool:

@@ -37,7 +37,7 @@ def finished(recipe: Recipe, results: pathlib.Path, folder: pathlib.Path) -> dic
 def set_aside(folder: pathlib.Path) -> None:
     """Under --force: the finished run's files go into its folder's `old`, where they count until the new run is finished."""
     finished = (folder / "row.json").exists() or ((folder / "epochs.csv").exists() and not (folder / "state.npz").exists())
-    left = [path for path in folder.iterdir() if path.name not in (".lock", rows.OLD)]
+    left = [path for path in folder.iterdir() if path.name != rows.OLD and not path.name.startswith(".lock")]  # the claim stays
     if finished:
         (folder / PART).mkdir()
     for path in left:

@@ -1,7 +1,7 @@
 """Many runs, one after another or several at once: each a process of its own, resumable, and shared with other sweeps.
 
-A sweep trains what has no row yet. Its runs' locks and rows are its only memory: it can be killed at any time and started
-again, and two sweeps on one results folder share the work. Only its children import TensorFlow.
+A sweep trains what has no row yet. Its runs' claims and rows are its only memory: it can be killed at any time and started
+again, and two sweeps on one results folder share the work, on any number of hosts. Only its children import TensorFlow.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from typing import Any
 from selectnet_tf import recipes
 from selectnet_tf.cli import aligned
 from selectnet_tf.devices import cores, visible_gpus
-from selectnet_tf.experiment import estimate, runs
-from selectnet_tf.files import TAKEN, lock
+from selectnet_tf.experiment import claims, estimate, runs
+from selectnet_tf.files import TAKEN
 
 POLL = 1.0  # seconds between two looks at the children
 RUN = (sys.executable, "-m", "selectnet_tf.run")
@@ -48,11 +48,7 @@ class Cell:
     def busy(self) -> bool:
         """Whether some process trains it now."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with lock(self.folder / ".lock"):
-                return False
-        except BlockingIOError:
-            return True
+        return claims.busy(self.folder / ".lock")
 
     def last_line(self) -> str:
         """Why it failed, or what it said last."""

@@ -1,12 +1,13 @@
 """One recipe -> one row."""
 
+import contextlib
 import dataclasses
 import errno
 import functools
 import os
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -17,8 +18,9 @@ from selectnet_tf import augment, rules
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
 from selectnet_tf.experiment import begun, earlier, frozen, metrics, picks, record, rows, runs, tested
+from selectnet_tf.experiment.claims import claim
 from selectnet_tf.experiment.origin import VERSIONS, Origin
-from selectnet_tf.files import clear, lock, write_json, write_npz
+from selectnet_tf.files import clear, write_json, write_npz
 from selectnet_tf.networks import models, schedules
 from selectnet_tf.pool import Pool
 from selectnet_tf.recipes import SELECTING, Recipe
@@ -54,7 +56,7 @@ def train(
     name = runs.name_of(results, recipe)
     folder = results / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder / ".lock"):
+    with claim(folder / ".lock"):
         clear(folder)
         earlier.put_back(folder)
         if not force:
@@ -68,7 +70,11 @@ def _run(
     recipe: Recipe, data_dir: Path | None, results: pathlib.Path, folder: pathlib.Path, replicas: int, verbose: int | str,
     finish: Callable[[pathlib.Path, tasks.Task], None] | None, force: bool, cache_dir: pathlib.Path,
 ) -> dict[str, Any]:  # fmt: skip
-    strategy = make_strategy(replicas)
+    strategy = make_strategy(replicas, recipe.deterministic)
+    if recipe.jit and strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            f"XLA compiles for one device, not for {strategy.num_replicas_in_sync} replicas: pass --replicas=1, or leave jit out"
+        )
     check_batch(recipe.batch_size, strategy.num_replicas_in_sync)
     task = tasks.make(recipe, data_dir, cache_dir, lambda lines: print(lines, flush=True))
     print("\n".join([f"{folder.name}: {task.says[0]}", *task.says[1:]]), flush=True)
@@ -152,13 +158,17 @@ def _results(evaluate: record.Evaluate, log: record.Log, classes: int) -> dict[s
 
 
 @functools.cache  # two strategies in one process would give their collective operations the same keys
-def make_strategy(replicas: int = 0) -> tf.distribute.Strategy:
-    """MirroredStrategy over `replicas` GPUs (0: all), or logical CPU devices; the default strategy for a lone CPU."""
+def make_strategy(replicas: int = 0, deterministic: bool = True) -> tf.distribute.Strategy:
+    """MirroredStrategy over `replicas` GPUs (0: all), or logical CPU devices; the default strategy for a lone CPU.
+
+    deterministic: on GPUs, operations that give the same bits each time.
+    """
     gpus = tf.config.list_physical_devices("GPU")
     if replicas < 0 or (gpus and replicas > len(gpus)):
         raise ValueError(f"replicas is {replicas}, but there are {len(gpus)} GPUs: use 0 for all of them")
     if gpus:
-        tf.config.experimental.enable_op_determinism()
+        if deterministic:
+            tf.config.experimental.enable_op_determinism()
         return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(replicas or len(gpus))])
     if replicas <= 1:
         return tf.distribute.get_strategy()
@@ -173,13 +183,24 @@ def make_model(recipe: Recipe, task: tasks.Task, strategy: tf.distribute.Strateg
     keras.utils.set_random_seed(recipe.seed)
     pixels = {"scale": 1 / 128, "offset": -1.0} if recipe.training == "cui" else {}
     activation = "linear" if recipe.method == "class_balanced" else "softmax"
-    with strategy.scope():
+    with strategy.scope(), _precision(recipe.precision):
         if recipe.freeze:
             model = frozen.head(task.x_labeled, len(task.names), activation)
         else:
             model = models.build(recipe.arch, task.x_labeled.shape[1:], len(task.names), activation, weights=recipe.weights, **pixels)
         schedules.compile_model(model, recipe, task.y_labeled, len(task.names))
     return model
+
+
+@contextlib.contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    """Layers and optimizers that are made inside compute by this policy; the selector's, made elsewhere, stay float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def make_augment(recipe: Recipe) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:

@@ -60,7 +60,7 @@ def _mlp(input_shape: Sequence[int], num_classes: int, activation: str) -> keras
     x = rows
     for width in (64, 32):
         x = layers.Dropout(0.1)(layers.Dense(width, activation="relu", kernel_initializer="he_normal")(x))
-    return keras.Model(rows, layers.Dense(num_classes, activation=activation, name="classes")(x), name="mlp")
+    return keras.Model(rows, layers.Dense(num_classes, activation=activation, dtype="float32", name="classes")(x), name="mlp")
 
 
 def _application(images: keras.KerasTensor, arch: str, weights: str | None) -> keras.KerasTensor:

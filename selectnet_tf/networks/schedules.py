@@ -19,7 +19,7 @@ def compile_model(model, recipe, labels, classes):
         for variable in model.trainable_variables:  # 2e-4 times half the square, of everything but the last bias
             last_bias = recipe.method == "class_balanced" and variable is model.layers[-1].bias
             variable.regularizer = None if last_bias else keras.regularizers.L2(1e-4)
-    model.compile(make_optimizer(recipe), loss, metrics=["accuracy"], jit_compile=False)
+    model.compile(make_optimizer(recipe), loss, metrics=["accuracy"], jit_compile=recipe.jit)
 
 
 def make_optimizer(recipe):

@@ -127,6 +127,9 @@ def test_a_claim_that_says_nothing_is_waited_for_and_then_taken(tmp_path):
 def test_an_older_version_s_lock_counts(tmp_path):
     with files.lock(tmp_path / ".lock"), pytest.raises(BlockingIOError), claims.claim(tmp_path / ".lock"):
         pass
+    with files.lock(tmp_path / ".lock"):
+        assert claims.busy(tmp_path / ".lock")
+    assert not claims.busy(tmp_path / ".lock")
     with claims.claim(tmp_path / ".lock"), pytest.raises(BlockingIOError), files.lock(tmp_path / ".lock"):
         pass
 
@@ -137,6 +140,7 @@ def test_storage_that_knows_no_flock_is_enough(number, tmp_path, monkeypatch):
         raise OSError(number, "not supported")
 
     monkeypatch.setattr(files.fcntl, "flock", flock)
+    assert not claims.busy(tmp_path / ".lock")
     with claims.claim(tmp_path / ".lock"), pytest.raises(BlockingIOError), claims.claim(tmp_path / ".lock"):
         pass
     monkeypatch.setattr(files.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))

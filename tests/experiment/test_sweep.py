@@ -18,12 +18,12 @@ RUN = """
 import pathlib, sys, time
 from selectnet_tf import recipes
 from selectnet_tf.experiment import runs
-from selectnet_tf.files import lock
+from selectnet_tf.experiment.claims import claim
 given = dict(a[2:].split("=", 1) for a in sys.argv[1:])
 results = pathlib.Path(given.pop("results_dir"))
 recipe = recipes.make(**{k: int(v) if k in ("seed", "epochs", "every") else v for k, v in given.items()})
 folder = results / "runs" / recipe.name
-with lock(folder / ".lock"):
+with claim(folder / ".lock"):
     if runs.row_of(results, recipe.name):
         sys.exit(0)
     with open(results / "trained.txt", "a") as file:
@@ -99,6 +99,27 @@ def test_two_sweeps_share_one_folder(stand_in, tmp_path):
     assert trained(tmp_path) == sorted(c.name for c in CELLS)  # none twice
     assert all("5 of 5 cells done" in text for text in said)
     assert all(f"{c.name}: accuracy" in "".join(said) for c in CELLS)  # by both, where both began it at once and one found it done
+
+
+def test_two_hosts_without_a_common_flock_never_train_a_run_twice(stand_in, tmp_path):
+    host = """
+import contextlib, os
+from selectnet_tf import files
+from selectnet_tf.experiment import claims, runs  # runs has the lock of runs.csv, which is not what this is about
+files.lock = lambda path, wait=False: contextlib.nullcontext()
+claims.host = lambda: os.environ["HOST"]
+"""
+    path = stand_in()
+    path.write_text(host + path.read_text())
+    code = f"""{host}
+import pathlib, sys
+from selectnet_tf.experiment import grids, sweep
+sweep.RUN, sweep.POLL = (sys.executable, {str(path)!r}), 0.02
+sys.exit(sweep.Sweep(grids.grid("table1", epochs=3, archs=["simple"]), pathlib.Path({str(tmp_path)!r}), jobs=2).run())
+"""
+    both = [subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"HOST": name}, stdout=subprocess.DEVNULL) for name in "ab"]
+    assert [p.wait(120) for p in both] == [0, 0]
+    assert trained(tmp_path) == sorted(c.name for c in CELLS) and runs.names(tmp_path) == {c.name for c in CELLS}
 
 
 def test_a_cell_that_another_sweep_finishes_between_the_look_and_the_start_is_done(stand_in, tmp_path, monkeypatch, capsys):

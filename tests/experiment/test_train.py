@@ -3,9 +3,11 @@ import json
 import os
 import pathlib
 import re
+import types
 import zipfile
 
 import h5py
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -260,6 +262,25 @@ def test_putting_aside_that_was_killed_is_undone(after, tmp_path, monkeypatch):
     assert {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()} == files
 
 
+def test_a_run_that_another_host_trains_is_left_to_it(tmp_path):
+    recipe = recipes.make(**SMALL, method="context")
+    folder = tmp_path / "runs" / recipe.name / ".lock.claim"
+    folder.mkdir(parents=True)
+    (folder / "holder.json").write_text('{"token": "a", "host": "far-away", "process": 7}')
+    for force in (False, True):
+        with pytest.raises(BlockingIOError, match="process 7 on far-away is training this run"):
+            run(tmp_path, method="context", force=force)
+    assert sorted(p.name for p in folder.parent.iterdir()) == [".lock", ".lock.claim"]
+
+
+def test_force_keeps_the_claim(tmp_path):
+    with train.claim(tmp_path / ".lock"):
+        (tmp_path / "tensorboard").mkdir()
+        (tmp_path / "epochs.csv").touch()
+        train._clear(tmp_path, tmp_path)
+        assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith(".runs")) == [".lock", ".lock.claim"]
+
+
 def test_rows_of_several_runs_stay(tmp_path):
     for seed in (0, 1):
         run(tmp_path, method="imbalanced", seed=seed, epochs=1)
@@ -304,6 +325,44 @@ def test_replicas_must_divide_the_batch_and_stay_the_same(tmp_path, monkeypatch)
             run(tmp_path, method="context")
     with pytest.raises(ValueError, match="its replicas is 1, this run's is 2"):
         run(tmp_path, method="context", replicas=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("arch", "precision"), [("simple", "mixed_float16"), ("resnet8", "mixed_bfloat16")])
+def test_mixed_precision_trains_and_resumes(arch, precision, tmp_path, monkeypatch):
+    row = run(tmp_path / "whole", arch=arch, precision=precision, method="context")
+    assert row["precision"] == precision and row["accuracy"] > 0
+    with monkeypatch.context() as patch:
+        dies(patch, train.Checkpoint, "save", 3)
+        with pytest.raises(Killed):
+            run(tmp_path / "killed", arch=arch, precision=precision, method="context")
+    run(tmp_path / "killed", arch=arch, precision=precision, method="context")
+    assert files(tmp_path / "whole") == files(tmp_path / "killed")
+    model = keras.saving.load_model(tmp_path / "whole" / "runs" / row["name"] / "model.keras", compile=False)
+    assert model.layers[2].compute_dtype == precision.removeprefix("mixed_") and model.output.dtype == "float32"
+
+
+@pytest.mark.parametrize("arch", ["simple", "resnet8"])
+def test_mixed_precision_is_the_classifier_s_alone_and_a_run_of_its_own(arch):
+    recipe = recipes.make(**SMALL | {"arch": arch}, precision="mixed_float16")
+    x, y = np.zeros((8, 16, 16, 3), np.uint8), np.zeros(8, np.int32)
+    task = types.SimpleNamespace(x_labeled=x, y_labeled=y, names=("a", "b"))
+    model = train.make_model(recipe, task, train.make_strategy())
+    assert {v.dtype for v in model.trainable_variables} == {"float32"} and model.output.dtype == "float32"
+    assert model.layers[2].compute_dtype == "float16" and "LossScale" in type(model.optimizer).__name__
+    assert keras.config.dtype_policy().name == "float32"
+    assert recipe.name != recipes.make(**SMALL | {"arch": arch}).name
+
+
+def test_xla_is_for_one_device(tmp_path):
+    with pytest.raises(ValueError, match="XLA compiles for one device, not for 2 replicas: pass --replicas=1, or leave jit out"):
+        run(tmp_path, jit=True, replicas=2)
+
+
+@pytest.mark.slow
+def test_xla_trains(tmp_path):
+    row = run(tmp_path, jit=True, method="imbalanced", epochs=2, every=1)
+    assert row["jit"] is True and row["accuracy"] > 0.2
 
 
 def test_the_saved_model_predicts_what_the_row_says(tmp_path, capsys):

@@ -1,0 +1,1 @@
+"""What is larger than one process: pools of any size."""
