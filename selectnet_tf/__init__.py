@@ -10,6 +10,7 @@ import importlib
 _HOME = {
     "Pool": "pool", "Selection": "selection", "Round": "selection", "Scorer": "selection", "Scores": "rules",
     "SelfPaced": "rules", "Context": "rules", "SelectNet": "rules", "linear": "rules", "fit": "rounds",
+    "Capped": "capped", "AlignMinors": "minors", "PriorCrossentropy": "networks.losses",
     "Checkpoint": "checkpoint", "shift_flip": "augment", "crop_flip": "augment",
     "build": "networks.models", "make_imbalance": "data.splits", "SelectionSampler": "sampler",
 }  # fmt: skip

@@ -22,6 +22,7 @@ class Pool:
         labels: [n] int32, -1 where unlabeled.
         labeled: [n] bool.
         index, targets: [k] int32 each: the positions trained on now, and the class each is trained as.
+        even: whether each epoch draws as many images of every class from the index; False unless it is set.
 
     Raises:
         ValueError: shapes that don't fit each other, labels that are no classes, a minor class without a labeled image.
@@ -37,7 +38,7 @@ class Pool:
         self.minor = np.unique(np.asarray(minor, np.int32))
         self.labeled = np.arange(len(y) + len(x_unlabeled)) < len(y)
         self.labels = np.where(self.labeled, np.pad(y.astype(np.int32), (0, len(x_unlabeled))), -1).astype(np.int32)
-        self.seed = int(seed)
+        self.seed, self.even = int(seed), False
         self.train_on_labeled()
         self.begin_epoch(0)
 
@@ -96,8 +97,13 @@ class Pool:
 
     def begin_epoch(self, epoch):
         """Puts the images in this epoch's order. Call it before each pass over `dataset`."""
-        order = np.random.default_rng([self.seed, 2, epoch]).permutation(len(self.index))
+        rng = np.random.default_rng([self.seed, 2, epoch])
+        order = _even_order(self.targets, rng) if self.even else rng.permutation(len(self.index))
         self._pass = self.index[order], self.targets[order], np.int32(epoch)
+
+    def counts(self) -> np.ndarray:
+        """How many images of each class this epoch trains on: [k], up to the largest class among them."""
+        return np.bincount(self._pass[1])
 
     def dataset(self, batch_size, augment=None, first_batch=0):
         """The index as a tf.data.Dataset of (images [B, ...], classes [B]), of known length.
@@ -131,6 +137,21 @@ class Pool:
 
     def set_state(self, state):
         self.train_on(state["index"], state["targets"])
+
+
+def _even_order(classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An order of [k] places that holds as many places of each class, give or take one, and each place of a class as often.
+
+    classes: [k] of what is trained on; those that do not occur get no place.
+    """
+    kinds = rng.permutation(np.unique(classes))  # whose quota is larger by one, where k is no multiple, changes too
+    quotas = np.full(len(kinds), len(classes) // len(kinds))
+    quotas[: len(classes) % len(kinds)] += 1
+    drawn = []
+    for c, quota in zip(kinds, quotas, strict=True):
+        places = rng.permutation(np.flatnonzero(classes == c))
+        drawn.append(np.resize(places, quota))
+    return rng.permutation(np.concatenate(drawn))
 
 
 def _classes_of(y):

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from selectnet_tf.images import Images, batches
+from selectnet_tf.minors import adjusted, fading, says, tell_counts
 from selectnet_tf.rules import Scores
 
 
@@ -20,7 +21,7 @@ class Round(NamedTuple):
     score, loss: [k] float32: the selector's output, or the predicted class's probability under a rule without one; nats.
     lowest, median, highest: of the score over D'; NaN where D' is empty.
     seconds: what scoring, selecting and swapping took.
-    unpicked: [j] int32: minor classes that nothing unlabeled was picked as.
+    unpicked, fading: [j] int32: minor classes that nothing unlabeled, or too few, was picked as, see minors.fading.
     """
 
     epoch: int
@@ -34,20 +35,17 @@ class Round(NamedTuple):
     median: float
     highest: float
     seconds: float
-    unpicked: np.ndarray = ()  # state files of runs begun before this field lack it
+    unpicked: np.ndarray = ()  # state files of runs begun before these fields lack them
+    fading: np.ndarray = ()
 
     @property
     def warning(self):
         """'' or why this selection should not be trusted."""
         if not self.candidates:
             return "nothing is predicted as a minor class"
-        if self.highest - self.lowest < 0.01:
-            return f"the scores have collapsed to {self.median:.3f}"
-        if not len(self.index):
-            return "nothing was picked"
-        lost = [str(c) for c in self.unpicked]
-        lost = ", ".join(lost if len(lost) < 7 else [*lost[:5], f"{len(lost) - 5} more"])
-        return f"nothing unlabeled was picked as {lost}" if lost else ""
+        collapsed = f"the scores have collapsed to {self.median:.3f}" if self.highest - self.lowest < 0.01 else ""
+        lost = says(self.unpicked, self.fading) if len(self.index) else "" if collapsed else "nothing was picked"
+        return "; ".join(part for part in (collapsed, lost) if part)
 
     def __str__(self):
         text = f"epoch {self.epoch}: {self.candidates:,} predicted as minor, {len(self.index):,} added"
@@ -68,6 +66,7 @@ class Selection(keras.callbacks.Callback):
         score_batch: images scored at once, over all replicas.
         accumulate: whether an unlabeled pick stays, as the class it was last picked as; Algorithm 1 picks anew each round.
         from_logits: whether the model gives logits; None: as its loss says.
+        adjust: a callable (probs [n, m], pool) -> probs, e.g. AlignMinors; D', the loss and the pseudo-labels follow from it.
         on_round: called with each Round; prints it by default.
 
     Attributes:
@@ -77,7 +76,7 @@ class Selection(keras.callbacks.Callback):
 
     def __init__(
         self, pool, rule=None, *, every=10, init="balanced", labeled_loss="predicted", accumulate=False, score_batch=250,
-        from_logits=None, on_round=print,
+        from_logits=None, adjust=None, on_round=print,
     ):  # fmt: skip
         super().__init__()
         if every < 1:
@@ -90,15 +89,15 @@ class Selection(keras.callbacks.Callback):
             raise ValueError("the pool has no unlabeled image to select from: give some, or train without a rule")
         self.pool, self.rule, self.every, self.init = pool, rule, every, init
         self.labeled_loss, self.accumulate, self.on_round = labeled_loss, accumulate, on_round
-        self.score_batch, self.from_logits = score_batch, from_logits
+        self.score_batch, self.from_logits, self.adjust = score_batch, from_logits, adjust
         self.history = []
         self.scorer = None
 
     def reset(self):
         """The state before the first epoch."""
         self.history = []
-        if hasattr(self.rule, "reset"):
-            self.rule.reset()
+        for part in (self.rule, self.adjust):
+            getattr(part, "reset", lambda: None)()
         if self.init == "balanced":
             self.pool.balance()
         elif self.init == "none":
@@ -112,6 +111,7 @@ class Selection(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.pool.begin_epoch(epoch)
+        tell_counts(self.model.loss, self.pool.counts())
 
     def on_epoch_end(self, epoch, logs=None):
         if self.rule is not None and (epoch + 1) % self.every == 0:
@@ -133,9 +133,9 @@ class Selection(keras.callbacks.Callback):
         score = scores.probs.max(1) if output is None else output
         spread = score[scores.candidate] if scores.candidate.any() else [np.nan]
         spread = [float(f(spread)) for f in (np.min, np.median, np.max)]
-        unpicked = np.setdiff1d(self.pool.minor, predicted[mask & ~scores.labeled])
-        d_prime, loss, seconds = int(scores.candidate.sum()), scores.loss[picked], time.perf_counter() - start
-        return Round(epoch, d_prime, picked, predicted[picked], target, score[picked], loss, *spread, seconds, unpicked)
+        missing = fading(self.pool, [*((r.index, r.target) for r in self.history), (picked, target)])
+        picks = picked, predicted[picked], target, score[picked], scores.loss[picked]
+        return Round(epoch, int(scores.candidate.sum()), *picks, *spread, time.perf_counter() - start, *missing)
 
     def _keep(self, mask, predicted):
         """Adds the unlabeled images that are trained on now to a round's picks, unless they are among them."""
@@ -150,21 +150,23 @@ class Selection(keras.callbacks.Callback):
         output, features = self.scorer()
         from_logits = getattr(self.model.loss, "from_logits", False) if self.from_logits is None else self.from_logits
         probs = _probabilities(output, from_logits, self.pool.labels.max())
+        probs = adjusted(self.adjust, probs, self.pool)
         loss = sample_loss(probs, self.pool.labels, self.pool.labeled, self.labeled_loss)
         candidate = np.isin(probs.argmax(1), self.pool.minor)
         return Scores(probs, loss, self.pool.labeled, candidate, round, features)
 
+    def _parts(self):
+        return [(k, p) for k, p in (("pool", self.pool), ("rule", self.rule), ("adjust", self.adjust)) if hasattr(p, "set_state")]
+
     def get_state(self):
-        rule = self.rule.get_state() if hasattr(self.rule, "get_state") else {}
-        state = {f"pool_{k}": v for k, v in self.pool.get_state().items()} | {f"rule_{k}": v for k, v in rule.items()}
+        state = {f"{name}_{k}": v for name, part in self._parts() for k, v in part.get_state().items()}
         for i, round in enumerate(self.history):
             state |= {f"round_{i}_{k}": np.asarray(v) for k, v in round._asdict().items()}
         return state
 
     def set_state(self, state):
-        self.pool.set_state(_part(state, "pool_"))
-        if hasattr(self.rule, "set_state"):
-            self.rule.set_state(_part(state, "rule_"))
+        for name, part in self._parts():
+            part.set_state(_part(state, f"{name}_"))
         self.history = []
         while part := _part(state, f"round_{len(self.history)}_"):
             self.history.append(Round(**{k: v if v.ndim else v.item() for k, v in part.items()}))
