@@ -76,6 +76,7 @@ class Recipe:
     minor_ratio: float | None = _field(None, "share of a minor class that is labeled (step imbalance)")
     major_ratio: float | None = _field(None, "share of a major class that is labeled (step imbalance)")
     imb_factor: float | None = _field(None, "smallest over largest class (long-tailed sets)")
+    validation: int = _field(0, "images of each class kept out of D and U, to test on instead of the test set: for choosing settings")
     split: str = _field("random", "which images of a class are labeled", ("random", "first"))
     init: str = _field(
         "balanced", "D in the first round: balanced with replacement, or copies of the minors", ("balanced", "copies", "none")
@@ -223,6 +224,8 @@ def _check_own(r):
     for field in ("minor_ratio", "major_ratio", "imb_factor"):
         if getattr(r, field) is not None:
             raise ValueError(f"{field} has no meaning for {r.dataset}: leave it out")
+    if r.validation:
+        raise ValueError(f"validation has no meaning for {r.dataset}: leave it out, or give other data to test on")
 
 
 def _check_benchmark(r):

@@ -154,6 +154,8 @@ def test_lambdas():
         ({"align": 1.5}, "from 0 to 1"),
         ({"cap": -0.1}, "from 0 to 1"),
         ({"max_per_class": -1}, "at least 0"),
+        ({"validation": -1}, "at least 0"),
+        ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "validation": 5}, "validation has no meaning for folder"),
         ({"method": "balanced", "threshold": 1.2}, "give --beta"),
     ],
 )

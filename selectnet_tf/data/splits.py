@@ -39,6 +39,19 @@ def long_tailed(labels, imb_factor, minor, how="random", seed=0):
     return _split(labels, np.minimum(keep, counts), minor, how, seed)
 
 
+def hold_out(labels: np.ndarray, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(kept, held) positions, int32 and sorted: `each` random images of every class apart, to choose settings on.
+
+    labels: [n] int classes.
+    """
+    rng = np.random.default_rng([seed, 5])
+    counts = np.bincount(labels)
+    if each and each >= counts[counts > 0].min():
+        raise ValueError(f"validation is {each}, but a class has only {counts[counts > 0].min()} images: hold out fewer")
+    held = np.concatenate([rng.permutation(np.flatnonzero(labels == c))[:each] for c in range(len(counts))])
+    return np.setdiff1d(np.arange(len(labels)), held).astype(np.int32), np.sort(held).astype(np.int32)
+
+
 def make_imbalance(X, y, *, sampling_strategy, random_state=0):
     """Imbalanced-learn's function of this name, but what it leaves out becomes the pool: for trying things out.
 

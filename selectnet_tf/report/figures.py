@@ -1,4 +1,9 @@
-"""A run's files -> figures: what was picked (Figure 2), learning curves, confusions, F1 of each class. No TensorFlow."""
+"""A run's files -> figures: picks by class, what was picked (Figure 2), learning curves, confusions, F1 of each class. No TensorFlow."""
+
+import base64
+import io
+import pathlib
+from collections.abc import Sequence
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -13,6 +18,7 @@ CURVES = {  # Figure 2's series: "minor" is any minor class, "confused" a major 
     "labeled_minor": ("tab:blue", "--", ("labeled_right", "labeled_wrong_minor")),
     "labeled_confused": ("tab:orange", "--", ("labeled_major",)),
 }
+MOST_LINES = 10  # classes in a panel
 COLORS = dict(zip(recipes.METHODS, matplotlib.color_sequences["tab10"], strict=False))
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "legend.frameon": False}
 
@@ -34,6 +40,65 @@ def draw_all(results, found):
         if any(paths):
             made.setdefault(group, {})[dataset, arch] = [path for path in paths if path]
     return made
+
+
+def by_class(results: pathlib.Path, found: Sequence[runs.Run]) -> dict[tuple[str, str], pathlib.Path]:
+    """What every selecting run picked of the pool, class by class and round by round: results/byclass_*.png.
+
+    Returns {(data set, arch): path}. A figure that is there already is kept where a run's files are not, as in draw_all.
+    """
+    made = {}
+    order = {run.name: i for i, run in enumerate(run for members in paper.groups(found).values() for run in members)}
+    selecting = sorted((run for run in found if run.method in recipes.SELECTING), key=lambda run: order[run.name])
+    for dataset, arch in dict.fromkeys((run.dataset, run.arch) for run in selecting):
+        chosen = [run for run in selecting if (run.dataset, run.arch) == (dataset, arch)]
+        folders = {_title(run): results / "runs" / run.name for run in chosen}
+        path = results / f"byclass_{dataset.replace(' ', '-').replace('/', '-')}_{arch}.png"
+        here = all((folder / "selection.csv").exists() for folder in folders.values())
+        if (path.exists() and not here) or _draw_by_class(folders, path):
+            made[dataset, arch] = path
+    return made
+
+
+def by_class_html(folder: pathlib.Path) -> str:
+    """The same of one run, from its folder, as HTML with the picture in it; '' where it left none."""
+    buffer = io.BytesIO()
+    if not _draw_by_class({"unlabeled picks by class, round by round": folder}, buffer):
+        return ""
+    source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return f'<figure class="plot"><div class="wide"><img src="{source}" alt="unlabeled picks by class, round by round"></div></figure>'
+
+
+def _title(run: runs.Run) -> str:
+    changes = "".join(f"\n{k}={v if len(v) < 18 else v[:7]}" for k, v in run.changes)
+    return f"{run.method}, seed {run.seed}, {run.preset}, {run.epochs} epochs{changes}"
+
+
+def _draw_by_class(folders: dict[str, pathlib.Path], file: pathlib.Path | io.BytesIO) -> bool:
+    """One panel for each title and folder that holds picks by class; the MOST_LINES least picked ones where there are more."""
+    tables = {title: runs.read_csv(folder / "selection.csv") for title, folder in folders.items()}
+    tables = {title: rows for title, rows in tables.items() if rows and any(c.startswith("as_") for c in rows[0])}
+    if not tables:
+        return False
+    lines = max(title.count("\n") for title in tables)
+    with matplotlib.rc_context(STYLE):
+        figure, panels = _panels(len(tables), 3.6, 3.0 + 0.17 * lines, columns=min(3, len(tables)), margin=0.3, top=0.5 + 0.17 * lines)
+        for panel, (title, rows) in zip(panels, tables.items(), strict=False):
+            names = {row["class"]: row["name"] for row in runs.read_csv(folders[title] / "classes.csv") if "name" in row}
+            classes = sorted((c for c in rows[0] if c.startswith("as_")), key=lambda c: int(rows[-1][c]))[:MOST_LINES]
+            for c in sorted(classes, key=list(rows[0]).index):
+                values = [int(row[c]) for row in rows]
+                panel.plot([int(row["epoch"]) for row in rows], values, ".-", lw=1.2, label=names.get(c[3:], c[3:]))
+            panel.set_title(title, fontsize=8)
+            panel.set_yscale("symlog", linthresh=1)
+            panel.set_ylim(bottom=-0.2)  # so that a line at 0, a class that is lost, shows
+            panel.xaxis.get_major_locator().set_params(integer=True)
+            panel.grid(alpha=0.3)
+            panel.legend(fontsize=6, ncols=2)
+        for panel in panels[len(tables) :]:
+            panel.set_axis_off()
+        _save(figure, file)
+    return True
 
 
 def _picks(results, found, path, title):
@@ -156,15 +221,15 @@ def confusion(results, found, path, title):
         return _save(figure, path)
 
 
-def _panels(n, width, height, columns=None, margin=1.5, **options):
-    """A figure of n panels, each width x height inches with its labels; right of them `margin` inches for a legend."""
+def _panels(n, width, height, columns=None, margin=1.5, top=0.6, **options):
+    """A figure of n panels, each width x height inches with its labels; right of them `margin` inches, above them `top` for titles."""
     columns = columns or n
     rows = -(-n // columns)
     wide, high = width * columns + margin, height * rows
     figure = Figure(figsize=(wide, high))
     panels = figure.subplots(rows, columns, squeeze=False, **options)
     # fixed sizes, since Matplotlib's layout engine draws everything twice
-    figure.subplots_adjust(0.65 / wide, 0.55 / high, 1 - (margin + 0.1) / wide, 1 - 0.6 / high, 0.62 / width, 0.8 / height)
+    figure.subplots_adjust(0.65 / wide, 0.55 / high, 1 - (margin + 0.1) / wide, 1 - top / high, 0.62 / width, (0.2 + top) / height)
     return figure, list(panels.flat)
 
 

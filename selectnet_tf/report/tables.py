@@ -38,7 +38,7 @@ def _numbers(cell):
 def write(results, found):
     """Writes results/table1.csv and table1.md and so on from all Runs. Returns the paths."""
     groups = paper.groups(found)
-    full = {paper.Group(preset, paper.FULL, ()): [] for preset in recipes.PRESETS}
+    full = {paper.Group(preset, paper.FULL, ()): [] for preset in recipes.REPRODUCING}
     made = {group: paper.cells(results, groups.get(group, []), extra=True) for group in [*full, *groups]}
     paths = []
     for table in paper.TABLES:
@@ -98,7 +98,7 @@ def ours(cell):
 def readme(results, found):
     """The README's results as Markdown: how much of the paper was run, then each group's comparison of methods."""
     texts = []
-    for preset in recipes.PRESETS:
+    for preset in recipes.REPRODUCING:
         cells = [c for c in paper.full(results, found, preset) if c.table in ("table1", "table3")]
         done = sum(bool(c.values) for c in cells)
         texts.append(f"preset `{preset}`: " + (f"{done} of the {len(cells)} cells of Tables 1 and 3 run" if done else "**not run**"))

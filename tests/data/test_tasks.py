@@ -89,3 +89,15 @@ def test_a_benchmark_s_images_are_not_copied(tiny_cifar):
     assert np.array_equal(task.index, np.concatenate([split.labeled, split.unlabeled])) and np.array_equal(task.truth, found.y[task.index])
     assert np.array_equal(task.x_unlabeled[np.arange(5)], found.x[split.unlabeled[:5]])
     assert task.x_labeled.source is task.x_unlabeled.source
+
+
+def test_images_that_are_held_out_of_a_benchmark_are_tested_on_and_neither_trained_on_nor_selected_from(tiny_cifar):
+    recipe = recipes.make(minor=(2, 3), minor_ratio=0.1, major_ratio=0.75, validation=5)
+    found, task = cifar.load("cifar10"), tasks.make(recipe)
+    _, held = splits.hold_out(found.y, 5)
+    assert np.array_equal(task.x_test, found.x[held]) and np.bincount(task.y_test).tolist() == [5, 5, 5, 5]
+    assert len(task.index) == 140 and not np.intersect1d(task.index, held).size
+    assert np.array_equal(task.x_labeled[np.arange(3)], found.x[task.index[:3]]) and np.array_equal(task.truth, found.y[task.index])
+    assert "tested on 20 images that were held out" in "\n".join(task.says)
+    oracle = tasks.make(recipes.make(minor=(2, 3), minor_ratio=0.1, method="oracle", validation=5))
+    assert len(oracle.index) == 140 and not np.intersect1d(oracle.index, held).size
