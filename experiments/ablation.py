@@ -122,7 +122,7 @@ def draw(lines: list[dict[str, str | float]], path: pathlib.Path) -> None:
             panel.set(title=f"unlabeled picks as class {column[3:]}" if picks else f"test: {column.replace('_', ' ')}", xlabel="epoch")
             if picks:
                 panel.set_yscale("symlog", linthresh=1)
-                panel.set_ylim(bottom=-0.2)
+                panel.set_ylim(-0.2, max(10.0, panel.get_ylim()[1]))
             panel.grid(alpha=0.3)
         panel.legend(fontsize=7)
         figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -91,7 +91,7 @@ def _draw_by_class(folders: dict[str, pathlib.Path], file: pathlib.Path | io.Byt
                 panel.plot([int(row["epoch"]) for row in rows], values, ".-", lw=1.2, label=names.get(c[3:], c[3:]))
             panel.set_title(title, fontsize=8)
             panel.set_yscale("symlog", linthresh=1)
-            panel.set_ylim(bottom=-0.2)  # so that a line at 0, a class that is lost, shows
+            panel.set_ylim(-0.2, max(10.0, panel.get_ylim()[1]))  # so that a line at 0, a class that is lost, shows
             panel.xaxis.get_major_locator().set_params(integer=True)
             panel.grid(alpha=0.3)
             panel.legend(fontsize=6, ncols=2)
