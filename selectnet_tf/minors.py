@@ -46,9 +46,10 @@ class AlignMinors:
         self._mean = found if self._mean is None else self.momentum * self._mean + (1 - self.momentum) * found
         wanted = self._mean.mean() if self.pool_prior is None else self._known(probs.shape[1])[pool.minor]
         factors = (wanted / np.maximum(self._mean, 1e-12)) ** self.root
-        aligned = probs.astype(np.float64)
+        aligned: np.ndarray = probs.astype(np.float64)
         aligned[:, pool.minor] *= np.clip(factors, 1 / self.clip, self.clip)
-        return (aligned / aligned.sum(1, keepdims=True)).astype(np.float32)
+        aligned /= aligned.sum(1, keepdims=True)
+        return aligned.astype(np.float32)
 
     def _known(self, classes: int) -> np.ndarray:
         if self.pool_prior is None or self.pool_prior.shape != (classes,):

@@ -29,7 +29,9 @@ def images(recipe):
     counts = np.bincount(labels[splits.of(recipe, labels).labeled])
     if recipe.method == "oracle":
         return recipe.epochs * len(labels)
-    return recipe.epochs * int(counts.sum() if recipe.method in ("imbalanced", "class_balanced") else counts.max() * classes)
+    return recipe.epochs * int(
+        counts.sum() if recipe.method in ("imbalanced", "class_balanced", "logit_adjusted") else counts.max() * classes
+    )
 
 
 def rates(results):

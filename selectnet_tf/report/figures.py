@@ -4,8 +4,10 @@ import base64
 import io
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from selectnet_tf import recipes
@@ -20,16 +22,16 @@ CURVES = {  # Figure 2's series: "minor" is any minor class, "confused" a major 
 }
 MOST_LINES = 10  # classes in a panel
 COLORS = dict(zip(recipes.METHODS, matplotlib.color_sequences["tab10"], strict=False))
-STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "legend.frameon": False}
+STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "legend.frameon": False}
 
 
-def draw_all(results, found):
+def draw_all(results: pathlib.Path, found: Sequence[runs.Run]) -> dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]:
     """Every figure of every comparison (paper.comparisons), as results/*.png. Returns {Group: {(data set, arch): [path]}}.
 
     Where a run of a comparison was trained elsewhere and its files are not here, a figure that is there already is kept:
     drawn again, it would show less.
     """
-    made = {}
+    made: dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]] = {}
     for group, dataset, arch, chosen in paper.comparisons(found):
         chosen = sorted(chosen, key=lambda run: (recipes.METHODS.index(run.method), run.changes, run.seed))
         here = all((results / "runs" / run.name / "epochs.csv").exists() for run in chosen)
@@ -92,7 +94,7 @@ def _draw_by_class(folders: dict[str, pathlib.Path], file: pathlib.Path | io.Byt
             panel.set_title(title, fontsize=8)
             panel.set_yscale("symlog", linthresh=1)
             panel.set_ylim(-0.2, max(10.0, panel.get_ylim()[1]))  # so that a line at 0, a class that is lost, shows
-            panel.xaxis.get_major_locator().set_params(integer=True)
+            _whole_epochs(panel)
             panel.grid(alpha=0.3)
             panel.legend(fontsize=6, ncols=2)
         for panel in panels[len(tables) :]:
@@ -101,11 +103,11 @@ def _draw_by_class(folders: dict[str, pathlib.Path], file: pathlib.Path | io.Byt
     return True
 
 
-def _picks(results, found, path, title):
+def _picks(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
     return figure2(results, [run.name for run in found], path)
 
 
-def figure2(results, names, path):
+def figure2(results: pathlib.Path, names: Sequence[str], path: pathlib.Path) -> pathlib.Path | None:
     """What was picked, round by round, one panel for each of the runs `names` that selected; the paper's points beside.
 
     Returns path, or None where none of them left a selection.csv.
@@ -131,7 +133,7 @@ def figure2(results, names, path):
                     panel.plot(*zip(*theirs, strict=True), marker, color=color, mfc="none", ms=5, label=f"{label}, paper")
             panel.set(title=f"{method} ({name.split('_' + method + '_')[1].replace('_', ' ')})", xlabel="epoch")
             panel.set_yscale("symlog", linthresh=1)
-            panel.xaxis.get_major_locator().set_params(integer=True)
+            _whole_epochs(panel)
             panel.grid(alpha=0.3)
         panels[0].set_ylabel("images picked")
         panels[0].set_ylim(bottom=0)
@@ -140,7 +142,7 @@ def figure2(results, names, path):
         return _save(figure, path)
 
 
-def curves(results, found, path, title):
+def curves(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
     """Test accuracy of all classes and of the minor ones after each epoch; one colour a method, one line a run."""
     tables = [(run, runs.read_csv(results / "runs" / run.name / "epochs.csv")) for run in found]
     tables = [(run, rows) for run, rows in tables if rows]
@@ -160,7 +162,7 @@ def curves(results, found, path, title):
         return _save(figure, path)
 
 
-def f1(results, found, path, title):
+def f1(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
     """F1 of each class (the mean over a method's runs), the minor classes marked; the paper's Table 2 as black lines."""
     tables = [(run, paper.f1(results, run.name)) for run in found]
     by_method = {m: [t for run, t in tables if run.method == m and t] for m in recipes.METHODS}
@@ -192,7 +194,7 @@ def f1(results, found, path, title):
         return _save(figure, path)
 
 
-def confusion(results, found, path, title):
+def confusion(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
     """Which class a test image of each class was taken for, as shares of its row; the first run of each method."""
     firsts = {run.method: run for run in reversed(found)}
     tables = {run.method: runs.read_csv(results / "runs" / run.name / "classes.csv") for run in firsts.values()}
@@ -221,7 +223,9 @@ def confusion(results, found, path, title):
         return _save(figure, path)
 
 
-def _panels(n, width, height, columns=None, margin=1.5, top=0.6, **options):
+def _panels(
+    n: int, width: float, height: float, columns: int | None = None, margin: float = 1.5, top: float = 0.6, **options: Any
+) -> tuple[Figure, list[Axes]]:
     """A figure of n panels, each width x height inches with its labels; right of them `margin` inches, above them `top` for titles."""
     columns = columns or n
     rows = -(-n // columns)
@@ -233,6 +237,11 @@ def _panels(n, width, height, columns=None, margin=1.5, top=0.6, **options):
     return figure, list(panels.flat)
 
 
-def _save(figure, path):
+def _whole_epochs(panel: Axes) -> None:
+    locator: Any = panel.xaxis.get_major_locator()
+    locator.set_params(integer=True)
+
+
+def _save(figure: Figure, path: Any) -> Any:
     figure.savefig(path, dpi=110, metadata={"Software": None})
     return path

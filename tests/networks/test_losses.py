@@ -80,6 +80,14 @@ def test_a_probability_of_almost_nothing_still_has_its_gradient():
     np.testing.assert_allclose(tape.gradient(loss, logits).numpy(), [[1.0, -1.0, 0.0]], atol=1e-3)
 
 
+def test_xla_compiles_it_with_counts_that_change():
+    loss = PriorCrossentropy()
+    compiled = tf.function(loss.call, jit_compile=True)
+    for counts in ((900, 90, 9), (9, 90)):
+        loss.set_counts(np.array(counts))
+        np.testing.assert_allclose(compiled(tf.constant([0, 2]), tf.constant(P)), loss.call(tf.constant([0, 2]), tf.constant(P)), rtol=1e-5)
+
+
 def test_a_negative_tau_is_refused():
     with pytest.raises(ValueError, match="tau is -1, but has to be at least 0"):
         PriorCrossentropy(-1)
