@@ -10,7 +10,7 @@ RESULTS ?= results
 SWEEP = $(strip $(foreach name,SEEDS EPOCHS DATASETS ARCHS METHODS PRESET JOBS DRY DEVICE RAY PRINT,$(if $($(name)),$(flag)=$($(name)))))
 flag = --$(shell echo $(name) | tr A-Z a-z)
 
-.PHONY: demo test slow gpu oldest lint table1 table2 table3 table4 figure2 diff report docs bench clean
+.PHONY: demo test slow gpu oldest lint table1 table2 table3 table4 figure2 ablation diff report docs bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/python experiments/demo.py
@@ -35,6 +35,9 @@ lint: $(INSTALLED)
 
 table1 table2 table3 table4 figure2: $(INSTALLED)
 	$(if $(PRINT),@)$(BIN)/python experiments/$@.py --results_dir=$(RESULTS) $(SWEEP)
+
+ablation: $(INSTALLED)
+	$(BIN)/python experiments/ablation.py --results_dir=$(RESULTS) $(foreach name,SEEDS EPOCHS JOBS DRY,$(if $($(name)),$(flag)=$($(name))))
 
 diff: $(INSTALLED)
 	$(BIN)/python -m selectnet_tf.report diff --results_dir=$(RESULTS) $(if $(PRESET),--preset=$(PRESET))

@@ -12,6 +12,7 @@ from typing import Any
 _HOME = {
     "Pool": "pool", "Selection": "selection", "Round": "history", "Scorer": "scoring", "Scores": "rules",
     "SelfPaced": "rules", "Context": "rules", "SelectNet": "rules", "linear": "rules", "fit": "rounds",
+    "Capped": "capped", "AlignMinors": "minors", "PriorCrossentropy": "networks.losses",
     "Checkpoint": "checkpoint", "shift_flip": "augment", "crop_flip": "augment",
     "build": "networks.models", "make_imbalance": "data.splits", "SelectionSampler": "sampler",
 }  # fmt: skip

@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from selectnet_tf.minors import says
+
 
 class Round(NamedTuple):
     """One selection: what was added, and as what.
@@ -14,7 +16,7 @@ class Round(NamedTuple):
     score, loss: [k] float32: the selector's output, or the predicted class's probability under a rule without one; nats.
     lowest, median, highest: of the score over D'; NaN where D' is empty.
     seconds: what scoring, selecting and swapping took.
-    unpicked: [j] int32: minor classes that nothing unlabeled was picked as.
+    unpicked, fading: [j] int32: minor classes that nothing unlabeled, or too few, was picked as, see minors.fading.
     weight: [k] float32: what a rule that gives weights gave each pick; empty under one that gives a mask.
     """
 
@@ -31,19 +33,16 @@ class Round(NamedTuple):
     seconds: float
     unpicked: np.ndarray = np.zeros(0, np.int32)
     weight: np.ndarray = np.zeros(0, np.float32)
+    fading: np.ndarray = np.zeros(0, np.int32)
 
     @property
     def warning(self) -> str:
         """'' or why this selection should not be trusted."""
         if not self.candidates:
             return "nothing is predicted as a minor class"
-        if self.highest - self.lowest < 0.01:
-            return f"the scores have collapsed to {self.median:.3f}"
-        if not len(self.index):
-            return "nothing was picked"
-        lost = [str(c) for c in self.unpicked]
-        named = ", ".join(lost if len(lost) < 7 else [*lost[:5], f"{len(lost) - 5} more"])
-        return f"nothing unlabeled was picked as {named}" if lost else ""
+        collapsed = f"the scores have collapsed to {self.median:.3f}" if self.highest - self.lowest < 0.01 else ""
+        lost = says(self.unpicked, self.fading) if len(self.index) else "" if collapsed else "nothing was picked"
+        return "; ".join(text for text in (collapsed, lost) if text)
 
     def __str__(self) -> str:
         text = f"epoch {self.epoch}: {self.candidates:,} predicted as minor, {len(self.index):,} added"

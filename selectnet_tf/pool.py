@@ -33,6 +33,7 @@ class Pool:
         index, targets: [k] int32 each: the positions trained on now, and the class each is trained as.
         weights: [k] float32, the weight of each in the loss; None where all weigh the same.
         names, files: of a Pool of folders: the classes' names, and the pictures' files, D's first.
+        even: whether each epoch draws as many images of every class from the index; False unless it is set.
 
     Raises:
         ValueError: shapes that don't fit each other, labels that are no classes, a minor class without a labeled image.
@@ -52,7 +53,7 @@ class Pool:
         self.labeled = np.arange(len(self.images)) < len(y)
         self.labels = np.where(self.labeled, np.pad(y.astype(np.int32), (0, len(self.images) - len(y))), -1).astype(np.int32)
         self.sample_weight = None if sample_weight is None else inputs.weights(sample_weight, len(y), len(self.images))
-        self.seed = int(seed)
+        self.seed, self.even = int(seed), False
         self.train_on_labeled()
         self.begin_epoch(0)
 
@@ -115,9 +116,15 @@ class Pool:
 
     def begin_epoch(self, epoch: int) -> None:
         """Puts the images in this epoch's order. Call it before each pass over `dataset`."""
-        order = np.random.default_rng([self.seed, 2, epoch]).permutation(len(self.index))
+        rng = np.random.default_rng([self.seed, 2, epoch])
+        order = _even_order(self.targets, rng) if self.even else rng.permutation(len(self.index))
         weights = np.ones(len(order), np.float32) if self.weights is None else self.weights[order]
         self._pass = self.index[order], self.targets[order], weights, np.int32(epoch)
+
+    def counts(self) -> np.ndarray:
+        """How many images of each class this epoch trains on, or their weights' sum: [k], up to the largest class among them."""
+        _, targets, weights, _ = self._pass
+        return np.bincount(targets) if self.weights is None else np.bincount(targets, weights)
 
     def dataset(self, batch_size: int, augment: augmentation.Augment | None = None, first_batch: int = 0) -> tf.data.Dataset:
         """The index as a tf.data.Dataset of (images [B, ...], classes [B]), and weights [B] if there are any, of known length.
@@ -175,3 +182,18 @@ class Pool:
                 said = f"it has {state[what].tolist()} and this pool {mine.tolist()}" if mine.ndim else "they are not what they were"
                 raise ValueError(f"the state is of other {what}: {said}")
         self.index, self.targets, self.weights = state["index"], state["targets"], state.get("weights")
+
+
+def _even_order(classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An order of [k] places that holds as many places of each class, give or take one, and each place of a class as often.
+
+    classes: [k] of what is trained on; those that do not occur get no place.
+    """
+    kinds = rng.permutation(np.unique(classes))  # whose quota is larger by one, where k is no multiple, changes too
+    quotas = np.full(len(kinds), len(classes) // len(kinds))
+    quotas[: len(classes) % len(kinds)] += 1
+    drawn = []
+    for c, quota in zip(kinds, quotas, strict=True):
+        places = rng.permutation(np.flatnonzero(classes == c))
+        drawn.append(np.resize(places, quota))
+    return rng.permutation(np.concatenate(drawn))

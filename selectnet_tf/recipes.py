@@ -7,15 +7,17 @@ import dataclasses
 import difflib
 import hashlib
 import json
-import math
 import re
 from typing import Any
 
 from selectnet_tf.archs import APPLICATIONS, check_arch
+from selectnet_tf.ranges import check_numbers
 
-METHODS = ("imbalanced", "oversampling", "self_paced", "context", "selectnet", "oracle", "class_balanced")
-SELECTING = ("self_paced", "context", "selectnet")
-PRESETS = ("paper", "released")
+METHODS = ("imbalanced", "oversampling", "self_paced", "context", "selectnet")  # the paper's five, then others to compare with
+METHODS += ("oracle", "class_balanced", "logit_adjusted", "balanced", "random")
+SELECTING = ("self_paced", "context", "selectnet", "balanced", "random")
+REPRODUCING = ("paper", "released")
+PRESETS = (*REPRODUCING, "robust")
 TRAININGS = ("sgd", "keras", "keras_cnn", "cui")
 
 # Section 4.1; the long-tailed minors (the rarer half) are Section 4.4's.
@@ -44,6 +46,7 @@ RELEASED: dict[str, Any] = {
     "selector_epochs": 5,
     "split": "first",
 }
+ROBUST: dict[str, Any] = {"prior_loss": 1.0, "align": 0.5, "cap": 1 / 3}  # of what selects; provisional, see docs/robust.md
 TRAINING: dict[str, dict[str, Any]] = {
     "sgd": {},
     "keras": {"lr": 1e-3, "shift": 0.1},
@@ -63,7 +66,7 @@ class Recipe:
     dataset: str = _field("cifar10-4minor", "which labeled set and pool; folder: pictures of your own; csv: a table", tuple(DATASETS))
     arch: str = _field("simple", "the classifier f_c: simple, resnet20, ... (6n+2), resnet20v2, ... (9n+2), or e.g. MobileNetV2")
     method: str = _field("selectnet", "what is trained on", METHODS)
-    preset: str = _field("paper", "paper: the text where it speaks; released: the authors' code in everything", PRESETS)
+    preset: str = _field("paper", "paper: the text where it speaks; released: the authors' code; robust: no class is lost", PRESETS)
     seed: int = _field(0, "of the split, the weights, the order and the augmentation")
     epochs: int = _field(200, "epochs in all, the first round's included")
     every: int = _field(10, "epochs between two selections")
@@ -72,6 +75,7 @@ class Recipe:
     minor_ratio: float | None = _field(None, "share of a minor class that is labeled (step imbalance)")
     major_ratio: float | None = _field(None, "share of a major class that is labeled (step imbalance)")
     imb_factor: float | None = _field(None, "smallest over largest class (long-tailed sets)")
+    validation: int = _field(0, "images of each class kept out of D and U, to test on instead of the test set: for choosing settings")
     split: str = _field("random", "which images of a class are labeled", ("random", "first"))
     init: str = _field("balanced", "D in the first round: balanced, or with copies of the minors", ("balanced", "copies", "none"))
     init_copies: int = _field(20, "how many copies of the minors --init=copies adds")
@@ -81,6 +85,10 @@ class Recipe:
     lambda_schedule: str = _field("constant", "constant, or a:b for a lambda (and beta) that goes from a to b over the rounds")
     labeled_loss: str = _field("predicted", "the labeled samples' loss in the selection", ("predicted", "true", "two_hot"))
     accumulate: bool = _field(False, "an unlabeled pick stays, as the class it was last picked as; otherwise each round picks anew")
+    prior_loss: float = _field(0.0, "tau of the prior-aware loss: how much it heeds the classes' shares of what is trained on; 0: plain")
+    align: float = _field(0.0, "root of the alignment of the minor classes' probabilities before the selection; 0: none")
+    cap: float = _field(0.0, "alpha of the cap on a minor class's unlabeled picks, which keeps n (n_low/n)^alpha of n; 0: none")
+    max_per_class: int = _field(0, "the most unlabeled picks of a minor class; 0: no limit")
     selector_inputs: str = _field("probs+loss", "what the selector f_s sees", ("probs+loss", "probs", "penultimate+loss", "penultimate"))
     selector_fit: str = _field("minor", "fit f_s on D' (predicted as minor) or on all of D and U", ("minor", "all"))
     selector_init: str = _field("glorot", "initial weights of f_s; normal: N(0, 0.05)", ("glorot", "normal"))
@@ -142,6 +150,10 @@ def defaults(dataset: str, arch: str, method: str, preset: str, training: str) -
     values: dict[str, Any] = {"dataset": dataset, "arch": arch, "method": method, "preset": preset, "training": training}
     if preset == "released":
         values |= RELEASED
+    if preset == "robust" and method in SELECTING:
+        values |= ROBUST
+    if method == "logit_adjusted":
+        values["prior_loss"] = 1.0
     values |= DATASETS[dataset] | TRAINING[training]
     if dataset == "cifar100-lt":
         values["cb_beta"] = 0.9  # Cui et al.'s best for CIFAR-100-LT at 0.01
@@ -177,7 +189,7 @@ def suggest(word: str, words: dict[str, Any]) -> str:
 
 def _check(r: Recipe) -> None:
     check_arch(r.arch)
-    _check_numbers(r)
+    check_numbers(r)
     if r.freeze and (not r.weights or r.dataset == "csv"):
         raise ValueError("freeze needs pictures and --weights: imagenet or a file for a network of keras.applications, or a model.keras")
     if r.weights and r.arch not in APPLICATIONS and not (r.freeze and r.weights.endswith(".keras")):
@@ -194,10 +206,12 @@ def _check(r: Recipe) -> None:
                 raise ValueError(f"{field} has no meaning for {r.dataset}: use --dataset={dataset}, or leave it out")
     if r.lambda_schedule != "constant" and not re.fullmatch(r"[0-9]*\.?[0-9]+:[0-9]*\.?[0-9]+", r.lambda_schedule):
         raise ValueError(f"lambda_schedule is {r.lambda_schedule!r}, but has to be constant or two numbers like 0.4:0.6")
-    if r.method == "selectnet" and r.beta is None and max(r.lambdas()) >= 1:
+    if r.method in ("selectnet", "balanced") and r.beta is None and max(r.lambdas()) >= 1:
         raise ValueError(f"the selector's output is at most 1, so no pick exceeds a beta of lambda's {max(r.lambdas())}: give --beta")
     if r.method in SELECTING and r.every > r.epochs:
         raise ValueError(f"every is {r.every}, so {r.epochs} epochs end before the first selection: use --every={r.epochs} or less")
+    if (r.method == "logit_adjusted") > (r.prior_loss > 0) or (r.method == "class_balanced" and r.prior_loss):
+        raise ValueError(f"{r.method} has {'the prior-aware' if r.prior_loss == 0 else 'a'} loss of its own: leave prior_loss out")
     if r.method == "class_balanced" and r.training.startswith("keras"):
         raise ValueError("class_balanced is trained by cui's recipe or by sgd: use --training=cui")
 
@@ -216,6 +230,8 @@ def _check_own(r: Recipe) -> None:
     for field in ("minor_ratio", "major_ratio", "imb_factor"):
         if getattr(r, field) is not None:
             raise ValueError(f"{field} has no meaning for {r.dataset}: leave it out")
+    if r.validation:
+        raise ValueError(f"validation has no meaning for {r.dataset}: leave it out, or give other data to test on")
 
 
 def _check_benchmark(r: Recipe) -> None:
@@ -230,26 +246,3 @@ def _check_benchmark(r: Recipe) -> None:
     for field in wrong:
         if getattr(r, field) is not None:
             raise ValueError(f"{field} has no meaning for {r.dataset}: leave it out")
-
-
-def _check_numbers(r):
-    for f in dataclasses.fields(r):
-        value = getattr(r, f.name)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{f.name} is {value}, but has to be a finite number")
-    for field in ("epochs", "every", "batch_size", "selector_epochs", "selector_batch", "init_copies", "image_size"):
-        if getattr(r, field) < 1:
-            raise ValueError(f"{field} is {getattr(r, field)}, but has to be at least 1")
-    for field in ("lr", "selector_lr", "threshold"):
-        if getattr(r, field) <= 0:
-            raise ValueError(f"{field} is {getattr(r, field)}, but has to be above 0")
-    for field in ("minor_ratio", "major_ratio", "imb_factor"):
-        value = getattr(r, field)
-        if value is not None and not 0 < value <= 1:
-            raise ValueError(f"{field} is {value}, but has to be above 0 and at most 1")
-    if not 0 <= r.seed < 2**31:
-        raise ValueError(f"seed is {r.seed}, but has to be from 0 to {2**31 - 1}")
-    if not 0 <= r.shift < 1 or not 0 <= r.momentum < 1 or not 0 <= r.cb_beta < 1:
-        raise ValueError("shift, momentum and cb_beta have to be at least 0 and below 1")
-    if r.decay < 0 or r.focal_gamma < 0 or (r.beta is not None and not 0 <= r.beta < 1):
-        raise ValueError("decay and focal_gamma have to be at least 0, and beta at least 0 and below 1")

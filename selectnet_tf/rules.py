@@ -92,6 +92,25 @@ class Context:
         return scores.candidate & (scores.loss < at(self.threshold, scores.round))
 
 
+class Random:
+    """As many candidates as Context picks, but any: what selecting is worth shows beside it.
+
+    Args:
+        threshold: Context's.
+        seed: of the draw, which also depends on the round.
+    """
+
+    def __init__(self, threshold: float | Callable[[int], float] = 0.6, seed: int = 0) -> None:
+        self.threshold, self.seed = threshold, seed
+
+    def __call__(self, scores: Scores) -> np.ndarray:
+        count = int(Context(self.threshold)(scores).sum())
+        rng = np.random.default_rng([self.seed, 4, scores.round])
+        picked = np.zeros(len(scores.loss), bool)
+        picked[rng.choice(np.flatnonzero(scores.candidate), count, replace=False)] = True
+        return picked
+
+
 class SelectNet:
     """Candidates that a small network f_s trusts (Section 3.3, eqs. 5 and 6).
 

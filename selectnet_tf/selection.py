@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from selectnet_tf.history import Round, of_state, part, state_of
+from selectnet_tf.minors import Adjust, adjusted, fading, tell_counts
 from selectnet_tf.pool import Pool
 from selectnet_tf.rules import Rule, Scores, picks
 from selectnet_tf.scoring import Scorer, Scoring, check_finite, probabilities, sample_loss
@@ -39,6 +40,7 @@ class Selection(keras.callbacks.Callback):
         on_round: called with each Round; prints it by default. None: nothing is.
         context: the labeled samples of D': "all" that are predicted as a minor class (Section 4.2), or those "wrong"ly (3.2).
         loss_norm: "union": one mean over D and D_add; "separate": the sum of a mean over each, as eq. (3) has it.
+        adjust: a callable (probs [n, m], pool) -> probs, e.g. AlignMinors; D', the loss and the pseudo-labels follow from it.
 
     Attributes:
         history: the Rounds so far.
@@ -49,7 +51,7 @@ class Selection(keras.callbacks.Callback):
     def __init__(
         self, pool: Pool, rule: Rule | None = None, *, every: int = 10, init: str | int = "balanced", labeled_loss: str = "predicted",
         accumulate: bool = False, score_batch: int = 250, from_logits: bool | None = None, on_round: Callable[[Round], Any] | None = print,
-        context: str = "all", loss_norm: str = "union",
+        context: str = "all", loss_norm: str = "union", adjust: Adjust | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         if every < 1:
@@ -65,7 +67,7 @@ class Selection(keras.callbacks.Callback):
         self.pool, self.every, self.init = pool, every, init
         self.rule: Any = rule
         self.labeled_loss, self.accumulate, self.on_round = labeled_loss, accumulate, on_round
-        self.score_batch, self.from_logits = score_batch, from_logits
+        self.score_batch, self.from_logits, self.adjust = score_batch, from_logits, adjust
         self.context, self.loss_norm = context, loss_norm
         self.history: list[Round] = []
         self.scorer: Scoring | None = None
@@ -75,8 +77,8 @@ class Selection(keras.callbacks.Callback):
     def reset(self) -> None:
         """The state before the first epoch."""
         self.history = []
-        if hasattr(self.rule, "reset"):
-            self.rule.reset()
+        for learner in (self.rule, self.adjust):
+            getattr(learner, "reset", lambda: None)()
         if isinstance(self.init, int):
             self.pool.copy_minor(self.init)
         elif self.init == "none":
@@ -112,6 +114,7 @@ class Selection(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.pool.begin_epoch(epoch)
+        tell_counts(self.model.loss, self.pool.counts())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self.rule is not None and (epoch + 1) % self.every == 0:
@@ -135,11 +138,11 @@ class Selection(keras.callbacks.Callback):
         score = scores.probs.max(1) if output is None else output
         of_candidates = score[scores.candidate] if scores.candidate.any() else [np.nan]
         lowest, median, highest = (float(f(of_candidates)) for f in (np.min, np.median, np.max))
-        unpicked = np.setdiff1d(self.pool.minor, predicted[mask & ~scores.labeled])
+        unpicked, few = fading(self.pool, [*((r.index, r.target) for r in self.history), (picked, target)])
         given = weight[picked] if weight.dtype != bool else np.zeros(0, np.float32)
         d_prime, loss, seconds = int(scores.candidate.sum()), scores.loss[picked], time.perf_counter() - start
         what = (picked, predicted[picked], target, score[picked], loss)
-        return Round(epoch, d_prime, *what, lowest, median, highest, seconds, unpicked, given)
+        return Round(epoch, d_prime, *what, lowest, median, highest, seconds, unpicked, given, few)
 
     def _keep(self, mask: np.ndarray, predicted: np.ndarray, weight: np.ndarray) -> None:
         """Adds the unlabeled images that are trained on now to a round's picks, unless they are among them."""
@@ -164,7 +167,7 @@ class Selection(keras.callbacks.Callback):
     def score(self, round: int = 0) -> Scores:
         """One forward pass over D and U. Returns Scores."""
         output, features = self._scorer()() if self.scorer is None else self.scorer()
-        return self._scores(self._probabilities(output), features, round)
+        return self._scores(adjusted(self.adjust, self._probabilities(output), self.pool), features, round)
 
     def _scorer(self) -> Scorer:
         if self._own is None or self._own.classifier is not self.model:
@@ -186,17 +189,17 @@ class Selection(keras.callbacks.Callback):
         probs, loss, labeled, candidate = map(_read_only, (probs, loss, self.pool.labeled, candidate))
         return Scores(probs, loss, labeled, candidate, round, None if features is None else _read_only(features))
 
+    def _parts(self) -> list[tuple[str, Any]]:
+        return [(k, p) for k, p in (("pool", self.pool), ("rule", self.rule), ("adjust", self.adjust)) if hasattr(p, "set_state")]
+
     def get_state(self) -> dict[str, np.ndarray]:
-        """The pool's state, the rule's and the Rounds so far."""
-        rule = self.rule.get_state() if hasattr(self.rule, "get_state") else {}
-        state = {f"pool_{k}": v for k, v in self.pool.get_state().items()} | {f"rule_{k}": v for k, v in rule.items()}
-        return state | state_of(self.history)
+        """The pool's state, the rule's, the adjustment's and the Rounds so far."""
+        return {f"{name}_{k}": v for name, p in self._parts() for k, v in p.get_state().items()} | state_of(self.history)
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
         """Puts back what get_state gave. Raises ValueError where it is of other data."""
-        self.pool.set_state(part(state, "pool_"))
-        if hasattr(self.rule, "set_state"):
-            self.rule.set_state(part(state, "rule_"))
+        for name, p in self._parts():
+            p.set_state(part(state, f"{name}_"))
         self.history = of_state(state)
 
 

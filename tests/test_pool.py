@@ -53,6 +53,27 @@ def test_swapping_moves_indices_and_never_images():
         assert pool.images is images
 
 
+def test_an_even_pool_draws_as_many_of_each_class_from_all_of_its_images_anew_each_epoch():
+    pool = make(labels=[0] * 14 + [1] * 5 + [2] * 2)
+    pool.even = True
+    seen = []
+    for epoch in range(3):
+        pairs = [pair for x, y in passes(pool, epoch, 1) for pair in zip(x, y, strict=True)]
+        assert pool.counts().tolist() == [7, 7, 7] == np.bincount([y for _, y in pairs]).tolist()
+        assert all(y == pool.labels[x] for x, y in pairs)
+        repeats = np.bincount([x for x, _ in pairs], minlength=21)
+        assert repeats[:14].max() == 1 and set(repeats[14:19]) == {1, 2} and sorted(repeats[19:]) == [3, 4]
+        seen.append(pairs)
+    assert seen[0] != seen[1] and seen[1] == [pair for x, y in passes(pool, 1, 1) for pair in zip(x, y, strict=True)]
+
+
+def test_counts_are_those_of_what_is_trained_on():
+    pool = make()
+    pool.train_on_labeled([7, 4], [2, 1])
+    pool.begin_epoch(0)
+    assert pool.counts().tolist() == [4, 2, 2]
+
+
 def test_balance_samples_every_class_up_to_the_largest():
     pool = make(labels=[0] * 9 + [1] * 2 + [2] * 5)
     pool.balance()

@@ -37,6 +37,7 @@ def test_a_run_on_folders_leaves_a_list_and_a_gallery(trained, tmp_path):
     assert len({p["file"] for p in rows}) == len(rows) > 0 and {p["rounds"] for p in rows} <= {"1", "2"}
     page = (folder / "picks.html").read_text(encoding="utf-8")
     assert "as emu: " in page and "data:image/webp" in page and "wrong</h5>" not in page
+    assert 0 < page.index('alt="unlabeled picks by class, round by round"') < page.index("as emu: ")
     assert [r["name"] for r in runs.read_csv(folder / "classes.csv")] == ["cat", "dog", "emu"]
     audit = runs.read_csv(folder / "selection.csv")
     assert audit[0]["unlabeled_right"] == audit[0]["precision"] == "" and int(audit[0]["labeled_right"]) >= 0

@@ -42,6 +42,23 @@ def test_presets_hold_the_design_s_table():
         assert (recipe.epochs, recipe.every, recipe.shift, recipe.augment, recipe.init_copies) == (200, 10, 0.2, "shift_flip", 20)
 
 
+def test_preset_robust_has_three_parts_where_something_is_selected_and_nothing_else_has_them():
+    parts = ("prior_loss", "align", "cap", "max_per_class")
+    found = {(p, m): [getattr(recipes.make(preset=p, method=m), part) for part in parts] for p in recipes.PRESETS for m in recipes.METHODS}
+    assert found["robust", "selectnet"] == found["robust", "context"] == [1.0, 0.5, 1 / 3, 0]
+    assert found["paper", "logit_adjusted"] == found["robust", "logit_adjusted"] == [1.0, 0.0, 0.0, 0]
+    others = {
+        key: values
+        for key, values in found.items()
+        if key[1] != "logit_adjusted" and (key[0] != "robust" or key[1] not in recipes.SELECTING)
+    }
+    assert len(others) == 22 and all(values == [0, 0, 0, 0] for values in others.values())
+
+
+def test_the_paper_s_five_methods_stand_first():
+    assert recipes.METHODS[:5] == ("imbalanced", "oversampling", "self_paced", "context", "selectnet")
+
+
 def test_datasets_have_section_4_1_s_minors():
     assert recipes.make().minor == (0, 2, 6, 7)
     assert recipes.make(dataset="cifar100-4minor").minor == (10, 20, 60, 70)
@@ -73,6 +90,9 @@ def test_every_field_changes_the_name():
         "minor": (1,),
         "beta": 0.5,
         "epochs": 20,
+        "prior_loss": 1.0,
+        "align": 0.5,
+        "cap": 0.5,
     }
     for field in dataclasses.fields(recipes.Recipe):
         if field.name in ("imb_factor", "weights", *recipes.OWN_FIELDS["folder"], *recipes.OWN_FIELDS["csv"]):
@@ -128,6 +148,15 @@ def test_lambdas():
         ({"arch": "mlp"}, "use --dataset=csv"),
         ({"arch": "mobilenetv2"}, "did you mean MobileNetV2?"),
         ({"weights": "a.h5"}, "not for simple: leave them out"),
+        ({"method": "logit_adjusted", "prior_loss": 0.0}, "logit_adjusted has the prior-aware loss of its own"),
+        ({"method": "class_balanced", "prior_loss": 1.0}, "class_balanced has a loss of its own: leave prior_loss out"),
+        ({"prior_loss": -1.0}, "at least 0"),
+        ({"align": 1.5}, "from 0 to 1"),
+        ({"cap": -0.1}, "from 0 to 1"),
+        ({"max_per_class": -1}, "at least 0"),
+        ({"validation": -1}, "at least 0"),
+        ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "validation": 5}, "validation has no meaning for folder"),
+        ({"method": "balanced", "threshold": 1.2}, "give --beta"),
     ],
 )
 def test_bad_values_are_refused_in_one_line(changes, words):

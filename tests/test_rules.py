@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pytest
 
-from selectnet_tf.rules import Context, Scores, SelectNet, SelfPaced, linear, picks
+from selectnet_tf.rules import Context, Random, Scores, SelectNet, SelfPaced, linear, picks
 from selectnet_tf.selection import sample_loss
 
 SCORES = Scores(
@@ -40,6 +40,16 @@ def test_context_is_self_paced_plus_labeled():
     scores, _ = random_scores()
     context, paced = Context()(scores), SelfPaced()(scores)
     assert np.array_equal(context & ~scores.labeled, paced) and (context & scores.labeled).any()
+
+
+def test_random_takes_as_many_candidates_as_context_others_each_round_the_same_from_a_seed():
+    scores, _ = random_scores()
+    first = Random()(scores)
+    assert first.sum() == Context()(scores).sum() and not (first & ~scores.candidate).any()
+    assert np.array_equal(first, Random()(scores))
+    assert (first != Random()(scores._replace(round=1))).any() and (first != Random(seed=1)(scores)).any()
+    assert (first & (scores.loss > 0.6)).any()  # whatever its loss
+    assert not Random()(scores._replace(candidate=np.zeros(3000, bool))).any()
 
 
 def test_with_the_true_loss_context_never_picks_a_wrongly_predicted_labeled_sample():

@@ -45,6 +45,19 @@ def long_tailed(labels: np.ndarray, imb_factor: float, minor: Sequence[int], how
     return _split(labels, np.minimum(keep, counts), minor, how, seed)
 
 
+def keep_apart(labels: np.ndarray, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(kept, held) positions, int32 and sorted: `each` random images of every class apart, to choose settings on.
+
+    labels: [n] int classes.
+    """
+    rng = np.random.default_rng([seed, 5])
+    counts = np.bincount(labels)
+    if each and each >= counts[counts > 0].min():
+        raise ValueError(f"validation is {each}, but a class has only {counts[counts > 0].min()} images: hold out fewer")
+    held = np.concatenate([rng.permutation(np.flatnonzero(labels == c))[:each] for c in range(len(counts))])
+    return np.setdiff1d(np.arange(len(labels)), held).astype(np.int32), np.sort(held).astype(np.int32)
+
+
 def make_imbalance(
     X: np.ndarray,
     y: np.ndarray,

@@ -76,10 +76,14 @@ def make(
 def _benchmark(recipe: Recipe, data_dir: str | None) -> Task:
     """Section 4.1's and 4.4's sets: the labels of all but `split.labeled` are hidden. The oracle alone gets all labels."""
     found = cifar.load(recipe.dataset, data_dir)
-    split = splits.of(recipe, found.y)
-    labeled, unlabeled, says = split.labeled, split.unlabeled, [splits.describe(split, found.y), *found.says]
+    kept, held = splits.keep_apart(found.y, recipe.validation, recipe.seed)
+    split = splits.of(recipe, found.y[kept])
+    labeled, unlabeled, says = kept[split.labeled], kept[split.unlabeled], [splits.describe(split, found.y[kept]), *found.says]
+    if recipe.validation:
+        found = found._replace(x_test=found.x[held], y_test=found.y[held])
+        says.append(f"  tested on {len(held):,} images that were held out of the training set, not on the test set")
     if recipe.method == "oracle":
-        labeled, unlabeled = np.arange(len(found.y), dtype=np.int32), unlabeled[:0]
+        labeled, unlabeled = kept, unlabeled[:0]
         says.append(f"  the oracle trains on all {len(labeled):,} images with their true classes")
     index = np.concatenate([labeled, unlabeled])
     names = cifar.class_names(recipe.dataset, found.classes)

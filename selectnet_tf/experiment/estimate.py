@@ -32,7 +32,9 @@ def images(recipe: recipes.Recipe) -> int:
     counts = np.bincount(labels[splits.of(recipe, labels).labeled])
     if recipe.method == "oracle":
         return recipe.epochs * len(labels)
-    return recipe.epochs * int(counts.sum() if recipe.method in ("imbalanced", "class_balanced") else counts.max() * classes)
+    return recipe.epochs * int(
+        counts.sum() if recipe.method in ("imbalanced", "class_balanced", "logit_adjusted") else counts.max() * classes
+    )
 
 
 def rates(results: pathlib.Path) -> dict[str, float]:

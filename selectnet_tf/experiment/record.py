@@ -60,7 +60,7 @@ class Log(keras.callbacks.Callback):
 
     def audit(self, round):
         """Selection's on_round: compares a round's picks with their true classes."""
-        round = round._replace(unpicked=[self.names[c] for c in round.unpicked])
+        round = round._replace(unpicked=[self.names[c] for c in round.unpicked], fading=[self.names[c] for c in round.fading])
         pool = self.selection.pool
         labeled = pool.labeled[round.index]
         kinds = metrics.picks(self.truth[round.index], round.predicted, labeled, pool.minor)
@@ -135,6 +135,10 @@ def write_classes(path, truth, probs, task):
 
 def write_model(path, model, task):
     """A .keras file as any Keras reads it; beside the model the classes' names, classes.json, and what encodes a table's rows."""
+    if isinstance(model.loss, keras.losses.Loss):  # one of ours: whoever loads the model need not have this package
+        plain = keras.losses.SparseCategoricalCrossentropy(getattr(model.loss, "from_logits", True))
+        with model.distribute_strategy.scope():
+            model.compile(model.optimizer, plain, metrics=["accuracy"], jit_compile=False)
     with replacing(path) as beside:
         model.save(beside)
         with zipfile.ZipFile(beside, "a") as file:

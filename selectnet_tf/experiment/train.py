@@ -15,12 +15,14 @@ import numpy as np
 import tensorflow as tf
 
 from selectnet_tf import augment, rules
+from selectnet_tf.capped import Capped
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
 from selectnet_tf.experiment import begun, earlier, frozen, metrics, picks, record, rows, runs, tested
 from selectnet_tf.experiment.claims import claim
 from selectnet_tf.experiment.origin import VERSIONS, Origin
 from selectnet_tf.files import clear, write_json, write_npz
+from selectnet_tf.minors import AlignMinors
 from selectnet_tf.networks import models, schedules
 from selectnet_tf.pool import Pool
 from selectnet_tf.recipes import SELECTING, Recipe
@@ -210,7 +212,7 @@ def make_augment(recipe: Recipe) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] 
 
 
 def make_selection(recipe: Recipe, pool: Pool) -> Selection:
-    """The seven methods are one path: which D the first round has, and which rule selects from then on."""
+    """All methods are one path: which D the first round has, and which rule selects from then on."""
     counts = np.bincount(pool.labels[pool.labeled])
     ratio = recipe.minor_ratio or recipe.imb_factor or counts[pool.minor].mean() / counts.max()
     copies = max(1, int(1 / ratio + 1e-9))
@@ -220,18 +222,24 @@ def make_selection(recipe: Recipe, pool: Pool) -> Selection:
         init = copies if recipe.oversample == "copies" else balanced
     elif recipe.method not in SELECTING:
         init = "none"
+    pool.even = recipe.method == "balanced"
+    rule = make_rule(recipe)
+    if rule and (recipe.cap or recipe.max_per_class):
+        rule = Capped(rule, recipe.cap, most=recipe.max_per_class or None, minor=pool.minor)
     return Selection(
-        pool, make_rule(recipe), every=recipe.every, init=init, labeled_loss=recipe.labeled_loss, accumulate=recipe.accumulate,
-        context=recipe.context, loss_norm=recipe.loss_norm,
+        pool, rule, every=recipe.every, init=init, labeled_loss=recipe.labeled_loss, accumulate=recipe.accumulate,
+        context=recipe.context, loss_norm=recipe.loss_norm, adjust=AlignMinors(recipe.align) if recipe.align else None,
     )  # fmt: skip
 
 
 def make_rule(recipe: Recipe) -> Any:
     first, last = recipe.lambdas()
     threshold = first if first == last else rules.linear(first, last, recipe.epochs // recipe.every)
-    if recipe.method == "selectnet":
+    if recipe.method in ("selectnet", "balanced"):
         return rules.SelectNet(
             threshold, recipe.beta, inputs=recipe.selector_inputs, fit_on=recipe.selector_fit, init=recipe.selector_init,
             learning_rate=recipe.selector_lr, epochs=recipe.selector_epochs, batch_size=recipe.selector_batch, seed=recipe.seed,
         )  # fmt: skip
+    if recipe.method == "random":
+        return rules.Random(threshold, recipe.seed)
     return {"self_paced": rules.SelfPaced, "context": rules.Context}.get(recipe.method, lambda _: None)(threshold)

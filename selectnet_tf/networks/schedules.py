@@ -1,17 +1,23 @@
 """How the classifier is optimized: the released code's SGD, Keras's two CIFAR-10 examples, or the recipe behind Table 3."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
-from selectnet_tf.networks.losses import ClassBalancedFocal
+from selectnet_tf.networks.losses import ClassBalancedFocal, PriorCrossentropy
+from selectnet_tf.pool import Pool
+from selectnet_tf.recipes import Recipe
 
 RMSPROP_EPSILON = 1e-14  # Keras 2 divides by sqrt(v) + 1e-7, Keras 3 by sqrt(v + epsilon); by default that is 3,000 times as much
 KERAS_STEPS = ((180, 0.5e-3), (160, 1e-3), (120, 1e-2), (80, 1e-1))  # after these epochs, times the rate
 
 
-def compile_model(model, recipe, labels, classes):
+def compile_model(model: keras.Model, recipe: Recipe, labels: np.ndarray, classes: int) -> None:
     """Compiles in place. labels: [n_D] classes of D, for the class-balanced loss."""
-    loss = "sparse_categorical_crossentropy"
+    loss: keras.losses.Loss | str = "sparse_categorical_crossentropy"
+    if recipe.prior_loss:
+        loss = PriorCrossentropy(recipe.prior_loss)
     if recipe.method == "class_balanced":
         loss = ClassBalancedFocal(np.bincount(labels, minlength=classes), recipe.cb_beta, recipe.focal_gamma)
         model.layers[-1].bias.assign(np.full(classes, -np.log(classes - 1), np.float32))
@@ -22,7 +28,7 @@ def compile_model(model, recipe, labels, classes):
     model.compile(make_optimizer(recipe), loss, metrics=["accuracy"], jit_compile=recipe.jit)
 
 
-def make_optimizer(recipe):
+def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
     """The optimizer that `recipe.training` names; what changes its rate by the epoch is in `callbacks`."""
     if recipe.training == "keras":
         return keras.optimizers.Adam(recipe.lr)
@@ -34,14 +40,14 @@ def make_optimizer(recipe):
     return keras.optimizers.SGD(rate, recipe.momentum)
 
 
-def callbacks(recipe, pool):
+def callbacks(recipe: Recipe, pool: Pool) -> list[keras.callbacks.Callback]:
     """The learning rate's schedule, as a function of the epoch and batch alone, so that a resumed run follows it."""
     if recipe.training == "keras":
         return [keras.callbacks.LearningRateScheduler(lambda epoch: recipe.lr * keras_share(epoch))]
     return [WarmUp(recipe.lr, pool, recipe.batch_size)] if recipe.training == "cui" else []
 
 
-def keras_share(epoch):
+def keras_share(epoch: int) -> float:
     """Keras's cifar10_resnet: the share of the first learning rate that is left in an epoch (from 0)."""
     return next((share for last, share in KERAS_STEPS if epoch > last), 1.0)
 
@@ -51,17 +57,17 @@ class WarmUp(keras.callbacks.Callback):
 
     EPOCHS = 5
 
-    def __init__(self, lr, pool, batch_size):
+    def __init__(self, lr: float, pool: Pool, batch_size: int) -> None:
         super().__init__()
         self.lr, self.pool, self.batch_size = lr, pool, batch_size
         self._epoch = 0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
         share = 1e-4 if epoch >= 180 else 1e-2 if epoch >= 160 else 1.0
         self.model.optimizer.learning_rate.assign(self.lr * share)
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self._epoch < self.EPOCHS:
             steps = len(self.pool.index) // self.batch_size
             done = self._epoch + (steps - self.params["steps"] + batch + 1) / steps  # a resumed epoch has fewer steps

@@ -24,7 +24,7 @@ WHAT = ("diff", "tables", "figures", "html", "readme")
 def define_flags():
     flags.DEFINE_string("results_dir", "results", "holds runs.csv and runs/")
     flags.DEFINE_string("data_dir", None, "CIFAR's folder, for the page's pictures of what was picked; else SELECTNET_DATA")
-    flags.DEFINE_enum("preset", "paper", recipes.PRESETS, "whose runs diff compares")
+    flags.DEFINE_enum("preset", "paper", recipes.REPRODUCING, "whose runs diff compares")
     flags.DEFINE_float("tolerance", 0.015, "a difference up to this, or to two standard deviations, counts as reproduced", 0)
     flags.DEFINE_bool("strict", False, "diff fails where a cell was not run")
 

@@ -1,9 +1,13 @@
-"""A run's files -> figures: what was picked (Figure 2), learning curves, confusions, F1 of each class. No TensorFlow."""
+"""A run's files -> figures: picks by class, what was picked (Figure 2), learning curves, confusions, F1 of each class. No TensorFlow."""
 
+import base64
+import io
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from selectnet_tf import recipes
@@ -17,11 +21,12 @@ CURVES = {  # Figure 2's series: "minor" is any minor class, "confused" a major 
     "labeled_minor": ("tab:blue", "--", ("labeled_right", "labeled_wrong_minor")),
     "labeled_confused": ("tab:orange", "--", ("labeled_major",)),
 }
+MOST_LINES = 10  # classes in a panel
 COLORS = dict(zip(recipes.METHODS, matplotlib.color_sequences["tab10"], strict=False))
-STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "legend.frameon": False}
+STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "legend.frameon": False}
 
 
-def draw_all(results: pathlib.Path, found: list[runs.Run]) -> dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]:
+def draw_all(results: pathlib.Path, found: Sequence[runs.Run]) -> dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]:
     """Every figure of every comparison (paper.comparisons), as results/*.png. Returns {Group: {(data set, arch): [path]}}.
 
     Where a run of a comparison was trained elsewhere and its files are not here, a figure that is there already is kept:
@@ -32,7 +37,12 @@ def draw_all(results: pathlib.Path, found: list[runs.Run]) -> dict[paper.Group, 
         chosen = sorted(chosen, key=lambda run: (recipes.METHODS.index(run.method), run.changes, run.seed))
         here = all(runs.read_file(results, run.name, "epochs.csv") for run in chosen)
         paths = []
-        for kind, draw in (("figure2", _picks), ("curves", curves), ("f1", f1), ("confusion", confusion)):
+        for kind, draw in (
+            ("figure2", lambda results, chosen, path, _: figure2(results, [run.name for run in chosen], path)),
+            ("curves", curves),
+            ("f1", f1),
+            ("confusion", confusion),
+        ):
             path = results / f"{kind}_{paper.slug(dataset)}_{arch}_{group.slug}.png"
             paths.append(path if path.exists() and not here else draw(results, chosen, path, group.title))
         if any(paths):
@@ -40,11 +50,66 @@ def draw_all(results: pathlib.Path, found: list[runs.Run]) -> dict[paper.Group, 
     return made
 
 
-def _picks(results: pathlib.Path, found: list[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
-    return figure2(results, [run.name for run in found], path)
+def by_class(results: pathlib.Path, found: Sequence[runs.Run]) -> dict[tuple[str, str], pathlib.Path]:
+    """What every selecting run picked of the pool, class by class and round by round: results/byclass_*.png.
+
+    Returns {(data set, arch): path}. A figure that is there already is kept where a run's files are not, as in draw_all.
+    """
+    made = {}
+    order = {run.name: i for i, run in enumerate(run for members in paper.groups(found).values() for run in members)}
+    selecting = sorted((run for run in found if run.method in recipes.SELECTING), key=lambda run: order[run.name])
+    for dataset, arch in dict.fromkeys((run.dataset, run.arch) for run in selecting):
+        chosen = [run for run in selecting if (run.dataset, run.arch) == (dataset, arch)]
+        folders = {_title(run): results / "runs" / run.name for run in chosen}
+        path = results / f"byclass_{dataset.replace(' ', '-').replace('/', '-')}_{arch}.png"
+        here = all((folder / "selection.csv").exists() for folder in folders.values())
+        if (path.exists() and not here) or _draw_by_class(folders, path):
+            made[dataset, arch] = path
+    return made
 
 
-def figure2(results: pathlib.Path, names: list[str], path: pathlib.Path) -> pathlib.Path | None:
+def by_class_html(folder: pathlib.Path) -> str:
+    """The same of one run, from its folder, as HTML with the picture in it; '' where it left none."""
+    buffer = io.BytesIO()
+    if not _draw_by_class({"unlabeled picks by class, round by round": folder}, buffer):
+        return ""
+    source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return f'<figure class="plot"><div class="wide"><img src="{source}" alt="unlabeled picks by class, round by round"></div></figure>'
+
+
+def _title(run: runs.Run) -> str:
+    changes = "".join(f"\n{k}={v if len(v) < 18 else v[:7]}" for k, v in run.changes)
+    return f"{run.method}, seed {run.seed}, {run.preset}, {run.epochs} epochs{changes}"
+
+
+def _draw_by_class(folders: dict[str, pathlib.Path], file: pathlib.Path | io.BytesIO) -> bool:
+    """One panel for each title and folder that holds picks by class; the MOST_LINES least picked ones where there are more."""
+    tables = {title: runs.read_csv(folder / "selection.csv") for title, folder in folders.items()}
+    tables = {title: rows for title, rows in tables.items() if rows and any(c.startswith("as_") for c in rows[0])}
+    if not tables:
+        return False
+    lines = max(title.count("\n") for title in tables)
+    with matplotlib.rc_context(STYLE):
+        figure, panels = _panels(len(tables), 3.6, 3.0 + 0.17 * lines, columns=min(3, len(tables)), margin=0.3, top=0.5 + 0.17 * lines)
+        for panel, (title, rows) in zip(panels, tables.items(), strict=False):
+            names = {row["class"]: row["name"] for row in runs.read_csv(folders[title] / "classes.csv") if "name" in row}
+            classes = sorted((c for c in rows[0] if c.startswith("as_")), key=lambda c: int(rows[-1][c]))[:MOST_LINES]
+            for c in sorted(classes, key=list(rows[0]).index):
+                values = [int(row[c]) for row in rows]
+                panel.plot([int(row["epoch"]) for row in rows], values, ".-", lw=1.2, label=names.get(c[3:], c[3:]))
+            panel.set_title(title, fontsize=8)
+            panel.set_yscale("symlog", linthresh=1)
+            panel.set_ylim(-0.2, max(10.0, panel.get_ylim()[1]))  # so that a line at 0, a class that is lost, shows
+            _whole_epochs(panel)
+            panel.grid(alpha=0.3)
+            panel.legend(fontsize=6, ncols=2)
+        for panel in panels[len(tables) :]:
+            panel.set_axis_off()
+        _save(figure, file)
+    return True
+
+
+def figure2(results: pathlib.Path, names: Sequence[str], path: pathlib.Path) -> pathlib.Path | None:
     """What was picked, round by round, one panel for each of the runs `names` that selected; the paper's points beside.
 
     Returns path, or None where none of them left a selection.csv.
@@ -70,7 +135,7 @@ def figure2(results: pathlib.Path, names: list[str], path: pathlib.Path) -> path
                     panel.plot(*zip(*theirs, strict=True), marker, color=color, mfc="none", ms=5, label=f"{label}, paper")
             panel.set(title=f"{method} ({name.split('_' + method + '_')[1].replace('_', ' ')})", xlabel="epoch")
             panel.set_yscale("symlog", linthresh=1)
-            panel.xaxis.get_major_locator().set_params(integer=True)
+            _whole_epochs(panel)
             panel.grid(alpha=0.3)
         panels[0].set_ylabel("images picked")
         panels[0].set_ylim(bottom=0)
@@ -79,7 +144,7 @@ def figure2(results: pathlib.Path, names: list[str], path: pathlib.Path) -> path
         return _save(figure, path)
 
 
-def curves(results: pathlib.Path, found: list[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
+def curves(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
     """Test accuracy of all classes and of the minor ones after each epoch; one colour a method, one line a run."""
     tables = [(run, runs.read_file(results, run.name, "epochs.csv")) for run in found]
     tables = [(run, rows) for run, rows in tables if rows]
@@ -99,7 +164,7 @@ def curves(results: pathlib.Path, found: list[runs.Run], path: pathlib.Path, tit
         return _save(figure, path)
 
 
-def f1(results: pathlib.Path, found: list[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
+def f1(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
     """F1 of each class (the mean over a method's runs), the minor classes marked; the paper's Table 2 as black lines."""
     tables = [(run, paper.f1(results, run.name)) for run in found]
     by_method = {m: [t for run, t in tables if run.method == m and t] for m in recipes.METHODS}
@@ -131,7 +196,7 @@ def f1(results: pathlib.Path, found: list[runs.Run], path: pathlib.Path, title: 
         return _save(figure, path)
 
 
-def confusion(results: pathlib.Path, found: list[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
+def confusion(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
     """Which class a test image of each class was taken for, as shares of its row; the first run of each method."""
     firsts = {run.method: run for run in reversed(found)}
     tables = {run.method: runs.read_file(results, run.name, "classes.csv") for run in firsts.values()}
@@ -161,20 +226,29 @@ def confusion(results: pathlib.Path, found: list[runs.Run], path: pathlib.Path, 
 
 
 def _panels(
-    n: int, width: float, height: float, columns: int | None = None, margin: float = 1.5, **options: Any
-) -> tuple[Figure, list[Any]]:
-    """A figure of n panels, each width x height inches with its labels; right of them `margin` inches for a legend."""
+    n: int, width: float, height: float, columns: int | None = None, margin: float = 1.5, top: float = 0.6, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure of n panels, each width x height inches with its labels; right of them `margin` inches, above them `top` for titles."""
     columns = columns or n
     rows = -(-n // columns)
     wide, high = width * columns + margin, height * rows
     figure = Figure(figsize=(wide, high))
     panels = figure.subplots(rows, columns, squeeze=False, **options)
     # fixed sizes, since Matplotlib's layout engine draws everything twice
-    figure.subplots_adjust(0.65 / wide, 0.55 / high, 1 - (margin + 0.1) / wide, 1 - 0.6 / high, 0.62 / width, 0.8 / height)
+    figure.subplots_adjust(0.65 / wide, 0.55 / high, 1 - (margin + 0.1) / wide, 1 - top / high, 0.62 / width, (0.2 + top) / height)
     return figure, list(panels.flat)
 
 
-def _save(figure: Figure, path: pathlib.Path) -> pathlib.Path:
+def _whole_epochs(panel: Axes) -> None:
+    locator: Any = panel.xaxis.get_major_locator()
+    locator.set_params(integer=True)
+
+
+def _save(figure: Figure, path: Any) -> Any:
+    """path: of a file, or an open one."""
+    if isinstance(path, io.BytesIO):
+        figure.savefig(path, dpi=110, metadata={"Software": None})
+        return path
     with replacing(path) as beside:
         figure.savefig(beside, dpi=110, metadata={"Software": None})
     return path

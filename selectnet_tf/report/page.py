@@ -31,6 +31,7 @@ def write(
     """Writes results/report.html from all Runs. drawn: what figures.draw_all returned, where it was called. Returns the path."""
     drawn = drawn or figures.draw_all(results, found)
     sections = {
+        "classes": ("Picks by class, round by round", _by_class(results, found)),
         "tables": ("Tables", _tables(results, found)),
         "claims": ("The paper's claims", _claims(results, found)),
         "figures": ("Figures", _figures(drawn)),
@@ -48,13 +49,28 @@ def write(
 
 def _summary(results: pathlib.Path, found: list[runs.Run]) -> str:
     parts = []
-    for preset in recipes.PRESETS:
+    for preset in recipes.REPRODUCING:
         cells = [c for c in paper.full(results, found, preset) if c.paper is not None]
         done = sum(bool(c.values) for c in cells)
         parts.append(
             f"preset {preset}: {done} of the paper's {len(cells)} numbers run at full length" if done else f"preset {preset}: not run"
         )
     return f"{len(found)} finished runs. Full length ({paper.FULL} epochs): {'; '.join(parts)}."
+
+
+def _by_class(results: pathlib.Path, found: list[runs.Run]) -> str:
+    """The first thing to look at: whether a run lost a class."""
+    parts = ["<p>Unlabeled images that each selecting run took as each of its minor classes. A line that falls to 0 is a lost class.</p>"]
+    for (dataset, arch), path in figures.by_class(results, found).items():
+        parts.append(_plot(path, f"{dataset}, {arch}", f"Picks by class, round by round: {dataset}, {arch}"))
+    return "".join(parts) if parts[1:] else "<p>No selecting run here has left its files.</p>"
+
+
+def _plot(path: pathlib.Path, caption: str, alt: str) -> str:
+    """A picture in the page. alt: what it shows, where it can't be seen."""
+    source = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    picture = f'<img src="{source}" alt="{html.escape(alt)}">'
+    return f'<figure class="plot"><div class="wide">{picture}</div><figcaption>{html.escape(caption)}</figcaption></figure>'
 
 
 def _tables(results: pathlib.Path, found: list[runs.Run]) -> str:
@@ -64,7 +80,7 @@ def _tables(results: pathlib.Path, found: list[runs.Run]) -> str:
         f"Runs of other than {paper.FULL} epochs stand apart and are not compared.</p>"
     ]
     groups = paper.groups(found)
-    full = [paper.Group(preset, paper.FULL, ()) for preset in recipes.PRESETS]
+    full = [paper.Group(preset, paper.FULL, ()) for preset in recipes.REPRODUCING]
     for table, title in tables.TITLES.items():
         blocks = []
         for group in dict.fromkeys([*full, *groups]):
@@ -101,7 +117,7 @@ def _cell(cell: paper.Cell | None) -> str:
 
 def _claims(results: pathlib.Path, found: list[runs.Run]) -> str:
     parts = [f"<p>Judged on the means of runs of {paper.FULL} epochs; undecided where a run that it needs is missing.</p>"]
-    for preset in recipes.PRESETS:
+    for preset in recipes.REPRODUCING:
         lines = [f'<li><b class="{v}">{v}</b> {html.escape(name)}</li>' for name, v in paper.claims(paper.full(results, found, preset))]
         parts.append(f"<h4>preset {preset}</h4><ul>{''.join(lines)}</ul>")
     return "".join(parts)
@@ -114,11 +130,7 @@ def _figures(drawn: dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]
             parts.append(f"<h3>{html.escape(f'{dataset}, {arch}: {group.title}')}</h3>")
             for path in paths:
                 what = KINDS[path.name.split("_")[0]]
-                source = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
-                alt = html.escape(f"{what}: {dataset}, {arch}, {group.title}")
-                parts.append(
-                    f'<figure class="plot"><div class="wide"><img src="{source}" alt="{alt}"></div><figcaption>{what}</figcaption></figure>'
-                )
+                parts.append(_plot(path, what, f"{what}: {dataset}, {arch}, {group.title}"))
     return "".join(parts) or "<p>No run here has left its files.</p>"
 
 
@@ -165,17 +177,17 @@ def _settings(found: list[runs.Run]) -> str:
         values = [runs.text(getattr(base[preset], field.name)) or "–" for preset in recipes.PRESETS]
         if field.name in ("dataset", "arch", "method", "preset", "seed"):
             continue
-        marked = ' class="differs"' if values[0] != values[1] else ""
+        marked = ' class="differs"' if len(set(values)) > 1 else ""
         cells = "".join(f"<td>{html.escape(v)}</td>" for v in values)
         lines.append(f"<tr{marked}><th>{field.name}</th>{cells}<td class=help>{html.escape(field.metadata['help'])}</td></tr>")
-    head = "<tr><th>field</th><th>paper</th><th>released</th><th></th></tr>"
+    head = f"<tr><th>field</th>{''.join(f'<th>{preset}</th>' for preset in recipes.PRESETS)}<th></th></tr>"
     presets = f'<div class="wide"><table><thead>{head}</thead><tbody>{"".join(lines)}</tbody></table></div>'
     columns = ("name", "accuracy", "epochs", "seconds", "selection_seconds", "images", "device", "tensorflow", "keras", "commit")
     head = "".join(f"<th>{c}</th>" for c in columns)
     rows = ["".join(f"<td>{html.escape(_short(run.row.get(c, '')))}</td>" for c in columns) for run in found]
     every = "".join(f"<tr>{row}</tr>" for row in rows)
     all_runs = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{every}</tbody></table></div>'
-    return f"<h3>The two presets, for CIFAR-10 with 4 minors</h3>{presets}<h3>Every run</h3>{all_runs}"
+    return f"<h3>The presets, for CIFAR-10 with 4 minors</h3>{presets}<h3>Every run</h3>{all_runs}"
 
 
 def _short(text: str) -> str:

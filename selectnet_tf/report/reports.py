@@ -41,6 +41,7 @@ def write(results: pathlib.Path, what: Collection[str], data_dir: str | None = N
 
         drawn = figures.draw_all(results, found)
         paths += [path for by_key in drawn.values() for made in by_key.values() for path in made]
+        paths += figures.by_class(results, found).values()
     if "html" in what:
         from selectnet_tf.report import page
 

@@ -39,7 +39,7 @@ def _numbers(cell):
 def write(results, found):
     """Writes results/table1.csv and table1.md and so on from all Runs. Returns the paths."""
     groups = paper.groups(found)
-    full = {paper.Group(preset, paper.FULL, ()): [] for preset in recipes.PRESETS}
+    full = {paper.Group(preset, paper.FULL, ()): [] for preset in recipes.REPRODUCING}
     made = {group: paper.cells(results, groups.get(group, []), extra=True) for group in [*full, *groups]}
     paths = []
     for table in paper.TABLES:

@@ -116,3 +116,15 @@ def test_a_digest_tells_contents_types_and_shapes_apart():
     zeros = np.zeros((2, 2), np.int32)
     found = [tasks.digest(c) for c in (zeros, zeros.ravel(), zeros.astype(np.int64), zeros + 1, ["a", "b"], ["ab"], ["a\udcff"])]
     assert len(set(found)) == 7 and tasks.digest(zeros) == found[0]
+
+
+def test_images_that_are_held_out_of_a_benchmark_are_tested_on_and_neither_trained_on_nor_selected_from(tiny_cifar):
+    recipe = recipes.make(minor=(2, 3), minor_ratio=0.1, major_ratio=0.75, validation=5)
+    found, task = cifar.load("cifar10"), tasks.make(recipe)
+    _, held = splits.keep_apart(found.y, 5)
+    assert np.array_equal(task.x_test, found.x[held]) and np.bincount(task.y_test).tolist() == [5, 5, 5, 5]
+    assert len(task.index) == 140 and not np.intersect1d(task.index, held).size
+    assert np.array_equal(task.x_labeled[np.arange(3)], found.x[task.index[:3]]) and np.array_equal(task.truth, found.y[task.index])
+    assert "tested on 20 images that were held out" in "\n".join(task.says)
+    oracle = tasks.make(recipes.make(minor=(2, 3), minor_ratio=0.1, method="oracle", validation=5))
+    assert len(oracle.index) == 140 and not np.intersect1d(oracle.index, held).size

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from conftest import Killed, blobs
 
-from selectnet_tf import recipes
+from selectnet_tf import recipes, rules
 from selectnet_tf.checkpoint import Stopped
 from selectnet_tf.data import cifar, splits
 from selectnet_tf.experiment import earlier, record, runs, train
@@ -79,10 +79,40 @@ def test_each_method_from_images_to_row(method, tmp_path):
     left |= {"confusion.csv", "thresholds.csv"}
     selects = method in recipes.SELECTING
     assert {p.name for p in folder.iterdir()} == left | ({"selection.csv", "picks.csv"} if selects else set())
-    first = {"imbalanced": 68, "class_balanced": 68, "oracle": 160}.get(method, 120) // 16 * 16
+    first = {"imbalanced": 68, "logit_adjusted": 68, "class_balanced": 68, "oracle": 160}.get(method, 120) // 16 * 16
     assert epochs["images"].iloc[0] == first and row["images"] == epochs["images"].sum()
     later = {"oracle": 160, "oversampling": 112}.get(method, 64)
     assert epochs["images"].iloc[2] == later if not selects else epochs["images"].iloc[2] >= 64
+    with zipfile.ZipFile(folder / "model.keras") as file:  # whoever loads it need not have this package's losses
+        assert "selectnet_tf.networks.losses" not in file.read("config.json").decode()
+
+
+def test_the_selection_has_the_recipe_s_parts():
+    x, y = blobs(40)
+    pool = Pool(x[:20], y[:20], x[20:], [2, 3])
+    plain = train.make_selection(recipes.make(method="context"), pool)
+    assert isinstance(plain.rule, rules.Context) and plain.adjust is None and not pool.even
+    robust = train.make_selection(recipes.make(preset="robust", max_per_class=7), pool)
+    assert isinstance(robust.rule.rule, rules.SelectNet) and robust.adjust.root == 0.5
+    assert (robust.rule.alpha, robust.rule.most, list(robust.rule.minor)) == (1 / 3, 7, [2, 3])
+    limited = train.make_selection(recipes.make(method="random", max_per_class=7), pool)
+    assert isinstance(limited.rule.rule, rules.Random) and (limited.rule.alpha, limited.rule.most) == (0, 7)
+    balanced = train.make_selection(recipes.make(method="balanced"), pool)
+    assert isinstance(balanced.rule, rules.SelectNet) and pool.even
+    assert train.make_selection(recipes.make(method="logit_adjusted"), pool).rule is None
+
+
+@pytest.mark.slow
+def test_a_resumed_robust_run_is_bit_identical(tmp_path, monkeypatch):
+    options = {"preset": "robust", "method": "context", "augment": "none", "max_per_class": 20}
+    run(tmp_path / "whole", **options)
+    with monkeypatch.context() as patch:
+        dies(patch, train.Checkpoint, "save", 3)
+        with pytest.raises(Killed):
+            run(tmp_path / "killed", **options)
+    run(tmp_path / "killed", **options)
+    whole = files(tmp_path / "whole")
+    assert whole == files(tmp_path / "killed") and len(whole["selected.npz/index"]) > 0
 
 
 def test_what_was_picked_is_recorded_with_its_truth(tmp_path):

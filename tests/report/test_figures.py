@@ -32,7 +32,9 @@ def results(tmp_path):
         ]
         write(folder / "classes.csv", taken)
         if method != "imbalanced":
-            write(folder / "selection.csv", [{"epoch": 10, **COUNTS}, {"epoch": 20, **dict.fromkeys(COUNTS, 400)}])
+            by_class = [{"as_0": 700, "as_2": 300, "as_6": 2000}, {"as_0": 800, "as_2": 0, "as_6": 3000}]
+            rows = [{"epoch": 10, **COUNTS}, {"epoch": 20, **dict.fromkeys(COUNTS, 400)}]
+            write(folder / "selection.csv", [{**row, **taken} for row, taken in zip(rows, by_class, strict=True)])
     return tmp_path
 
 
@@ -78,3 +80,32 @@ def test_a_figure_of_runs_that_were_trained_elsewhere_is_kept(results):
 def test_runs_that_left_no_files_are_left_out(results):
     shutil.rmtree(results / "runs")
     assert figures.draw_all(results, runs.read(results)[0]) == {}
+
+
+def test_every_selecting_run_has_a_panel_of_its_picks_by_class(results, monkeypatch):
+    titles = []
+    draw = figures._draw_by_class
+    monkeypatch.setattr(figures, "_draw_by_class", lambda folders, file: titles.extend(folders) or draw(folders, file))
+    write_run(results, method="context", preset="robust", cap=0.25, seed=1)  # left no files
+    made = figures.by_class(results, runs.read(results)[0])
+    assert made == {("cifar10-4minor", "simple"): results / "byclass_cifar10-4minor_simple.png"}
+    names = ["self_paced, seed 0, paper, 20 epochs", "selectnet, seed 0, paper, 20 epochs"]
+    assert titles == ["context, seed 1, robust, 200 epochs\ncap=0.25", *names]
+    assert imread(made["cifar10-4minor", "simple"]).std() > 0.05
+
+
+def test_picks_by_class_of_a_run_elsewhere_are_kept_and_none_are_nothing(results):
+    found = runs.read(results)[0]
+    (path,) = figures.by_class(results, found).values()
+    whole = path.read_bytes()
+    shutil.rmtree(results / "runs" / found[1].name)
+    assert figures.by_class(results, found) and path.read_bytes() == whole
+    path.unlink()
+    shutil.rmtree(results / "runs")
+    assert figures.by_class(results, found) == {} and not path.exists()
+
+
+def test_one_run_s_picks_by_class_as_html(results):
+    shown = figures.by_class_html(results / "runs" / runs.read(results)[0][1].name)
+    assert shown.startswith('<figure class="plot">') and "data:image/png;base64,iVBOR" in shown
+    assert figures.by_class_html(results / "runs" / runs.read(results)[0][0].name) == ""

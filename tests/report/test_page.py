@@ -36,7 +36,8 @@ def test_a_reader_finds_everything(report, browser):
         section = browser.find_element("css selector", link.get_attribute("hash") if link.get_attribute("hash") else "#none")
         assert section.find_element("css selector", "h2").text == link.text
     broken = "return [...document.images].filter(i => !i.complete || !i.naturalWidth).length"
-    assert browser.execute_script(broken) == 0 and len(browser.find_elements("css selector", ".plot img")) == 4
+    assert browser.execute_script(broken) == 0 and len(browser.find_elements("css selector", ".plot img")) == 5
+    assert browser.find_element("css selector", "h2").text == "Picks by class, round by round"
 
 
 def test_a_round_is_shown_when_its_button_is_pressed(report, browser):

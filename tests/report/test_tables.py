@@ -34,6 +34,16 @@ def test_runs_of_other_lengths_and_settings_stand_apart(results):
     assert "| `selectnet` | 0.6000 (1) |" in other and "paper 0" not in other + short and "| `context` | 0.5000 (1) |" in short
 
 
+def test_preset_robust_stands_beside_the_paper_s_numbers_and_never_among_them(results):
+    write_run(results, 0.7, {"minor_accuracy": 0.6, "major_accuracy": 0.75}, preset="robust")
+    found = runs.read(results)[0]
+    tables.write(results, found)
+    robust = next(s for s in (results / "table1.md").read_text().split("\n## ") if s.startswith("Preset robust, 200 epochs\n"))
+    assert "| `selectnet` | 0.7000 (1) |" in robust and "paper 0" not in robust and "not run" not in robust
+    assert "robust" not in tables.readme(results, found).splitlines()[0]
+    assert {c.values for c in paper.full(results, found, "paper") if c.method == "selectnet" and c.table == "table1"} == {(), (0.75,)}
+
+
 def test_the_csv_says_the_same_in_long_form(results):
     tables.write(results, runs.read(results)[0])
     rows = runs.read_csv(results / "table1.csv")

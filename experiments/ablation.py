@@ -1,0 +1,175 @@
+"""What keeps a class from being lost: preset paper's selectnet against each part of preset robust, alone and together.
+
+    make ablation [SEEDS=0,1,2] [EPOCHS=60] [JOBS=N] [DRY=1]
+    python experiments/ablation.py --dataset=digits-4minor --epochs=4 --every=2 --validation=20 --seeds=0   # a minute: does it run?
+
+1. To choose: six variants on the split of another seed (--choice_seed), each tested on images that are held out of its training
+   set (--validation=500 of each class), never on the test set. The best has the highest mean accuracy over its last ten epochs there;
+   as the held-out classes are of one size, that is the mean recall of the classes.
+2. To report: the six variants on the first of --seeds, tested on the test set, whatever step 1 said.
+3. The best and `paper` on the other seeds.
+
+16 runs of 60 epochs by default, 14 where `paper` is the best: about 45 minutes each on two CPU cores, 12 hours in all. Stop it
+and start it again as you like: what has a row is not trained again. Expected: no numbers yet, for it has not been run at full
+length. Writes results/ablation.csv, a line for each run and round, and ablation.png. If the best is not preset robust's values,
+change these (recipes.ROBUST), and then train its row: python -m selectnet_tf.run --preset=robust
+"""
+
+import math
+import pathlib
+import sys
+from collections.abc import Iterable
+
+import matplotlib
+from absl import flags
+from matplotlib.figure import Figure
+
+from selectnet_tf import recipes
+from selectnet_tf.cli import fail, parse
+from selectnet_tf.experiment import runs, sweep
+from selectnet_tf.recipes import Recipe
+
+VARIANTS: dict[str, dict[str, float]] = {
+    "paper": {},
+    "prior_loss 0.5": {"prior_loss": 0.5},
+    "prior_loss 1": {"prior_loss": 1.0},
+    "align 0.5": {"align": 0.5},
+    "cap 1/3": {"cap": 1 / 3},
+    "together": {"prior_loss": 1.0, "align": 0.5, "cap": 1 / 3},
+}
+FIELDS = ("prior_loss", "align", "cap", "seed", "validation")
+FINAL = ("last10_accuracy", "macro_f1", "worst_minor_f1")  # stand in the last round's line only
+
+
+class Plan:
+    """The ablation's runs. options: what all recipes have in common: dataset, arch, epochs, every."""
+
+    def __init__(self, results: pathlib.Path, seeds: list[int], choice_seed: int, validation: int, **options: str | int) -> None:
+        if choice_seed in seeds:
+            raise ValueError(f"the settings can't be chosen on seed {choice_seed}, which is reported: use another --choice_seed")
+        self.results, self.seeds, self.choice_seed, self.validation, self.options = results, seeds, choice_seed, validation, options
+
+    def recipe(self, variant: str, seed: int, validation: int = 0) -> Recipe:
+        return recipes.make(seed=seed, validation=validation, **VARIANTS[variant], **self.options)
+
+    def choosing(self) -> dict[str, Recipe]:
+        return {variant: self.recipe(variant, self.choice_seed, self.validation) for variant in VARIANTS}
+
+    def reported(self, best: str = "paper") -> list[tuple[str, Recipe]]:
+        """Every variant on the first seed, `best` and paper on the others."""
+        first, *others = self.seeds
+        cells = [(variant, self.recipe(variant, first)) for variant in VARIANTS]
+        return cells + [(variant, self.recipe(variant, seed)) for seed in others for variant in dict.fromkeys(("paper", best))]
+
+    def best(self) -> str | None:
+        """The variant of the highest accuracy on held-out images, the mean of its last ten epochs; None until all were trained."""
+        rows = {variant: runs.row_of(self.results, recipe.name) for variant, recipe in self.choosing().items()}
+        if not all(rows.values()):
+            return None
+        return max(rows, key=lambda variant: float((rows[variant] or {})["last10_accuracy"]))
+
+    def lines(self) -> list[dict[str, str | float]]:
+        """ablation.csv: a line for each finished run and round."""
+        cells = [("choose", variant, recipe) for variant, recipe in self.choosing().items()]
+        cells += [("report", variant, recipe) for variant, recipe in self.reported(self.best() or "paper")]
+        found = []
+        for part, variant, recipe in cells:
+            row = runs.row_of(self.results, recipe.name)
+            if row:
+                head = {"part": part, "variant": variant, **{field: getattr(recipe, field) for field in FIELDS}}
+                found += [head | line for line in self._rounds(recipe.name, row)]
+        return found
+
+    def _rounds(self, name: str, row: dict[str, str]) -> list[dict[str, str | float]]:
+        folder = self.results / "runs" / name
+        epochs = {line["epoch"]: line for line in runs.read_csv(folder / "epochs.csv")}
+        worst = min((float(line["f1"]) for line in runs.read_csv(folder / "classes.csv") if line["minor"] == "1"), default=math.nan)
+        found: list[dict[str, str | float]] = []
+        for line in runs.read_csv(folder / "selection.csv"):
+            trained = epochs[line["epoch"]]
+            tested = {"accuracy": trained["val_accuracy"], "minor_accuracy": trained["val_minor_accuracy"]}
+            taken = {column: value for column, value in line.items() if column.startswith("as_")}
+            found.append({"epoch": line["epoch"], **tested, **dict.fromkeys(FINAL, ""), "precision": line["precision"], **taken})
+        if found:
+            found[-1] |= {"last10_accuracy": row["last10_accuracy"], "macro_f1": row["macro_f1"], "worst_minor_f1": worst}
+        return found
+
+
+def write(plan: Plan) -> None:
+    """Writes ablation.csv and ablation.png of what is finished, and says which variant is the best on held-out images."""
+    lines = plan.lines()
+    columns = list(dict.fromkeys(column for line in lines for column in line))
+    runs.write_csv(plan.results / "ablation.csv", [columns, *([line.get(column, "") for column in columns] for line in lines)])
+    draw([line for line in lines if (line["part"], line["seed"]) == ("report", plan.seeds[0])], plan.results / "ablation.png")
+    best = plan.best()
+    if best:
+        has = "has" if VARIANTS[best] == recipes.ROBUST else "does not have"
+        print(f"best on images held out of seed {plan.choice_seed}: {best}; preset robust {has} its values")
+    print(f"written: {plan.results / 'ablation.csv'}, {plan.results / 'ablation.png'}")
+
+
+def draw(lines: list[dict[str, str | float]], path: pathlib.Path) -> None:
+    """Picks by class, and the minor classes' test accuracy, round by round: a panel each, a colour for each variant of one seed."""
+    panels = [column for column in (lines[0] if lines else {}) if column.startswith("as_")]
+    panels = [*panels, "minor_accuracy", "accuracy"]
+    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(3.2 * len(panels), 3.2), layout="constrained")
+        for panel, column in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            for variant in VARIANTS:
+                chosen = [line for line in lines if line["variant"] == variant]
+                panel.plot([int(line["epoch"]) for line in chosen], [float(line[column]) for line in chosen], ".-", label=variant)
+            picks = column.startswith("as_")
+            panel.set(title=f"unlabeled picks as class {column[3:]}" if picks else f"test: {column.replace('_', ' ')}", xlabel="epoch")
+            if picks:
+                panel.set_yscale("symlog", linthresh=1)
+                panel.set_ylim(-0.2, max(10.0, panel.get_ylim()[1]))
+            panel.grid(alpha=0.3)
+        panel.legend(fontsize=7)
+        figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def train(plan: Plan, cells: Iterable[Recipe], data_dir: str | None, jobs: int) -> int:
+    """Trains what has no row yet. Returns the exit code."""
+    return sweep.Sweep(list(cells), plan.results, data_dir, jobs).run()
+
+
+def define_flags() -> None:
+    flags.DEFINE_list("seeds", ["0", "1", "2"], "reported: all variants on the first, the best and paper on the others")
+    flags.DEFINE_integer("choice_seed", 10, "the seed on whose split the best is chosen", 0)
+    flags.DEFINE_integer("validation", 500, "images of each class that are held out of its training set for that", 1)
+    flags.DEFINE_integer("epochs", 60, "epochs of each run", 1)
+    flags.DEFINE_integer("every", 10, "epochs between two selections", 1)
+    flags.DEFINE_string("dataset", "cifar10-4minor", "the data set")
+    flags.DEFINE_string("arch", "simple", "the network")
+    flags.DEFINE_integer("jobs", 0, "runs trained at once; 0: one a GPU, two without GPUs", 0)
+    flags.DEFINE_bool("dry", False, "only print the plan")
+    flags.DEFINE_string("results_dir", "results", "holds runs.csv and runs/")
+    flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archive; else SELECTNET_DATA, else a download")
+
+
+def main(argv: list[str]) -> int:
+    values = flags.FLAGS
+    try:
+        if len(argv) > 1 or not all(seed.isdigit() for seed in values.seeds) or not values.seeds:
+            raise ValueError("flags are written --name=value, and seeds are numbers such as 0,1,2")
+        options = {name: getattr(values, name) for name in ("dataset", "arch", "epochs", "every")}
+        plan = Plan(pathlib.Path(values.results_dir), [int(s) for s in values.seeds], values.choice_seed, values.validation, **options)
+        jobs = values.jobs or sweep.usual_jobs()
+        known = [*plan.choosing().values(), *(recipe for _, recipe in plan.reported(plan.best() or "paper"))]
+        if values.dry:
+            print(sweep.Sweep(known, plan.results, values.data_dir, jobs).plan())
+            return 0
+        code = train(plan, known, values.data_dir, jobs)
+        if not code:
+            code = train(plan, [recipe for _, recipe in plan.reported(plan.best() or "paper")], values.data_dir, jobs)
+        write(plan)
+        return code
+    except ValueError as error:
+        return fail(error, 2)
+    except OSError as error:
+        return fail(error, 1)
+
+
+if __name__ == "__main__":
+    define_flags()
+    sys.exit(main(parse(sys.argv)))
