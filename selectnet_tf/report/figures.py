@@ -1,6 +1,5 @@
 """A run's files -> figures: picks by class, what was picked (Figure 2), learning curves, confusions, F1 of each class. No TensorFlow."""
 
-import base64
 import io
 import pathlib
 from collections.abc import Sequence
@@ -21,7 +20,6 @@ CURVES = {  # Figure 2's series: "minor" is any minor class, "confused" a major 
     "labeled_minor": ("tab:blue", "--", ("labeled_right", "labeled_wrong_minor")),
     "labeled_confused": ("tab:orange", "--", ("labeled_major",)),
 }
-MOST_LINES = 10  # classes in a panel
 COLORS = dict(zip(recipes.METHODS, matplotlib.color_sequences["tab10"], strict=False))
 STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "legend.frameon": False}
 
@@ -38,7 +36,7 @@ def draw_all(results: pathlib.Path, found: Sequence[runs.Run]) -> dict[paper.Gro
         here = all(runs.read_file(results, run.name, "epochs.csv") for run in chosen)
         paths = []
         for kind, draw in (
-            ("figure2", lambda results, chosen, path, _: figure2(results, [run.name for run in chosen], path)),
+            ("figure2", _picks),
             ("curves", curves),
             ("f1", f1),
             ("confusion", confusion),
@@ -50,63 +48,8 @@ def draw_all(results: pathlib.Path, found: Sequence[runs.Run]) -> dict[paper.Gro
     return made
 
 
-def by_class(results: pathlib.Path, found: Sequence[runs.Run]) -> dict[tuple[str, str], pathlib.Path]:
-    """What every selecting run picked of the pool, class by class and round by round: results/byclass_*.png.
-
-    Returns {(data set, arch): path}. A figure that is there already is kept where a run's files are not, as in draw_all.
-    """
-    made = {}
-    order = {run.name: i for i, run in enumerate(run for members in paper.groups(found).values() for run in members)}
-    selecting = sorted((run for run in found if run.method in recipes.SELECTING), key=lambda run: order[run.name])
-    for dataset, arch in dict.fromkeys((run.dataset, run.arch) for run in selecting):
-        chosen = [run for run in selecting if (run.dataset, run.arch) == (dataset, arch)]
-        folders = {_title(run): results / "runs" / run.name for run in chosen}
-        path = results / f"byclass_{dataset.replace(' ', '-').replace('/', '-')}_{arch}.png"
-        here = all((folder / "selection.csv").exists() for folder in folders.values())
-        if (path.exists() and not here) or _draw_by_class(folders, path):
-            made[dataset, arch] = path
-    return made
-
-
-def by_class_html(folder: pathlib.Path) -> str:
-    """The same of one run, from its folder, as HTML with the picture in it; '' where it left none."""
-    buffer = io.BytesIO()
-    if not _draw_by_class({"unlabeled picks by class, round by round": folder}, buffer):
-        return ""
-    source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return f'<figure class="plot"><div class="wide"><img src="{source}" alt="unlabeled picks by class, round by round"></div></figure>'
-
-
-def _title(run: runs.Run) -> str:
-    changes = "".join(f"\n{k}={v if len(v) < 18 else v[:7]}" for k, v in run.changes)
-    return f"{run.method}, seed {run.seed}, {run.preset}, {run.epochs} epochs{changes}"
-
-
-def _draw_by_class(folders: dict[str, pathlib.Path], file: pathlib.Path | io.BytesIO) -> bool:
-    """One panel for each title and folder that holds picks by class; the MOST_LINES least picked ones where there are more."""
-    tables = {title: runs.read_csv(folder / "selection.csv") for title, folder in folders.items()}
-    tables = {title: rows for title, rows in tables.items() if rows and any(c.startswith("as_") for c in rows[0])}
-    if not tables:
-        return False
-    lines = max(title.count("\n") for title in tables)
-    with matplotlib.rc_context(STYLE):
-        figure, panels = _panels(len(tables), 3.6, 3.0 + 0.17 * lines, columns=min(3, len(tables)), margin=0.3, top=0.5 + 0.17 * lines)
-        for panel, (title, rows) in zip(panels, tables.items(), strict=False):
-            names = {row["class"]: row["name"] for row in runs.read_csv(folders[title] / "classes.csv") if "name" in row}
-            classes = sorted((c for c in rows[0] if c.startswith("as_")), key=lambda c: int(rows[-1][c]))[:MOST_LINES]
-            for c in sorted(classes, key=list(rows[0]).index):
-                values = [int(row[c]) for row in rows]
-                panel.plot([int(row["epoch"]) for row in rows], values, ".-", lw=1.2, label=names.get(c[3:], c[3:]))
-            panel.set_title(title, fontsize=8)
-            panel.set_yscale("symlog", linthresh=1)
-            panel.set_ylim(-0.2, max(10.0, panel.get_ylim()[1]))  # so that a line at 0, a class that is lost, shows
-            _whole_epochs(panel)
-            panel.grid(alpha=0.3)
-            panel.legend(fontsize=6, ncols=2)
-        for panel in panels[len(tables) :]:
-            panel.set_axis_off()
-        _save(figure, file)
-    return True
+def _picks(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
+    return figure2(results, [run.name for run in found], path)
 
 
 def figure2(results: pathlib.Path, names: Sequence[str], path: pathlib.Path) -> pathlib.Path | None:
@@ -119,7 +62,7 @@ def figure2(results: pathlib.Path, names: Sequence[str], path: pathlib.Path) -> 
     if not tables:
         return None
     with matplotlib.rc_context(STYLE):
-        figure, panels = _panels(len(tables), 3.0, 3.4, margin=2.35, sharey=True)
+        figure, panels = grid(len(tables), 3.0, 3.4, margin=2.35, sharey=True)
         for panel, (name, rows) in zip(panels, tables, strict=False):
             dataset, arch, *_ = name.split("_")
             method = next(m for m in recipes.METHODS if f"_{m}_" in name)
@@ -135,13 +78,13 @@ def figure2(results: pathlib.Path, names: Sequence[str], path: pathlib.Path) -> 
                     panel.plot(*zip(*theirs, strict=True), marker, color=color, mfc="none", ms=5, label=f"{label}, paper")
             panel.set(title=f"{method} ({name.split('_' + method + '_')[1].replace('_', ' ')})", xlabel="epoch")
             panel.set_yscale("symlog", linthresh=1)
-            _whole_epochs(panel)
+            whole_epochs(panel)
             panel.grid(alpha=0.3)
         panels[0].set_ylabel("images picked")
         panels[0].set_ylim(bottom=0)
         handles = {label: h for panel in panels for h, label in zip(*panel.get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles, loc="center right")
-        return _save(figure, path)
+        return save(figure, path)
 
 
 def curves(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
@@ -151,7 +94,7 @@ def curves(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path,
     if not tables:
         return None
     with matplotlib.rc_context(STYLE):
-        figure, panels = _panels(2, 4.2, 3.2)
+        figure, panels = grid(2, 4.2, 3.2)
         for panel, (column, what) in zip(panels, (("val_accuracy", "all classes"), ("val_minor_accuracy", "minor classes")), strict=True):
             for run, rows in tables:
                 first = run.name == next(r.name for r, _ in tables if r.method == run.method)
@@ -161,7 +104,7 @@ def curves(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path,
             panel.grid(alpha=0.3)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="center right")
         figure.suptitle(f"{found[0].dataset}, {found[0].arch}: {title}")
-        return _save(figure, path)
+        return save(figure, path)
 
 
 def f1(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
@@ -178,7 +121,7 @@ def f1(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, tit
     lines = [r for r in paper.numbers("table2") if (r["dataset"], r["arch"]) == (found[0].dataset, found[0].arch)]
     theirs = {(r["method"], r["class"]): float(r["value"]) for r in lines if r["method"] in by_method}
     with matplotlib.rc_context(STYLE):
-        figure, (panel,) = _panels(1, 8.5, 3.2)
+        figure, (panel,) = grid(1, 8.5, 3.2)
         width = 0.84 / len(by_method)
         for i, (method, chosen) in enumerate(by_method.items()):
             places = [x + (i - (len(by_method) - 1) / 2) * width for x in range(len(classes))]
@@ -193,7 +136,7 @@ def f1(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, tit
         panel.set(title=f"F1 of each class on the test set · {found[0].dataset}, {found[0].arch}: {title}", ylim=(0, 1))
         panel.grid(alpha=0.3, axis="y")
         figure.legend(loc="center right")
-        return _save(figure, path)
+        return save(figure, path)
 
 
 def confusion(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
@@ -206,7 +149,7 @@ def confusion(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Pa
     classes = len(next(iter(tables.values())))
     columns = min(3, max(2, len(tables)))  # one panel alone is too narrow for the title
     with matplotlib.rc_context(STYLE):
-        figure, panels = _panels(len(tables), 3.1, 3.5, columns=columns, sharey=True)
+        figure, panels = grid(len(tables), 3.1, 3.5, columns=columns, sharey=True)
         for panel, (method, rows) in zip(panels, tables.items(), strict=False):
             counts = [[float(row.get(f"as_{c}") or 0) for c in range(classes)] for row in rows]
             image = panel.imshow([[v / max(sum(row), 1) for v in row] for row in counts], cmap="Blues", vmin=0, vmax=1)
@@ -222,10 +165,10 @@ def confusion(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Pa
             panel.set_ylabel("true class (bold: minor)")
         figure.colorbar(image, cax=figure.add_axes((1 - 0.8 / figure.get_figwidth(), 0.3, 0.015, 0.4)), label="share of the class")
         figure.suptitle(f"{found[0].dataset}, {found[0].arch}: {title}")
-        return _save(figure, path)
+        return save(figure, path)
 
 
-def _panels(
+def grid(
     n: int, width: float, height: float, columns: int | None = None, margin: float = 1.5, top: float = 0.6, **options: Any
 ) -> tuple[Figure, list[Axes]]:
     """A figure of n panels, each width x height inches with its labels; right of them `margin` inches, above them `top` for titles."""
@@ -239,12 +182,12 @@ def _panels(
     return figure, list(panels.flat)
 
 
-def _whole_epochs(panel: Axes) -> None:
+def whole_epochs(panel: Axes) -> None:
     locator: Any = panel.xaxis.get_major_locator()
     locator.set_params(integer=True)
 
 
-def _save(figure: Figure, path: Any) -> Any:
+def save(figure: Figure, path: Any) -> Any:
     """path: of a file, or an open one."""
     if isinstance(path, io.BytesIO):
         figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -28,9 +28,9 @@ def write(folder: pathlib.Path, task: "Task") -> None:
     """Writes picks.html, a run's gallery with its pictures, and review.html into its folder, where its data are pictures of one's own."""
     if task.files is None or task.encode or not (folder / "picks.csv").exists():
         return
-    from selectnet_tf.report import figures  # Matplotlib is slow to import
+    from selectnet_tf.report import byclass  # Matplotlib is slow to import
 
-    shown = figures.by_class_html(folder) + render(runs.read_csv(folder / "picks.csv"), task.names, task.by_index)
+    shown = byclass.by_class_html(folder) + render(runs.read_csv(folder / "picks.csv"), task.names, task.by_index)
     body = f"<main><h1>What was picked</h1>{NOTE}{shown}</main>"
     with replacing(folder / "picks.html") as beside:
         beside.write_text(document("What was picked", body), encoding="utf-8", errors="surrogateescape")

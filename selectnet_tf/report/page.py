@@ -12,7 +12,7 @@ from selectnet_tf import recipes
 from selectnet_tf.data import cifar
 from selectnet_tf.experiment import runs
 from selectnet_tf.files import replacing
-from selectnet_tf.report import figures, gallery, paper, tables
+from selectnet_tf.report import byclass, figures, gallery, paper, tables
 
 KINDS = {
     "figure2": "What was picked, round by round (Figure 2; o and □: the paper's points)",
@@ -61,7 +61,7 @@ def _summary(results: pathlib.Path, found: list[runs.Run]) -> str:
 def _by_class(results: pathlib.Path, found: list[runs.Run]) -> str:
     """The first thing to look at: whether a run lost a class."""
     parts = ["<p>Unlabeled images that each selecting run took as each of its minor classes. A line that falls to 0 is a lost class.</p>"]
-    for (dataset, arch), path in figures.by_class(results, found).items():
+    for (dataset, arch), path in byclass.by_class(results, found).items():
         parts.append(_plot(path, f"{dataset}, {arch}", f"Picks by class, round by round: {dataset}, {arch}"))
     return "".join(parts) if parts[1:] else "<p>No selecting run here has left its files.</p>"
 

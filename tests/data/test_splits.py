@@ -76,10 +76,10 @@ def test_description_has_the_real_sizes_and_ratio():
 
 def test_images_held_out_are_as_many_of_each_class_and_the_rest_is_kept():
     labels = np.arange(40) % 4
-    kept, held = splits.hold_out(labels, 3, seed=1)
+    kept, held = splits.keep_apart(labels, 3, seed=1)
     assert np.bincount(labels[held]).tolist() == [3, 3, 3, 3] and sorted([*kept, *held]) == list(range(40))
-    assert held.tolist() == splits.hold_out(labels, 3, seed=1)[1].tolist() != splits.hold_out(labels, 3, seed=2)[1].tolist()
-    everything, nothing = splits.hold_out(labels, 0)
+    assert held.tolist() == splits.keep_apart(labels, 3, seed=1)[1].tolist() != splits.keep_apart(labels, 3, seed=2)[1].tolist()
+    everything, nothing = splits.keep_apart(labels, 0)
     assert everything.tolist() == list(range(40)) and everything.dtype == np.int32 and not len(nothing)
     with pytest.raises(ValueError, match="only 10 images: hold out fewer"):
-        splits.hold_out(labels, 10)
+        splits.keep_apart(labels, 10)

@@ -7,7 +7,7 @@ from conftest import write_run
 from matplotlib.image import imread
 
 from selectnet_tf.experiment import runs
-from selectnet_tf.report import figures
+from selectnet_tf.report import byclass, figures
 
 METHODS = ("imbalanced", "self_paced", "selectnet")
 COUNTS = {f"{s}_{k}": 3 for s in ("labeled", "unlabeled") for k in ("right", "wrong_minor", "major")}
@@ -84,10 +84,10 @@ def test_runs_that_left_no_files_are_left_out(results):
 
 def test_every_selecting_run_has_a_panel_of_its_picks_by_class(results, monkeypatch):
     titles = []
-    draw = figures._draw_by_class
-    monkeypatch.setattr(figures, "_draw_by_class", lambda folders, file: titles.extend(folders) or draw(folders, file))
+    draw = byclass._draw_by_class
+    monkeypatch.setattr(byclass, "_draw_by_class", lambda folders, file: titles.extend(folders) or draw(folders, file))
     write_run(results, method="context", preset="robust", cap=0.25, seed=1)  # left no files
-    made = figures.by_class(results, runs.read(results)[0])
+    made = byclass.by_class(results, runs.read(results)[0])
     assert made == {("cifar10-4minor", "simple"): results / "byclass_cifar10-4minor_simple.png"}
     names = ["self_paced, seed 0, paper, 20 epochs", "selectnet, seed 0, paper, 20 epochs"]
     assert titles == ["context, seed 1, robust, 200 epochs\ncap=0.25", *names]
@@ -96,16 +96,16 @@ def test_every_selecting_run_has_a_panel_of_its_picks_by_class(results, monkeypa
 
 def test_picks_by_class_of_a_run_elsewhere_are_kept_and_none_are_nothing(results):
     found = runs.read(results)[0]
-    (path,) = figures.by_class(results, found).values()
+    (path,) = byclass.by_class(results, found).values()
     whole = path.read_bytes()
     shutil.rmtree(results / "runs" / found[1].name)
-    assert figures.by_class(results, found) and path.read_bytes() == whole
+    assert byclass.by_class(results, found) and path.read_bytes() == whole
     path.unlink()
     shutil.rmtree(results / "runs")
-    assert figures.by_class(results, found) == {} and not path.exists()
+    assert byclass.by_class(results, found) == {} and not path.exists()
 
 
 def test_one_run_s_picks_by_class_as_html(results):
-    shown = figures.by_class_html(results / "runs" / runs.read(results)[0][1].name)
+    shown = byclass.by_class_html(results / "runs" / runs.read(results)[0][1].name)
     assert shown.startswith('<figure class="plot">') and "data:image/png;base64,iVBOR" in shown
-    assert figures.by_class_html(results / "runs" / runs.read(results)[0][0].name) == ""
+    assert byclass.by_class_html(results / "runs" / runs.read(results)[0][0].name) == ""

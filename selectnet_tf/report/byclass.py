@@ -1,0 +1,74 @@
+"""Unlabeled picks by class, round by round: whether a run lost a class. No TensorFlow."""
+
+import base64
+import io
+import pathlib
+from collections.abc import Sequence
+
+import matplotlib
+
+from selectnet_tf import recipes
+from selectnet_tf.experiment import runs
+from selectnet_tf.report import paper
+from selectnet_tf.report.figures import STYLE, grid, save, whole_epochs
+
+MOST_LINES = 10  # classes in a panel
+
+
+def by_class(results: pathlib.Path, found: Sequence[runs.Run]) -> dict[tuple[str, str], pathlib.Path]:
+    """What every selecting run picked of the pool, class by class and round by round: results/byclass_*.png.
+
+    Returns {(data set, arch): path}. A figure that is there already is kept where a run's files are not, as in draw_all.
+    """
+    made = {}
+    order = {run.name: i for i, run in enumerate(run for members in paper.groups(found).values() for run in members)}
+    selecting = sorted((run for run in found if run.method in recipes.SELECTING), key=lambda run: order[run.name])
+    for dataset, arch in dict.fromkeys((run.dataset, run.arch) for run in selecting):
+        chosen = [run for run in selecting if (run.dataset, run.arch) == (dataset, arch)]
+        folders = {_title(run): results / "runs" / run.name for run in chosen}
+        path = results / f"byclass_{dataset.replace(' ', '-').replace('/', '-')}_{arch}.png"
+        here = all((folder / "selection.csv").exists() for folder in folders.values())
+        if (path.exists() and not here) or _draw_by_class(folders, path):
+            made[dataset, arch] = path
+    return made
+
+
+def by_class_html(folder: pathlib.Path) -> str:
+    """The same of one run, from its folder, as HTML with the picture in it; '' where it left none."""
+    buffer = io.BytesIO()
+    if not _draw_by_class({"unlabeled picks by class, round by round": folder}, buffer):
+        return ""
+    source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return f'<figure class="plot"><div class="wide"><img src="{source}" alt="unlabeled picks by class, round by round"></div></figure>'
+
+
+def _title(run: runs.Run) -> str:
+    changes = "".join(f"\n{k}={v if len(v) < 18 else v[:7]}" for k, v in run.changes)
+    return f"{run.method}, seed {run.seed}, {run.preset}, {run.epochs} epochs{changes}"
+
+
+def _draw_by_class(folders: dict[str, pathlib.Path], file: pathlib.Path | io.BytesIO) -> bool:
+    """One panel for each title and folder that holds picks by class; the MOST_LINES least picked ones where there are more."""
+    tables = {title: runs.read_csv(folder / "selection.csv") for title, folder in folders.items()}
+    tables = {title: rows for title, rows in tables.items() if rows and any(c.startswith("as_") for c in rows[0])}
+    if not tables:
+        return False
+    lines = max(title.count("\n") for title in tables)
+    with matplotlib.rc_context(STYLE):
+        figure, panels = grid(len(tables), 3.6, 3.0 + 0.17 * lines, columns=min(3, len(tables)), margin=0.3, top=0.5 + 0.17 * lines)
+        for panel, (title, rows) in zip(panels, tables.items(), strict=False):
+            names = {row["class"]: row["name"] for row in runs.read_csv(folders[title] / "classes.csv") if "name" in row}
+            classes = sorted((c for c in rows[0] if c.startswith("as_")), key=lambda c: int(rows[-1][c]))[:MOST_LINES]
+            for c in sorted(classes, key=list(rows[0]).index):
+                values = [int(row[c]) for row in rows]
+                panel.plot([int(row["epoch"]) for row in rows], values, ".-", lw=1.2, label=names.get(c[3:], c[3:]))
+            panel.set_title(title, fontsize=8)
+            panel.set_yscale("symlog", linthresh=1)
+            panel.set_ylim(-0.2, max(10.0, panel.get_ylim()[1]))  # so that a line at 0, a class that is lost, shows
+            whole_epochs(panel)
+            panel.grid(alpha=0.3)
+            panel.legend(fontsize=6, ncols=2)
+        for panel in panels[len(tables) :]:
+            panel.set_axis_off()
+        save(figure, file)
+    return True
