@@ -19,7 +19,8 @@ def test_folders_become_classes_and_a_pool(tree):
     assert np.bincount(task.y_labeled).tolist() == [17, 14, 3] and np.bincount(task.y_test).tolist() == [3, 6, 1]
     assert len(task.x_labeled) == 34 and len(task.x_unlabeled) == 27 and task.x_test.shape == (10, 16, 16, 3)
     assert heard == [
-        "44 labeled pictures of 3 classes, about a fifth of them held out for the test; 31 unlabeled ones\n  by class: emu 4, cat 20, dog 20"
+        "44 labeled pictures of 3 classes, about a fifth of them held out for the test; 31 unlabeled ones\n  by class: emu 4, cat 20, dog 20\n"
+        "  a class has under 100 pictures: try a pretrained network too, --arch=MobileNetV2 --weights=imagenet --freeze"
     ]
     assert task.says[:3] == [
         "trained on 34, tested on 10, picked from 27",
