@@ -49,7 +49,7 @@ def _title(run: runs.Run) -> str:
 
 def _draw_by_class(folders: dict[str, pathlib.Path], file: pathlib.Path | io.BytesIO) -> bool:
     """One panel for each title and folder that holds picks by class; the MOST_LINES least picked ones where there are more."""
-    tables = {title: runs.read_csv(folder / "selection.csv") for title, folder in folders.items()}
+    tables = {title: runs.read_file(folder.parent.parent, folder.name, "selection.csv") for title, folder in folders.items()}
     tables = {title: rows for title, rows in tables.items() if rows and any(c.startswith("as_") for c in rows[0])}
     if not tables:
         return False
@@ -57,7 +57,11 @@ def _draw_by_class(folders: dict[str, pathlib.Path], file: pathlib.Path | io.Byt
     with matplotlib.rc_context(STYLE):
         figure, panels = grid(len(tables), 3.6, 3.0 + 0.17 * lines, columns=min(3, len(tables)), margin=0.3, top=0.5 + 0.17 * lines)
         for panel, (title, rows) in zip(panels, tables.items(), strict=False):
-            names = {row["class"]: row["name"] for row in runs.read_csv(folders[title] / "classes.csv") if "name" in row}
+            names = {
+                row["class"]: row["name"]
+                for row in runs.read_file(folders[title].parent.parent, folders[title].name, "classes.csv")
+                if "name" in row
+            }
             classes = sorted((c for c in rows[0] if c.startswith("as_")), key=lambda c: int(rows[-1][c]))[:MOST_LINES]
             for c in sorted(classes, key=list(rows[0]).index):
                 values = [int(row[c]) for row in rows]

@@ -37,11 +37,11 @@ def write(results: pathlib.Path, what: Collection[str], data_dir: str | None = N
     if "tables" in what:
         paths += tables.write(results, found)
     if "figures" in what:
-        from selectnet_tf.report import figures
+        from selectnet_tf.report import byclass, figures
 
         drawn = figures.draw_all(results, found)
         paths += [path for by_key in drawn.values() for made in by_key.values() for path in made]
-        paths += figures.by_class(results, found).values()
+        paths += byclass.by_class(results, found).values()
     if "html" in what:
         from selectnet_tf.report import page
 
