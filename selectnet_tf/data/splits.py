@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+TEST_SHARE = 0.2  # of one's own labeled data, where there is no test set
+AUTO = "auto"
+
 
 class Split(NamedTuple):
     """labeled, unlabeled: [n_D], [n_U] int32, sorted positions, disjoint and together complete. minor: the classes."""
@@ -81,3 +84,37 @@ def describe(split, labels):
     d = f"D {len(split.labeled):,} ({minor[split.labeled].sum():,} minor)"
     u = f"U {len(split.unlabeled):,} ({minor[split.unlabeled].sum():,} minor)"
     return f"{d}, {u}, classes of {counts.min():,} to {counts.max():,}: ratio {counts.max() / counts.min():.4g}"
+
+
+def hold_out(y, names, seed):
+    """(kept, held) places: about a fifth of each class, at least one picture of each on both sides."""
+    rng = np.random.default_rng([seed, 3])
+    held = []
+    for c, name in enumerate(names):
+        places = rng.permutation(np.flatnonzero(y == c))
+        if len(places) < 2:
+            raise ValueError(f"class {name} has one picture: give it two or more, so that one can be held out, or a --test_dir")
+        held.append(places[: max(1, round(len(places) * TEST_SHARE))])
+    held = np.sort(np.concatenate(held))
+    return np.setdiff1d(np.arange(len(y)), held), held
+
+
+def minor_classes(wanted, names, counts):
+    """Minor classes as numbers: from names or numbers, or those of less than half the median size."""
+    if tuple(wanted) == (AUTO,):
+        found = np.flatnonzero(counts < np.median(counts) / 2)
+        if not len(found) or len(found) == len(names):
+            sizes = ", ".join(f"{n}: {c}" for n, c in zip(names, counts, strict=True))
+            raise ValueError(f"no class has less than half the median's pictures ({sizes}): name the minor ones with --minor")
+        return tuple(int(c) for c in found)
+    places = []
+    for word in map(str, wanted):
+        if word in names:
+            places.append(names.index(word))
+        elif word.isdigit() and int(word) < len(names):
+            places.append(int(word))
+        else:
+            raise ValueError(f"minor class {word!r} is none of {', '.join(names)}")
+    if len(set(places)) == len(names):
+        raise ValueError("every class is minor: at least one has to be major")
+    return tuple(sorted(set(places)))

@@ -89,3 +89,18 @@ def test_a_benchmark_s_images_are_not_copied(tiny_cifar):
     assert np.array_equal(task.index, np.concatenate([split.labeled, split.unlabeled])) and np.array_equal(task.truth, found.y[task.index])
     assert np.array_equal(task.x_unlabeled[np.arange(5)], found.x[split.unlabeled[:5]])
     assert task.x_labeled.source is task.x_unlabeled.source
+
+
+def test_a_digest_is_of_what_the_task_was_made_from(tree, tiny_cifar):
+    before = make(tree).digest
+    assert before == make(tree).digest != make(tree, minor=("cat",), unlabeled_dir=str(tree / "pool" / "1")).digest
+    picture(tree / "pool" / "1" / "01.png", COLOURS["cat"], 999)
+    assert make(tree).digest != before
+    recipe = recipes.make(minor=(2, 3), minor_ratio=0.1, major_ratio=0.75)
+    assert tasks.make(recipe).digest == tasks.make(recipe).digest != tasks.make(recipes.make(**{**vars(recipe), "seed": 1})).digest
+
+
+def test_a_digest_tells_contents_types_and_shapes_apart():
+    zeros = np.zeros((2, 2), np.int32)
+    found = [tasks.digest(c) for c in (zeros, zeros.ravel(), zeros.astype(np.int64), zeros + 1, ["a", "b"], ["ab"], ["a\udcff"])]
+    assert len(set(found)) == 7 and tasks.digest(zeros) == found[0]
