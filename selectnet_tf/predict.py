@@ -14,7 +14,7 @@ import zipfile
 import numpy as np
 
 from selectnet_tf.cli import fail, importing_tensorflow, parse
-from selectnet_tf.data import folders, frames
+from selectnet_tf.data import encoder, folders, frames
 from selectnet_tf.experiment import metrics
 
 BATCH = 256
@@ -27,7 +27,7 @@ def predict(path, files, out, errors):
 
         model = keras.saving.load_model(path, compile=False)
     names = class_names(path, model.output_shape[-1])
-    encode = frames.Encoder.of(path)
+    encode = encoder.Encoder.of(path)
     if encode:
         return _predict_rows(model, encode, names, files, out, errors)
     shape = list(model.input_shape[1:])
@@ -54,17 +54,21 @@ def predict(path, files, out, errors):
 
 def _predict_rows(model, encode, names, files, out, errors):
     writer, broken = csv.writer(out, lineterminator="\n"), 0
-    writer.writerow(("row", "class", "probability"))
+    name = encode.reading["id_column"]
+    writer.writerow(("row", *([name] if name else []), "class", "probability"))
     for file in files:
         try:
-            frame = frames.read(file, labeled=False)[0]
-            probs = metrics.probabilities(model.predict(encode(frame), batch_size=BATCH, verbose=0))
+            table = frames.read(file, labeled=False, **encode.reading)
+            probs = metrics.probabilities(model.predict(encode(table), batch_size=BATCH, verbose=0))
         except (ValueError, OSError) as error:
             print(f"skipped {file}: {error}", file=errors)
             broken += 1
             continue
-        for line, row in enumerate(probs, 2):
-            writer.writerow((f"{file}:{line}", names[row.argmax()], f"{row.max():.4f}"))
+        for line in encode.doubts(table):
+            print(line, file=errors)
+        ids = [[] if not name else [""] if table.ids is None else [table.ids[i]] for i in range(len(probs))]
+        for place, own, row in zip(table.rows(), ids, probs, strict=True):
+            writer.writerow((place, *own, names[row.argmax()], f"{row.max():.4f}"))
     return broken
 
 

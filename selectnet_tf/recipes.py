@@ -30,7 +30,17 @@ DATASETS = {
 }
 OWN_FIELDS = {  # of data of one's own
     "folder": ("labeled_dir", "unlabeled_dir", "test_dir", "image_size"),
-    "csv": ("labeled_csv", "unlabeled_csv", "test_csv", "label_column"),
+    "csv": (
+        "labeled_csv",
+        "unlabeled_csv",
+        "test_csv",
+        "label_column",
+        "id_column",
+        "ignore_columns",
+        "text_columns",
+        "decimal",
+        "thousands",
+    ),
 }
 RELEASED = {
     "selector_inputs": "probs",
@@ -111,6 +121,11 @@ class Recipe:
     unlabeled_csv: str | None = _field(None, "dataset=csv: the pool, rows of the same columns")
     test_csv: str | None = _field(None, "dataset=csv: as labeled_csv; without it a fifth of each class is held out")
     label_column: str | None = _field(None, "dataset=csv: the column that holds the classes")
+    id_column: str | None = _field(None, "dataset=csv: the column that names the rows; no feature, it comes back in selected.csv")
+    ignore_columns: str | None = _field(None, "dataset=csv: columns to leave out, A,B")
+    text_columns: str | None = _field(None, "dataset=csv: columns whose numbers are names, A,B")
+    decimal: str = _field(".", "dataset=csv: the decimal point of the numbers", (".", ","))
+    thousands: str | None = _field(None, "dataset=csv: what separates the thousands in numbers")
     image_size: int = _field(96, "dataset=folder: pictures are scaled to so many pixels on each side")
 
     @property
@@ -198,8 +213,8 @@ def _check(r):
 
 
 def _check_own(r):
-    labeled, unlabeled, *_, last = OWN_FIELDS[r.dataset]
-    if not getattr(r, labeled) or getattr(r, last) is None:
+    labeled, unlabeled, *_ = OWN_FIELDS[r.dataset]
+    if not getattr(r, labeled) or (r.dataset == "csv" and not r.label_column):
         what = "a folder that holds a folder of pictures for each class" if r.dataset == "folder" else "a table, and --label_column"
         raise ValueError(f"dataset {r.dataset} needs --{labeled}, {what}")
     if r.method in SELECTING and not getattr(r, unlabeled):

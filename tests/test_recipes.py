@@ -77,9 +77,11 @@ def test_every_field_changes_the_name():
     for field in dataclasses.fields(recipes.Recipe):
         value = getattr(recipes.make(), field.name)
         choices = [c for c in field.metadata["choices"] or () if c != value]
+        if field.name in recipes.OWN_FIELDS["csv"]:
+            continue  # has no meaning here; see test_bad_values
         if field.name in other or choices:
             new = other.get(field.name, choices[0] if choices else None)
-        elif field.name in ("imb_factor", "weights", *recipes.OWN_FIELDS["folder"], *recipes.OWN_FIELDS["csv"]):
+        elif field.name in ("imb_factor", "weights", *recipes.OWN_FIELDS["folder"]):
             continue  # has no meaning here; see test_bad_values
         elif field.name == "lambda_schedule":
             new = "0.4:0.6"

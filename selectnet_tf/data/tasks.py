@@ -1,11 +1,14 @@
 """A recipe's data: what it trains on, selects from, is tested on and audited with."""
 
 import hashlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from selectnet_tf.data import cifar, frames, splits
+from selectnet_tf.data import cifar, splits
+from selectnet_tf.data.encoder import Encoder
 from selectnet_tf.images import Images, Subset
 
 
@@ -16,6 +19,7 @@ class Task(NamedTuple):
     minor: the minor classes. truth: [n_D + n_U] true classes, -1 where nobody knows; only the audit may read it.
     index: [n_D + n_U] places in the original training set, or in `files` where the images are files.
     says: lines for the screen. files: where each came from, by `index`. encode: for tables, what makes rows into inputs.
+    columns: for tables, what stands in the rows at places in `files` [k]: a data frame with these as its index.
     digest: of all that the task was made from, so that a run that goes on can tell whether that is still the same.
     """
 
@@ -30,8 +34,9 @@ class Task(NamedTuple):
     index: np.ndarray
     says: list
     files: list | None = None
-    encode: frames.Encoder | None = None
+    encode: Encoder | None = None
     digest: str = ""
+    columns: Callable[[np.ndarray], pd.DataFrame] | None = None
 
     @property
     def by_index(self):
