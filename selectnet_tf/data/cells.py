@@ -1,5 +1,6 @@
 """Cells of a table -> numbers, days or texts, column by column."""
 
+import re
 import unicodedata
 
 import numpy as np
@@ -24,17 +25,27 @@ def text(value: object) -> str:
 
 def texts(column: pd.Series) -> pd.Series:
     """[n] texts, None where there is no value."""
-    names = {value: text(value) for value in column.dropna().unique()}
-    names = {value: None if name in WORDS else BOOLS.get(name, name) for value, name in names.items()}
-    return column.astype(object).map(names).astype(object).where(lambda found: found.notna(), None)
+    codes, values = _distinct(column)
+    names = [None if (name := text(value)) in WORDS else BOOLS.get(name, name) for value in values]
+    return pd.Series(np.array([*names, None], object)[codes], column.index, dtype=object)
 
 
 def filled(column: pd.Series) -> np.ndarray:
     """[n] bool: whether a cell holds a value."""
-    found = column.notna().to_numpy(bool)
-    if not plain(column) and not pd.api.types.is_datetime64_any_dtype(column):
-        found = found & ~column.astype(object).map(lambda value: isinstance(value, str) and value.strip() in WORDS).to_numpy(bool)
-    return found
+    if _stamped(column) or plain(column):
+        return column.notna().to_numpy(bool)
+    codes, values = _distinct(column)
+    return np.array([*(str(value).strip() not in WORDS for value in values), False])[codes]
+
+
+def _distinct(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """([n] places in what follows, -1 where a cell is empty; the different values as objects)."""
+    codes, values = pd.factorize(column)
+    return codes, np.asarray(values, object)
+
+
+def _stamped(column: pd.Series) -> bool:
+    return pd.api.types.is_datetime64_any_dtype(column)
 
 
 def plain(column: pd.Series) -> bool:
@@ -46,26 +57,32 @@ def numbers(column: pd.Series, decimal: str = ".", thousands: str | None = None)
     """[n] float64, NaN where a cell is no finite number."""
     if plain(column):
         values = column.to_numpy(np.float64, na_value=np.nan)
-    elif pd.api.types.is_datetime64_any_dtype(column):
+    elif _stamped(column):
         values = np.full(len(column), np.nan)
     else:
-        cells = column.astype(object).map(lambda value: value.strip() if isinstance(value, str) else None if value is None else str(value))
+        codes, distinct = _distinct(column)
+        words = pd.Series([str(value).strip() for value in distinct], dtype=object)
         if thousands:
-            cells = cells.str.replace(thousands, "", regex=False)
+            words = words.str.replace(thousands, "", regex=False)
         if decimal != ".":
-            cells = cells.str.replace(decimal, ".", regex=False)
-        values = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64)
+            words = words.str.replace(decimal, ".", regex=False)
+        values = np.append(pd.to_numeric(words, errors="coerce").to_numpy(np.float64), np.nan)[codes]
     return np.where(np.isfinite(values), values, np.nan)
 
 
 def days(column: pd.Series) -> np.ndarray:
     """[n] float64, days since 1970, NaN where a cell is no date."""
-    if not pd.api.types.is_datetime64_any_dtype(column):
-        cells = column.astype(object).map(lambda value: value.strip().replace("/", "-") if isinstance(value, str) else None)
-        column = pd.to_datetime(cells, errors="coerce", format="ISO8601", utc=True)
-    elif column.dt.tz is not None:
-        column = column.dt.tz_convert("UTC")
-    moments = column.dt.tz_localize(None).to_numpy("datetime64[us]")
+    if _stamped(column):
+        return _since_1970(column)
+    codes, distinct = _distinct(column)
+    words = pd.Series([str(value).strip().replace("/", "-") for value in distinct], dtype=object)
+    return np.append(_since_1970(pd.to_datetime(words, errors="coerce", format="ISO8601", utc=True)), np.nan)[codes]
+
+
+def _since_1970(stamps: pd.Series) -> np.ndarray:
+    if stamps.dt.tz is not None:
+        stamps = stamps.dt.tz_convert("UTC").dt.tz_localize(None)
+    moments = stamps.to_numpy("datetime64[us]")
     return np.where(np.isnat(moments), np.nan, moments.astype(np.float64) / 86400e6)
 
 
@@ -83,7 +100,7 @@ def kind(name: str, columns: list[pd.Series], decimal: str = ".", thousands: str
         return "number"
     if sum(np.isfinite(numbers(column, decimal, thousands)).sum() for column in held) >= NEARLY_ALL * count:
         return "number"
-    if sum(np.isfinite(days(column)).sum() for column in held if not plain(column)) >= NEARLY_ALL * count and _like(held, _ISO, count):
+    if _like(held, _ISO, count) and sum(np.isfinite(days(column)).sum() for column in held if not plain(column)) >= NEARLY_ALL * count:
         return "date"
     example = next(str(column.iloc[0]) for column in held if len(column))
     if _like(held, _AMBIGUOUS, count):
@@ -100,8 +117,9 @@ def _like(columns: list[pd.Series], pattern: str, count: int) -> bool:
     """Whether nearly all of `count` cells that hold something are like the pattern."""
     found = 0
     for column in columns:
-        if pd.api.types.is_datetime64_any_dtype(column):
+        if _stamped(column):
             found += len(column) if pattern == _ISO else 0
         elif not plain(column):
-            found += int(column.astype(object).map(str).str.strip().str.fullmatch(pattern).sum())
+            codes, values = _distinct(column)
+            found += int(np.array([bool(re.fullmatch(pattern, str(value).strip())) for value in values], bool)[codes].sum())
     return found >= NEARLY_ALL * count

@@ -85,9 +85,10 @@ class Encoder:
         kind = "text" if name in self.reading["text"] else cells.kind(name, parts, self.reading["decimal"], self.reading["thousands"])
         if kind == "text":
             return _learn_texts(name, [table.texts(name) for table in tables])
-        values = np.concatenate([self._numbers(kind, part) for part in parts])
-        held = values[np.isfinite(values)]
-        missing, coerced, example = self._lost(kind, parts)
+        values = [self._numbers(kind, part) for part in parts]
+        missing, coerced, example = _lost(parts, values)
+        held = np.concatenate(values)
+        held = held[np.isfinite(held)]
         distinct = len(np.unique(held))
         if distinct < 2:
             return Seen(Column(name, "constant" if distinct else "empty"), distinct, missing, coerced, example)
@@ -97,16 +98,6 @@ class Encoder:
         if kind == "date":
             return cells.days(part)
         return cells.numbers(part, self.reading["decimal"], self.reading["thousands"])
-
-    def _lost(self, kind: str, parts: Sequence[pd.Series]) -> tuple[int, int, str]:
-        """(cells without a value, cells whose value is no number or date, one of these)."""
-        missing, coerced, example = 0, 0, ""
-        for part in parts:
-            filled = cells.filled(part)
-            lost = filled & np.isnan(self._numbers(kind, part))
-            missing, coerced = missing + int((~filled).sum()), coerced + int(lost.sum())
-            example = example or (str(part[lost].iloc[0]) if lost.any() else "")
-        return missing, coerced, example
 
     def __call__(self, table: Table) -> np.ndarray:
         """[n, d] float32. Raises ValueError where a column is missing."""
@@ -130,7 +121,8 @@ class Encoder:
         found = []
         for column in self.columns:
             if column.kind in ("number", "date"):
-                _, coerced, example = self._lost(column.kind, [table.frame[column.name]])
+                part = table.frame[column.name]
+                _, coerced, example = _lost([part], [self._numbers(column.kind, part)])
                 if coerced:
                     found.append(f"{table.name}: {coerced:,} cells of {column.name!r} are no {column.kind}, such as {example!r}: missing")
             elif column.kind == "text":
@@ -158,6 +150,17 @@ class Encoder:
         made.columns = [Column(**column | {"categories": tuple(column["categories"])}) for column in state["columns"]]
         made.seen = []
         return made
+
+
+def _lost(parts: Sequence[pd.Series], values: Sequence[np.ndarray]) -> tuple[int, int, str]:
+    """(cells without a value, cells whose value is none of the numbers in `values`, one of these)."""
+    missing, coerced, example = 0, 0, ""
+    for part, numbers in zip(parts, values, strict=True):
+        filled = cells.filled(part)
+        lost = filled & np.isnan(numbers)
+        missing, coerced = missing + int((~filled).sum()), coerced + int(lost.sum())
+        example = example or (str(part[lost].iloc[0]) if lost.any() else "")
+    return missing, coerced, example
 
 
 def _check(table: Table, columns: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """Tables' files -> a Task: labeled rows, a pool, and test rows or a part held out."""
 
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ from selectnet_tf.data.encoder import Encoder
 from selectnet_tf.data.tasks import Task, digest
 from selectnet_tf.images import Subset
 from selectnet_tf.recipes import Recipe
+
+SLOW = 50_000_000  # bytes of a file from which on it is said what takes so long
 
 
 def make(recipe: Recipe) -> Task:
@@ -64,6 +67,9 @@ def _reading(recipe: Recipe) -> dict:
 
 def _read(recipe: Recipe, paths: str, labeled: bool = True) -> frames.Table:
     found = [paths] if pathlib.Path(paths).is_file() else list(_words(paths))
+    for path in filter(os.path.isfile, found):
+        if os.path.getsize(path) > SLOW:
+            print(f"reading {path}, {os.path.getsize(path) / 1e6:,.0f} MB", flush=True)
     return frames.join([frames.read(path, recipe.label_column, labeled=labeled, **_reading(recipe)) for path in found])
 
 
