@@ -12,6 +12,7 @@ _HOME = {
     "SelfPaced": "rules", "Context": "rules", "SelectNet": "rules", "linear": "rules", "fit": "rounds",
     "Checkpoint": "checkpoint", "shift_flip": "augment", "crop_flip": "augment",
     "build": "networks.models", "make_imbalance": "data.splits", "SelectionSampler": "sampler",
+    "SelectionClassifier": "sampler", "LabeledFolds": "unlabeled",
 }  # fmt: skip
 __all__ = list(_HOME)
 

@@ -1,18 +1,22 @@
 """What is added to the training set.
 
-A rule is any callable from Scores to a bool mask [n]. Only candidates (D': samples predicted as a minor class) are ever
-added, whatever else a mask says. No true label of an unlabeled image can reach a rule.
+A rule is any callable from Scores to a bool mask [n], or to float weights [n] from 0 to 1. Only candidates (D': samples
+predicted as a minor class) are ever added, whatever else it says. No true label of an unlabeled image can reach a rule.
 """
 
-from typing import NamedTuple
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import keras
 import numpy as np
-import tensorflow as tf
+from sklearn.base import BaseEstimator
+
+if TYPE_CHECKING:
+    from selectnet_tf.selector import Selector
 
 
 class Scores(NamedTuple):
-    """What the classifier says of D and U, n samples in all.
+    """What the classifier says of D and U, n samples in all. A rule gets arrays that it can read, not change.
 
     probs: [n, m] float32, f_c(x).
     loss: [n] float32, nats, L_c of eq. (3); what it means for labeled samples is Selection's `labeled_loss`.
@@ -30,45 +34,72 @@ class Scores(NamedTuple):
     features: np.ndarray | None = None
 
 
-def linear(first, last, rounds):
+Rule = Callable[[Scores], np.ndarray]
+Threshold = float | Callable[[int], float]
+
+
+def picks(found: Any, scores: Scores) -> np.ndarray:
+    """What a rule returned, for candidates alone: [n] bool, or [n] float32 weights from 0 to 1.
+
+    Raises:
+        ValueError: it returned something else, such as places or ones and zeros.
+    """
+    given, n = np.asarray(found), len(scores.loss)
+    if given.shape != (n,) or given.dtype.kind not in "bf":
+        raise ValueError(
+            f"the rule returned {given.dtype} {list(given.shape)}, but has to return a mask, bool [{n}], or weights from 0 to 1, "
+            f"float [{n}]; of places it is np.isin(np.arange({n}), places)"
+        )
+    if given.dtype.kind == "b":
+        return np.asarray(given & scores.candidate)
+    if not ((given >= 0) & (given <= 1)).all():
+        raise ValueError(f"the rule returned weights from {given.min():.3g} to {given.max():.3g}, but they have to be from 0 to 1")
+    return np.where(scores.candidate, given, 0).astype(np.float32)
+
+
+def linear(first: float, last: float, rounds: int) -> Callable[[int], float]:
     """A threshold that goes from `first` to `last` in `rounds` equal steps and stays there (PMLR version, Table 4)."""
-    return lambda round: first + (last - first) * min(round / max(rounds - 1, 1), 1.0)
+    return functools.partial(_linear, first, last, rounds)  # no lambda: it can be pickled
 
 
-def at(threshold, round):
+def _linear(first: float, last: float, rounds: int, round: int) -> float:
+    return first + (last - first) * min(round / max(rounds - 1, 1), 1.0)
+
+
+def at(threshold: Threshold, round: int) -> float:
     """A rule's threshold in that round, which may be a callable from the round to it."""
     return float(threshold(round) if callable(threshold) else threshold)
 
 
-class SelfPaced:
+class SelfPaced(BaseEstimator):
     """Unlabeled candidates whose loss is under the threshold (eq. 2, Section 4.2).
 
     Args:
         threshold: lambda in nats, or a callable from the round to it.
     """
 
-    def __init__(self, threshold=0.6):
+    def __init__(self, threshold: Threshold = 0.6) -> None:
         self.threshold = threshold
 
-    def __call__(self, scores):
-        return scores.candidate & ~scores.labeled & (scores.loss < at(self.threshold, scores.round))
+    def __call__(self, scores: Scores) -> np.ndarray:
+        return np.asarray(scores.candidate & ~scores.labeled & (scores.loss < at(self.threshold, scores.round)))
 
 
-class Context:
+class Context(BaseEstimator):
     """Candidates, labeled or not, whose loss is under the threshold (eq. 4, Section 4.2).
 
     Args:
         threshold: lambda in nats, or a callable from the round to it.
     """
 
-    def __init__(self, threshold=0.6):
+    def __init__(self, threshold: Threshold = 0.6) -> None:
         self.threshold = threshold
 
-    def __call__(self, scores):
+    def __call__(self, scores: Scores) -> np.ndarray:
         return scores.candidate & (scores.loss < at(self.threshold, scores.round))
 
 
-class SelectNet:
+class SelectNet(BaseEstimator):
     """Candidates that a small network f_s trusts (Section 3.3, eqs. 5 and 6).
 
     f_s has two hidden ReLU layers of 8 and 4 units and a sigmoid output. Each round it goes on from the last round's
@@ -82,109 +113,76 @@ class SelectNet:
         init: "glorot", or "normal" for N(0, 0.05).
         learning_rate, epochs, batch_size: Adam's, each round.
         seed: of the initial weights and the order.
+        soft: give f_s itself, the weight of each candidate in eq. (3), and not whether it exceeds beta.
 
     Attributes:
         output: [n] float32 in [0, 1], f_s of every sample in the last round.
     """
 
     def __init__(
-        self, threshold=0.6, beta=None, *, inputs="probs+loss", fit_on="minor", init="glorot",
-        learning_rate=1e-2, epochs=20, batch_size=32, seed=0,
-    ):  # fmt: skip
+        self, threshold: Threshold = 0.6, beta: float | None = None, *, inputs: str = "probs+loss", fit_on: str = "minor",
+        init: str = "glorot", learning_rate: float = 1e-2, epochs: int = 20, batch_size: int = 32, seed: int = 0, soft: bool = False,
+    ) -> None:  # fmt: skip
         if inputs not in ("probs+loss", "probs", "penultimate+loss", "penultimate"):
             raise ValueError(f"inputs is {inputs!r}, but has to be probs+loss, probs, penultimate+loss or penultimate")
         if fit_on not in ("minor", "all") or init not in ("glorot", "normal"):
             raise ValueError(f"fit_on has to be minor or all, init glorot or normal; received {fit_on!r}, {init!r}")
+        if beta is None and not soft and not callable(threshold) and threshold >= 1:
+            raise ValueError(f"f_s gives at most 1, so nothing would exceed a beta of lambda's {threshold}: give a beta below 1")
         self.threshold, self.beta, self.inputs, self.fit_on = threshold, beta, inputs, fit_on
         self.init, self.learning_rate, self.epochs, self.batch_size = init, learning_rate, epochs, batch_size
-        self.seed = seed
-        self.features = inputs.startswith("penultimate")
-        self.output = None
-        self._net = None
+        self.seed, self.soft = seed, soft
+        self.output: np.ndarray | None = None
+        self._net: Selector | None = None
 
-    def __call__(self, scores):
+    @property
+    def features(self) -> bool:
+        """Whether Scores has to hold the input of the classifier's last layer."""
+        return self.inputs.startswith("penultimate")
+
+    def __call__(self, scores: Scores) -> np.ndarray:
         limit = at(self.threshold, scores.round)
         if not scores.candidate.any():
             self.output = np.zeros(len(scores.loss), np.float32)
-            return scores.candidate
-        z = scores.features if self.features else scores.probs
+            return np.zeros(len(scores.loss), np.float32 if self.soft else bool)
+        z = np.asarray(scores.features if self.features else scores.probs)
         if self.inputs.endswith("+loss"):
             z = np.concatenate([z, scores.loss[:, None]], axis=1)
         net = self._network(z.shape[1])
         chosen = scores.candidate if self.fit_on == "minor" else slice(None)
         net.fit(z[chosen], scores.loss[chosen] - np.float32(limit), self.epochs, self.batch_size, [self.seed, scores.round])
         self.output = net.predict(z)
+        if self.soft:
+            return self.output
         return scores.candidate & (self.output > (limit if self.beta is None else self.beta))
 
-    def reset(self):
+    def reset(self) -> None:
         """Forgets what was learned, for a new run."""
         self._net = self.output = None
 
-    def get_state(self):
+    def get_state(self) -> dict[str, np.ndarray]:
+        """The net's weights and its optimizer's, if there is one yet."""
         return {} if self._net is None else {f"net{i}": v.numpy() for i, v in enumerate(self._net.variables)}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Puts back what get_state gave."""
         self.reset()
         if state:
             inputs = (len(state["net0"]) - 8 * 4 - 8 - 4 - 4 - 1) // 8
             for i, variable in enumerate(self._network(inputs).variables):
                 variable.assign(state[f"net{i}"])
 
-    def _network(self, inputs):
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_net": self.get_state()}  # a copy, or a pickle, holds no TensorFlow function
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = {**state, "_net": None}
+        self.set_state(state["_net"])
+        self.output = state["output"]
+
+    def _network(self, inputs: int) -> "Selector":
         if self._net is None:
-            self._net = _Selector(inputs, self.init, self.learning_rate, self.seed)
+            from selectnet_tf.selector import Selector  # TensorFlow, which no other rule needs
+
+            self._net = Selector(inputs, self.init, self.learning_rate, self.seed)
         return self._net
-
-
-class _Selector:
-    """The 8-4-1 network. All its weights lie in one vector, so that an Adam step is a handful of operations, and a whole
-    round's training is one call of one compiled function. It stays on the CPU: it is far too small for a GPU."""
-
-    def __init__(self, inputs, init, learning_rate, seed):
-        self.shapes = [(inputs, 8), (8, 4), (4, 1)]
-        with tf.device("/cpu:0"):
-            self.theta = tf.Variable(self._initial(init, seed))
-            self.optimizer = keras.optimizers.Adam(learning_rate)
-            self.optimizer.build([self.theta])
-        self.variables = [self.theta, *self.optimizer.variables]
-        floats, whole = (lambda *shape: tf.TensorSpec(shape, tf.float32)), tf.TensorSpec([], tf.int32)
-        signature = [floats(None, inputs), floats(None), whole, whole, tf.TensorSpec([2], tf.int32)]
-        self._fit = tf.function(self._fit_steps, input_signature=signature, jit_compile=False)
-
-    def _initial(self, init, seed):
-        parts = []
-        for i, (rows, columns) in enumerate(self.shapes):
-            layer_seed = seed + 7919 * i
-            glorot = keras.initializers.GlorotUniform(layer_seed)
-            kernel = glorot if init == "glorot" else keras.initializers.RandomNormal(stddev=0.05, seed=layer_seed)
-            parts += [np.ravel(kernel((rows, columns))), np.zeros(columns)]
-        return np.concatenate(parts).astype(np.float32)
-
-    def _forward(self, z):
-        start = 0
-        for i, (rows, columns) in enumerate(self.shapes):
-            kernel = tf.reshape(self.theta[start : start + rows * columns], [rows, columns])
-            start += rows * columns
-            z = z @ kernel + self.theta[start : start + columns]
-            start += columns
-            z = tf.nn.relu(z) if i < 2 else tf.sigmoid(z)
-        return z[:, 0]
-
-    def _fit_steps(self, z, weight, epochs, batch, seed):
-        n = tf.shape(z)[0]
-        for epoch in tf.range(epochs):
-            noise = tf.random.stateless_uniform([n], tf.random.fold_in(seed, epoch))
-            order = tf.argsort(noise, stable=True)
-            for start in tf.range(0, n, batch):
-                rows = order[start : start + batch]
-                with tf.GradientTape() as tape:
-                    loss = tf.reduce_mean(self._forward(tf.gather(z, rows)) * tf.gather(weight, rows))  # eq. (5)
-                self.optimizer.apply([tape.gradient(loss, self.theta)], [self.theta])
-
-    def fit(self, z, weight, epochs, batch_size, seed):
-        with tf.device("/cpu:0"):
-            self._fit(tf.constant(z), tf.constant(weight), tf.constant(epochs), tf.constant(batch_size), tf.constant(seed))
-
-    def predict(self, z):
-        with tf.device("/cpu:0"):
-            return self._forward(tf.constant(z)).numpy()

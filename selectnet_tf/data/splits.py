@@ -1,8 +1,11 @@
 """Labels -> which images are labeled (D), which are in the pool (U), and which classes are minor."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from selectnet_tf.recipes import Recipe
 
 TEST_SHARE = 0.2  # of one's own labeled data, where there is no test set
 AUTO = "auto"
@@ -13,17 +16,17 @@ class Split(NamedTuple):
 
     labeled: np.ndarray
     unlabeled: np.ndarray
-    minor: tuple
+    minor: tuple[int, ...]
 
 
-def of(recipe, labels):
+def of(recipe: Recipe, labels: np.ndarray) -> Split:
     """The Split that a Recipe asks for. labels: [n] int classes of the whole training set."""
     if recipe.imb_factor is not None:
         return long_tailed(labels, recipe.imb_factor, recipe.minor, recipe.split, recipe.seed)
     return step(labels, recipe.minor, recipe.minor_ratio, recipe.major_ratio, recipe.split, recipe.seed)
 
 
-def step(labels, minor, minor_ratio, major_ratio, how="random", seed=0):
+def step(labels: np.ndarray, minor: Sequence[int], minor_ratio: float, major_ratio: float, how: str = "random", seed: int = 0) -> Split:
     """Labels `minor_ratio` of each minor class and `major_ratio` of each other one (Section 4.1).
 
     Args:
@@ -35,36 +38,51 @@ def step(labels, minor, minor_ratio, major_ratio, how="random", seed=0):
     return _split(labels, keep, minor, how, seed)
 
 
-def long_tailed(labels, imb_factor, minor, how="random", seed=0):
+def long_tailed(labels: np.ndarray, imb_factor: float, minor: Sequence[int], how: str = "random", seed: int = 0) -> Split:
     """Labels int(largest * imb_factor ** (i / (m - 1))) of class i (Cui et al. 2019); all others are the pool."""
     counts = np.bincount(labels)
     keep = [int(counts.max() * imb_factor ** (i / (len(counts) - 1.0))) for i in range(len(counts))]
     return _split(labels, np.minimum(keep, counts), minor, how, seed)
 
 
-def make_imbalance(X, y, *, sampling_strategy, random_state=0):
+def make_imbalance(
+    X: Any,
+    y: Any,
+    *,
+    sampling_strategy: Mapping[Any, int] | Callable[..., Mapping[Any, int]],
+    random_state: Any = None,
+    verbose: bool = False,
+    **kwargs: Any,
+) -> tuple[Any, Any, Any, Any]:
     """Imbalanced-learn's function of this name, but what it leaves out becomes the pool: for trying things out.
 
     Args:
-        X: [n, ...] array; y: [n] int classes from 0.
-        sampling_strategy: {class: how many stay labeled}, the others keep all; or a callable from y to that.
-        random_state: int, the seed.
+        X: [n, ...] array, data frame, list or sparse matrix; y: [n] classes of any kind.
+        sampling_strategy: {class: how many stay labeled}, the others keep all; or a callable from y and `kwargs` to that.
+        random_state: int, RandomState or None. verbose: print how many of each class stay.
 
     Returns:
         (x_labeled, y_labeled, x_unlabeled, y_unlabeled): what Pool takes, and the pool's true classes for checking.
     """
-    X, y = np.asarray(X), np.asarray(y)
-    wanted = sampling_strategy(y) if callable(sampling_strategy) else sampling_strategy
-    keep = np.bincount(y)
+    from sklearn.utils import _safe_indexing, check_random_state, indexable
+
+    rows, labels = indexable(X, y)
+    classes, codes, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+    wanted = sampling_strategy(y, **kwargs) if callable(sampling_strategy) else sampling_strategy
+    keep = dict(zip(classes.tolist(), counts.tolist(), strict=True))
     for c, k in wanted.items():
-        if not 0 <= c < len(keep) or not 0 < k <= keep[c]:
-            raise ValueError(f"sampling_strategy asks for {k} of class {c}, which has {keep[c] if 0 <= c < len(keep) else 0}")
-        keep[c] = k
-    split = _split(y, keep, tuple(wanted), "random", random_state or 0)
-    return X[split.labeled], y[split.labeled], X[split.unlabeled], y[split.unlabeled]
+        if not 0 < k <= keep.get(c, 0):
+            raise ValueError(f"sampling_strategy asks for {k} of class {c}, which has {keep.get(c, 0)}")
+    keep |= wanted
+    seed = random_state if isinstance(random_state, int) else int(check_random_state(random_state).randint(2**31 - 1))
+    split = _split(np.ravel(codes), list(keep.values()), (), "random", seed)
+    if verbose:
+        print(f"labeled of each class: {keep}")
+    left, right = _safe_indexing(rows, split.labeled), _safe_indexing(rows, split.unlabeled)
+    return left, _safe_indexing(labels, split.labeled), right, _safe_indexing(labels, split.unlabeled)
 
 
-def _split(labels, keep, minor, how, seed):
+def _split(labels: np.ndarray, keep: Sequence[int] | np.ndarray, minor: Sequence[int], how: str, seed: int) -> Split:
     rng = np.random.default_rng([seed, 0])
     labeled = []
     for c, k in enumerate(keep):
@@ -77,7 +95,7 @@ def _split(labels, keep, minor, how, seed):
     return Split(labeled, unlabeled, tuple(minor))
 
 
-def describe(split, labels):
+def describe(split: Split, labels: np.ndarray) -> str:
     """One line: the real sizes and the real ratio."""
     counts = np.bincount(labels[split.labeled])
     minor = np.isin(labels, split.minor)
@@ -99,22 +117,48 @@ def hold_out(y, names, seed):
     return np.setdiff1d(np.arange(len(y)), held), held
 
 
-def minor_classes(wanted, names, counts):
-    """Minor classes as numbers: from names or numbers, or those of less than half the median size."""
+def hold_out_groups(y: np.ndarray, names: tuple, chances: np.ndarray, groups: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """Places of about a fifth of each class, whole groups of copies, at least one on both sides of each class.
+
+    A group is held out where its smallest chance is below a fifth. More pictures change nothing about those that were there.
+
+    Args:
+        y: [n] classes. chances: [n] in [0, 1), each picture's own. groups: [n] numbers of groups. usable: [n] bool.
+    """
+    chance = np.ones(groups.max() + 1)
+    np.minimum.at(chance, groups[usable], chances[usable])
+    held = chance < TEST_SHARE
+    for c, name in enumerate(names):
+        own = np.unique(groups[usable & (y == c)])
+        if len(own) < 2:
+            what = "one picture" if (usable & (y == c)).sum() == 1 else "no picture" if not len(own) else "only copies of one picture"
+            raise ValueError(f"class {name} has {what}: give it two or more, so that one can be held out, or a --test_dir")
+        own = own[np.argsort(chance[own])]
+        held[own[0]], held[own[-1]] = True, False
+    return np.flatnonzero(usable & held[groups])
+
+
+def minor_classes(wanted: tuple, names: tuple, counts: np.ndarray) -> tuple:
+    """Minor classes as numbers: from names, or numbers where no class is named like one, or those of less than half the median size."""
     if tuple(wanted) == (AUTO,):
         found = np.flatnonzero(counts < np.median(counts) / 2)
         if not len(found) or len(found) == len(names):
             sizes = ", ".join(f"{n}: {c}" for n, c in zip(names, counts, strict=True))
             raise ValueError(f"no class has less than half the median's pictures ({sizes}): name the minor ones with --minor")
         return tuple(int(c) for c in found)
-    places = []
-    for word in map(str, wanted):
-        if word in names:
-            places.append(names.index(word))
-        elif word.isdigit() and int(word) < len(names):
-            places.append(int(word))
-        else:
-            raise ValueError(f"minor class {word!r} is none of {', '.join(names)}")
-    if len(set(places)) == len(names):
+    places = {_place(str(word), names) for word in wanted}
+    if len(places) == len(names):
         raise ValueError("every class is minor: at least one has to be major")
-    return tuple(sorted(set(places)))
+    return tuple(sorted(places))
+
+
+def _place(word: str, names: tuple) -> int:
+    """A class by its name; where no name is a number, also by its place."""
+    if word in names:
+        return names.index(word)
+    numbers = [int(name) if name.isdecimal() else -1 for name in names]
+    if word.isdecimal() and numbers.count(int(word)) == 1:
+        return numbers.index(int(word))  # 7 is 007
+    if word.isdecimal() and int(word) < len(names) and max(numbers) < 0:
+        return int(word)
+    raise ValueError(f"minor class {word!r} is none of {', '.join(names)}")
