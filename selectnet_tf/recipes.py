@@ -11,6 +11,7 @@ import math
 import re
 
 from selectnet_tf.archs import APPLICATIONS, check_arch
+from selectnet_tf.ranges import check_numbers
 
 METHODS = ("imbalanced", "oversampling", "self_paced", "context", "selectnet", "oracle", "class_balanced")
 SELECTING = ("self_paced", "context", "selectnet")
@@ -26,7 +27,7 @@ DATASETS = {
     "cifar100-lt": {"minor": tuple(range(50, 100)), "imb_factor": 0.01},
     "digits-4minor": {"minor": (0, 2, 6, 7), "minor_ratio": 0.05, "major_ratio": 0.9, "augment": "shift", "shift": 0.1},
     "folder": {"minor": ("auto",), "shift": 0.1},
-    "csv": {"minor": ("auto",), "arch": "mlp", "augment": "none"},
+    "csv": {"minor": ("auto",), "arch": "mlp", "augment": "none", "threshold": None},
 }
 OWN_FIELDS = {  # of data of one's own
     "folder": ("labeled_dir", "unlabeled_dir", "test_dir", "image_size"),
@@ -90,7 +91,7 @@ class Recipe:
     )
     init_copies: int = _field(20, "how many copies of the minors --init=copies adds")
     oversample: str = _field("replacement", "the oversampling method's D", ("replacement", "copies"))
-    threshold: float = _field(0.6, "lambda of eqs. (1)-(5), nats")
+    threshold: float | None = _field(0.6, "lambda of eqs. (1)-(5), nats; dataset=csv: 0.6 ln(m) / ln(10) for m classes where not given")
     beta: float | None = _field(None, "the selector's output from which a sample is picked, eq. (6); lambda where not given")
     lambda_schedule: str = _field("constant", "constant, or a:b for a lambda (and beta) that goes from a to b over the rounds")
     labeled_loss: str = _field("predicted", "the labeled samples' loss in the selection", ("predicted", "true", "two_hot"))
@@ -141,10 +142,15 @@ class Recipe:
             parts.append(hashlib.sha1(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:6])
         return "_".join(parts)
 
-    def lambdas(self):
-        """(first, last) value of lambda; the same twice where it is constant."""
+    def lambdas(self, classes=10):
+        """(first, last) value of lambda; the same twice where it is constant.
+
+        Of two classes, the predicted one's loss is always below ln 2, and 0.6 would be no filter: what 0.6 is of 10 classes'
+        largest loss, ln 10, the threshold that is not given is of `classes`' largest.
+        """
         if self.lambda_schedule == "constant":
-            return self.threshold, self.threshold
+            threshold = 0.6 * math.log(classes) / math.log(10) if self.threshold is None else self.threshold
+            return threshold, threshold
         return tuple(float(part) for part in self.lambda_schedule.split(":"))
 
 
@@ -191,7 +197,7 @@ def suggest(word, words):
 
 def _check(r):
     check_arch(r.arch)
-    _check_numbers(r)
+    check_numbers(r)
     if r.weights and r.arch not in APPLICATIONS:
         raise ValueError(f"weights are for networks of keras.applications, not for {r.arch}: leave them out")
     if not r.minor:
@@ -240,26 +246,3 @@ def _check_benchmark(r):
     for field in wrong:
         if getattr(r, field) is not None:
             raise ValueError(f"{field} has no meaning for {r.dataset}: leave it out")
-
-
-def _check_numbers(r):
-    for f in dataclasses.fields(r):
-        value = getattr(r, f.name)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{f.name} is {value}, but has to be a finite number")
-    for field in ("epochs", "every", "batch_size", "selector_epochs", "selector_batch", "init_copies", "image_size"):
-        if getattr(r, field) < 1:
-            raise ValueError(f"{field} is {getattr(r, field)}, but has to be at least 1")
-    for field in ("lr", "selector_lr", "threshold"):
-        if getattr(r, field) <= 0:
-            raise ValueError(f"{field} is {getattr(r, field)}, but has to be above 0")
-    for field in ("minor_ratio", "major_ratio", "imb_factor"):
-        value = getattr(r, field)
-        if value is not None and not 0 < value <= 1:
-            raise ValueError(f"{field} is {value}, but has to be above 0 and at most 1")
-    if not 0 <= r.seed < 2**31:
-        raise ValueError(f"seed is {r.seed}, but has to be from 0 to {2**31 - 1}")
-    if not 0 <= r.shift < 1 or not 0 <= r.momentum < 1 or not 0 <= r.cb_beta < 1:
-        raise ValueError("shift, momentum and cb_beta have to be at least 0 and below 1")
-    if r.decay < 0 or r.focal_gamma < 0 or (r.beta is not None and not 0 <= r.beta < 1):
-        raise ValueError("decay and focal_gamma have to be at least 0, and beta at least 0 and below 1")

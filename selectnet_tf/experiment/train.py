@@ -171,11 +171,13 @@ def make_selection(recipe, pool):
         init = copies if recipe.oversample == "copies" else "balanced"
     elif recipe.method not in SELECTING:
         init = "none"
-    return Selection(pool, make_rule(recipe), every=recipe.every, init=init, labeled_loss=recipe.labeled_loss, accumulate=recipe.accumulate)
+    return Selection(
+        pool, make_rule(recipe, len(counts)), every=recipe.every, init=init, labeled_loss=recipe.labeled_loss, accumulate=recipe.accumulate
+    )
 
 
-def make_rule(recipe):
-    first, last = recipe.lambdas()
+def make_rule(recipe, classes=10):
+    first, last = recipe.lambdas(classes)
     threshold = first if first == last else rules.linear(first, last, recipe.epochs // recipe.every)
     if recipe.method == "selectnet":
         return rules.SelectNet(

@@ -1,0 +1,29 @@
+"""A recipe's numbers: the range that each has to lie in. Standard library only."""
+
+import dataclasses
+import math
+from typing import Any
+
+
+def check_numbers(r: Any) -> None:
+    """Raises ValueError, in one line, where a number of the Recipe `r` is out of its range."""
+    for f in dataclasses.fields(r):
+        value = getattr(r, f.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{f.name} is {value}, but has to be a finite number")
+    for field in ("epochs", "every", "batch_size", "selector_epochs", "selector_batch", "init_copies", "image_size"):
+        if getattr(r, field) < 1:
+            raise ValueError(f"{field} is {getattr(r, field)}, but has to be at least 1")
+    for field in ("lr", "selector_lr", "threshold"):
+        if (value := getattr(r, field)) is not None and value <= 0:
+            raise ValueError(f"{field} is {value}, but has to be above 0")
+    for field in ("minor_ratio", "major_ratio", "imb_factor"):
+        value = getattr(r, field)
+        if value is not None and not 0 < value <= 1:
+            raise ValueError(f"{field} is {value}, but has to be above 0 and at most 1")
+    if not 0 <= r.seed < 2**31:
+        raise ValueError(f"seed is {r.seed}, but has to be from 0 to {2**31 - 1}")
+    if not 0 <= r.shift < 1 or not 0 <= r.momentum < 1 or not 0 <= r.cb_beta < 1:
+        raise ValueError("shift, momentum and cb_beta have to be at least 0 and below 1")
+    if r.decay < 0 or r.focal_gamma < 0 or (r.beta is not None and not 0 <= r.beta < 1):
+        raise ValueError("decay and focal_gamma have to be at least 0, and beta at least 0 and below 1")
