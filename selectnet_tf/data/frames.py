@@ -37,6 +37,18 @@ class Table(NamedTuple):
         found = self.frame[column]
         return cells.texts(self.reread(column) if self.reread and cells.plain(found) else found)
 
+    def take(self, chosen: np.ndarray, labels: np.ndarray | None = None) -> "Table":
+        """The rows where `chosen` [n] is true, with these of `labels` [n]."""
+        rows = np.flatnonzero(chosen)
+
+        def reread(column: str) -> pd.Series:
+            return self.reread(column).iloc[rows].reset_index(drop=True)
+
+        return self._replace(
+            frame=self.frame.iloc[rows].reset_index(drop=True), lines=self.lines[rows], labels=None if labels is None else labels[rows],
+            ids=None if self.ids is None else self.ids[rows], reread=reread if self.reread else None,
+        )  # fmt: skip
+
     def people_s(self, places: np.ndarray, id_column: str | None) -> pd.DataFrame:
         """The rows at `places` [k] as people know them: with the id in front."""
         found = self.frame.iloc[places]
@@ -46,6 +58,10 @@ class Table(NamedTuple):
         """FILE:LINE of each row."""
         for part in self.parts or (self,):
             yield from (f"{part.name}:{line}" for line in part.lines)
+
+
+class NoLabels(ValueError):
+    """A labeled file lacks the column of the labels."""
 
 
 def join(tables: list[Table]) -> Table:
@@ -101,7 +117,7 @@ def read(
     frame, counted = _without_index(frame)
     says += [f"{name}: the unnamed first column counts the rows: left out"] if counted else []
     if labeled and label_column not in frame:
-        raise ValueError(f"{name} has no column {label_column!r}, only {', '.join(frame.columns)}: give --label_column")
+        raise NoLabels(f"{name} has no column {label_column!r}, only {', '.join(frame.columns)}: give --label_column")
     labels = _labels(name, frame[label_column], lines) if labeled else None
     ids = frame[id_column].map(cells.text, na_action="ignore").fillna("").to_numpy(object) if id_column in frame else None
     left_out = [c for c in frame if c in (label_column, id_column, *ignore)]

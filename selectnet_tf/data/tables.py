@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from selectnet_tf.data import frames, splits, survey
+from selectnet_tf.data import frames, sides, splits, survey, verdicts
 from selectnet_tf.data.encoder import Encoder
 from selectnet_tf.data.tasks import Task, digest
 from selectnet_tf.images import Subset
@@ -18,9 +18,10 @@ SLOW = 50_000_000  # bytes of a file from which on it is said what takes so long
 
 def make(recipe: Recipe) -> Task:
     """labeled_csv, unlabeled_csv with the same columns, test_csv or a part held out; each may be several files, A,B."""
-    table = _read(recipe, recipe.labeled_csv)
-    pool = _read(recipe, recipe.unlabeled_csv, labeled=False) if recipe.unlabeled_csv else None
-    test = _read(recipe, recipe.test_csv) if recipe.test_csv else None
+    tables = _read(recipe, recipe.labeled_csv)
+    table, rejected = _labeled(recipe, tables)
+    pool = frames.join(_read(recipe, recipe.unlabeled_csv, labeled=False)) if recipe.unlabeled_csv else None
+    test = frames.join(_read(recipe, recipe.test_csv)) if recipe.test_csv else None
     _check_columns(recipe, table, pool)
     names = tuple(sorted(set(table.labels)))
     if len(names) < 2:
@@ -28,8 +29,10 @@ def make(recipe: Recipe) -> Task:
     y = np.searchsorted(names, table.labels).astype(np.int32)
     encode = Encoder([table, pool] if pool else [table], **_reading(recipe))
     x = encode(table)
-    x_pool, x_test = (encode(other) if other else x[:0] for other in (pool, test))
-    kept, left, x_test, y_test, says = _parts(recipe, names, (x, x_pool, x_test), y, test)
+    inputs = [x, *(encode(other) if other else x[:0] for other in (pool, test, rejected))]
+    looked = np.arange(len(y)) >= sum(len(found.frame) for found in tables if found.labels is not None)
+    kept, left, x_test, y_test, says = sides.sort_out(inputs, y, names, test, looked, recipe.seed)
+    x_pool = inputs[1]
     minor = _minor(recipe.minor, names, np.bincount(y[kept], minlength=len(names)))
     index = np.concatenate([kept, len(y) + left])
     truth = np.concatenate([y[kept], np.full(len(left), -1)]).astype(np.int32)
@@ -65,12 +68,33 @@ def _reading(recipe: Recipe) -> dict:
     }  # fmt: skip
 
 
-def _read(recipe: Recipe, paths: str, labeled: bool = True) -> frames.Table:
+def _read(recipe: Recipe, paths: str, labeled: bool = True) -> list[frames.Table]:
     found = [paths] if pathlib.Path(paths).is_file() else list(_words(paths))
     for path in filter(os.path.isfile, found):
         if os.path.getsize(path) > SLOW:
             print(f"reading {path}, {os.path.getsize(path) / 1e6:,.0f} MB", flush=True)
-    return frames.join([frames.read(path, recipe.label_column, labeled=labeled, **_reading(recipe)) for path in found])
+    return [_one(recipe, path, labeled) for path in found]
+
+
+def _one(recipe: Recipe, path: str, labeled: bool) -> frames.Table:
+    try:
+        return frames.read(path, recipe.label_column, labeled=labeled, **_reading(recipe))
+    except frames.NoLabels:
+        reading = _reading(recipe)
+        if verdicts.among(table := frames.read(path, labeled=False, **reading | {"text": (*reading["text"], *verdicts.COLUMNS)})):
+            return table
+        raise
+
+
+def _labeled(recipe: Recipe, tables: Sequence[frames.Table]) -> tuple[frames.Table, frames.Table | None]:
+    """(the labeled rows, those of former picks that people rejected)."""
+    plain = [table for table in tables if table.labels is not None]
+    if not plain:
+        raise ValueError(f"{recipe.labeled_csv} has no column {recipe.label_column!r}: give the labeled rows beside the picks, A,B")
+    names = {name for table in plain for name in table.labels}
+    looked = [verdicts.read(table, names, list(plain[0].frame)) for table in tables if table.labels is None]
+    right, wrong = ([pair[i] for pair in looked if len(pair[i].frame)] for i in (0, 1))
+    return frames.join([*plain, *right]), frames.join(wrong) if wrong else None
 
 
 def _check_columns(recipe: Recipe, table: frames.Table, pool: frames.Table | None) -> None:
@@ -82,60 +106,6 @@ def _check_columns(recipe: Recipe, table: frames.Table, pool: frames.Table | Non
             raise ValueError(f"{table.name} has no column {unknown[0]!r}, only {', '.join(there)}: correct --{flag}")
     if recipe.id_column and pool and pool.ids is None:
         raise ValueError(f"{pool.name} has no column {recipe.id_column!r}, only {', '.join(pool.frame)}: correct --id_column")
-
-
-def _parts(
-    recipe: Recipe, names: Sequence[str], inputs: Sequence[np.ndarray], y: np.ndarray, test: frames.Table | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[str]]:
-    """(places of the labeled rows and of the pool's that are used, test inputs, their classes, what to say).
-
-    Equal rows never stand on two sides: a row of the pool that is a labeled or a test one too is left out, and so is a row
-    of a test file that is a labeled one; where a part is held out, equal rows go together.
-    """
-    x, x_pool, x_test = inputs
-    same, same_pool, same_test = survey.equal_rows(x, x_pool, x_test)
-    left, says = np.flatnonzero(~np.isin(same_pool, [*same, *same_test])), []
-    if len(x_pool) and not len(left):
-        raise ValueError(f"each row of {recipe.unlabeled_csv} equals a labeled or a test row: give other rows to select from")
-    if len(left) < len(x_pool):
-        says.append(f"{len(x_pool) - len(left):,} unlabeled rows equal labeled or test rows: left out")
-    if test is None:
-        kept, tested = hold_out(y, same, names, recipe.seed)
-        return kept, left, x[tested], y[tested], says
-    unknown = sorted(set(test.labels) - set(names))
-    if unknown:
-        raise ValueError(f"{test.name}: {', '.join(unknown)} are no classes of the labeled rows ({', '.join(names)})")
-    tested = np.flatnonzero(~np.isin(same_test, same))
-    y_test = np.searchsorted(names, test.labels).astype(np.int32)[tested]
-    if len(tested) < len(x_test):
-        says.append(f"{len(x_test) - len(tested):,} test rows equal labeled ones: left out")
-    gone = [name for c, name in enumerate(names) if name in test.labels and not (y_test == c).any()]
-    if gone:
-        raise ValueError(f"{test.name}: all rows of class {gone[0]} equal labeled rows: test on others")
-    return np.arange(len(y)), left, x_test[tested], y_test, says
-
-
-def hold_out(y: np.ndarray, same: np.ndarray, names: Sequence[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(kept, held) places: about a fifth of each class, at least one row of each on both sides; equal rows stay together.
-
-    y: [n] classes. same: [n], the same number for equal rows.
-    """
-    rng = np.random.default_rng([seed, 3])
-    counts = np.bincount(y, minlength=len(names))
-    rarest_first = np.argsort(counts, kind="stable")
-    rank = np.argsort(rarest_first)
-    owner = rarest_first[pd.Series(rank[y]).groupby(same).min().to_numpy()]  # equal rows of several classes go with the rarest
-    tested = np.zeros(len(owner), bool)  # by number in `same`
-    for c in rarest_first:
-        here = np.bincount(same[y == c], minlength=len(owner))
-        wanted = max(1, round(counts[c] * splits.TEST_SHARE)) - here[tested].sum()
-        own = rng.permutation(np.flatnonzero(owner == c))
-        fit = own[here[own] <= max(wanted, here[own].min())] if len(own) else own
-        tested[fit[: max(int(np.searchsorted(here[fit].cumsum(), wanted, "right")), int(not here[tested].sum()))]] = True
-        if here[tested].sum() in (0, counts[c]):
-            count = "one row" if counts[c] == 1 else "no two different rows"
-            raise ValueError(f"class {names[c]} has {count}: give it two or more, so that one can be held out, or a --test_csv")
-    return np.flatnonzero(~tested[same]), np.flatnonzero(tested[same])
 
 
 def _minor(wanted: Sequence[str], names: Sequence[str], counts: np.ndarray) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 
 from selectnet_tf import predict, recipes
-from selectnet_tf.data import tables, tasks
+from selectnet_tf.data import sides, tasks
 from selectnet_tf.experiment import runs, train
 
 
@@ -136,21 +136,49 @@ def test_equal_rows_never_stand_in_pool_and_test_or_on_two_sides(tmp_path):
     assert len(task.y_labeled) == 200 and task.y_test.tolist() == [0, 1] and "  2 test rows equal labeled ones: left out" in task.says
     with pytest.raises(ValueError, match=r"all rows of class a equal labeled rows"):
         tasks.make(recipes.make(**given, test_csv=write(tmp_path / "u.csv", frame[:41])))
-    with pytest.raises(ValueError, match=r"each row of .*a\.csv equals a labeled or a test row"):
+    with pytest.raises(ValueError, match="each unlabeled row equals a labeled, a test or a rejected one"):
         tasks.make(recipes.make(**given | {"unlabeled_csv": labeled}))
 
 
 def test_hold_out_takes_a_fifth_of_each_class_and_groups_whole():
     y, same = np.array([0] * 20 + [1] * 10), np.array([*range(10), *range(10), *range(10, 20)])
-    kept, held = tables.hold_out(y, same, "ab", 0)
+    kept, held = sides.hold_out(y, same, "ab", 0)
     assert np.bincount(y[held]).tolist() == [4, 2] and not set(same[kept]) & set(same[held])
     with pytest.raises(ValueError, match="class b has no two different rows: give it two or more"):
-        tables.hold_out(np.array([0, 0, 1, 1]), np.array([0, 1, 2, 2]), "ab", 0)
+        sides.hold_out(np.array([0, 0, 1, 1]), np.array([0, 1, 2, 2]), "ab", 0)
     with pytest.raises(ValueError, match="class b has one row"):
-        tables.hold_out(np.array([0, 0, 1]), np.array([0, 1, 2]), "ab", 0)
+        sides.hold_out(np.array([0, 0, 1]), np.array([0, 1, 2]), "ab", 0)
 
 
 def test_of_two_classes_the_smaller_is_minor_and_names_are_names(tmp_path):
     assert small(tmp_path, rare=25).minor == (1,) and small(tmp_path, rare=40).minor == (0,)
     with pytest.raises(ValueError, match="minor class '1' is none of a, b"):
         small(tmp_path, minor=(1,))
+
+
+def test_verdicts_on_picks_become_labels_and_what_was_rejected_is_not_picked_again(tmp_path):
+    before = small(tmp_path)
+    pool = pd.read_csv(tmp_path / "b.csv")
+    picks = pool[:5].assign(file=[f"b.csv:{i}" for i in range(2, 7)], pseudo_label="b", score=0.9, right=["yes", "no", "", "a", "1"])
+    given = f"{tmp_path / 'a.csv'},{write(tmp_path / 'picks.csv', picks)}"
+    after = small(tmp_path, labeled_csv=given)
+    assert len(after.y_labeled) == len(before.y_labeled) + 3 and after.y_labeled[-3:].tolist() == [1, 0, 1]
+    assert [after.files[i].rpartition("/")[2] for i in after.index[-59:-56]] == ["picks.csv:2", "picks.csv:5", "picks.csv:6"]
+    assert len(before.x_unlabeled) == 60 and len(after.x_unlabeled) == 56
+    assert "  4 unlabeled rows equal labeled or test or rejected rows: left out" in after.says
+    assert [before.files[i] for i in before.index[:48]] == [after.files[i] for i in after.index[:48]]  # the same rows are held out
+    with pytest.raises(ValueError, match=r"picks\.csv:3: right is 'perhaps', but has to be yes, no, empty or a class: a, b"):
+        small(
+            tmp_path, labeled_csv=f"{tmp_path / 'a.csv'},{write(tmp_path / 'picks.csv', picks.assign(right=['', 'perhaps', '', '', '']))}"
+        )
+    with pytest.raises(ValueError, match="give the labeled rows beside the picks"):
+        small(tmp_path, labeled_csv=str(tmp_path / "picks.csv"))
+
+
+def test_a_run_s_list_of_picks_goes_back_in(cancer, tmp_path):
+    recipe = recipes.make(dataset="csv", label_column="kind", method="context", epochs=10, **cancer)
+    row = train.train(recipe, results_dir=tmp_path / "results", verbose=0)
+    picks = pd.read_csv(tmp_path / "results" / "runs" / row["name"] / "selected.csv").assign(right="yes")
+    given = {**cancer, "labeled_csv": f"{cancer['labeled_csv']},{write(tmp_path / 'picks.csv', picks)}"}
+    task = tasks.make(recipes.make(dataset="csv", label_column="kind", method="context", **given))
+    assert len(task.y_labeled) == 160 + len(picks) and len(task.x_unlabeled) == 250 - len(picks) > 0
