@@ -38,6 +38,7 @@ def define_flags():
     flags.DEFINE_integer("replicas", 0, "replicas of MirroredStrategy; 0: every GPU there is")
     flags.DEFINE_bool("force", False, "train again what is finished or half trained")
     flags.DEFINE_string("review", None, "dataset=folder: put what was picked into this new folder, by pseudo-label, for you to weed out")
+    flags.DEFINE_bool("baselines", True, "dataset=csv: also train the same classifier without a pool, and beside random picks")
     flags.DEFINE_bool("verbose", False, "let TensorFlow log, and errors show where they come from")
 
 
@@ -64,18 +65,24 @@ def main(argv):
     try:
         with importing_tensorflow(FLAGS.verbose):
             import tensorflow  # noqa: F401
-        from selectnet_tf.experiment import picks, record, train
+        from selectnet_tf.experiment import baselines, picks, record, train
         from selectnet_tf.report import gallery
 
         row = train.train(
             recipe, data_dir=FLAGS.data_dir, results_dir=FLAGS.results_dir, replicas=FLAGS.replicas, force=FLAGS.force,
-            verbose=1 if sys.stdout.isatty() else 2, finish=gallery.write,
+            verbose=1 if sys.stdout.isatty() else 2, finish=baselines.write if recipe.dataset == "csv" else gallery.write,
         )  # fmt: skip
+        rows = [row]
+        if recipe.dataset == "csv" and FLAGS.baselines:
+            for other in baselines.beside(recipe):
+                print(f"\nbeside it: {other.method}", flush=True)
+                rows.append(train.train(other, results_dir=FLAGS.results_dir, replicas=FLAGS.replicas, force=FLAGS.force, verbose=0))
         results = pathlib.Path(FLAGS.results_dir)
         if FLAGS.review:
             count = picks.review(results / "runs" / recipe.name, FLAGS.review)
             print(f"{count:,} pictures to look through in {FLAGS.review}: delete the wrong ones, then add it to --labeled_dir")
-        print(f"\n{record.table([row])}\n\nfiles: {results / 'runs' / recipe.name}/, row in {results / 'runs.csv'}")
+        beside = "".join(f"\n{line}" for line in baselines.lines(results / "runs" / recipe.name))
+        print(f"\n{record.table(rows)}{beside}\n\nfiles: {results / 'runs' / recipe.name}/, row in {results / 'runs.csv'}")
     except (ValueError, OSError, MemoryError) as error:
         if FLAGS.verbose:
             raise
