@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from selectnet_tf.rules import Context, Scores, picks
 from selectnet_tf.unlabeled import given, like
 
-Strategy = str | float | Sequence | Mapping | Callable
+Strategy = str | float | Sequence[Any] | Mapping[Any, int] | Callable[..., Mapping[Any, int]]
 ARGUMENTS = """
     Args:
         estimator: a classifier with `predict_proba`; it is cloned, never changed.
@@ -133,7 +133,7 @@ class SelectionSampler(BaseSampler):
     def _fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
         return self.fit_resample(X, y)
 
-    def _more_tags(self) -> dict:
+    def _more_tags(self) -> dict[str, Any]:
         return {**super()._more_tags(), "sample_indices": True}
 
     def __sklearn_tags__(self) -> Any:

@@ -45,7 +45,7 @@ def given(X: Any, y: Any) -> tuple[Any, np.ndarray, np.ndarray, Callable[[np.nda
     if sparse.issparse(X) and X.format not in ("csr", "csc"):
         rows = X.tocsr()
     flat = y.iloc[:, 0] if isinstance(y, pd.DataFrame) and y.shape[1] == 1 else y
-    values = flat.to_numpy(object, na_value=None) if isinstance(flat, pd.Series) else np.asarray(flat, object)
+    values = flat.astype(object).where(flat.notna(), None).to_numpy() if isinstance(flat, pd.Series) else np.asarray(flat, object)
     one_hot = values.ndim == 2 and values.shape[1] > 1
     if one_hot:  # a row of zeros is unlabeled
         table = np.asarray(y)

@@ -11,7 +11,7 @@ import pathlib
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def _separator(sample: str) -> str:
     def agree(separator: str) -> tuple[float, int]:
         rows = [len(row) for row in csv.reader(io.StringIO(sample), delimiter=separator) if row][:100]
         rows = rows[:-1] if len(rows) > 2 else rows  # the sample may end within a line
-        return (np.mean([width == rows[0] for width in rows]), rows[0]) if rows and rows[0] > 1 else (0.0, 0)
+        return (float(np.mean([width == rows[0] for width in rows])), rows[0]) if rows and rows[0] > 1 else (0.0, 0)
 
     csv.field_size_limit(2**31 - 1)
     return max(SEPARATORS, key=agree)
@@ -88,7 +88,7 @@ def _binary(path: pathlib.Path) -> Iterator[IO[bytes]]:
     """What a file holds, unpacked."""
     with open(path, "rb") as file:
         start = file.read(6)
-    openers = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+    openers: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
     opener = next((opener for magic, opener in openers.items() if start.startswith(magic)), None)
     if start.startswith(b"PK\x03\x04"):
         with zipfile.ZipFile(path) as archive:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from selectnet_tf.data import splits, survey
+from selectnet_tf.data import columns, splits
 from selectnet_tf.data.frames import Table
 
 
@@ -21,7 +21,7 @@ def sort_out(
         looked: of the labeled rows [n] bool, whether a run picked them and people looked: those are no test.
     """
     x, x_pool, x_test, x_rejected = inputs
-    same, same_pool, same_test, rejected = survey.equal_rows(x, x_pool, x_test, x_rejected)
+    same, same_pool, same_test, rejected = columns.equal_rows(x, x_pool, x_test, x_rejected)
     left, says = np.flatnonzero(~np.isin(same_pool, np.concatenate([same, same_test, rejected]))), []
     if len(x_pool) and not len(left):
         raise ValueError("each unlabeled row equals a labeled, a test or a rejected one: give other rows to select from")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from selectnet_tf.data import frames, sides, splits, survey, verdicts
+from selectnet_tf.data import columns, frames, sides, splits, verdicts
 from selectnet_tf.data.encoder import Encoder
 from selectnet_tf.data.tasks import Task, digest
 from selectnet_tf.images import Subset
@@ -38,18 +38,18 @@ def make(recipe: Recipe) -> Task:
     truth = np.concatenate([y[kept], np.full(len(left), -1)]).astype(np.int32)
     held_out = "" if test else f", {len(y_test):,} of them held out for the test"
     head = [f"{len(y):,} labeled rows of {len(names)} classes{held_out}; {len(left):,} unlabeled ones; {encode.width} inputs"]
-    head += survey.lines(encode, table, y) + [line for other in (test,) if other for line in _indented(encode.doubts(other))]
+    head += columns.lines(encode, table, y) + [line for other in (test,) if other for line in _indented(encode.doubts(other))]
     head.append("  minor classes: " + ", ".join(f"{names[c]} ({(y[kept] == c).sum():,} labeled)" for c in minor))
-    says = [*head, *survey.near_classes(names), *_indented([*table.says, *(pool.says if pool else []), *says])]
+    says = [*head, *columns.near_classes(names), *_indented([*table.says, *(pool.says if pool else []), *says])]
     files = [row for found in (table, pool) if found for row in found.rows()]
     made_from = digest(x, y, x_pool, x_test, y_test, list(names))
 
-    def columns(places: np.ndarray) -> pd.DataFrame:
+    def cells_of(places: np.ndarray) -> pd.DataFrame:
         return pool.people_s(places - len(y), recipe.id_column).set_axis(places)
 
     return Task(
         Subset(x, kept), y[kept], Subset(x_pool, left), x_test, y_test, names, minor, truth, index, says, files, encode, made_from,
-        columns if pool else None,
+        cells_of if pool else None,
     )  # fmt: skip
 
 

@@ -2,15 +2,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selectnet_tf.data import frames, survey
+from selectnet_tf.data import columns, frames
 from selectnet_tf.data.encoder import Encoder
 
 Y = np.array([0] * 30 + [1] * 10)
 
 
-def report(**columns):
-    table = frames.read(pd.DataFrame(columns), labeled=False)
-    return survey.lines(Encoder([table]), table, Y)
+def report(**given):
+    table = frames.read(pd.DataFrame(given), labeled=False)
+    return columns.lines(Encoder([table]), table, Y)
 
 
 def test_a_line_a_column():
@@ -47,15 +47,15 @@ def test_area_is_that_of_scikit_learn():
     from sklearn.metrics import roc_auc_score
 
     values = np.random.default_rng(0).integers(0, 9, 40)
-    assert survey.area(values, Y == 1) == pytest.approx(roc_auc_score(Y, values))
+    assert columns.area(values, Y == 1) == pytest.approx(roc_auc_score(Y, values))
 
 
 def test_equal_rows_have_equal_numbers_over_all_parts():
     a, b = np.array([[1, 2], [0, 3], [1, 2]], np.float32), np.array([[-0.0, 3], [9, 9]], np.float32)
-    first, second = survey.equal_rows(a, b)
+    first, second = columns.equal_rows(a, b)
     assert first[0] == first[2] != first[1] == second[0] and second[1] not in first
-    assert [len(part) for part in survey.equal_rows(a, b[:0], b)] == [3, 0, 2]
+    assert [len(part) for part in columns.equal_rows(a, b[:0], b)] == [3, 0, 2]
 
 
 def test_near_equal_classes_are_named():
-    assert survey.near_classes(["Yes", "no", "yes", "+", "-"]) == ["  warning: are 'Yes' and 'yes' one class?"]
+    assert columns.near_classes(["Yes", "no", "yes", "+", "-"]) == ["  warning: are 'Yes' and 'yes' one class?"]
