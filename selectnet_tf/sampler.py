@@ -35,7 +35,7 @@ class Selected(NamedTuple):
     """One selection: candidates: size of D'; index, target, loss: [k] positions in X, the classes trained on, nats."""
 
     candidates: int
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # tuple has a method of this name
     target: np.ndarray
     loss: np.ndarray
 
@@ -180,16 +180,16 @@ class SelectionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return self.estimator_.predict(X)
+        return np.asarray(self.estimator_.predict(X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return self.estimator_.predict_proba(X)
+        return np.asarray(self.estimator_.predict_proba(X))
 
-    @available_if(lambda self: hasattr(self.estimator, "decision_function"))
+    @available_if(lambda self: hasattr(self.estimator, "decision_function"))  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return self.estimator_.decision_function(X)
+        return np.asarray(self.estimator_.decision_function(X))
 
 
 def _minor(strategy: Strategy, classes: np.ndarray, codes: np.ndarray) -> dict[int, int | None]:

@@ -4,7 +4,7 @@ import json
 import pathlib
 import zipfile
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -67,10 +67,10 @@ class Encoder:
         self, tables: Sequence[Table], *, decimal: str = ".", thousands: str | None = None, text: tuple[str, ...] = (),
         id_column: str | None = None, ignore: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
-        self.reading = {"decimal": decimal, "thousands": thousands, "id_column": id_column, "ignore": ignore, "text": text}
+        self.reading: dict[str, Any] = {"decimal": decimal, "thousands": thousands, "id_column": id_column, "ignore": ignore, "text": text}
         for table in tables[1:]:
-            _check(table, tables[0].frame.columns)
-        self.seen = [self._learn(name, tables) for name in tables[0].frame]
+            _check(table, list(map(str, tables[0].frame)))
+        self.seen = [self._learn(str(name), tables) for name in tables[0].frame]
         self.columns = [seen.column for seen in self.seen]
         if not any(column.inputs for column in self.columns):
             raise ValueError("the tables have no column besides the label that holds more than one value")

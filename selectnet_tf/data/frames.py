@@ -4,7 +4,7 @@ import csv
 import pathlib
 import unicodedata
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,8 +22,8 @@ class Table(NamedTuple):
 
     name: str
     frame: pd.DataFrame
-    labels: np.ndarray | None
-    ids: np.ndarray | None
+    labels: Any  # [n] array, or None
+    ids: Any
     lines: np.ndarray
     left_out: list[str]
     says: list[str]
@@ -39,14 +39,15 @@ class Table(NamedTuple):
 
     def take(self, chosen: np.ndarray, labels: np.ndarray | None = None) -> "Table":
         """The rows where `chosen` [n] is true, with these of `labels` [n]."""
-        rows = np.flatnonzero(chosen)
+        rows, whole = np.flatnonzero(chosen), self.reread
 
         def reread(column: str) -> pd.Series:
-            return self.reread(column).iloc[rows].reset_index(drop=True)
+            assert whole is not None
+            return whole(column).iloc[rows].reset_index(drop=True)
 
         return self._replace(
             frame=self.frame.iloc[rows].reset_index(drop=True), lines=self.lines[rows], labels=None if labels is None else labels[rows],
-            ids=None if self.ids is None else self.ids[rows], reread=reread if self.reread else None,
+            ids=None if self.ids is None else self.ids[rows], reread=reread if whole else None,
         )  # fmt: skip
 
     def people_s(self, places: np.ndarray, id_column: str | None) -> pd.DataFrame:
@@ -70,7 +71,7 @@ def join(tables: list[Table]) -> Table:
     if len(tables) == 1:
         return first
     for table in tables[1:]:
-        other = set(first.frame) ^ set(table.frame)
+        other = set(map(str, first.frame)) ^ set(map(str, table.frame))
         if other:
             raise ValueError(f"{first.name} and {table.name} differ in column {min(other)!r}: give them the same, or --ignore_columns")
     return Table(
@@ -105,8 +106,10 @@ def read(
         ValueError, FileNotFoundError: no such file or column, lines of another width than the header, an empty label, no row:
             one line that names the cure.
     """
+    says: list[str] = []
+    reread = None
     if isinstance(source, pd.DataFrame):
-        name, frame, lines, says, reread = "the table", source.copy(deep=False), np.arange(len(source)), [], None
+        name, frame, lines = "the table", source.copy(deep=False), np.arange(len(source))
     else:
         as_text = {c for c in (label_column if labeled else None, id_column, *text) if c}
         name = str(source)
@@ -120,7 +123,7 @@ def read(
         raise NoLabels(f"{name} has no column {label_column!r}, only {', '.join(frame.columns)}: give --label_column")
     labels = _labels(name, frame[label_column], lines) if labeled else None
     ids = frame[id_column].map(cells.text, na_action="ignore").fillna("").to_numpy(object) if id_column in frame else None
-    left_out = [c for c in frame if c in (label_column, id_column, *ignore)]
+    left_out = [str(c) for c in frame if c in (label_column, id_column, *ignore)]
     return Table(name, frame.drop(columns=left_out), labels, ids, lines, left_out, says, reread)
 
 

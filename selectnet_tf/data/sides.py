@@ -38,9 +38,9 @@ def sort_out(
     y_test = np.searchsorted(names, test.labels).astype(np.int32)[tested]
     if len(tested) < len(x_test):
         says.append(f"{len(x_test) - len(tested):,} test rows equal labeled ones: left out")
-    gone = [name for c, name in enumerate(names) if name in test.labels and not (y_test == c).any()]
-    if gone:
-        raise ValueError(f"{test.name}: all rows of class {gone[0]} equal labeled rows: test on others")
+    lost = [name for c, name in enumerate(names) if name in test.labels and not (y_test == c).any()]
+    if lost:
+        raise ValueError(f"{test.name}: all rows of class {lost[0]} equal labeled rows: test on others")
     return np.arange(len(y)), left, x_test[tested], y_test, says
 
 

@@ -18,7 +18,7 @@ SLOW = 50_000_000  # bytes of a file from which on it is said what takes so long
 
 def make(recipe: Recipe) -> Task:
     """labeled_csv, unlabeled_csv with the same columns, test_csv or a part held out; each may be several files, A,B."""
-    tables = _read(recipe, recipe.labeled_csv)
+    tables = _read(recipe, recipe.labeled_csv or "")
     table, rejected = _labeled(recipe, tables)
     pool = frames.join(_read(recipe, recipe.unlabeled_csv, labeled=False)) if recipe.unlabeled_csv else None
     test = frames.join(_read(recipe, recipe.test_csv)) if recipe.test_csv else None
@@ -45,6 +45,7 @@ def make(recipe: Recipe) -> Task:
     made_from = digest(x, y, x_pool, x_test, y_test, list(names))
 
     def cells_of(places: np.ndarray) -> pd.DataFrame:
+        assert pool is not None
         return pool.people_s(places - len(y), recipe.id_column).set_axis(places)
 
     return Task(
@@ -92,23 +93,23 @@ def _labeled(recipe: Recipe, tables: Sequence[frames.Table]) -> tuple[frames.Tab
     if not plain:
         raise ValueError(f"{recipe.labeled_csv} has no column {recipe.label_column!r}: give the labeled rows beside the picks, A,B")
     names = {name for table in plain for name in table.labels}
-    looked = [verdicts.read(table, names, list(plain[0].frame)) for table in tables if table.labels is None]
+    looked = [verdicts.read(table, names, list(map(str, plain[0].frame))) for table in tables if table.labels is None]
     right, wrong = ([pair[i] for pair in looked if len(pair[i].frame)] for i in (0, 1))
     return frames.join([*plain, *right]), frames.join(wrong) if wrong else None
 
 
 def _check_columns(recipe: Recipe, table: frames.Table, pool: frames.Table | None) -> None:
     """Raises ValueError where a named column is not there."""
-    there = [*table.frame, *table.left_out]
+    there = [*map(str, table.frame), *table.left_out]
     for flag in ("ignore_columns", "text_columns"):
         unknown = [c for c in _words(getattr(recipe, flag)) if c not in there]
         if unknown:
             raise ValueError(f"{table.name} has no column {unknown[0]!r}, only {', '.join(there)}: correct --{flag}")
     if recipe.id_column and pool and pool.ids is None:
-        raise ValueError(f"{pool.name} has no column {recipe.id_column!r}, only {', '.join(pool.frame)}: correct --id_column")
+        raise ValueError(f"{pool.name} has no column {recipe.id_column!r}, only {', '.join(map(str, pool.frame))}: correct --id_column")
 
 
-def _minor(wanted: Sequence[str], names: Sequence[str], counts: np.ndarray) -> tuple[int, ...]:
+def _minor(wanted: tuple, names: tuple[str, ...], counts: np.ndarray) -> tuple[int, ...]:
     """Minor classes as numbers, from names; of two classes, "auto" is the smaller."""
     if tuple(wanted) == (splits.AUTO,):
         if len(names) == 2 and counts[0] != counts[1]:
