@@ -15,6 +15,7 @@ _HOME = {
     "Capped": "capped", "AlignMinors": "minors", "PriorCrossentropy": "networks.losses",
     "Checkpoint": "checkpoint", "shift_flip": "augment", "crop_flip": "augment",
     "build": "networks.models", "make_imbalance": "data.splits", "SelectionSampler": "sampler",
+    "SelectionClassifier": "sampler", "LabeledFolds": "unlabeled",
 }  # fmt: skip
 __all__ = list(_HOME)
 

@@ -19,12 +19,13 @@ from absl import flags
 
 from selectnet_tf import saved
 from selectnet_tf.cli import fail, importing_tensorflow, parse
-from selectnet_tf.data import decoding, folders, frames
+from selectnet_tf.data import decoding, encoder, folders, frames
 from selectnet_tf.experiment import metrics
 from selectnet_tf.files import as_cell, shown
 
 FLAGS = flags.FLAGS
 BATCH = 256
+Found = tuple[str, list[str], np.ndarray | None]  # a file or row, its id if there is one, its probabilities [m] if it could be read
 
 
 class Wanted(NamedTuple):
@@ -46,19 +47,20 @@ def predict(path: str | os.PathLike, files: list[str], out: TextIO, errors: Text
     names = class_names(path, model.output_shape[-1])
     if wanted.of is not None and wanted.of not in names:
         raise ValueError(f"--class is {wanted.of!r}, but the model's classes are {', '.join(names)}")
-    encode = frames.Encoder.of(path)
+    encode = encoder.Encoder.of(path)
     found = _rows(model, encode, files, errors) if encode else _pictures(path, model, files, errors)
+    id_column = [encode.reading["id_column"]] if encode and encode.reading["id_column"] else []
     writer = csv.writer(out, lineterminator="\n")
     extra = [f"p({name})" for name in names if wanted.all or name == wanted.of]
-    writer.writerow(("row" if encode else "file", "class", "probability", *extra))
+    writer.writerow(("row" if encode else "file", *id_column, "class", "probability", *extra))
     kept, broken = [], 0
-    for place, probs in found:
+    for place, own, probs in found:
         if probs is None:
             broken += 1
             continue
         score = probs[names.index(wanted.of)] if wanted.of is not None else probs.max()
         shares = [f"{p:.4f}" for name, p in zip(names, probs, strict=True) if wanted.all or name == wanted.of]
-        line = (as_cell(place), names[probs.argmax()], f"{probs.max():.4f}", *shares)
+        line = (as_cell(place), *own, names[probs.argmax()], f"{probs.max():.4f}", *shares)
         if score < wanted.threshold:
             continue
         if wanted.of is None and wanted.top is None:
@@ -70,8 +72,7 @@ def predict(path: str | os.PathLike, files: list[str], out: TextIO, errors: Text
     return broken
 
 
-def _pictures(path: str | os.PathLike, model: object, files: list[str], errors: TextIO) -> Iterator[tuple[str, np.ndarray | None]]:
-    """(file, its probabilities [m], None where it can't be read)."""
+def _pictures(path: str | os.PathLike, model: object, files: list[str], errors: TextIO) -> Iterator[Found]:
     shape = list(model.input_shape[1:])
     if len(shape) != 3 or shape[0] != shape[1] or shape[2] not in (1, 3):
         raise ValueError(f"{path} takes inputs of {shape}, not square pictures")
@@ -84,22 +85,26 @@ def _pictures(path: str | os.PathLike, model: object, files: list[str], errors: 
                 if why:
                     print(f"skipped {shown(file)}: {why}", file=errors)
             good = [(file, pixels) for file, (pixels, why) in read if not why]
-            yield from ((file, None) for file, (_, why) in read if why)
+            yield from ((file, [], None) for file, (_, why) in read if why)
             if good:
                 probs = metrics.probabilities(model.predict(np.stack([pixels for _, pixels in good]), verbose=0))
-                yield from zip((file for file, _ in good), probs, strict=True)
+                yield from ((file, [], row) for (file, _), row in zip(good, probs, strict=True))
 
 
-def _rows(model: object, encode: frames.Encoder, files: list[str], errors: TextIO) -> Iterator[tuple[str, np.ndarray | None]]:
+def _rows(model: object, encode: encoder.Encoder, files: list[str], errors: TextIO) -> Iterator[Found]:
     for file in files:
         try:
-            frame = frames.read(file, labeled=False)[0]
-            probs = metrics.probabilities(model.predict(encode(frame), batch_size=BATCH, verbose=0))
+            table = frames.read(file, labeled=False, **encode.reading)
+            probs = metrics.probabilities(model.predict(encode(table), batch_size=BATCH, verbose=0))
         except (ValueError, OSError) as error:
             print(f"skipped {shown(file)}: {error}", file=errors)
-            yield file, None
+            yield file, [], None
             continue
-        yield from ((f"{file}:{line}", row) for line, row in enumerate(probs, 2))
+        for line in encode.doubts(table):
+            print(line, file=errors)
+        name = encode.reading["id_column"]
+        ids = [[] if not name else [""] if table.ids is None else [table.ids[i]] for i in range(len(probs))]
+        yield from zip(table.rows(), ids, probs, strict=True)
 
 
 def _fit(path: str | os.PathLike) -> str:

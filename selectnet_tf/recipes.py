@@ -7,52 +7,24 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import re
 from typing import Any
 
 from selectnet_tf.archs import APPLICATIONS, check_arch
+from selectnet_tf.presets import (  # noqa: F401
+    DATASETS,
+    METHODS,
+    OWN_FIELDS,
+    PRESETS,
+    RELEASED,
+    REPRODUCING,
+    ROBUST,
+    SELECTING,
+    TRAINING,
+    TRAININGS,
+)
 from selectnet_tf.ranges import check_numbers
-
-METHODS = ("imbalanced", "oversampling", "self_paced", "context", "selectnet")  # the paper's five, then others to compare with
-METHODS += ("oracle", "class_balanced", "logit_adjusted", "balanced", "random")
-SELECTING = ("self_paced", "context", "selectnet", "balanced", "random")
-REPRODUCING = ("paper", "released")
-PRESETS = (*REPRODUCING, "robust")
-TRAININGS = ("sgd", "keras", "keras_cnn", "cui")
-
-# Section 4.1; the long-tailed minors (the rarer half) are Section 4.4's.
-DATASETS: dict[str, dict[str, Any]] = {
-    "cifar10-4minor": {"minor": (0, 2, 6, 7), "minor_ratio": 0.01, "major_ratio": 0.9},
-    "cifar100-4minor": {"minor": (10, 20, 60, 70), "minor_ratio": 0.05, "major_ratio": 0.9},
-    "cifar100-10minor": {"minor": (5, 10, 11, 18, 30, 45, 55, 79, 86, 98), "minor_ratio": 0.05, "major_ratio": 0.9},
-    "cifar10-lt": {"minor": tuple(range(5, 10)), "imb_factor": 0.01, "balance": "minor"},
-    "cifar100-lt": {"minor": tuple(range(50, 100)), "imb_factor": 0.01, "balance": "minor"},
-    "digits-4minor": {"minor": (0, 2, 6, 7), "minor_ratio": 0.05, "major_ratio": 0.9, "augment": "shift", "shift": 0.1},
-    "folder": {"minor": ("auto",), "shift": 0.1},
-    "csv": {"minor": ("auto",), "arch": "mlp", "augment": "none"},
-}
-OWN_FIELDS = {  # of data of one's own
-    "folder": ("labeled_dir", "unlabeled_dir", "test_dir", "image_size", "fit", "decisions"),
-    "csv": ("labeled_csv", "unlabeled_csv", "test_csv", "label_column"),
-}
-RELEASED: dict[str, Any] = {
-    "selector_inputs": "probs",
-    "labeled_loss": "two_hot",
-    "init": "copies",
-    "oversample": "copies",
-    "selector_fit": "all",
-    "selector_init": "normal",
-    "selector_lr": 1e-3,
-    "selector_epochs": 5,
-    "split": "first",
-}
-ROBUST: dict[str, Any] = {"prior_loss": 1.0, "align": 0.5, "cap": 1 / 3}  # of what selects; provisional, see docs/robust.md
-TRAINING: dict[str, dict[str, Any]] = {
-    "sgd": {},
-    "keras": {"lr": 1e-3, "shift": 0.1},
-    "keras_cnn": {"lr": 1e-4, "shift": 0.1},
-    "cui": {"lr": 0.1, "batch_size": 128, "augment": "crop_flip"},
-}
 
 
 def _field(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -80,7 +52,7 @@ class Recipe:
     init: str = _field("balanced", "D in the first round: balanced, or with copies of the minors", ("balanced", "copies", "none"))
     init_copies: int = _field(20, "how many copies of the minors --init=copies adds")
     oversample: str = _field("replacement", "the oversampling method's D", ("replacement", "copies"))
-    threshold: float = _field(0.6, "lambda of eqs. (1)-(5), nats")
+    threshold: float | None = _field(0.6, "lambda of eqs. (1)-(5), nats; dataset=csv: 0.6 ln(m) / ln(10) for m classes where not given")
     beta: float | None = _field(None, "the selector's output from which a sample is picked, eq. (6); lambda where not given")
     lambda_schedule: str = _field("constant", "constant, or a:b for a lambda (and beta) that goes from a to b over the rounds")
     labeled_loss: str = _field("predicted", "the labeled samples' loss in the selection", ("predicted", "true", "two_hot"))
@@ -117,6 +89,11 @@ class Recipe:
     unlabeled_csv: str | None = _field(None, "dataset=csv: the pool, rows of the same columns")
     test_csv: str | None = _field(None, "dataset=csv: as labeled_csv; without it a fifth of each class is held out")
     label_column: str | None = _field(None, "dataset=csv: the column that holds the classes")
+    id_column: str | None = _field(None, "dataset=csv: the column that names the rows; no feature, it comes back in selected.csv")
+    ignore_columns: str | None = _field(None, "dataset=csv: columns to leave out, A,B")
+    text_columns: str | None = _field(None, "dataset=csv: columns whose numbers are names, A,B")
+    decimal: str = _field(".", "dataset=csv: the decimal point of the numbers", (".", ","))
+    thousands: str | None = _field(None, "dataset=csv: what separates the thousands in numbers")
     image_size: int = _field(96, "dataset=folder: pictures are scaled to so many pixels on each side")
     fit: str = _field("stretch", "dataset=folder: how pictures become squares; pad: with black", ("stretch", "pad", "crop"))
     decisions: str | None = _field(None, "dataset=folder: what a person decided about an earlier run's picks, as its review page saves it")
@@ -135,10 +112,15 @@ class Recipe:
             parts.append(hashlib.sha1(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:12])
         return "_".join(parts)
 
-    def lambdas(self) -> tuple[float, ...]:
-        """(first, last) value of lambda; the same twice where it is constant."""
+    def lambdas(self, classes: int = 10) -> tuple[float, ...]:
+        """(first, last) value of lambda; the same twice where it is constant.
+
+        Of two classes, the predicted one's loss is always below ln 2, and 0.6 would be no filter: what 0.6 is of 10 classes'
+        largest loss, ln 10, the threshold that is not given is of `classes`' largest.
+        """
         if self.lambda_schedule == "constant":
-            return self.threshold, self.threshold
+            threshold = 0.6 * math.log(classes) / math.log(10) if self.threshold is None else self.threshold
+            return threshold, threshold
         return tuple(float(part) for part in self.lambda_schedule.split(":"))
 
 
@@ -218,7 +200,7 @@ def _check(r: Recipe) -> None:
 
 def _check_own(r: Recipe) -> None:
     labeled, unlabeled, *_ = OWN_FIELDS[r.dataset]
-    if not getattr(r, labeled) or (r.dataset == "csv" and r.label_column is None):
+    if not getattr(r, labeled) or (r.dataset == "csv" and not r.label_column):
         what = "a folder that holds a folder of pictures for each class" if r.dataset == "folder" else "a table, and --label_column"
         raise ValueError(f"dataset {r.dataset} needs --{labeled}, {what}")
     if r.method in SELECTING and not getattr(r, unlabeled):

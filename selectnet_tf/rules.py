@@ -4,12 +4,15 @@ A rule is any callable from Scores to a bool mask [n], or to float weights [n] f
 predicted as a minor class) are ever added, whatever else it says. No true label of an unlabeled image can reach a rule.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import keras
 import numpy as np
-import tensorflow as tf
+from sklearn.base import BaseEstimator
+
+if TYPE_CHECKING:
+    from selectnet_tf.selector import Selector
 
 
 class Scores(NamedTuple):
@@ -56,7 +59,11 @@ def picks(found: Any, scores: Scores) -> np.ndarray:
 
 def linear(first: float, last: float, rounds: int) -> Callable[[int], float]:
     """A threshold that goes from `first` to `last` in `rounds` equal steps and stays there (PMLR version, Table 4)."""
-    return lambda round: first + (last - first) * min(round / max(rounds - 1, 1), 1.0)
+    return functools.partial(_linear, first, last, rounds)  # no lambda: it can be pickled
+
+
+def _linear(first: float, last: float, rounds: int, round: int) -> float:
+    return first + (last - first) * min(round / max(rounds - 1, 1), 1.0)
 
 
 def at(threshold: Threshold, round: int) -> float:
@@ -64,7 +71,7 @@ def at(threshold: Threshold, round: int) -> float:
     return float(threshold(round) if callable(threshold) else threshold)
 
 
-class SelfPaced:
+class SelfPaced(BaseEstimator):
     """Unlabeled candidates whose loss is under the threshold (eq. 2, Section 4.2).
 
     Args:
@@ -78,7 +85,7 @@ class SelfPaced:
         return np.asarray(scores.candidate & ~scores.labeled & (scores.loss < at(self.threshold, scores.round)))
 
 
-class Context:
+class Context(BaseEstimator):
     """Candidates, labeled or not, whose loss is under the threshold (eq. 4, Section 4.2).
 
     Args:
@@ -92,7 +99,7 @@ class Context:
         return scores.candidate & (scores.loss < at(self.threshold, scores.round))
 
 
-class Random:
+class Random(BaseEstimator):
     """As many candidates as Context picks, but any: what selecting is worth shows beside it.
 
     Args:
@@ -111,7 +118,7 @@ class Random:
         return picked
 
 
-class SelectNet:
+class SelectNet(BaseEstimator):
     """Candidates that a small network f_s trusts (Section 3.3, eqs. 5 and 6).
 
     f_s has two hidden ReLU layers of 8 and 4 units and a sigmoid output. Each round it goes on from the last round's
@@ -144,9 +151,13 @@ class SelectNet:
         self.threshold, self.beta, self.inputs, self.fit_on = threshold, beta, inputs, fit_on
         self.init, self.learning_rate, self.epochs, self.batch_size = init, learning_rate, epochs, batch_size
         self.seed, self.soft = seed, soft
-        self.features = inputs.startswith("penultimate")
         self.output: np.ndarray | None = None
-        self._net: _Selector | None = None
+        self._net: Selector | None = None
+
+    @property
+    def features(self) -> bool:
+        """Whether Scores has to hold the input of the classifier's last layer."""
+        return self.inputs.startswith("penultimate")
 
     def __call__(self, scores: Scores) -> np.ndarray:
         limit = at(self.threshold, scores.round)
@@ -188,61 +199,9 @@ class SelectNet:
         self.set_state(state["_net"])
         self.output = state["output"]
 
-    def _network(self, inputs: int) -> "_Selector":
+    def _network(self, inputs: int) -> "Selector":
         if self._net is None:
-            self._net = _Selector(inputs, self.init, self.learning_rate, self.seed)
+            from selectnet_tf.selector import Selector  # TensorFlow, which no other rule needs
+
+            self._net = Selector(inputs, self.init, self.learning_rate, self.seed)
         return self._net
-
-
-class _Selector:
-    """The 8-4-1 network. All its weights lie in one vector, so that an Adam step is a handful of operations, and a whole
-    round's training is one call of one compiled function. It stays on the CPU: it is far too small for a GPU."""
-
-    def __init__(self, inputs: int, init: str, learning_rate: float, seed: int) -> None:
-        self.shapes = [(inputs, 8), (8, 4), (4, 1)]
-        with tf.device("/cpu:0"):
-            self.theta = tf.Variable(self._initial(init, seed))
-            self.optimizer = keras.optimizers.Adam(learning_rate)
-            self.optimizer.build([self.theta])
-        self.variables = [self.theta, *self.optimizer.variables]
-        floats, whole = (lambda *shape: tf.TensorSpec(shape, tf.float32)), tf.TensorSpec([], tf.int32)
-        signature = [floats(None, inputs), floats(None), whole, whole, tf.TensorSpec([2], tf.int32)]
-        self._fit = tf.function(self._fit_steps, input_signature=signature, jit_compile=False)
-
-    def _initial(self, init: str, seed: int) -> np.ndarray:
-        parts = []
-        for i, (rows, columns) in enumerate(self.shapes):
-            layer_seed = seed + 7919 * i
-            glorot = keras.initializers.GlorotUniform(layer_seed)
-            kernel = glorot if init == "glorot" else keras.initializers.RandomNormal(stddev=0.05, seed=layer_seed)
-            parts += [np.ravel(kernel((rows, columns))), np.zeros(columns)]
-        return np.concatenate(parts).astype(np.float32)
-
-    def _forward(self, z: tf.Tensor) -> tf.Tensor:
-        start = 0
-        for i, (rows, columns) in enumerate(self.shapes):
-            kernel = tf.reshape(self.theta[start : start + rows * columns], [rows, columns])
-            start += rows * columns
-            z = z @ kernel + self.theta[start : start + columns]
-            start += columns
-            z = tf.nn.relu(z) if i < 2 else tf.sigmoid(z)
-        return z[:, 0]
-
-    def _fit_steps(self, z: tf.Tensor, weight: tf.Tensor, epochs: tf.Tensor, batch: tf.Tensor, seed: tf.Tensor) -> None:
-        n = tf.shape(z)[0]
-        for epoch in tf.range(epochs):
-            noise = tf.random.stateless_uniform([n], tf.random.fold_in(seed, epoch))
-            order = tf.argsort(noise, stable=True)
-            for start in tf.range(0, n, batch):
-                rows = order[start : start + batch]
-                with tf.GradientTape() as tape:
-                    loss = tf.reduce_mean(self._forward(tf.gather(z, rows)) * tf.gather(weight, rows))  # eq. (5)
-                self.optimizer.apply([tape.gradient(loss, self.theta)], [self.theta])
-
-    def fit(self, z: np.ndarray, weight: np.ndarray, epochs: int, batch_size: int, seed: Sequence[int]) -> None:
-        with tf.device("/cpu:0"):
-            self._fit(tf.constant(z), tf.constant(weight), tf.constant(epochs), tf.constant(batch_size), tf.constant(seed))
-
-    def predict(self, z: np.ndarray) -> np.ndarray:
-        with tf.device("/cpu:0"):
-            return np.asarray(self._forward(tf.constant(z)))

@@ -49,6 +49,7 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "review_links", None, ("hard", "symbolic"), "link to the pictures instead of copying them: an edit there edits the original"
     )
+    flags.DEFINE_bool("baselines", True, "dataset=csv: also train the same classifier without a pool, and beside random picks")
     flags.DEFINE_bool("verbose", False, "let TensorFlow log, and errors show where they come from")
 
 
@@ -100,16 +101,26 @@ def main(argv: list[str]) -> int:
             import tensorflow  # noqa: F401
         if problem := devices.problem():
             return fail(problem, 1)
-        from selectnet_tf.experiment import record, train
+        from selectnet_tf.experiment import baselines, record, train
         from selectnet_tf.report import gallery
 
+        table = recipe.dataset == "csv"
+        options: dict[str, Any] = {"data_dir": FLAGS.data_dir, "results_dir": results, "replicas": FLAGS.replicas, "force": FLAGS.force}
         row = train.train(
-            recipe, data_dir=FLAGS.data_dir, results_dir=results, replicas=FLAGS.replicas, force=FLAGS.force,
-            verbose=1 if sys.stdout.isatty() else 2, finish=gallery.write, cache_dir=cache_dir,
-        )  # fmt: skip
+            recipe,
+            verbose=1 if sys.stdout.isatty() else 2,
+            finish=baselines.write if table else gallery.write,
+            cache_dir=cache_dir,
+            **options,
+        )
+        trained = [row]
+        for other in baselines.beside(recipe) if table and FLAGS.baselines else []:
+            print(f"\nbeside it: {other.method}", flush=True)
+            trained.append(train.train(other, verbose=0, **options))
         if FLAGS.review:
             _review(results / "runs" / row["name"])
-        print(f"\n{record.table([row])}\n\nfiles: {results / 'runs' / row['name']}/, row in {results / 'runs.csv'}")
+        beside = "".join(f"\n{line}" for line in baselines.lines(results / "runs" / row["name"]))
+        print(f"\n{record.table(trained)}{beside}\n\nfiles: {results / 'runs' / row['name']}/, row in {results / 'runs.csv'}")
     except SystemExit as stop:  # checkpoint.Stopped, or _terminated
         return fail(_kept(recipe), stop.code if isinstance(stop.code, int) else 1)
     except KeyboardInterrupt:

@@ -1,72 +1,221 @@
-"""The selection with any scikit-learn classifier, as a resampler by imbalanced-learn's conventions."""
+"""The selection with any scikit-learn classifier, by scikit-learn's and imbalanced-learn's conventions. Needs no TensorFlow."""
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from imblearn.base import BaseSampler
+from imblearn.over_sampling import RandomOverSampler
 from imblearn.utils import check_sampling_strategy
-from sklearn.base import BaseEstimator, clone
-from sklearn.utils import _safe_indexing
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
-from selectnet_tf.pool import Pool
-from selectnet_tf.selection import Selection
+from selectnet_tf.rules import Context, Scores, picks
+from selectnet_tf.unlabeled import given, like
 
-
-class SelectionSampler(BaseEstimator):
-    """Adds those unlabeled samples to the labeled ones that a classifier takes for a minor class and a rule trusts.
-
-    Algorithm 1 with a classifier that is fitted anew each round: first on D, balanced with replacement, from then on on D
-    and what was picked. Unlabeled samples have the class -1, as in scikit-learn's semi-supervised estimators.
-
+Strategy = str | float | Sequence[Any] | Mapping[Any, int] | Callable[..., Mapping[Any, int]]
+ARGUMENTS = """
     Args:
         estimator: a classifier with `predict_proba`; it is cloned, never changed.
-        rule: a callable from Scores to a mask, such as SelfPaced, Context or SelectNet.
-        sampling_strategy: the minor classes: a list of them, "minority" for the smallest alone, or "auto" for all that
-            have fewer samples than the largest ("not majority").
+        rule: a callable from Scores to a mask, such as SelfPaced, Context or SelectNet; it is copied, never changed.
+            None: Context(0.6 ln(m) / ln(10)) for m classes.
+        sampling_strategy: the minor classes: a list of them, "minority" for the smallest alone, or "auto" for all that have fewer
+            samples than the largest ("not majority"), "not minority", "all". Or how many of them to have at most: a dict from
+            class to number, a callable from y to that, or, for two classes, the ratio of the smaller to the larger.
         rounds: how often to fit, score and select.
-        random_state: int, seed of the first round's balance.
+        random_state: int, RandomState or None: of the first round's balance.
+"""
 
+
+class Selected(NamedTuple):
+    """One selection: candidates: size of D'; index, target, loss: [k] positions in X, the classes trained on, nats."""
+
+    candidates: int
+    index: np.ndarray  # type: ignore[assignment]  # tuple has a method of this name
+    target: np.ndarray
+    loss: np.ndarray
+
+
+class SelectionSampler(BaseSampler):
+    __doc__ = f"""Adds those unlabeled samples to the labeled ones that a classifier takes for a minor class and a rule trusts.
+
+    Algorithm 1 with a classifier that is fitted anew each round: first on D, balanced with replacement, from then on on D
+    and what was picked. Unlabeled samples have the class -1, as in scikit-learn's semi-supervised estimators, NaN or None.
+    {ARGUMENTS}
     Attributes:
         sample_indices_: [k] positions in X of the samples that `fit_resample` returned.
-        history_: the Round of each selection; its positions count D first.
+        sampling_strategy_: from each minor class to how many of it there are to be at most, None without a limit.
+        rule_: the rule as it was after the last round.
+        history_: the Selected of each round.
     """
 
-    def __init__(self, estimator, rule, *, sampling_strategy="auto", rounds=1, random_state=0):
+    _sampling_type = "bypass"  # BalancedBaggingClassifier and its kind leave sampling_strategy alone
+
+    def __init__(
+        self, estimator: Any, rule: Callable[[Scores], np.ndarray] | None = None, *, sampling_strategy: Strategy = "auto",
+        rounds: int = 1, random_state: Any = 0,
+    ) -> None:  # fmt: skip
         self.estimator, self.rule = estimator, rule
         self.sampling_strategy, self.rounds, self.random_state = sampling_strategy, rounds, random_state
 
-    def fit_resample(self, X, y):
-        """X: [n, ...] samples (array, data frame or sparse); y: [n] classes, -1 where unlabeled.
+    def fit(self, X: Any, y: Any) -> "SelectionSampler":
+        """Selects, and keeps what was selected in `sample_indices_`."""
+        self.fit_resample(X, y)
+        return self
+
+    def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
+        """X: [n, ...] samples (array, data frame, list or sparse); y: [n] classes, -1, NaN or None where unlabeled.
 
         Returns:
-            (X, y) of D and behind it D_add, [k, ...] and [k]: what `sample_indices_` names, with the classes to train on.
+            (X, y) of D and behind it D_add, [k, ...] and [k]: what `sample_indices_` names, with the classes to train on;
+            each of the kind that was given.
 
         Raises:
-            ValueError: nothing unlabeled, or a minor class without a labeled sample.
+            ValueError: X and y of different lengths, one class alone, or a minor class without a labeled sample.
         """
-        y = np.asarray(y)
-        unlabeled = y.astype(str) == "-1"
-        places = np.concatenate([np.flatnonzero(~unlabeled), np.flatnonzero(unlabeled)])  # of the pool, in X
-        classes, labels = np.unique(y[~unlabeled], return_inverse=True)
-        minor = [self._class(classes, c) for c in self._minor(y[~unlabeled])]
-        pool = Pool(places[: len(labels)], labels, places[len(labels) :], minor, self.random_state or 0)
-        selection = Selection(pool, self.rule, every=1, from_logits=False, on_round=lambda _: None)
-        selection.reset()
-        self.history_ = []
+        rows, codes, classes, give_back = given(X, y)
+        self._note_features(X, rows)
+        if self.rounds < 1:
+            raise ValueError(f"rounds is {self.rounds}, but has to be at least 1")
+        minor = _minor(self.sampling_strategy, classes, codes[codes >= 0])
+        self.sampling_strategy_ = {classes[code]: most for code, most in minor.items()}
+        places, targets = self._select(rows, codes, classes, minor)
+        self.sample_indices_ = places
+        return like(X, _safe_indexing(rows, places)), give_back(places, targets)
+
+    def _select(self, rows: Any, codes: np.ndarray, classes: np.ndarray, minor: dict[int, int | None]) -> tuple[np.ndarray, np.ndarray]:
+        """(positions in X, codes of classes) of D and of what was picked in the last round."""
+        labeled = np.flatnonzero(codes >= 0)
+        self.history_: list[Selected] = []
+        if len(labeled) == len(codes):
+            warnings.warn("nothing is unlabeled (of class -1, NaN or None), so there is nothing to select from", stacklevel=3)
+            return labeled, codes
+        self.rule_ = _fresh(self.rule, len(classes))
+        balance = RandomOverSampler(random_state=check_random_state(self.random_state))
+        places = np.ravel(balance.fit_resample(labeled[:, None], codes[labeled])[0])
+        targets = codes[places]
         for round in range(self.rounds):
-            rows = places[pool.index]
-            classifier = clone(self.estimator).fit(_safe_indexing(X, rows), classes[pool.targets])
-            probs = np.asarray(classifier.predict_proba(_safe_indexing(X, places)), np.float32)
-            selection.scorer = lambda probs=probs: (probs, None)
-            self.history_.append(selection.select(round + 1))
-        self.sample_indices_ = places[pool.index]
-        return _safe_indexing(X, self.sample_indices_), classes[pool.targets]
+            model = clone(self.estimator).fit(_safe_indexing(rows, places), classes[targets])
+            found = self._round(np.asarray(model.predict_proba(rows), np.float32), codes, minor, round)
+            self.history_.append(found._replace(target=classes[found.target]))
+            places, targets = np.concatenate([labeled, found.index]), np.concatenate([codes[labeled], found.target])
+        return places, targets
 
-    def _minor(self, y):
-        if not isinstance(self.sampling_strategy, str):
-            return list(self.sampling_strategy)
-        return [c for c, missing in check_sampling_strategy(self.sampling_strategy, y, "over-sampling").items() if missing]
+    def _round(self, probs: np.ndarray, codes: np.ndarray, minor: dict[int, int | None], round: int) -> Selected:
+        predicted = probs.argmax(1)
+        loss = -np.log(np.clip(probs.max(1), 1e-7, 1)).astype(np.float32)  # eq. (3), of the predicted class
+        candidate = np.isin(predicted, list(minor))
+        scores = Scores(probs, loss, codes >= 0, candidate, round)
+        mask = picks(self.rule_(scores), scores)
+        if mask.dtype != bool:
+            raise ValueError("the rule gives weights, but samples are picked or not: use one that returns a mask")
+        target = np.where(codes >= 0, codes, predicted)
+        index = np.flatnonzero(mask)
+        for c, most in minor.items():
+            here = index[target[index] == c]
+            if most is not None:
+                room = max(most - int((codes == c).sum()), 0)
+                index = np.setdiff1d(index, here[np.argsort(loss[here], kind="stable")[room:]])
+        return Selected(int(candidate.sum()), index, target[index], loss[index])
 
-    @staticmethod
-    def _class(classes, wanted):
-        found = np.flatnonzero(classes == wanted)
-        if not len(found):
-            raise ValueError(f"minor class {wanted!r} has no labeled sample: the classes are {', '.join(map(str, classes))}")
-        return int(found[0])
+    def _note_features(self, X: Any, rows: Any) -> None:
+        names = getattr(X, "columns", None)
+        self.n_features_in_ = int(rows.shape[1]) if len(rows.shape) > 1 else 1
+        if names is not None and all(isinstance(name, str) for name in names):
+            self.feature_names_in_ = np.asarray(names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    def _fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
+        return self.fit_resample(X, y)
+
+    def _more_tags(self) -> dict[str, Any]:
+        return {**super()._more_tags(), "sample_indices": True}
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.sampler_tags.sample_indices = True
+        tags.input_tags.allow_nan = tags.input_tags.string = True
+        return tags
+
+
+class SelectionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+    __doc__ = f"""A classifier of labeled and unlabeled samples together: what is fitted on D and what SelectionSampler adds.
+
+    What SelfTrainingClassifier is for every class, this is for the minor ones: unlabeled samples have the class -1, NaN or None.
+    {ARGUMENTS}
+    Attributes:
+        estimator_: the fitted classifier. sampler_: the SelectionSampler, with its `sample_indices_` and `history_`.
+        classes_: [m] the classes.
+    """
+
+    def __init__(
+        self, estimator: Any, rule: Callable[[Scores], np.ndarray] | None = None, *, sampling_strategy: Strategy = "auto",
+        rounds: int = 1, random_state: Any = 0,
+    ) -> None:  # fmt: skip
+        self.estimator, self.rule = estimator, rule
+        self.sampling_strategy, self.rounds, self.random_state = sampling_strategy, rounds, random_state
+
+    def fit(self, X: Any, y: Any) -> "SelectionClassifier":
+        """X: [n, ...] samples; y: [n] classes, -1, NaN or None where unlabeled."""
+        options = {"sampling_strategy": self.sampling_strategy, "rounds": self.rounds, "random_state": self.random_state}
+        self.sampler_ = SelectionSampler(self.estimator, self.rule, **options)
+        self.estimator_ = clone(self.estimator).fit(*self.sampler_.fit_resample(X, y))
+        self.classes_ = self.estimator_.classes_
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self.sampler_, name):
+                setattr(self, name, getattr(self.sampler_, name))
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import get_tags  # of 1.6 on, which alone asks
+
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = get_tags(self.estimator).input_tags.sparse
+        return tags
+
+    def predict(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return np.asarray(self.estimator_.predict(X))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return np.asarray(self.estimator_.predict_proba(X))
+
+    @available_if(lambda self: hasattr(self.estimator, "decision_function"))  # type: ignore[untyped-decorator]
+    def decision_function(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return np.asarray(self.estimator_.decision_function(X))
+
+
+def _minor(strategy: Strategy, classes: np.ndarray, codes: np.ndarray) -> dict[int, int | None]:
+    """From each minor class's code to how many of it there are to be at most, None without a limit."""
+    if len(classes) < 2:
+        raise ValueError(f"labeled samples are of {len(classes)} class, and two are needed; -1 means unlabeled")
+    y, wanted = classes[codes], dict[Any, int | None]()
+    if isinstance(strategy, str):
+        kind = "not majority" if strategy == "auto" else strategy
+        wanted = dict.fromkeys(check_sampling_strategy(kind, y, "over-sampling" if kind == "minority" else "clean-sampling"))
+    elif isinstance(strategy, (Mapping, float, int)) or callable(strategy):
+        more = check_sampling_strategy(strategy, y, "over-sampling")
+        wanted = {c: int(n) + int((y == c).sum()) for c, n in more.items()}
+    else:
+        wanted = dict.fromkeys(strategy)
+    unknown = [c for c in wanted if c not in classes]
+    if unknown:
+        raise ValueError(f"minor class {unknown[0]!r} has no labeled sample: the classes are {', '.join(map(str, classes))}")
+    return {int(np.flatnonzero(classes == c)[0]): most for c, most in wanted.items()}
+
+
+def _fresh(rule: Callable[[Scores], np.ndarray] | None, classes: int) -> Callable[[Scores], np.ndarray]:
+    """A copy of the rule that has learned nothing yet."""
+    found = Context(0.6 * np.log(classes) / np.log(10)) if rule is None else copy.deepcopy(rule)
+    if getattr(found, "features", False):
+        raise ValueError(f"{found} reads a network's features, which a scikit-learn classifier has none of: give inputs='probs+loss'")
+    if hasattr(found, "reset"):
+        found.reset()
+    return found

@@ -111,6 +111,13 @@ def test_every_field_changes_the_name():
 def test_lambdas():
     assert recipes.make().lambdas() == (0.6, 0.6)
     assert recipes.make(lambda_schedule="0.4:0.6").lambdas() == (0.4, 0.6)
+    table = recipes.make(dataset="csv", labeled_csv="a", unlabeled_csv="b", label_column="kind")
+    assert (
+        table.threshold is None
+        and table.lambdas(10) == (pytest.approx(0.6),) * 2
+        and table.lambdas(2) == (pytest.approx(0.18062, abs=1e-5),) * 2
+    )
+    assert recipes.make(dataset="csv", labeled_csv="a", unlabeled_csv="b", label_column="kind", threshold=0.5).lambdas(2) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,21 @@
 """scikit-learn's classifiers, imbalanced-learn's conventions."""
 
+import copy
+import pickle
+import subprocess
+import sys
+
 import numpy as np
 import pandas
 import pytest
+from imblearn.pipeline import Pipeline
+from scipy import sparse
 from sklearn.base import clone
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, make_classification
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import selectnet_tf as sn
 
@@ -63,8 +71,145 @@ def test_minor_classes_by_imbalanced_learn_s_words():
     assert len(set(made.history_[0].target)) > 2  # all but the largest class
     with pytest.raises(ValueError, match="minor class 77 has no labeled sample"):
         sampler(sampling_strategy=[77]).fit_resample(x, y)
-    with pytest.raises(ValueError, match="no unlabeled"):
-        sampler().fit_resample(x[y >= 0], y[y >= 0])
+    with pytest.warns(UserWarning, match="nothing is unlabeled"):
+        assert np.array_equal(sampler().fit_resample(x[y >= 0], y[y >= 0])[0], x[y >= 0])
+
+
+def two_classes():
+    """(X, y, true classes): two clear classes, 8 + 80 of 400 labeled, the others -1."""
+    x, truth = make_classification(400, 8, weights=[0.8], random_state=0, flip_y=0, class_sep=2)
+    labeled = np.r_[np.flatnonzero(truth == 1)[:8], np.flatnonzero(truth == 0)[:80]]
+    y = np.full(400, -1)
+    y[labeled] = truth[labeled]
+    return x, y, truth
+
+
+def simple(rule=None, **options):
+    return sn.SelectionSampler(LogisticRegression(), rule or sn.Context(0.6), **options)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda y: y.astype(float),
+        lambda y: np.where(y < 0, np.nan, y),
+        lambda y: np.where(y < 0, None, y),
+        lambda y: np.where(y < 0, "-1", y.astype(str)),
+        lambda y: [None if c < 0 else int(c) for c in y],
+        lambda y: pandas.Series(np.where(y < 0, np.nan, y)),
+        lambda y: pandas.Series(y, dtype="Int64").mask(y < 0),
+        lambda y: np.array([[0, 0], [1, 0], [0, 1]])[np.where(y < 0, 0, y + 1)],
+    ],
+)
+def test_unlabeled_is_minus_one_nan_or_none_in_any_array(change):
+    x, y, _ = two_classes()
+    expected = simple()
+    expected.fit_resample(x, y)
+    made = simple()
+    _, classes = made.fit_resample(x, change(y))
+    assert np.array_equal(made.sample_indices_, expected.sample_indices_) and len(classes) == len(made.sample_indices_)
+
+
+def test_what_comes_back_is_of_the_kind_that_was_given():
+    x, y, _ = two_classes()
+    frame = pandas.DataFrame(x, columns=[*"abcdefgh"], index=range(1000, 1400)).assign(a="text")
+    made = sn.SelectionSampler(make_pipeline(FunctionTransformer(lambda f: f.drop(columns="a")), LogisticRegression()), sn.Context(0.6))
+    more, classes = made.fit_resample(frame, pandas.Series(y, frame.index, name="fraud"))
+    assert made.feature_names_in_.tolist() == [*"abcdefgh"] and made.n_features_in_ == 8 and made.get_feature_names_out()[0] == "a"
+    assert more.index.equals(classes.index) and more.index.tolist() == (1000 + made.sample_indices_).tolist()
+    assert classes.name == "fraud" and classes.dtype == y.dtype and set(more["a"]) == {"text"}
+    for kind in ("csr", "csc", "coo", "lil"):
+        more, _ = simple().fit_resample(sparse.csr_matrix(x).asformat(kind), y)
+        assert more.format == kind and more.shape[0] == len(simple().fit_resample(x, y)[1])
+    more, classes = simple().fit_resample(x.tolist(), y.tolist())
+    assert type(more) is type(classes) is list and type(classes[0]) is int
+
+
+def test_strategies_name_the_minor_classes_or_how_many_of_them():
+    x, y, _ = two_classes()
+    count = lambda strategy: (simple(sampling_strategy=strategy).fit_resample(x, y)[1] == 1).sum()  # noqa: E731
+    free = count("auto")
+    assert free == count("minority") == count([1]) == count((1,)) == count("not majority") > 60
+    assert count({1: 30}) == count(lambda y: {1: 30}) == 30 and count(0.5) == 40 and count({1: 5000}) == free
+    with pytest.raises(ValueError, match="greater or equal to the original number"):
+        count({1: 3})
+
+
+def test_a_limit_keeps_the_surest():
+    x, y, _ = two_classes()
+    made = simple(sampling_strategy={1: 30})
+    made.fit_resample(x, y)
+    free = simple()
+    free.fit_resample(x, y)
+    assert sorted(made.history_[0].loss) == sorted(free.history_[0].loss)[:22]
+
+
+def test_what_is_wrong_is_said():
+    x, y, _ = two_classes()
+    cases = [
+        (simple(), x, y[:-50], "X has 400 samples, but y has 350 classes"),
+        (simple(rounds=0), x, y, "rounds is 0"),
+        (simple(sn.SelectNet(0.6, inputs="penultimate")), x, y, "give inputs='probs[+]loss'"),
+        (simple(), x, np.where(y == 0, -1, y), "labeled samples are of 1 class.*-1 means unlabeled"),
+        (simple(lambda scores: np.ones(400, np.float32)), x, y, "gives weights"),
+        (simple(lambda scores: np.array([1, 2])), x, y, "has to return a mask"),
+    ]
+    for made, rows, classes, said in cases:
+        with pytest.raises(ValueError, match=said):
+            made.fit_resample(rows, classes)
+
+
+def test_random_states_of_any_kind():
+    x, y, _ = two_classes()
+    run = lambda state: simple(random_state=state).fit_resample(x, y)[0].tobytes()  # noqa: E731
+    assert run(np.random.RandomState(3)) == run(3) and isinstance(run(None), bytes)
+
+
+@pytest.mark.parametrize("rule", [sn.SelfPaced(0.5), sn.Context(sn.linear(0.3, 0.6, 3)), sn.SelectNet(0.6, epochs=2)])
+def test_after_a_fit_it_clones_copies_and_pickles_and_its_rule_is_as_it_was(rule):
+    x, y, _ = two_classes()
+    made, before = simple(rule, rounds=2), repr(rule)
+    made.fit_resample(x, y)
+    assert repr(rule) == before and getattr(rule, "output", None) is None
+    for other in (clone(made), copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+        other.fit_resample(x, y)
+        assert np.array_equal(other.sample_indices_, made.sample_indices_)
+
+
+def test_rules_have_parameters_and_say_them():
+    assert repr(sn.Context(0.3)) == "Context(threshold=0.3)" and repr(sn.SelectNet(seed=3)) == "SelectNet(seed=3)"
+    made = simple().set_params(rule__threshold=0.3)
+    assert made.rule.threshold == 0.3 and "rule__threshold" in made.get_params()
+
+
+def test_without_selectnet_no_tensorflow_is_imported():
+    code = """if True:
+        import sys, numpy as np, selectnet_tf as sn
+        from sklearn.linear_model import LogisticRegression
+        x = np.random.default_rng(0).normal(size=(60, 2)); y = np.r_[[0] * 20, [1] * 5, [-1] * 35]
+        sn.SelectionSampler(LogisticRegression(), sn.Context(0.9)).fit_resample(x, y)
+        sn.SelectionClassifier(LogisticRegression()).fit(x, y), sn.LabeledFolds, sn.make_imbalance
+        sys.exit(sum(name in sys.modules for name in ("tensorflow", "keras")))"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_classifier_learns_from_both_and_folds_test_on_labeled_samples_alone():
+    x, y, truth = two_classes()
+    made = sn.SelectionClassifier(LogisticRegression(), sn.Context(0.6), rounds=2).fit(x, y)
+    assert (made.predict(x) == truth).mean() > 0.9 and made.classes_.tolist() == [0, 1] and len(made.sampler_.sample_indices_) > 100
+    folds = list(sn.LabeledFolds(4).split(x, y))
+    assert len(folds) == sn.LabeledFolds(4).get_n_splits() == 4
+    for train, test in folds:
+        assert (y[test] >= 0).all() and set(np.flatnonzero(y < 0)) <= set(train) and not set(train) & set(test)
+        assert (y[test] == 1).sum() == 2
+    assert sorted(np.concatenate([test for _, test in folds])) == np.flatnonzero(y >= 0).tolist()
+    search = GridSearchCV(made, {"rule__threshold": [0.05, 0.6]}, scoring="average_precision", cv=sn.LabeledFolds(2)).fit(x, y)
+    assert search.best_score_ > 0.8
+
+
+def test_it_works_within_imbalanced_learn_s_ensembles_and_pipelines():
+    x, y, truth = two_classes()
+    assert (Pipeline([("s", simple()), ("c", LogisticRegression())]).fit(x, y).predict(x) == truth).mean() > 0.9
 
 
 def test_make_imbalance_keeps_what_it_is_told_and_pools_the_rest():
@@ -79,3 +224,20 @@ def test_make_imbalance_keeps_what_it_is_told_and_pools_the_rest():
     for wrong in ({1: 11}, {5: 1}, {0: 0}):
         with pytest.raises(ValueError, match="sampling_strategy asks for"):
             sn.make_imbalance(x, y, sampling_strategy=wrong)
+
+
+def test_make_imbalance_takes_frames_strings_sparse_matrices_and_classes_of_any_size():
+    y = np.repeat([0, 1, 10**9], 10)
+    x = np.arange(30)[:, None]
+    xl, yl, xu, _ = sn.make_imbalance(x, y, sampling_strategy={10**9: 3}, random_state=2)
+    assert (yl == 10**9).sum() == 3 and len(xl) == 23 and len(xu) == 7
+    names = np.array(["a", "b", "c"])[np.repeat([0, 1, 2], 10)]
+    frame = pandas.DataFrame({"u": range(30), "t": "x"})
+    fl, nl, fu, nu = sn.make_imbalance(frame, pandas.Series(names, name="kind"), sampling_strategy={"c": 3}, random_state=2)
+    assert (
+        fl["u"].tolist() == xl[:, 0].tolist() and nl.tolist() == names[fl["u"]].tolist() and (nl.name, len(fu), len(nu)) == ("kind", 7, 7)
+    )
+    sl, _, su, _ = sn.make_imbalance(sparse.csr_matrix(x), names.tolist(), sampling_strategy={"c": 3}, random_state=2)
+    assert np.array_equal(sl.toarray(), xl) and su.shape == (7, 1)
+    many = sn.make_imbalance(x, y, sampling_strategy=lambda y, k: {0: k}, random_state=np.random.RandomState(0), k=2)
+    assert (many[1] == 0).sum() == 2 and len(sn.make_imbalance(x, y, sampling_strategy={0: 2})[0]) == 22

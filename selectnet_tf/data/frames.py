@@ -1,119 +1,198 @@
-"""Tables in CSV files -> float32 matrices, through Keras's FeatureSpace."""
+"""A table's file -> its cells and labels. How a file is laid out is in layout.py, what cells mean in cells.py."""
 
-import json
+import csv
 import pathlib
-import tempfile
-import zipfile
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-MOST_CATEGORIES = 1000
-MISSING = "(missing)"  # not "": a FeatureSpace that was saved with it is read back with one more output
+from selectnet_tf.data import cells, layout
 
 
-def read(path, label_column=None, labeled=True):
-    """A CSV file as (features, labels as strings or None where not `labeled`).
+class Table(NamedTuple):
+    """The rows of one file.
 
-    Raises:
-        ValueError, FileNotFoundError: no such file or column, an empty label, no row: one line that names the cure.
+    name: the file. frame: [n, c] cells of all columns but the label's and the id's; numbers where a whole column is of numbers.
+    labels: [n] classes as texts, or None. ids: [n] texts of the id's column, or None. lines: [n] where each row begins.
+    left_out: columns that are no features. says: what was unusual, for the screen. reread: reads a column anew, as it stands there.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is no file: give a CSV file with a header line")
-    try:
-        frame = pd.read_csv(path, low_memory=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no CSV table: {str(error).strip().splitlines()[0]}") from None
-    if not len(frame):
-        raise ValueError(f"{path} has no row")
-    if not labeled:
-        return frame.drop(columns=[label_column], errors="ignore"), None
-    if label_column not in frame:
-        raise ValueError(f"{path} has no column {label_column!r}, only {', '.join(map(str, frame.columns))}: give --label_column")
-    empty = np.flatnonzero(frame[label_column].isna())
-    if len(empty):
-        raise ValueError(f"{path}:{empty[0] + 2}: no label in column {label_column!r}: move unlabeled rows to --unlabeled_csv")
-    return frame.drop(columns=[label_column]), frame[label_column].map(_label).to_numpy()
+
+    name: str
+    frame: pd.DataFrame
+    labels: Any  # [n] array, or None
+    ids: Any
+    lines: np.ndarray
+    left_out: list[str]
+    says: list[str]
+    reread: Callable[[str], pd.Series] | None = None
+    parts: tuple["Table", ...] = ()  # of several files
+
+    def texts(self, column: str) -> pd.Series:
+        """[n] texts of a column, None where there is no value: "007" stays what it is, also where all are numbers."""
+        if self.parts:
+            return pd.concat([part.texts(column) for part in self.parts], ignore_index=True)
+        found = self.frame[column]
+        return cells.texts(self.reread(column) if self.reread and cells.plain(found) else found)
+
+    def take(self, chosen: np.ndarray, labels: np.ndarray | None = None) -> "Table":
+        """The rows where `chosen` [n] is true, with these of `labels` [n]."""
+        rows, whole = np.flatnonzero(chosen), self.reread
+
+        def reread(column: str) -> pd.Series:
+            assert whole is not None
+            return whole(column).iloc[rows].reset_index(drop=True)
+
+        return self._replace(
+            frame=self.frame.iloc[rows].reset_index(drop=True), lines=self.lines[rows], labels=None if labels is None else labels[rows],
+            ids=None if self.ids is None else self.ids[rows], reread=reread if whole else None,
+        )  # fmt: skip
+
+    def people_s(self, places: np.ndarray, id_column: str | None) -> pd.DataFrame:
+        """The rows at `places` [k] as people know them: with the id in front."""
+        found = self.frame.iloc[places]
+        return found if self.ids is None else found.assign(**{id_column or "id": self.ids[places]})[[id_column or "id", *found]]
+
+    def rows(self) -> Iterator[str]:
+        """FILE:LINE of each row."""
+        for part in self.parts or (self,):
+            yield from (f"{part.name}:{line}" for line in part.lines)
 
 
-def _label(value):
-    return str(int(value)) if isinstance(value, float) and value == int(value) else str(value)
+class NoLabels(ValueError):
+    """A labeled file lacks the column of the labels."""
 
 
-class Encoder:
-    """Rows -> [n, d] float32: numbers normalized, with the median where one is missing; texts and booleans as one-hot.
+def join(tables: list[Table]) -> Table:
+    """The rows of several files as one Table. Raises ValueError where their columns are not the same."""
+    first = tables[0]
+    if len(tables) == 1:
+        return first
+    for table in tables[1:]:
+        other = set(map(str, first.frame)) ^ set(map(str, table.frame))
+        if other:
+            raise ValueError(f"{first.name} and {table.name} differ in column {min(other)!r}: give them the same, or --ignore_columns")
+    return Table(
+        ",".join(table.name for table in tables),
+        pd.concat([table.frame for table in tables], ignore_index=True),
+        None if first.labels is None else np.concatenate([table.labels for table in tables]),
+        None if any(table.ids is None for table in tables) else np.concatenate([table.ids for table in tables]),
+        np.concatenate([table.lines for table in tables]),
+        first.left_out, [line for table in tables for line in table.says], None, tuple(tables),
+    )  # fmt: skip
+
+
+def read(
+    source: str | pathlib.Path | pd.DataFrame,
+    label_column: str | None = None,
+    *,
+    labeled: bool = True,
+    id_column: str | None = None,
+    ignore: tuple[str, ...] = (),
+    text: tuple[str, ...] = (),
+    decimal: str = ".",
+    thousands: str | None = None,
+) -> Table:
+    """A CSV file (plain, .gz, .bz2, .xz or .zip, separated by , ; tab or |), a parquet file or a DataFrame.
 
     Args:
-        frames: tables of the same columns that it learns from: what is normal, and which categories there are.
+        label_column: holds the classes; left out where not `labeled`.
+        id_column: names the rows and is no feature. ignore: columns to leave out. text: columns whose numbers are names.
+        decimal, thousands: as numbers are written in a CSV file.
+
+    Raises:
+        ValueError, FileNotFoundError: no such file or column, lines of another width than the header, an empty label, no row:
+            one line that names the cure.
     """
+    says: list[str] = []
+    reread = None
+    if isinstance(source, pd.DataFrame):
+        name, frame, lines = "the table", source.copy(deep=False), np.arange(len(source))
+    else:
+        as_text = {c for c in (label_column if labeled else None, id_column, *text) if c}
+        name = str(source)
+        frame, lines, says, reread = _load(pathlib.Path(source), as_text, decimal, thousands)
+    frame.columns = _names(name, [str(c) for c in frame.columns])
+    if not len(frame):
+        raise ValueError(f"{name} has no row")
+    frame, counted = _without_index(frame)
+    says += [f"{name}: the unnamed first column counts the rows: left out"] if counted else []
+    if labeled and label_column not in frame:
+        raise NoLabels(f"{name} has no column {label_column!r}, only {', '.join(frame.columns)}: give --label_column")
+    labels = _labels(name, frame[label_column], lines) if labeled else None
+    ids = frame[id_column].map(cells.text, na_action="ignore").fillna("").to_numpy(object) if id_column in frame else None
+    left_out = [str(c) for c in frame if c in (label_column, id_column, *ignore)]
+    return Table(name, frame.drop(columns=left_out), labels, ids, lines, left_out, says, reread)
 
-    def __init__(self, frames):
-        together = pd.concat(frames, ignore_index=True)
-        numeric = [c for c in together if pd.api.types.is_numeric_dtype(together[c]) and not pd.api.types.is_bool_dtype(together[c])]
-        medians = together[numeric].replace([np.inf, -np.inf], np.nan).median()
-        self.columns = {c: None for c in together if together[c].notna().any()}  # of a categorical column
-        self.columns |= {c: float(medians[c]) for c in numeric if c in self.columns}
-        if not self.columns:
-            raise ValueError("the tables have no column besides the label")
-        wide = [c for c, median in self.columns.items() if median is None and together[c].nunique() > MOST_CATEGORIES]
-        if wide:
-            raise ValueError(
-                f"column {wide[0]!r} has more than {MOST_CATEGORIES} different texts: an identifier? Take it out of the tables"
-            )
-        self.space = self._adapt(together)
 
-    def _adapt(self, frame):
-        import tensorflow as tf
-        from keras.utils import FeatureSpace
+def _labels(name: str, column: pd.Series, lines: np.ndarray) -> np.ndarray:
+    """[n] texts; a class may be called None, NA or null."""
+    found = column.astype(object).map(lambda value: "" if value is None or value != value or value is pd.NA else cells.text(value))
+    empty = np.flatnonzero(found == "")
+    if len(empty):
+        raise ValueError(f"{name}:{lines[empty[0]]}: no label in column {column.name!r}: move unlabeled rows to --unlabeled_csv")
+    return found.to_numpy(object)
 
-        kinds = {
-            c: FeatureSpace.string_categorical(num_oov_indices=1) if median is None else FeatureSpace.float_normalized()
-            for c, median in self.columns.items()
-        }
-        space = FeatureSpace(kinds, output_mode="concat")
-        space.adapt(tf.data.Dataset.from_tensor_slices(self._arrays(frame)).batch(4096))
-        return space
 
-    def _arrays(self, frame):
-        found = {}
-        for column, median in self.columns.items():
-            values = frame[column]
-            if median is None:
-                found[column] = values.map(lambda v: MISSING if pd.isna(v) or v == "" else str(v)).to_numpy(str)
-            else:
-                values = pd.to_numeric(values, errors="coerce").replace([np.inf, -np.inf], np.nan)
-                found[column] = values.fillna(median).to_numpy(np.float32)
-        return found
+def _without_index(frame: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+    """Leaves out an unnamed first column of whole numbers of which none comes twice, as DataFrame.to_csv writes it."""
+    first = frame.columns[0]
+    if not first.startswith("Unnamed: "):
+        return frame, False
+    values = cells.numbers(frame[first])
+    counts = bool((values == np.floor(values)).all()) and len(np.unique(values)) == len(values)
+    return (frame.iloc[:, 1:], True) if counts else (frame, False)
 
-    def __call__(self, frame):
-        """[n, d] float32. Raises ValueError where a column is missing."""
-        missing = [c for c in self.columns if c not in frame]
-        if missing:
-            raise ValueError(f"no column {', '.join(map(repr, missing))}, which the labeled table has")
-        parts = []
-        for start in range(0, len(frame), 4096):
-            parts.append(np.asarray(self.space(self._arrays(frame.iloc[start : start + 4096])), np.float32))
-        return np.concatenate(parts)
 
-    def save_into(self, path):
-        """Puts it into a .keras file, so that the model can be given tables."""
-        with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path, "a") as file:
-            self.space.save(pathlib.Path(folder, "space.keras"))
-            file.write(pathlib.Path(folder, "space.keras"), "feature_space.keras")
-            file.writestr("columns.json", json.dumps(self.columns))
+def _names(name: str, header: list[str]) -> list[str]:
+    names = [unicodedata.normalize("NFC", word).strip() or f"Unnamed: {i}" for i, word in enumerate(header)]
+    twice = [c for i, c in enumerate(names) if c in names[:i]]
+    if twice:
+        raise ValueError(f"{name} has two columns {twice[0]!r}: give each a name of its own")
+    if len(names) > 1 and all(np.isfinite(cells.numbers(pd.Series(names, dtype=object)))):
+        raise ValueError(f"{name} begins with a line of numbers, {', '.join(names[:4])}: put a line with the columns' names before it")
+    return names
 
-    @classmethod
-    def of(cls, path):
-        """The Encoder in a .keras file, or None."""
-        import keras
 
-        with zipfile.ZipFile(path) as file:
-            if "columns.json" not in file.namelist():
-                return None
-            made = cls.__new__(cls)
-            made.columns = json.loads(file.read("columns.json"))
-            with tempfile.TemporaryDirectory() as folder:
-                pathlib.Path(folder, "space.keras").write_bytes(file.read("feature_space.keras"))
-                made.space = keras.saving.load_model(pathlib.Path(folder, "space.keras"))
-        return made
+def _load(
+    path: pathlib.Path, as_text: set[str], decimal: str, thousands: str | None
+) -> tuple[pd.DataFrame, np.ndarray, list[str], Callable[[str], pd.Series] | None]:
+    """(cells, where each row begins, what was unusual, what reads a column anew) of a file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is no file: give a CSV file with a header line")
+    with open(path, "rb") as file:
+        start = file.read(4)
+    if start == b"PAR1":
+        try:
+            frame = pd.read_parquet(path)
+        except ImportError:
+            raise ValueError(f"{path} is a parquet file, which takes pyarrow to read: pip install pyarrow") from None
+        except Exception as error:  # pyarrow's errors are of many kinds
+            raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+        return frame, np.arange(len(frame)), [], None
+    try:
+        encoding, separator, header, lines = layout.find(path)
+        names = _names(str(path), header)
+        says = [] if encoding.startswith("utf") else [f"{path} is not UTF-8: read as {encoding}"]
+
+        def parse(columns: list[int] | None, dtype: dict | type) -> pd.DataFrame:
+            missing = {c: list(cells.WORDS) for c in names if c not in as_text}
+            with layout.opened(path, encoding) as stream:
+                return pd.read_csv(
+                    stream, sep=separator, header=0, names=names, index_col=False, usecols=columns, dtype=dtype,
+                    keep_default_na=False, na_values=missing, low_memory=False, decimal=decimal, thousands=thousands,
+                )  # fmt: skip
+
+        frame = parse(None, {c: str for c in names if c in as_text})
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
+        raise ValueError(f"{path} is no CSV table: {str(error).strip().splitlines()[0]}") from None
+    except layout.DAMAGED as error:
+        raise ValueError(f"{path} is damaged: {error or type(error).__name__}") from None
+    if len(frame) != len(lines):
+        raise ValueError(f"{path} is no CSV table: its quotes do not match")
+    last = names[-1]
+    if header[-1] == "" and len(names) > 1 and frame[last].isna().all():  # each line ends in a separator
+        frame = frame.drop(columns=[last])
+    return frame, lines, says, lambda column: parse([names.index(column)], str)[column]

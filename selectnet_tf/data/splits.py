@@ -1,7 +1,7 @@
 """Labels -> which images are labeled (D), which are in the pool (U), and which classes are minor."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,31 +59,40 @@ def keep_apart(labels: np.ndarray, each: int, seed: int = 0) -> tuple[np.ndarray
 
 
 def make_imbalance(
-    X: np.ndarray,
-    y: np.ndarray,
+    X: Any,
+    y: Any,
     *,
-    sampling_strategy: Mapping[int, int] | Callable[[np.ndarray], Mapping[int, int]],
-    random_state: int | None = 0,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    sampling_strategy: Mapping[Any, int] | Callable[..., Mapping[Any, int]],
+    random_state: Any = None,
+    verbose: bool = False,
+    **kwargs: Any,
+) -> tuple[Any, Any, Any, Any]:
     """Imbalanced-learn's function of this name, but what it leaves out becomes the pool: for trying things out.
 
     Args:
-        X: [n, ...] array; y: [n] int classes from 0.
-        sampling_strategy: {class: how many stay labeled}, the others keep all; or a callable from y to that.
-        random_state: int, the seed.
+        X: [n, ...] array, data frame, list or sparse matrix; y: [n] classes of any kind.
+        sampling_strategy: {class: how many stay labeled}, the others keep all; or a callable from y and `kwargs` to that.
+        random_state: int, RandomState or None. verbose: print how many of each class stay.
 
     Returns:
         (x_labeled, y_labeled, x_unlabeled, y_unlabeled): what Pool takes, and the pool's true classes for checking.
     """
-    X, y = np.asarray(X), np.asarray(y)
-    wanted = sampling_strategy(y) if callable(sampling_strategy) else sampling_strategy
-    keep = np.bincount(y)
+    from sklearn.utils import _safe_indexing, check_random_state, indexable
+
+    rows, labels = indexable(X, y)
+    classes, codes, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+    wanted = sampling_strategy(y, **kwargs) if callable(sampling_strategy) else sampling_strategy
+    keep = dict(zip(classes.tolist(), counts.tolist(), strict=True))
     for c, k in wanted.items():
-        if not 0 <= c < len(keep) or not 0 < k <= keep[c]:
-            raise ValueError(f"sampling_strategy asks for {k} of class {c}, which has {keep[c] if 0 <= c < len(keep) else 0}")
-        keep[c] = k
-    split = _split(y, keep, tuple(wanted), "random", random_state or 0)
-    return X[split.labeled], y[split.labeled], X[split.unlabeled], y[split.unlabeled]
+        if not 0 < k <= keep.get(c, 0):
+            raise ValueError(f"sampling_strategy asks for {k} of class {c}, which has {keep.get(c, 0)}")
+    keep |= wanted
+    seed = random_state if isinstance(random_state, int) else int(check_random_state(random_state).randint(2**31 - 1))
+    split = _split(np.ravel(codes), list(keep.values()), (), "random", seed)
+    if verbose:
+        print(f"labeled of each class: {keep}")
+    left, right = _safe_indexing(rows, split.labeled), _safe_indexing(rows, split.unlabeled)
+    return left, _safe_indexing(labels, split.labeled), right, _safe_indexing(labels, split.unlabeled)
 
 
 def _split(labels: np.ndarray, keep: Sequence[int] | np.ndarray, minor: Sequence[int], how: str, seed: int) -> Split:

@@ -1,40 +1,121 @@
-"""CSV files -> a Task: labeled rows, a pool, and test rows or a part held out."""
+"""Tables' files -> a Task: labeled rows, a pool, and test rows or a part held out."""
+
+import os
+import pathlib
+from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
-from selectnet_tf.data import frames, splits
+from selectnet_tf.data import columns, frames, sides, splits, verdicts
+from selectnet_tf.data.encoder import Encoder
 from selectnet_tf.data.tasks import Task, digest
 from selectnet_tf.images import Subset
+from selectnet_tf.recipes import Recipe
+
+SLOW = 50_000_000  # bytes of a file from which on it is said what takes so long
 
 
-def make(recipe):
-    """CSV files: labeled_csv, unlabeled_csv with the same columns, test_csv or a part held out."""
-    frame, labels = frames.read(recipe.labeled_csv, recipe.label_column)
-    names = tuple(sorted(set(labels)))
+def make(recipe: Recipe) -> Task:
+    """labeled_csv, unlabeled_csv with the same columns, test_csv or a part held out; each may be several files, A,B."""
+    tables = _read(recipe, recipe.labeled_csv or "")
+    table, rejected = _labeled(recipe, tables)
+    pool = frames.join(_read(recipe, recipe.unlabeled_csv, labeled=False)) if recipe.unlabeled_csv else None
+    test = frames.join(_read(recipe, recipe.test_csv)) if recipe.test_csv else None
+    _check_columns(recipe, table, pool)
+    names = tuple(sorted(set(table.labels)))
     if len(names) < 2:
         raise ValueError(f"{recipe.labeled_csv} has one class, {names[0]}: at least two are needed")
-    y = np.searchsorted(names, labels).astype(np.int32)
-    pool = frames.read(recipe.unlabeled_csv, recipe.label_column, labeled=False)[0] if recipe.unlabeled_csv else frame.iloc[:0]
+    y = np.searchsorted(names, table.labels).astype(np.int32)
+    encode = Encoder([table, pool] if pool else [table], **_reading(recipe))
+    x = encode(table)
+    inputs = [x, *(encode(other) if other else x[:0] for other in (pool, test, rejected))]
+    looked = np.arange(len(y)) >= sum(len(found.frame) for found in tables if found.labels is not None)
+    kept, left, x_test, y_test, says = sides.sort_out(inputs, y, names, test, looked, recipe.seed)
+    x_pool = inputs[1]
+    minor = _minor(recipe.minor, names, np.bincount(y[kept], minlength=len(names)))
+    index = np.concatenate([kept, len(y) + left])
+    truth = np.concatenate([y[kept], np.full(len(left), -1)]).astype(np.int32)
+    held_out = "" if test else f", {len(y_test):,} of them held out for the test"
+    head = [f"{len(y):,} labeled rows of {len(names)} classes{held_out}; {len(left):,} unlabeled ones; {encode.width} inputs"]
+    head += columns.lines(encode, table, y) + [line for other in (test,) if other for line in _indented(encode.doubts(other))]
+    head.append("  minor classes: " + ", ".join(f"{names[c]} ({(y[kept] == c).sum():,} labeled)" for c in minor))
+    says = [*head, *columns.near_classes(names), *_indented([*table.says, *(pool.says if pool else []), *says])]
+    files = [row for found in (table, pool) if found for row in found.rows()]
+    made_from = digest(x, y, x_pool, x_test, y_test, list(names))
+
+    def cells_of(places: np.ndarray) -> pd.DataFrame:
+        assert pool is not None
+        return pool.people_s(places - len(y), recipe.id_column).set_axis(places)
+
+    return Task(
+        Subset(x, kept), y[kept], Subset(x_pool, left), x_test, y_test, names, minor, truth, index, says, files, encode, made_from,
+        cells_of if pool else None,
+    )  # fmt: skip
+
+
+def _indented(lines: Sequence[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
+def _words(value: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (value or "").split(",") if word.strip())
+
+
+def _reading(recipe: Recipe) -> dict:
+    return {
+        "decimal": recipe.decimal, "thousands": recipe.thousands, "text": _words(recipe.text_columns),
+        "ignore": _words(recipe.ignore_columns), "id_column": recipe.id_column,
+    }  # fmt: skip
+
+
+def _read(recipe: Recipe, paths: str, labeled: bool = True) -> list[frames.Table]:
+    found = [paths] if pathlib.Path(paths).is_file() else list(_words(paths))
+    for path in filter(os.path.isfile, found):
+        if os.path.getsize(path) > SLOW:
+            print(f"reading {path}, {os.path.getsize(path) / 1e6:,.0f} MB", flush=True)
+    return [_one(recipe, path, labeled) for path in found]
+
+
+def _one(recipe: Recipe, path: str, labeled: bool) -> frames.Table:
     try:
-        encode = frames.Encoder([frame, pool[[c for c in frame if c in pool]]])
-        x, x_unlabeled = encode(frame), encode(pool)
-    except ValueError as error:
-        raise ValueError(f"{recipe.labeled_csv}, {recipe.unlabeled_csv}: {error}") from None
-    if recipe.test_csv:
-        test, labels = frames.read(recipe.test_csv, recipe.label_column)
-        unknown = sorted(set(labels) - set(names))
+        return frames.read(path, recipe.label_column, labeled=labeled, **_reading(recipe))
+    except frames.NoLabels:
+        reading = _reading(recipe)
+        if verdicts.among(table := frames.read(path, labeled=False, **reading | {"text": (*reading["text"], *verdicts.COLUMNS)})):
+            return table
+        raise
+
+
+def _labeled(recipe: Recipe, tables: Sequence[frames.Table]) -> tuple[frames.Table, frames.Table | None]:
+    """(the labeled rows, those of former picks that people rejected)."""
+    plain = [table for table in tables if table.labels is not None]
+    if not plain:
+        raise ValueError(f"{recipe.labeled_csv} has no column {recipe.label_column!r}: give the labeled rows beside the picks, A,B")
+    names = {name for table in plain for name in table.labels}
+    looked = [verdicts.read(table, names, list(map(str, plain[0].frame))) for table in tables if table.labels is None]
+    right, wrong = ([pair[i] for pair in looked if len(pair[i].frame)] for i in (0, 1))
+    return frames.join([*plain, *right]), frames.join(wrong) if wrong else None
+
+
+def _check_columns(recipe: Recipe, table: frames.Table, pool: frames.Table | None) -> None:
+    """Raises ValueError where a named column is not there."""
+    there = [*map(str, table.frame), *table.left_out]
+    for flag in ("ignore_columns", "text_columns"):
+        unknown = [c for c in _words(getattr(recipe, flag)) if c not in there]
         if unknown:
-            raise ValueError(f"{recipe.test_csv}: {', '.join(unknown)} are no classes of the labeled rows ({', '.join(names)})")
-        kept, x_test, y_test = np.arange(len(y)), encode(test), np.searchsorted(names, labels).astype(np.int32)
-    else:
-        kept, held = splits.hold_out(y, names, recipe.seed)
-        x_test, y_test = x[held], y[held]
-    minor = splits.minor_classes(recipe.minor, names, np.bincount(y[kept], minlength=len(names)))
-    held_out = "" if recipe.test_csv else f", {len(y_test):,} of them held out for the test"
-    says = [f"{len(y):,} labeled rows of {len(names)} classes{held_out}; {len(pool):,} unlabeled ones; {x.shape[1]} inputs"]
-    says.append("  minor classes: " + ", ".join(f"{names[c]} ({(y[kept] == c).sum():,} labeled)" for c in minor))
-    index = np.concatenate([kept, len(y) + np.arange(len(pool))])
-    truth = np.concatenate([y[kept], np.full(len(pool), -1)]).astype(np.int32)
-    lines = [f"{recipe.labeled_csv}:{i + 2}" for i in range(len(y))] + [f"{recipe.unlabeled_csv}:{i + 2}" for i in range(len(pool))]
-    made_from = digest(x, y, x_unlabeled, x_test, y_test, list(names))
-    return Task(Subset(x, kept), y[kept], x_unlabeled, x_test, y_test, names, minor, truth, index, says, lines, encode, made_from)
+            raise ValueError(f"{table.name} has no column {unknown[0]!r}, only {', '.join(there)}: correct --{flag}")
+    if recipe.id_column and pool and pool.ids is None:
+        raise ValueError(f"{pool.name} has no column {recipe.id_column!r}, only {', '.join(map(str, pool.frame))}: correct --id_column")
+
+
+def _minor(wanted: tuple, names: tuple[str, ...], counts: np.ndarray) -> tuple[int, ...]:
+    """Minor classes as numbers, from names; of two classes, "auto" is the smaller."""
+    if tuple(wanted) == (splits.AUTO,):
+        if len(names) == 2 and counts[0] != counts[1]:
+            return (int(counts.argmin()),)
+        return splits.minor_classes(wanted, names, counts)
+    unknown = [str(word) for word in wanted if str(word) not in names]
+    if unknown:
+        raise ValueError(f"minor class {unknown[0]!r} is none of {', '.join(names)}")
+    return splits.minor_classes(wanted, names, counts)

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from selectnet_tf.data import cifar, frames, splits
+from selectnet_tf.data import cifar, splits
+from selectnet_tf.data.encoder import Encoder
 from selectnet_tf.images import Images, Subset
 from selectnet_tf.recipes import Recipe
 
@@ -21,6 +23,7 @@ class Task(NamedTuple):
     says: lines for the screen. files: where each came from, by `index`. encode: for tables, what makes rows into inputs.
     listing: for pictures, the lines of files.csv: what each file is to the run, and why it is left out.
     fit: for pictures, how they became squares.
+    columns: for tables, what stands in the rows at places in `files` [k]: a data frame with these as its index.
     digest: of all that the task was made from, so that a run that goes on can tell whether that is still the same.
     """
 
@@ -35,10 +38,11 @@ class Task(NamedTuple):
     index: np.ndarray
     says: list[str]
     files: list[str] | None = None
-    encode: frames.Encoder | None = None
+    encode: Encoder | None = None
     digest: str = ""
     listing: list[tuple] | None = None
     fit: str | None = None
+    columns: Callable[[np.ndarray], pd.DataFrame] | None = None
 
     @property
     def by_index(self) -> "_ByIndex":

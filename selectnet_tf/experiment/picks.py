@@ -45,7 +45,7 @@ def write(folder: pathlib.Path, history: "list[Round]", task: "Task") -> None:
     """selected.npz: every round's picks one after another: epoch, index (task.index's), label, predicted, score, loss.
 
     picks.csv: what a gallery shows of them. Where the pictures are files, also selected.csv, for people: one line for each
-    picture that was ever picked.
+    picture that was ever picked; of rows, with an empty column `right` and the columns that they have.
     """
     columns = [(np.full(len(r.index), r.epoch), task.index[r.index], r.target, r.predicted, r.score, r.loss) for r in history]
     columns = [np.concatenate(parts) for parts in zip(*columns, strict=True)] if columns else [np.zeros(0)] * 6
@@ -62,6 +62,8 @@ def write(folder: pathlib.Path, history: "list[Round]", task: "Task") -> None:
         )
         frame["label"] = [task.names[c] for c in frame["label"]]
         frame.insert(0, "file", [as_cell(task.files[i]) for i in frame.index])
+        if task.columns:
+            frame = frame.assign(right="").join(task.columns(frame.index.to_numpy()), rsuffix=" of the row")
         frame = frame.rename(columns={"label": "pseudo_label"}).sort_values(["pseudo_label", "score"], ascending=[True, False])
         write_frame(folder / "selected.csv", frame)
 

@@ -151,9 +151,12 @@ def write_model(path, model, task):
 
 def table(rows):
     """The closing table on screen: accuracy, minor and major accuracy and macro F1 of finished runs, one a line."""
-    columns = ("accuracy", "minor_accuracy", "major_accuracy", "macro_f1")
+    columns = ["accuracy", "minor_accuracy", "major_accuracy", "macro_f1"]
+    columns += ["minor_average_precision"] if rows[0].get("dataset") == "csv" else []  # what is read for rare classes
     width = max(len(row["method"]) for row in rows)
-    lines = [" " * width + "".join(f"{c.replace('_', ' '):>16}" for c in columns)]
+    sizes = [max(16, len(c) + 2) for c in columns]
+    lines = [" " * width + "".join(f"{c.replace('_', ' '):>{size}}" for c, size in zip(columns, sizes, strict=True))]
     for row in rows:
-        lines.append(f"{row['method']:<{width}}" + "".join(f"{float(row[c]):>16.4f}" for c in columns))
+        values = zip(columns, sizes, strict=True)
+        lines.append(f"{row['method']:<{width}}" + "".join(f"{float(row[c]):>{size}.4f}" for c, size in values))
     return "\n".join(lines)

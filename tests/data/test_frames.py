@@ -1,126 +1,161 @@
-import io
+"""What a table's file holds, read rightly or refused in one line."""
+
+import bz2
+import gzip
+import lzma
+import zipfile
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_breast_cancer
 
-from selectnet_tf import predict, recipes
-from selectnet_tf.data import frames, tasks
-from selectnet_tf.experiment import runs, train
+from selectnet_tf.data import frames
 
-TABLE = pd.DataFrame(
-    {
-        "age": [20, 30, np.nan, 50],
-        "town": ["Ulm", None, "Bonn", "Ulm"],
-        "member": [True, False, True, True],
-        "empty": [None] * 4,
-        "kind": list("abab"),
-    }
-)
+ROWS = "a,town,kind\n1,Ulm,x\n2.5,Köln,y\n"
 
 
-def write(path, frame):
-    frame.to_csv(path, index=False)
-    return str(path)
+def read(tmp_path, content, column="kind", encoding="utf-8", name="t.csv", **options):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
+    return frames.read(path, column, **options)
 
 
-def test_numbers_are_normalized_and_texts_become_one_hot(tmp_path):
-    frame, labels = frames.read(write(tmp_path / "a.csv", TABLE), "kind")
-    assert labels.tolist() == ["a", "b", "a", "b"] and "kind" not in frame
-    encode = frames.Encoder([frame])
-    x = encode(frame)
-    assert list(encode.columns) == ["age", "town", "member"] and encode.columns["age"] == 30.0
-    age = x[:, :1] if abs(x[:, 0].mean()) < 1e-5 and x[:, 0].std() > 0.99 else x[:, -1:]
-    np.testing.assert_allclose(age[:, 0], (np.array([20, 30, 30, 50]) - 32.5) / np.std([20, 30, 30, 50]), rtol=1e-4)
-    assert x.dtype == np.float32 and set(np.unique(np.delete(x, 0, 1))) == {0.0, 1.0}
-    new = encode(pd.DataFrame({"age": ["no number"], "town": ["Rome"], "member": [False], "more": [1]}))
-    assert new.shape == (1, x.shape[1]) and np.isfinite(new).all()
-
-
-def test_an_encoder_travels_in_a_model_s_file(tmp_path):
-    import keras
-
-    frame, _ = frames.read(write(tmp_path / "a.csv", TABLE), "kind")
-    encode = frames.Encoder([frame])
-    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "model.keras")
-    assert frames.Encoder.of(tmp_path / "model.keras") is None
-    encode.save_into(tmp_path / "model.keras")
-    assert np.array_equal(frames.Encoder.of(tmp_path / "model.keras")(frame), encode(frame))
-    assert keras.saving.load_model(tmp_path / "model.keras").output_shape == (None, 1)
+def test_a_file_is_features_labels_and_lines(tmp_path):
+    table = read(tmp_path, ROWS)
+    assert table.frame["a"].tolist() == [1.0, 2.5] and table.texts("town").tolist() == ["Ulm", "Köln"]
+    assert table.labels.tolist() == ["x", "y"] and table.lines.tolist() == [2, 3] and list(table.frame) == ["a", "town"]
+    assert list(table.rows()) == [f"{tmp_path / 't.csv'}:2", f"{tmp_path / 't.csv'}:3"]
+    pool = read(tmp_path, ROWS, labeled=False)
+    assert pool.labels is None and list(pool.frame) == ["a", "town"]
 
 
 @pytest.mark.parametrize(
-    ("content", "column", "said"),
+    ("content", "encoding"),
     [
-        ("a,b\n1,x\n", "kind", "has no column 'kind', only a, b"),
-        ("a,kind\n1,x\n2,\n", "kind", "t.csv:3: no label in column 'kind'"),
-        ("a,kind\n", "kind", "has no row"),
-        ("", "kind", "is no CSV table"),
-        ('a,kind\n"1,x\n', "kind", "is no CSV table"),
+        (ROWS.replace(",", ";"), "utf-8"),
+        (ROWS.replace(",", "\t"), "utf-8"),
+        (ROWS.replace(",", "|"), "utf-8"),
+        (ROWS, "utf-8-sig"),
+        (ROWS, "latin-1"),
+        (ROWS.replace("\n", "\r\n"), "utf-8"),
+        ("\n" + ROWS + "\n\n", "utf-8"),
     ],
 )
-def test_bad_tables_are_named(content, column, said, tmp_path):
-    (tmp_path / "t.csv").write_text(content)
-    with pytest.raises(ValueError, match=said):
-        frames.read(tmp_path / "t.csv", column)
+def test_separator_and_encoding_are_found(content, encoding, tmp_path):
+    table = read(tmp_path, content, encoding=encoding)
+    assert table.frame["a"].tolist() == [1.0, 2.5] and table.texts("town").tolist() == ["Ulm", "Köln"]
+    assert any("is not UTF-8: read as cp1252" in line for line in table.says) == (encoding == "latin-1")
+
+
+def test_a_semicolon_separates_where_commas_are_decimal(tmp_path):
+    table = read(tmp_path, "a;b;kind\n1,5;1.234,5;x\n2,5;7,0;y\n", decimal=",", thousands=".")
+    assert table.frame["a"].tolist() == [1.5, 2.5] and table.frame["b"].tolist() == [1234.5, 7.0]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_packed_files_are_unpacked_and_damaged_ones_named(pack, tmp_path):
+    packed = pack(ROWS.encode())
+    assert read(tmp_path, packed).labels.tolist() == ["x", "y"]
+    with pytest.raises(ValueError, match=r"t\.csv is damaged: "):
+        read(tmp_path, packed[:-12])
+
+
+def test_zip_parquet_excel_and_data_frames(tmp_path):
+    with zipfile.ZipFile(tmp_path / "t.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("inside.csv", ROWS)
+    assert frames.read(tmp_path / "t.zip", "kind").labels.tolist() == ["x", "y"]
+    whole = (tmp_path / "t.zip").read_bytes()
+    with pytest.raises(ValueError, match=r"t\.zip is damaged"):
+        read(tmp_path, whole[:60], name="t.zip")
+    for names, said in ((["a.csv", "b.csv"], "holds 2 files"), (["[Content_Types].xml", "x"], "is an Excel file: save it as CSV")):
+        with zipfile.ZipFile(tmp_path / "u.zip", "w") as file:
+            for name in names:
+                file.writestr(name, ROWS)
+        with pytest.raises(ValueError, match=said):
+            frames.read(tmp_path / "u.zip", "kind")
+    with pytest.raises(ValueError, match="parquet"):
+        read(tmp_path, b"PAR1 and no more")
+    table = frames.read(pd.DataFrame({"a": [1, 2], "kind": [1.0, None]}).astype({"kind": "Int64"}).fillna(3), "kind")
+    assert table.labels.tolist() == ["1", "3"] and table.name == "the table"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a,b\n1,x\n", "has no column 'kind', only a, b: give --label_column"),
+        ("a,kind\n1,x\n2,\n", "t.csv:3: no label in column 'kind': move unlabeled rows to --unlabeled_csv"),
+        ('a,kind\n"1\n2",x\n3,  \n', "t.csv:4: no label"),
+        ("a,kind\n", "has no row"),
+        ("", "is no CSV table: it is empty"),
+        ('a,kind\n"1,x\n', "t.csv:2: 1 cells, but the header has 2"),
+        ("a,kind\n1,x\n2,y,\n3,z\n", "t.csv:3: 3 cells, but the header has 2, separated by ','"),
+        ("a,b,kind\n1,2,x\n3,y\n", "t.csv:3: 2 cells, but the header has 3"),
+        ("a,kind\n0,1,x\n1,2,y\n", "t.csv:2: 3 cells"),
+        ("a,a,kind\n1,2,x\n", "has two columns 'a'"),
+        ("1,2,3\n4,5,6\n", "begins with a line of numbers, 1, 2, 3: put a line with the columns' names before it"),
+        (ROWS.encode("utf-16"), "is UTF-16 or no text at all: save it as CSV in UTF-8"),
+        (ROWS.encode("utf-16-le"), "is UTF-16 or no text at all"),
+    ],
+)
+def test_bad_tables_are_named(content, said, tmp_path):
+    with pytest.raises(ValueError) as found:
+        read(tmp_path, content)
+    assert said in str(found.value) and "\n" not in str(found.value)
+
+
+def test_no_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="is no file"):
-        frames.read(tmp_path / "nothing.csv", column)
+        frames.read(tmp_path / "nothing.csv", "kind")
 
 
-def test_identifiers_and_missing_columns_are_refused():
-    with pytest.raises(ValueError, match="'id' has more than 1000 different texts"):
-        frames.Encoder([pd.DataFrame({"id": [f"n{i}" for i in range(2000)]})])
-    with pytest.raises(ValueError, match="no column 'b', which the labeled table has"):
-        frames.Encoder([pd.DataFrame({"a": [1.0], "b": [2.0]})])(pd.DataFrame({"a": [1.0]}))
-    with pytest.raises(ValueError, match="no column besides the label"):
-        frames.Encoder([pd.DataFrame({"a": [None, None]})])
+def test_lines_are_counted_over_texts_of_several_lines(tmp_path):
+    table = read(tmp_path, 'a,kind\n"two\nlines",x\n\nb,y\n"q ""r""",z\n')
+    assert table.lines.tolist() == [2, 5, 6] and table.texts("a").tolist() == ["two\nlines", "b", 'q "r"']
 
 
-@pytest.fixture
-def cancer(tmp_path):
-    """scikit-learn's breast cancer table: 10 malignant and 150 benign rows labeled, 250 unlabeled, the rest for the test."""
-    found = load_breast_cancer(as_frame=True)
-    frame = found.data.assign(kind=np.where(found.target == 0, "malignant", "benign"), side=np.where(np.arange(569) % 2, "left", "right"))
-    frame = frame.sample(frac=1, random_state=0)
-    labeled = pd.concat([frame[frame["kind"] == "malignant"][:10], frame[frame["kind"] == "benign"][:150]])
-    rest = frame.drop(labeled.index)
-    return {
-        "labeled_csv": write(tmp_path / "labeled.csv", labeled), "unlabeled_csv": write(tmp_path / "pool.csv", rest[:250].drop(columns="kind")),
-        "test_csv": write(tmp_path / "test.csv", rest[250:]),
-    }  # fmt: skip
+def test_classes_are_texts_whatever_they_are_called(tmp_path):
+    table = read(tmp_path, "a,kind\n1,None\n2,NA\n3,null\n4, nan \n5,1.0\n6,1\n7,007\n8,1.50\n")
+    assert table.labels.tolist() == ["None", "NA", "null", "nan", "1", "1", "007", "1.50"]
 
 
-def test_a_table_from_end_to_end(cancer, tmp_path):
-    recipe = recipes.make(dataset="csv", label_column="kind", method="context", epochs=20, **cancer)
-    row = train.train(recipe, results_dir=tmp_path / "results", verbose=0)
-    assert row["accuracy"] > 0.85 and row["minor_roc_auc"] > 0.95 and row["minor_average_precision"] > 0.9
-    folder = tmp_path / "results" / "runs" / row["name"]
-    picks = runs.read_csv(folder / "selected.csv")
-    assert picks[0]["file"].startswith(cancer["unlabeled_csv"] + ":") and {p["pseudo_label"] for p in picks} == {"malignant"}
-    classes = runs.read_csv(folder / "classes.csv")
-    assert [c["name"] for c in classes] == ["benign", "malignant"] and float(classes[1]["recall_at_90"]) > 0.5
-    assert not (folder / "picks.html").exists()
-    out, errors = io.StringIO(), io.StringIO()
-    assert predict.predict(folder / "model.keras", [cancer["test_csv"], "nothing.csv"], out, errors) == 1
-    lines = out.getvalue().splitlines()
-    truth = pd.read_csv(cancer["test_csv"])["kind"]
-    assert lines[0] == "row,class,probability" and len(lines) == 1 + len(truth) and "nothing.csv is no file" in errors.getvalue()
-    assert np.mean([line.split(",")[1] == kind for line, kind in zip(lines[1:], truth, strict=True)]) == pytest.approx(row["accuracy"])
-    found, problems = runs.read(tmp_path / "results")
-    assert not problems and found[0].changes == ()
+def test_texts_are_stripped_and_of_one_normal_form(tmp_path):
+    table = read(tmp_path, "a,kind \n Ko\u0308ln ,Cafe\u0301\nKöln,Café\n,Café\n", "kind")
+    assert table.texts("a").tolist() == ["Köln", "Köln", None] and set(table.labels) == {"Café"}
 
 
-def test_a_part_is_held_out_and_wrong_tables_are_said(cancer, tmp_path):
-    def make(**changes):
-        given = {"dataset": "csv", "label_column": "kind", "method": "context", **cancer, **changes}
-        return tasks.make(recipes.make(**given))
+def test_leading_zeros_stay_where_numbers_are_names(tmp_path):
+    table = read(tmp_path, "zip,flag,kind\n007,TRUE,x\n010,,x\n")
+    assert table.texts("zip").tolist() == ["007", "010"] and table.texts("flag").tolist() == ["True", None]
+    assert read(tmp_path, "flag,kind\nTRUE,x\nmaybe,y\n").texts("flag").tolist() == ["True", "maybe"]
+    assert read(tmp_path, "zip,kind\n007,x\n010,x\n", text=("zip",)).frame["zip"].tolist() == ["007", "010"]
 
-    task = make(test_csv=None)
-    assert np.bincount(task.y_test).tolist() == [30, 2] and len(task.y_labeled) == 128 and task.minor == (1,)
-    (tmp_path / "other.csv").write_text("a\n1\n")
-    with pytest.raises(ValueError, match=r"labeled.csv, .*other.csv: no column"):
-        make(unlabeled_csv=str(tmp_path / "other.csv"))
-    (tmp_path / "test2.csv").write_text(pd.read_csv(cancer["test_csv"]).replace("benign", "odd").to_csv(index=False))
-    with pytest.raises(ValueError, match=r"odd are no classes of the labeled rows \(benign, malignant\)"):
-        make(test_csv=str(tmp_path / "test2.csv"))
+
+def test_an_unnamed_counting_column_is_an_index(tmp_path):
+    table = read(tmp_path, ",a,kind\n7,1,x\n3,1,y\n")
+    assert list(table.frame) == ["a"] and "the unnamed first column counts the rows: left out" in table.says[0]
+    assert list(read(tmp_path, ",a,kind\n7,1,x\n7,2,y\n").frame) == ["Unnamed: 0", "a"]
+    assert list(read(tmp_path, ",a,kind\n0.5,1,x\n1.5,2,y\n").frame) == ["Unnamed: 0", "a"]
+
+
+def test_a_separator_at_each_line_s_end_is_no_column(tmp_path):
+    assert list(read(tmp_path, "a,kind,\n1,x,\n2,y,\n").frame) == ["a"]
+
+
+def test_names_of_rows_and_ignored_columns_are_no_features(tmp_path):
+    table = read(tmp_path, "id,a,b,kind\n01,1,2,x\n02,3,4,y\n", id_column="id", ignore=("b",))
+    assert table.ids.tolist() == ["01", "02"] and list(table.frame) == ["a"] and table.left_out == ["id", "b", "kind"]
+
+
+def test_several_files_are_one_table(tmp_path):
+    first, second = read(tmp_path, "a,kind\n007,x\n", name="a.csv"), read(tmp_path, "kind,a\ny,8\nz,9\n", name="b.csv")
+    table = frames.join([first, second])
+    assert table.frame["a"].tolist() == [7, 8, 9] and table.labels.tolist() == ["x", "y", "z"]
+    assert [row.rpartition("/")[2] for row in table.rows()] == ["a.csv:2", "b.csv:2", "b.csv:3"]
+    assert table.texts("a").tolist() == ["007", "8", "9"]
+    with pytest.raises(ValueError, match="differ in column 'c'"):
+        frames.join([first, read(tmp_path, "a,c,kind\n1,2,x\n")])
+
+
+def test_a_long_text_costs_its_length_once(tmp_path):
+    table = read(tmp_path, "a,kind\n" + "x" * 200_000 + ",x\n" + "b,y\n" * 1000)
+    assert [len(text) for text in table.texts("a")[:2]] == [200_000, 1] and np.unique(table.labels).tolist() == ["x", "y"]

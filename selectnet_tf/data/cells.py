@@ -1,0 +1,125 @@
+"""Cells of a table -> numbers, days or texts, column by column."""
+
+import re
+import unicodedata
+
+import numpy as np
+import pandas as pd
+
+WORDS = ("", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "#NULL!")  # no value
+BOOLS = {"TRUE": "True", "true": "True", "FALSE": "False", "false": "False"}  # pandas reads them so where a column holds no more
+NEARLY_ALL = 0.9  # a column is one of numbers where so many of its cells that hold something are numbers
+_ISO = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ].*)?"
+_AMBIGUOUS = r"\d{1,2}[-/.]\d{1,2}[-/.](\d{2}|\d{4})([T ].*)?"
+_COMMA = r"[-+]?\d+(\.\d{3})*,\d+|[-+]?\d{1,3}(,\d{3})+(\.\d+)?"
+
+
+def text(value: object) -> str:
+    """A label or a category as it is compared: stripped, in Unicode's form NFC; a whole number has no decimals."""
+    if isinstance(value, (float, np.floating)):
+        return str(int(value)) if np.isfinite(value) and value == int(value) else str(value)
+    found = unicodedata.normalize("NFC", str(value)).strip()
+    whole, point, rest = found.partition(".")
+    return whole if point and not rest.strip("0") and whole.lstrip("+-").isdecimal() else found
+
+
+def texts(column: pd.Series) -> pd.Series:
+    """[n] texts, None where there is no value."""
+    codes, values = _distinct(column)
+    names = [None if (name := text(value)) in WORDS else BOOLS.get(name, name) for value in values]
+    return pd.Series(np.array([*names, None], object)[codes], column.index, dtype=object)
+
+
+def filled(column: pd.Series) -> np.ndarray:
+    """[n] bool: whether a cell holds a value."""
+    if _stamped(column) or plain(column):
+        return column.notna().to_numpy(bool)
+    codes, values = _distinct(column)
+    return np.array([*(str(value).strip() not in WORDS for value in values), False])[codes]
+
+
+def _distinct(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """([n] places in what follows, -1 where a cell is empty; the different values as objects)."""
+    codes, values = pd.factorize(column)
+    return codes, np.asarray(values, object)
+
+
+def _stamped(column: pd.Series) -> bool:
+    return pd.api.types.is_datetime64_any_dtype(column)
+
+
+def plain(column: pd.Series) -> bool:
+    """Whether pandas read numbers and nothing else."""
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+def numbers(column: pd.Series, decimal: str = ".", thousands: str | None = None) -> np.ndarray:
+    """[n] float64, NaN where a cell is no finite number."""
+    if plain(column):
+        values = column.to_numpy(np.float64, na_value=np.nan)
+    elif _stamped(column):
+        values = np.full(len(column), np.nan)
+    else:
+        codes, distinct = _distinct(column)
+        words = pd.Series([str(value).strip() for value in distinct], dtype=object)
+        if thousands:
+            words = words.str.replace(thousands, "", regex=False)
+        if decimal != ".":
+            words = words.str.replace(decimal, ".", regex=False)
+        values = np.append(pd.to_numeric(words, errors="coerce").to_numpy(np.float64), np.nan)[codes]
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def days(column: pd.Series) -> np.ndarray:
+    """[n] float64, days since 1970, NaN where a cell is no date."""
+    if _stamped(column):
+        return _since_1970(column)
+    codes, distinct = _distinct(column)
+    words = pd.Series([str(value).strip().replace("/", "-") for value in distinct], dtype=object)
+    return np.append(_since_1970(pd.to_datetime(words, errors="coerce", format="ISO8601", utc=True)), np.nan)[codes]
+
+
+def _since_1970(stamps: pd.Series) -> np.ndarray:
+    if stamps.dt.tz is not None:
+        stamps = stamps.dt.tz_convert("UTC").dt.tz_localize(None)
+    moments = stamps.to_numpy("datetime64[us]")
+    return np.where(np.isnat(moments), np.nan, moments.astype(np.float64) / 86400e6)
+
+
+def kind(name: str, columns: list[pd.Series], decimal: str = ".", thousands: str | None = None) -> str:
+    """What a column holds over all tables: "number", "date", "text", or "empty".
+
+    Raises:
+        ValueError: dates of which nobody can tell day from month, or decimal commas: names the column and the cure.
+    """
+    held = [column[filled(column)] for column in columns]
+    count = sum(map(len, held))
+    if not count:
+        return "empty"
+    if all(plain(column) for column in held):
+        return "number"
+    if sum(np.isfinite(numbers(column, decimal, thousands)).sum() for column in held) >= NEARLY_ALL * count:
+        return "number"
+    if _like(held, _ISO, count) and sum(np.isfinite(days(column)).sum() for column in held if not plain(column)) >= NEARLY_ALL * count:
+        return "date"
+    example = next(str(column.iloc[0]) for column in held if len(column))
+    if _like(held, _AMBIGUOUS, count):
+        raise ValueError(
+            f"column {name!r} holds dates such as {example}, in which nobody can tell the day from the month: "
+            f"write them as 2021-04-30, or give --ignore_columns={name}"
+        )
+    if decimal == "." and not thousands and _like(held, _COMMA, count):
+        raise ValueError(f"column {name!r} holds numbers such as {example}: give --decimal=, or --thousands=,")
+    return "text"
+
+
+def _like(columns: list[pd.Series], pattern: str, count: int) -> bool:
+    """Whether nearly all of `count` cells that hold something are like the pattern."""
+    found = 0
+    for column in columns:
+        if _stamped(column):
+            found += len(column) if pattern == _ISO else 0
+        elif not plain(column):
+            codes, values = _distinct(column)
+            found += int(np.array([bool(re.fullmatch(pattern, str(value).strip())) for value in values], bool)[codes].sum())
+    return found >= NEARLY_ALL * count

@@ -1,0 +1,23 @@
+"""imbalanced-learn's and scikit-learn's own checks of what calls itself a sampler and a classifier."""
+
+import pytest
+import sklearn.utils.estimator_checks
+from imblearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.linear_model import LogisticRegression
+
+import selectnet_tf as sn
+
+
+@pytest.mark.filterwarnings("ignore:nothing is unlabeled")
+@parametrize_with_checks([sn.SelectionSampler(LogisticRegression(), sn.Context(0.6))])
+def test_the_sampler_is_one_by_imbalanced_learn_s_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.filterwarnings("ignore:nothing is unlabeled")
+@sklearn.utils.estimator_checks.parametrize_with_checks(
+    [sn.SelectionClassifier(LogisticRegression(), sn.Context(0.6))],
+    expected_failed_checks=lambda _: {"check_classifiers_classes": "it has a class -1, which means unlabeled here"},
+)
+def test_the_classifier_is_one_by_scikit_learn_s_checks(estimator, check):
+    check(estimator)
