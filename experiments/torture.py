@@ -30,7 +30,8 @@ TRAIN = ("--dataset=digits-4minor", "--method=context", "--epochs=12", "--every=
 BAD = {
     "--method=bagging": 2, "--treshold=0.5": 2, "--epochs=many": 2, "--epochs=0": 2, "--noaccumulate=3": 2, "--minor=a": 2,
     "--minor=3,12": 2, "--lambda_schedule=up": 2, "context": 2, "--arch=resnet57": 2, "--arch=resnet٢٠": 2,
-    "--every=300": 2, "--lr=nan": 2, "--seed=-1": 2, "--dataset=folder": 2, "--dataset=digits-4minor --method=context --epochs=10 --batch_size=900": 1, "--data_dir=/nowhere": 1,
+    "--every=300": 2, "--lr=nan": 2, "--seed=-1": 2, "--dataset=folder": 2, "--data_dir=/nowhere": 1,
+    "--dataset=digits-4minor --method=context --epochs=10 --batch_size=900": 1,
 }  # fmt: skip
 
 

@@ -52,7 +52,7 @@ class _Output:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        return self._attempt(lambda: self._stream.write(text), len(text))
+        return int(self._attempt(lambda: self._stream.write(text), len(text)))
 
     def flush(self) -> None:
         self._attempt(self._stream.flush, None)

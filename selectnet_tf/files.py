@@ -94,7 +94,7 @@ def digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def shown(path: str | os.PathLike) -> str:
+def shown(path: Path) -> str:
     """A path for the screen: control characters and bytes that are no UTF-8 as escapes, so that it can neither move the cursor nor fail."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -41,7 +41,7 @@ class Round(NamedTuple):
         if not self.candidates:
             return "nothing is predicted as a minor class"
         collapsed = f"the scores have collapsed to {self.median:.3f}" if self.highest - self.lowest < 0.01 else ""
-        lost = says(self.unpicked, self.fading) if len(self.index) else "" if collapsed else "nothing was picked"
+        lost = says(list(self.unpicked), list(self.fading)) if len(self.index) else "" if collapsed else "nothing was picked"
         return "; ".join(text for text in (collapsed, lost) if text)
 
     def __str__(self) -> str:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-METHODS = ("imbalanced", "oversampling", "self_paced", "context", "selectnet")  # the paper's five, then others to compare with
-METHODS += ("oracle", "class_balanced", "logit_adjusted", "balanced", "random")
+PAPER_METHODS = ("imbalanced", "oversampling", "self_paced", "context", "selectnet")
+METHODS = (*PAPER_METHODS, "oracle", "class_balanced", "logit_adjusted", "balanced", "random")  # others to compare with
 SELECTING = ("self_paced", "context", "selectnet", "balanced", "random")
 REPRODUCING = ("paper", "released")
 PRESETS = (*REPRODUCING, "robust")

@@ -12,10 +12,11 @@ import re
 from typing import Any
 
 from selectnet_tf.archs import APPLICATIONS, check_arch
-from selectnet_tf.presets import (  # noqa: F401
+from selectnet_tf.presets import (
     DATASETS,
     METHODS,
     OWN_FIELDS,
+    PAPER_METHODS,
     PRESETS,
     RELEASED,
     REPRODUCING,
@@ -25,6 +26,9 @@ from selectnet_tf.presets import (  # noqa: F401
     TRAININGS,
 )
 from selectnet_tf.ranges import check_numbers
+
+__all__ = ["DATASETS", "METHODS", "OWN_FIELDS", "PAPER_METHODS", "PRESETS", "RELEASED", "REPRODUCING", "ROBUST", "SELECTING", "TRAINING"]
+__all__ += ["TRAININGS", "Recipe", "default_training", "defaults", "make", "suggest"]
 
 
 def _field(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -222,7 +226,7 @@ def _check_benchmark(r: Recipe) -> None:
         raise ValueError("arch mlp is for tables: use --dataset=csv")
     if not all(isinstance(c, int) for c in r.minor):
         raise ValueError(f"minor is {','.join(map(str, r.minor))!r}, but has to be class numbers such as 0,2,6,7")
-    if any(not 0 <= c < classes for c in r.minor) or len(r.minor) >= classes:
+    if any(not 0 <= int(c) < classes for c in r.minor) or len(r.minor) >= classes:
         raise ValueError(f"minor is {r.minor}, but {r.dataset} has the classes 0 to {classes - 1} and at least one has to be major")
     wrong = ("minor_ratio", "major_ratio") if r.dataset.endswith("-lt") else ("imb_factor",)
     for field in wrong:

@@ -11,9 +11,19 @@ import pathlib
 import zipfile
 from typing import Any
 
-import h5py
+import h5py  # type: ignore[import-untyped]
 
-LAYERS = ("Activation", "Add", "Average", "AveragePooling2D", "BatchNormalization", "Concatenate", "Conv2D", "Cropping2D", "Dense")
+LAYERS: tuple[str, ...] = (
+    "Activation",
+    "Add",
+    "Average",
+    "AveragePooling2D",
+    "BatchNormalization",
+    "Concatenate",
+    "Conv2D",
+    "Cropping2D",
+    "Dense",
+)
 LAYERS += ("DepthwiseConv2D", "Dropout", "Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "InputLayer", "LayerNormalization")
 LAYERS += ("MaxPooling2D", "Multiply", "Normalization", "ReLU", "Rescaling", "Reshape", "SeparableConv2D", "Softmax", "ZeroPadding2D")
 KNOWN: dict[str | None, tuple[str, ...] | None] = {  # module -> classes of it that a file may name; None: all of them
@@ -62,7 +72,7 @@ def check(path: pathlib.Path) -> None:
             config = json.loads(file.read("config.json"))
             weights = file.read("model.weights.h5") if "model.weights.h5" in file.namelist() else b""
         if odd or damaged:
-            raise ValueError(f"{path} is damaged at {(odd or [damaged])[0]!r}: {CURE}")
+            raise ValueError(f"{path} is damaged at {(odd[0] if odd else damaged)!r}: {CURE}")
         _check_config(config)
         if weights:
             with h5py.File(io.BytesIO(weights), "r") as h5:

@@ -18,8 +18,8 @@ class Selector:
             self.optimizer = keras.optimizers.Adam(learning_rate)
             self.optimizer.build([self.theta])
         self.variables = [self.theta, *self.optimizer.variables]
-        floats, whole = (lambda *shape: tf.TensorSpec(shape, tf.float32)), tf.TensorSpec([], tf.int32)
-        signature = [floats(None, inputs), floats(None), whole, whole, tf.TensorSpec([2], tf.int32)]
+        whole = tf.TensorSpec([], tf.int32)
+        signature = [tf.TensorSpec([None, inputs]), tf.TensorSpec([None]), whole, whole, tf.TensorSpec([2], tf.int32)]
         self._fit = tf.function(self._fit_steps, input_signature=signature, jit_compile=False)
 
     def _initial(self, init: str, seed: int) -> np.ndarray:

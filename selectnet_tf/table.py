@@ -66,7 +66,7 @@ def main(argv: list[str]) -> int:
         return fail(error, 1)
 
 
-def _on_cluster(address, cells, results, data_dir, jobs):
+def _on_cluster(address: str, cells: list[recipes.Recipe], results: pathlib.Path, data_dir: str | None, jobs: int) -> sweep.Sweep:
     try:
         from selectnet_tf.scale import cluster
     except ImportError:
@@ -75,7 +75,7 @@ def _on_cluster(address, cells, results, data_dir, jobs):
         cluster.connect(address)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise OSError(f"no Ray cluster at {address} ({str(error).splitlines()[0]}): ray start --head") from None
-    return cluster.ClusterSweep(cells, results, data_dir and pathlib.Path(data_dir).absolute(), jobs)
+    return cluster.ClusterSweep(cells, results, data_dir and str(pathlib.Path(data_dir).absolute()), jobs)
 
 
 def command(name: str) -> None:

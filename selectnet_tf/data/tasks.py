@@ -1,6 +1,7 @@
 """A recipe's data: what it trains on, selects from, is tested on and audited with."""
 
 import hashlib
+import os
 import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -61,7 +62,7 @@ class _ByIndex:
 
 def make(
     recipe: Recipe,
-    data_dir: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     cache_dir: pathlib.Path | None = None,
     say: Callable[[str], object] = lambda line: None,
 ) -> Task:
@@ -77,7 +78,7 @@ def make(
     return tables.make(recipe) if recipe.dataset == "csv" else _benchmark(recipe, data_dir)
 
 
-def _benchmark(recipe: Recipe, data_dir: str | None) -> Task:
+def _benchmark(recipe: Recipe, data_dir: str | os.PathLike[str] | None) -> Task:
     """Section 4.1's and 4.4's sets: the labels of all but `split.labeled` are hidden. The oracle alone gets all labels."""
     found = cifar.load(recipe.dataset, data_dir)
     kept, held = splits.keep_apart(found.y, recipe.validation, recipe.seed)

@@ -25,7 +25,7 @@ def check(folder: pathlib.Path, task: tasks.Task) -> None:
         runs.write_csv(folder / FILES, [header, *([*row.values()] for row in now)])
         return
     before, after = ({row["file"]: row for row in rows if row["digest"]} for rows in (runs.read_csv(folder / FILES), now))
-    changed = collections.Counter()
+    changed: collections.Counter[str] = collections.Counter()
     for file in before.keys() | after.keys():
         old, new = before.get(file), after.get(file)
         kind = "new" if not old else "gone" if not new else "changed" if old["digest"] != new["digest"] else "sorted otherwise"

@@ -183,7 +183,7 @@ def make_strategy(replicas: int = 0, deterministic: bool = True) -> tf.distribut
 def make_model(recipe: Recipe, task: tasks.Task, strategy: tf.distribute.Strategy) -> keras.Model:
     keras.utils.clear_session()
     keras.utils.set_random_seed(recipe.seed)
-    pixels = {"scale": 1 / 128, "offset": -1.0} if recipe.training == "cui" else {}
+    pixels: dict[str, Any] = {"scale": 1 / 128, "offset": -1.0} if recipe.training == "cui" else {}
     activation = "linear" if recipe.method == "class_balanced" else "softmax"
     with strategy.scope(), _precision(recipe.precision):
         if recipe.freeze:
@@ -217,7 +217,8 @@ def make_selection(recipe: Recipe, pool: Pool) -> Selection:
     ratio = recipe.minor_ratio or recipe.imb_factor or counts[pool.minor].mean() / counts.max()
     copies = max(1, int(1 / ratio + 1e-9))
     balanced = "balanced_minor" if recipe.balance == "minor" else "balanced"
-    init = {"balanced": balanced, "copies": recipe.init_copies, "none": "none"}[recipe.init]
+    inits: dict[str, str | int] = {"balanced": balanced, "copies": recipe.init_copies, "none": "none"}
+    init = inits[recipe.init]
     if recipe.method == "oversampling":
         init = copies if recipe.oversample == "copies" else balanced
     elif recipe.method not in SELECTING:
@@ -225,7 +226,7 @@ def make_selection(recipe: Recipe, pool: Pool) -> Selection:
     pool.even = recipe.method == "balanced"
     rule = make_rule(recipe, len(counts))
     if rule and (recipe.cap or recipe.max_per_class):
-        rule = Capped(rule, recipe.cap, most=recipe.max_per_class or None, minor=pool.minor)
+        rule = Capped(rule, recipe.cap, most=recipe.max_per_class or None, minor=pool.minor.tolist())
     return Selection(
         pool, rule, every=recipe.every, init=init, labeled_loss=recipe.labeled_loss, accumulate=recipe.accumulate,
         context=recipe.context, loss_norm=recipe.loss_norm, adjust=AlignMinors(recipe.align) if recipe.align else None,
