@@ -49,8 +49,8 @@ def given(X: Any, y: Any) -> tuple[Any, np.ndarray, np.ndarray, Callable[[np.nda
     one_hot = values.ndim == 2 and values.shape[1] > 1
     if one_hot:  # a row of zeros is unlabeled
         table = np.asarray(y)
-        classes: np.ndarray = np.asarray(check_target_type(table))
-        values = np.where(table.any(1), classes, None)
+        classes: Any = check_target_type(table)
+        values = np.where(table.any(1), classes, np.array(None, object))
     values = column_or_1d(values, warn=True)
     if len(values) != rows.shape[0]:
         raise ValueError(f"X has {rows.shape[0]} samples, but y has {len(values)} classes")

@@ -36,7 +36,7 @@ class Task(NamedTuple):
     names: tuple[str, ...]
     minor: tuple[int, ...]
     truth: np.ndarray
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # hides tuple.index
     says: list[str]
     files: list[str] | None = None
     encode: Encoder | None = None
@@ -74,7 +74,7 @@ def make(
     from selectnet_tf.data import pictures, tables  # here, because both make a Task
 
     if recipe.dataset == "folder":
-        return pictures.make(recipe, cache_dir, say)
+        return pictures.make(recipe, cache_dir or pathlib.Path(".cache"), say)
     return tables.make(recipe) if recipe.dataset == "csv" else _benchmark(recipe, data_dir)
 
 
@@ -93,12 +93,12 @@ def _benchmark(recipe: Recipe, data_dir: str | os.PathLike[str] | None) -> Task:
     index = np.concatenate([labeled, unlabeled])
     names = cifar.class_names(recipe.dataset, found.classes)
     return Task(
-        Subset(found.x, labeled), found.y[labeled], Subset(found.x, unlabeled), found.x_test, found.y_test, names, recipe.minor,
+        Subset(found.x, labeled), found.y[labeled], Subset(found.x, unlabeled), found.x_test, found.y_test, names, tuple(map(int, recipe.minor)),
         found.y[index], index, says, digest=digest(found.x, found.y, found.x_test, found.y_test, index),
     )  # fmt: skip
 
 
-def digest(*contents: np.ndarray | list) -> str:
+def digest(*contents: np.ndarray | list[str]) -> str:
     """Equal for equal contents: arrays, or lists of strings."""
     found = hashlib.blake2b(digest_size=16)
     for content in contents:
