@@ -219,7 +219,7 @@ def _check_benchmark(r: Recipe) -> None:
         raise ValueError("arch mlp is for tables: use --dataset=csv")
     if not all(isinstance(c, int) for c in r.minor):
         raise ValueError(f"minor is {','.join(map(str, r.minor))!r}, but has to be class numbers such as 0,2,6,7")
-    if any(not 0 <= c < classes for c in r.minor) or len(r.minor) >= classes:
+    if any(not 0 <= int(c) < classes for c in r.minor) or len(r.minor) >= classes:
         raise ValueError(f"minor is {r.minor}, but {r.dataset} has the classes 0 to {classes - 1} and at least one has to be major")
     wrong = ("minor_ratio", "major_ratio") if r.dataset.endswith("-lt") else ("imb_factor",)
     for field in wrong:

@@ -49,7 +49,7 @@ def recipe_from_flags() -> recipes.Recipe:
     names = [field.name for field in dataclasses.fields(recipes.Recipe)]
     given = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
     if "minor" in given:
-        words = [word.strip() for word in given["minor"]]
+        words = [word.strip() for word in given["minor"] or ()]
         given["minor"] = tuple(int(word) if word.isdecimal() and given.get("dataset") != "folder" else word for word in words)
     return recipes.make(**given)
 

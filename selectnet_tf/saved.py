@@ -13,7 +13,17 @@ from typing import Any
 
 import h5py
 
-LAYERS = ("Activation", "Add", "Average", "AveragePooling2D", "BatchNormalization", "Concatenate", "Conv2D", "Cropping2D", "Dense")
+LAYERS: tuple[str, ...] = (
+    "Activation",
+    "Add",
+    "Average",
+    "AveragePooling2D",
+    "BatchNormalization",
+    "Concatenate",
+    "Conv2D",
+    "Cropping2D",
+    "Dense",
+)
 LAYERS += ("DepthwiseConv2D", "Dropout", "Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "InputLayer", "LayerNormalization")
 LAYERS += ("MaxPooling2D", "Multiply", "Normalization", "ReLU", "Rescaling", "Reshape", "SeparableConv2D", "Softmax", "ZeroPadding2D")
 KNOWN: dict[str | None, tuple[str, ...] | None] = {  # module -> classes of it that a file may name; None: all of them
@@ -57,7 +67,9 @@ def check(path: pathlib.Path) -> None:
             unpacked = sum(entry.file_size for entry in file.infolist())
             if unpacked > max(MOST * size, 10**8):
                 raise ValueError(f"{path} unpacks to {unpacked:,} bytes: {CURE}")
-            odd = [name for name in file.namelist() if name.startswith(("/", "\\")) or ".." in pathlib.PurePath(name).parts]
+            odd: list[str | None] = [
+                name for name in file.namelist() if name.startswith(("/", "\\")) or ".." in pathlib.PurePath(name).parts
+            ]
             damaged = file.testzip()
             config = json.loads(file.read("config.json"))
             weights = file.read("model.weights.h5") if "model.weights.h5" in file.namelist() else b""

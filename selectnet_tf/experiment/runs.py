@@ -20,7 +20,16 @@ from selectnet_tf.experiment.rows import write as write_row
 __all__ = ["COLUMNS", "Run", "damaged", "differences", "name_of", "names", "read", "read_csv", "recorded", "row_of", "text", "write_csv"]
 __all__ += ["write_row"]
 
-SHARES = ("accuracy", "minor_accuracy", "major_accuracy", "macro_f1", "balanced_accuracy", "g_mean", "best_accuracy", "last10_accuracy")
+SHARES: tuple[str, ...] = (
+    "accuracy",
+    "minor_accuracy",
+    "major_accuracy",
+    "macro_f1",
+    "balanced_accuracy",
+    "g_mean",
+    "best_accuracy",
+    "last10_accuracy",
+)
 SHARES += ("minor_average_precision", "minor_roc_auc")
 AMOUNTS = ("seconds", "selection_seconds", "images")
 COLUMNS = ("name", *(f.name for f in dataclasses.fields(recipes.Recipe)), *SHARES, *AMOUNTS)
@@ -82,11 +91,11 @@ def read(results: pathlib.Path) -> tuple[list[Run], list[str]]:
             seen.setdefault(row["name"], line.number)
     places += [(str(file), row) for name, (file, row) in table.own.items() if name not in seen]
     found = []
-    for where, row in places:
+    for where, content in places:
         try:
-            if isinstance(row, str) or (wrong := _problem(row)):
-                raise ValueError(row if isinstance(row, str) else wrong)
-            found.append(_run(row))
+            if isinstance(content, str) or (wrong := _problem(content)):
+                raise ValueError(content if isinstance(content, str) else wrong)
+            found.append(_run(content))
         except ValueError as error:
             problems.append(f"{where}: {error}; left out")
     return found, problems

@@ -85,12 +85,12 @@ class Sweep:
             half = sum(c.epochs > 0 for c in left)
             time = estimate.hours(self.seconds(left))
             lines.append((column, len(cells), len(cells) - len(left), half, len(left) - half, time))
-        cells = "\n".join(f"{'done' if c.name in done else 'to do':5}  {c.name}" for c in self.cells)
+        listed = "\n".join(f"{'done' if c.name in done else 'to do':5}  {c.name}" for c in self.cells)
         speed = "of the finished runs here" if self.rates else f"of {estimate.SPEED:.2g} multiply-adds a second (two CPU cores)"
         note = f"time: one run after another at the speed {speed}; a selecting run's is an upper bound"
         if self.jobs > 1:
             note += f"\n{self.jobs} at once: about {estimate.hours(self.seconds(left) / self.at_once)}"
-        return f"{cells}\n\n{aligned(lines)}\n\n{note}"
+        return f"{listed}\n\n{aligned(lines)}\n\n{note}"
 
     def commands(self) -> list[list[str]]:
         """[the command of each cell that has no row], as lists of words: for Slurm and its like."""

@@ -18,7 +18,7 @@ CURVES = {  # Figure 2's series: "minor" is any minor class, "confused" a major 
     "labeled_confused": ("tab:orange", "--", ("labeled_major",)),
 }
 COLORS = dict(zip(recipes.METHODS, matplotlib.color_sequences["tab10"], strict=False))
-STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "legend.frameon": False}
+STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "legend.frameon": False}
 
 
 def draw_all(results: pathlib.Path, found: list[runs.Run]) -> dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]:
