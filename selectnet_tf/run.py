@@ -88,7 +88,7 @@ def main(argv: list[str]) -> int:
     except Exception as error:
         if FLAGS.verbose or not (isinstance(error, (ValueError, OSError, MemoryError)) or _is_tensorflow_s(error)):
             raise
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error)
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left on device" in str(error)
         return fail("the disk is full: free some space and run the same command again" if full else error, 1)
     return 0
 
