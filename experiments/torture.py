@@ -27,7 +27,7 @@ import numpy as np
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "tested.md"
 START, END = "<!-- written by `make torture` -->", "<!-- end -->"
 TRAIN = ("--dataset=digits-4minor", "--method=context", "--epochs=12", "--every=3", "--lr=0.03")
-BAD = {
+BAD = {  # flags -> exit code
     "--method=bagging": 2, "--treshold=0.5": 2, "--epochs=many": 2, "--epochs=0": 2, "--noaccumulate=3": 2, "--minor=a": 2,
     "--minor=3,12": 2, "--lambda_schedule=up": 2, "context": 2, "--arch=resnet57": 2, "--arch=resnet٢٠": 2,
     "--every=300": 2, "--lr=nan": 2, "--seed=-1": 2, "--dataset=folder": 2, "--data_dir=/nowhere": 1,
@@ -94,18 +94,21 @@ def bits(results: pathlib.Path) -> dict[str, object]:
             found |= {f"{name}/{key}": arrays[key].tobytes() for key in arrays.files}
     with open(results / "runs.csv", newline="") as file:
         (row,) = csv.DictReader(file)
-    return found | {key: value for key, value in row.items() if key not in ("seconds", "selection_seconds")}
+    return found | {key: value for key, value in row.items() if key not in ("seconds", "selection_seconds", "commit", "changed")}
 
 
 def stopped(results: pathlib.Path, whole: pathlib.Path, after: float, number: int) -> bool:
     """Whether a run that gets a signal after so many seconds goes on to the same bits."""
     command = [sys.executable, "-m", "selectnet_tf.run", *TRAIN, f"--results_dir={results}"]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )  # fmt: skip
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(after)
     child.send_signal(number)
     said = child.communicate(timeout=120)[1]
-    early = child.returncode in (0, -number) and not said  # it was done, or Python itself had not begun
+    early = child.returncode in (0, -number)  # it was done, or Python was still reading the program
     spoke = (
         number == signal.SIGKILL
         or early

@@ -57,7 +57,7 @@ def recipe_from_flags() -> recipes.Recipe:
     names = [field.name for field in dataclasses.fields(recipes.Recipe)]
     given = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
     if "minor" in given:
-        words = [word.strip() for word in given["minor"]]
+        words = [word.strip() for word in given["minor"] or ()]
         given["minor"] = tuple(int(word) if word.isdecimal() and given.get("dataset") != "folder" else word for word in words)
     return recipes.make(**given)
 
@@ -128,7 +128,7 @@ def main(argv: list[str]) -> int:
     except Exception as error:
         if FLAGS.verbose or not (isinstance(error, (ValueError, OSError, MemoryError)) or _is_tensorflow_s(error)):
             raise
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error)
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left on device" in str(error)
         return fail("the disk is full: free some space and run the same command again" if full else error, 1)
     return 0
 

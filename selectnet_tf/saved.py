@@ -67,7 +67,9 @@ def check(path: pathlib.Path) -> None:
             unpacked = sum(entry.file_size for entry in file.infolist())
             if unpacked > max(MOST * size, 10**8):
                 raise ValueError(f"{path} unpacks to {unpacked:,} bytes: {CURE}")
-            odd = [name for name in file.namelist() if name.startswith(("/", "\\")) or ".." in pathlib.PurePath(name).parts]
+            odd: list[str | None] = [
+                name for name in file.namelist() if name.startswith(("/", "\\")) or ".." in pathlib.PurePath(name).parts
+            ]
             damaged = file.testzip()
             config = json.loads(file.read("config.json"))
             weights = file.read("model.weights.h5") if "model.weights.h5" in file.namelist() else b""

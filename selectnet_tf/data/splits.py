@@ -21,9 +21,10 @@ class Split(NamedTuple):
 
 def of(recipe: Recipe, labels: np.ndarray) -> Split:
     """The Split that a Recipe asks for. labels: [n] int classes of the whole training set."""
+    minor = [int(c) for c in recipe.minor]
     if recipe.imb_factor is not None:
-        return long_tailed(labels, recipe.imb_factor, recipe.minor, recipe.split, recipe.seed)
-    return step(labels, recipe.minor, recipe.minor_ratio, recipe.major_ratio, recipe.split, recipe.seed)
+        return long_tailed(labels, recipe.imb_factor, minor, recipe.split, recipe.seed)
+    return step(labels, minor, recipe.minor_ratio or 1.0, recipe.major_ratio or 1.0, recipe.split, recipe.seed)
 
 
 def step(labels: np.ndarray, minor: Sequence[int], minor_ratio: float, major_ratio: float, how: str = "random", seed: int = 0) -> Split:
@@ -97,13 +98,13 @@ def make_imbalance(
 
 def _split(labels: np.ndarray, keep: Sequence[int] | np.ndarray, minor: Sequence[int], how: str, seed: int) -> Split:
     rng = np.random.default_rng([seed, 0])
-    labeled = []
+    parts = []
     for c, k in enumerate(keep):
         places = np.flatnonzero(labels == c)
         if len(places) and not k:
             raise ValueError(f"class {c} keeps none of its {len(places)} images as labeled: use a larger ratio")
-        labeled.append(places[:k] if how == "first" else rng.permutation(places)[:k])
-    labeled = np.sort(np.concatenate(labeled)).astype(np.int32)
+        parts.append(places[:k] if how == "first" else rng.permutation(places)[:k])
+    labeled = np.sort(np.concatenate(parts)).astype(np.int32)
     unlabeled = np.setdiff1d(np.arange(len(labels), dtype=np.int32), labeled, assume_unique=True)
     return Split(labeled, unlabeled, tuple(minor))
 

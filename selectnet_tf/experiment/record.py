@@ -1,17 +1,22 @@
 """What a run leaves: epochs.csv, selection.csv, classes.csv, model.keras, and the lines on screen; its picks are in picks.py."""
 
 import json
+import pathlib
 import time
 import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 
 from selectnet_tf import rules
+from selectnet_tf.data.tasks import Task
 from selectnet_tf.experiment import metrics
 from selectnet_tf.files import replacing, write_frame
-from selectnet_tf.selection import Scorer
+from selectnet_tf.recipes import Recipe
+from selectnet_tf.selection import Scorer, Selection
 
 
 class Evaluate(keras.callbacks.Callback):
@@ -20,20 +25,20 @@ class Evaluate(keras.callbacks.Callback):
     Under class_balanced the model gives logits; the loss is then that of their softmax, to compare the methods.
     """
 
-    def __init__(self, model, x_test, y_test, minor):
+    def __init__(self, model: keras.Model, x_test: np.ndarray, y_test: np.ndarray, minor: Sequence[int]) -> None:
         super().__init__()
         self.truth, self.minor = y_test, minor
         self.scorer = Scorer(model, x_test)
-        self.probs = None
+        self.probs: np.ndarray | None = None
 
-    def __call__(self):
+    def __call__(self) -> tuple[np.ndarray, float]:
         """(probabilities [n, m], mean negative log-likelihood in nats) on the test set."""
         output, _ = self.scorer()
         probs = metrics.probabilities(output)
         nll = -np.log(np.clip(probs[np.arange(len(probs)), self.truth], 1e-7, 1))
         return probs, float(nll.mean())
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.probs, logs["val_loss"] = self()
         right = self.probs.argmax(1) == self.truth
         logs["val_accuracy"] = float(right.mean())
@@ -46,19 +51,20 @@ class Log(keras.callbacks.Callback):
     The only callback that sees the pool's true classes (the task's), and only to audit.
     """
 
-    def __init__(self, folder, selection, task, recipe):
+    def __init__(self, folder: pathlib.Path, selection: Selection, task: Task, recipe: Recipe) -> None:
         super().__init__()
         self.folder, self.selection, self.recipe = folder, selection, recipe
         self.truth, self.names = task.truth, task.names
-        self.rows, self.audits = [], []
+        self.rows: list[dict[str, Any]] = []
+        self.audits: list[dict[str, Any]] = []
         self.seconds = self.selecting = 0.0  # over all of the run's processes
         self._images = 0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._start = time.perf_counter()
         self._images = len(self.selection.pool.index) // self.recipe.batch_size * self.recipe.batch_size
 
-    def audit(self, round):
+    def audit(self, round: Any) -> None:
         """Selection's on_round: compares a round's picks with their true classes."""
         round = round._replace(unpicked=[self.names[c] for c in round.unpicked], fading=[self.names[c] for c in round.fading])
         pool = self.selection.pool
@@ -78,7 +84,7 @@ class Log(keras.callbacks.Callback):
         self.selecting += round.seconds
         print(self._line(round, kinds["precision"], labeled, taken), flush=True)
 
-    def _line(self, round, precision, labeled, taken):
+    def _line(self, round: Any, precision: float, labeled: np.ndarray, taken: list[int]) -> str:
         classes = zip(self.selection.pool.minor, taken, strict=True)
         classes = ", ".join(f"{self.names[c]}: {n:,}" for c, n in classes if n)
         rounds = -(-self.recipe.epochs // self.recipe.every)
@@ -90,13 +96,13 @@ class Log(keras.callbacks.Callback):
         parts += [f"now {len(self.selection.pool.index):,} images", *self._time_left(round.epoch)]
         return " · ".join(parts) + (f"\n  warning: {round.warning}" if round.warning else "")
 
-    def _time_left(self, epoch):
+    def _time_left(self, epoch: int) -> list[str]:
         left = (self.recipe.epochs - epoch) * len(self.selection.pool.index)
         done = sum(row["images"] for row in self.rows) + self._images * (len(self.rows) < epoch)
         spent = self.seconds + (time.perf_counter() - self._start) * (len(self.rows) < epoch)
         return [f"{_duration(spent / done * left)} left"] if left else []
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if not np.isfinite(logs["loss"]):
             raise ValueError(f"the loss is {logs['loss']} after epoch {epoch + 1}: training has diverged, use a smaller --lr")
         self.seconds += time.perf_counter() - self._start
@@ -108,21 +114,21 @@ class Log(keras.callbacks.Callback):
         if self.selection.rule is None and done % self.recipe.every == 0 and done < self.recipe.epochs:
             print(f"epoch {done}/{self.recipe.epochs} · {self._time_left(done)[0]}", flush=True)
 
-    def get_state(self):
+    def get_state(self) -> dict[str, np.ndarray]:
         state = {"rows": self.rows, "audits": self.audits, "seconds": self.seconds, "selecting": self.selecting}
         return {"json": np.array(json.dumps(state))}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
         for name, value in json.loads(str(state["json"])).items():
             setattr(self, name, value)
 
 
-def _duration(seconds):
+def _duration(seconds: float) -> str:
     hours, minutes = int(seconds // 3600), int(seconds % 3600 // 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {int(seconds % 60):02} s"
 
 
-def write_classes(path, truth, probs, task):
+def write_classes(path: pathlib.Path, truth: np.ndarray, probs: np.ndarray, task: Task) -> None:
     """Per class: precision, recall, F1, the ranking's quality, and how many of its test images were taken for each class (as_0, ...)."""
     predicted = probs.argmax(1)
     m = len(task.names)
@@ -133,7 +139,7 @@ def write_classes(path, truth, probs, task):
     write_frame(path, pd.DataFrame(table | metrics.by_class(truth, predicted, m) | metrics.ranking(truth, probs) | taken))
 
 
-def write_model(path, model, task):
+def write_model(path: pathlib.Path, model: keras.Model, task: Task) -> None:
     """A .keras file as any Keras reads it; beside the model the classes' names, classes.json, and what encodes a table's rows."""
     if isinstance(model.loss, keras.losses.Loss):  # one of ours: whoever loads the model need not have this package
         plain = keras.losses.SparseCategoricalCrossentropy(getattr(model.loss, "from_logits", True))
@@ -149,7 +155,7 @@ def write_model(path, model, task):
             task.encode.save_into(beside)
 
 
-def table(rows):
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The closing table on screen: accuracy, minor and major accuracy and macro F1 of finished runs, one a line."""
     columns = ["accuracy", "minor_accuracy", "major_accuracy", "macro_f1"]
     columns += ["minor_average_precision"] if rows[0].get("dataset") == "csv" else []  # what is read for rare classes

@@ -91,11 +91,11 @@ def read(results: pathlib.Path) -> tuple[list[Run], list[str]]:
             seen.setdefault(row["name"], line.number)
     places += [(str(file), row) for name, (file, row) in table.own.items() if name not in seen]
     found = []
-    for where, held in places:
+    for where, content in places:
         try:
-            if isinstance(held, str) or (wrong := _problem(held)):
-                raise ValueError(held if isinstance(held, str) else wrong)
-            found.append(_run(held))
+            if isinstance(content, str) or (wrong := _problem(content)):
+                raise ValueError(content if isinstance(content, str) else wrong)
+            found.append(_run(content))
         except ValueError as error:
             problems.append(f"{where}: {error}; left out")
     return found, problems
