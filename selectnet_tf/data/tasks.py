@@ -93,8 +93,8 @@ def _benchmark(recipe: Recipe, data_dir: str | os.PathLike[str] | None) -> Task:
     index = np.concatenate([labeled, unlabeled])
     names = cifar.class_names(recipe.dataset, found.classes)
     return Task(
-        Subset(found.x, labeled), found.y[labeled], Subset(found.x, unlabeled), found.x_test, found.y_test, names, tuple(map(int, recipe.minor)),
-        found.y[index], index, says, digest=digest(found.x, found.y, found.x_test, found.y_test, index),
+        Subset(found.x, labeled), found.y[labeled], Subset(found.x, unlabeled), found.x_test, found.y_test, names,
+        tuple(map(int, recipe.minor)), found.y[index], index, says, digest=digest(found.x, found.y, found.x_test, found.y_test, index),
     )  # fmt: skip
 
 
