@@ -8,7 +8,8 @@ of the rest unlabeled. Columns are read and encoded as `--dataset=csv` does. Bas
 and those with a + the pool too, the oracle the pool's true classes. Writes RESULTS/tables.csv, a row for each table, method and
 seed, and RESULTS/tables.png, and prints the means. About 4 minutes on one CPU core.
 
-Expected: mean average precision of the rare class 0.62 to 0.70 for most, see results/tables.csv.
+Expected: mean average precision of the rare class 0.684 for the forest of the labeled rows, 0.700 for forest+self_paced 0.6, 0.828
+for the oracle; see results/tables.csv.
 """
 
 import importlib.resources
