@@ -21,9 +21,11 @@ class Split(NamedTuple):
 
 def of(recipe: Recipe, labels: np.ndarray) -> Split:
     """The Split that a Recipe asks for. labels: [n] int classes of the whole training set."""
+    minor = [int(c) for c in recipe.minor]  # only one's own data have names
     if recipe.imb_factor is not None:
-        return long_tailed(labels, recipe.imb_factor, recipe.minor, recipe.split, recipe.seed)
-    return step(labels, recipe.minor, recipe.minor_ratio, recipe.major_ratio, recipe.split, recipe.seed)
+        return long_tailed(labels, recipe.imb_factor, minor, recipe.split, recipe.seed)
+    assert recipe.minor_ratio is not None and recipe.major_ratio is not None  # every other benchmark has them
+    return step(labels, minor, recipe.minor_ratio, recipe.major_ratio, recipe.split, recipe.seed)
 
 
 def step(labels: np.ndarray, minor: Sequence[int], minor_ratio: float, major_ratio: float, how: str = "random", seed: int = 0) -> Split:
@@ -97,13 +99,13 @@ def make_imbalance(
 
 def _split(labels: np.ndarray, keep: Sequence[int] | np.ndarray, minor: Sequence[int], how: str, seed: int) -> Split:
     rng = np.random.default_rng([seed, 0])
-    labeled = []
+    parts = []
     for c, k in enumerate(keep):
         places = np.flatnonzero(labels == c)
         if len(places) and not k:
             raise ValueError(f"class {c} keeps none of its {len(places)} images as labeled: use a larger ratio")
-        labeled.append(places[:k] if how == "first" else rng.permutation(places)[:k])
-    labeled = np.sort(np.concatenate(labeled)).astype(np.int32)
+        parts.append(places[:k] if how == "first" else rng.permutation(places)[:k])
+    labeled = np.sort(np.concatenate(parts)).astype(np.int32)
     unlabeled = np.setdiff1d(np.arange(len(labels), dtype=np.int32), labeled, assume_unique=True)
     return Split(labeled, unlabeled, tuple(minor))
 
@@ -117,16 +119,16 @@ def describe(split: Split, labels: np.ndarray) -> str:
     return f"{d}, {u}, classes of {counts.min():,} to {counts.max():,}: ratio {counts.max() / counts.min():.4g}"
 
 
-def hold_out(y, names, seed):
+def hold_out(y: np.ndarray, names: Sequence[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(kept, held) places: about a fifth of each class, at least one picture of each on both sides."""
     rng = np.random.default_rng([seed, 3])
-    held = []
+    parts = []
     for c, name in enumerate(names):
         places = rng.permutation(np.flatnonzero(y == c))
         if len(places) < 2:
             raise ValueError(f"class {name} has one picture: give it two or more, so that one can be held out, or a --test_dir")
-        held.append(places[: max(1, round(len(places) * TEST_SHARE))])
-    held = np.sort(np.concatenate(held))
+        parts.append(places[: max(1, round(len(places) * TEST_SHARE))])
+    held = np.sort(np.concatenate(parts))
     return np.setdiff1d(np.arange(len(y)), held), held
 
 

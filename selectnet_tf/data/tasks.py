@@ -27,15 +27,15 @@ class Task(NamedTuple):
     digest: of all that the task was made from, so that a run that goes on can tell whether that is still the same.
     """
 
-    x_labeled: Subset
+    x_labeled: Subset | np.ndarray
     y_labeled: np.ndarray
-    x_unlabeled: Subset
-    x_test: np.ndarray
+    x_unlabeled: Subset | np.ndarray
+    x_test: Subset | np.ndarray
     y_test: np.ndarray
     names: tuple[str, ...]
     minor: tuple[int, ...]
     truth: np.ndarray
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # hides tuple.index
     says: list[str]
     files: list[str] | None = None
     encode: Encoder | None = None
@@ -73,6 +73,8 @@ def make(
     from selectnet_tf.data import pictures, tables  # here, because both make a Task
 
     if recipe.dataset == "folder":
+        if cache_dir is None:
+            raise ValueError("pictures are decoded into a folder: give its path as cache_dir")
         return pictures.make(recipe, cache_dir, say)
     return tables.make(recipe) if recipe.dataset == "csv" else _benchmark(recipe, data_dir)
 
@@ -92,7 +94,7 @@ def _benchmark(recipe: Recipe, data_dir: str | None) -> Task:
     index = np.concatenate([labeled, unlabeled])
     names = cifar.class_names(recipe.dataset, found.classes)
     return Task(
-        Subset(found.x, labeled), found.y[labeled], Subset(found.x, unlabeled), found.x_test, found.y_test, names, recipe.minor,
+        Subset(found.x, labeled), found.y[labeled], Subset(found.x, unlabeled), found.x_test, found.y_test, names, split.minor,
         found.y[index], index, says, digest=digest(found.x, found.y, found.x_test, found.y_test, index),
     )  # fmt: skip
 

@@ -1,8 +1,11 @@
 """What a run leaves: epochs.csv, selection.csv, classes.csv, model.keras, and the lines on screen; its picks are in picks.py."""
 
 import json
+import pathlib
 import time
 import zipfile
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -11,7 +14,14 @@ import pandas as pd
 from selectnet_tf import rules
 from selectnet_tf.experiment import metrics
 from selectnet_tf.files import replacing, write_frame
-from selectnet_tf.selection import Scorer
+from selectnet_tf.history import Round
+from selectnet_tf.scoring import Scorer
+
+if TYPE_CHECKING:
+    from selectnet_tf.data.tasks import Task
+    from selectnet_tf.images import Subset
+    from selectnet_tf.recipes import Recipe
+    from selectnet_tf.selection import Selection
 
 
 class Evaluate(keras.callbacks.Callback):
@@ -20,22 +30,24 @@ class Evaluate(keras.callbacks.Callback):
     Under class_balanced the model gives logits; the loss is then that of their softmax, to compare the methods.
     """
 
-    def __init__(self, model, x_test, y_test, minor):
+    def __init__(self, model: keras.Model, x_test: "Subset | np.ndarray", y_test: np.ndarray, minor: Sequence[int]) -> None:
         super().__init__()
         self.truth, self.minor = y_test, minor
         self.scorer = Scorer(model, x_test)
-        self.probs = None
+        self.probs: np.ndarray | None = None  # [n, m], of the last epoch that this process trained
 
-    def __call__(self):
+    def __call__(self) -> tuple[np.ndarray, float]:
         """(probabilities [n, m], mean negative log-likelihood in nats) on the test set."""
         output, _ = self.scorer()
         probs = metrics.probabilities(output)
         nll = -np.log(np.clip(probs[np.arange(len(probs)), self.truth], 1e-7, 1))
         return probs, float(nll.mean())
 
-    def on_epoch_end(self, epoch, logs=None):
-        self.probs, logs["val_loss"] = self()
-        right = self.probs.argmax(1) == self.truth
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        assert logs is not None
+        probs, logs["val_loss"] = self()
+        self.probs = probs
+        right = probs.argmax(1) == self.truth
         logs["val_accuracy"] = float(right.mean())
         logs["val_minor_accuracy"] = float(right[np.isin(self.truth, self.minor)].mean())
 
@@ -46,21 +58,23 @@ class Log(keras.callbacks.Callback):
     The only callback that sees the pool's true classes (the task's), and only to audit.
     """
 
-    def __init__(self, folder, selection, task, recipe):
+    def __init__(self, folder: pathlib.Path, selection: "Selection", task: "Task", recipe: "Recipe") -> None:
         super().__init__()
         self.folder, self.selection, self.recipe = folder, selection, recipe
         self.truth, self.names = task.truth, task.names
-        self.rows, self.audits = [], []
+        self.rows: list[dict[str, Any]] = []
+        self.audits: list[dict[str, Any]] = []
         self.seconds = self.selecting = 0.0  # over all of the run's processes
         self._images = 0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._start = time.perf_counter()
         self._images = len(self.selection.pool.index) // self.recipe.batch_size * self.recipe.batch_size
 
-    def audit(self, round):
+    def audit(self, round: Round) -> None:
         """Selection's on_round: compares a round's picks with their true classes."""
-        round = round._replace(unpicked=[self.names[c] for c in round.unpicked], fading=[self.names[c] for c in round.fading])
+        lost, fading = (np.array([self.names[c] for c in classes], str) for classes in (round.unpicked, round.fading))
+        round = round._replace(unpicked=lost, fading=fading)
         pool = self.selection.pool
         labeled = pool.labeled[round.index]
         kinds = metrics.picks(self.truth[round.index], round.predicted, labeled, pool.minor)
@@ -68,7 +82,7 @@ class Log(keras.callbacks.Callback):
         ever = np.zeros_like(pool.labeled)
         for past in self.selection.history:
             ever[past.index] = True
-        row = {"epoch": round.epoch, "candidates": round.candidates, **kinds}
+        row: dict[str, Any] = {"epoch": round.epoch, "candidates": round.candidates, **kinds}
         row |= {"score_min": round.lowest, "score_median": round.median, "score_max": round.highest, "warning": round.warning}
         row |= {f"as_{c}": n for c, n in zip(pool.minor, taken, strict=True)}  # as in classes.csv
         row["below_lambda"] = int((round.loss < rules.at(self.selection.rule.threshold, len(self.audits))).sum())
@@ -78,9 +92,9 @@ class Log(keras.callbacks.Callback):
         self.selecting += round.seconds
         print(self._line(round, kinds["precision"], labeled, taken), flush=True)
 
-    def _line(self, round, precision, labeled, taken):
-        classes = zip(self.selection.pool.minor, taken, strict=True)
-        classes = ", ".join(f"{self.names[c]}: {n:,}" for c, n in classes if n)
+    def _line(self, round: Round, precision: float, labeled: np.ndarray, taken: list[int]) -> str:
+        counts = zip(self.selection.pool.minor, taken, strict=True)
+        classes = ", ".join(f"{self.names[c]}: {n:,}" for c, n in counts if n)
         rounds = -(-self.recipe.epochs // self.recipe.every)
         parts = [f"round {len(self.audits)}/{rounds}", f"D' {round.candidates:,}"]
         added = f"added {len(round.index):,} ({labeled.sum():,} labeled)"
@@ -90,13 +104,14 @@ class Log(keras.callbacks.Callback):
         parts += [f"now {len(self.selection.pool.index):,} images", *self._time_left(round.epoch)]
         return " · ".join(parts) + (f"\n  warning: {round.warning}" if round.warning else "")
 
-    def _time_left(self, epoch):
+    def _time_left(self, epoch: int) -> list[str]:
         left = (self.recipe.epochs - epoch) * len(self.selection.pool.index)
         done = sum(row["images"] for row in self.rows) + self._images * (len(self.rows) < epoch)
         spent = self.seconds + (time.perf_counter() - self._start) * (len(self.rows) < epoch)
         return [f"{_duration(spent / done * left)} left"] if left else []
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        assert logs is not None
         if not np.isfinite(logs["loss"]):
             raise ValueError(f"the loss is {logs['loss']} after epoch {epoch + 1}: training has diverged, use a smaller --lr")
         self.seconds += time.perf_counter() - self._start
@@ -108,21 +123,21 @@ class Log(keras.callbacks.Callback):
         if self.selection.rule is None and done % self.recipe.every == 0 and done < self.recipe.epochs:
             print(f"epoch {done}/{self.recipe.epochs} · {self._time_left(done)[0]}", flush=True)
 
-    def get_state(self):
+    def get_state(self) -> dict[str, np.ndarray]:
         state = {"rows": self.rows, "audits": self.audits, "seconds": self.seconds, "selecting": self.selecting}
         return {"json": np.array(json.dumps(state))}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
         for name, value in json.loads(str(state["json"])).items():
             setattr(self, name, value)
 
 
-def _duration(seconds):
+def _duration(seconds: float) -> str:
     hours, minutes = int(seconds // 3600), int(seconds % 3600 // 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {int(seconds % 60):02} s"
 
 
-def write_classes(path, truth, probs, task):
+def write_classes(path: pathlib.Path, truth: np.ndarray, probs: np.ndarray, task: "Task") -> None:
     """Per class: precision, recall, F1, the ranking's quality, and how many of its test images were taken for each class (as_0, ...)."""
     predicted = probs.argmax(1)
     m = len(task.names)
@@ -133,7 +148,7 @@ def write_classes(path, truth, probs, task):
     write_frame(path, pd.DataFrame(table | metrics.by_class(truth, predicted, m) | metrics.ranking(truth, probs) | taken))
 
 
-def write_model(path, model, task):
+def write_model(path: pathlib.Path, model: keras.Model, task: "Task") -> None:
     """A .keras file as any Keras reads it; beside the model the classes' names, classes.json, and what encodes a table's rows."""
     if isinstance(model.loss, keras.losses.Loss):  # one of ours: whoever loads the model need not have this package
         plain = keras.losses.SparseCategoricalCrossentropy(getattr(model.loss, "from_logits", True))
@@ -149,7 +164,7 @@ def write_model(path, model, task):
             task.encode.save_into(beside)
 
 
-def table(rows):
+def table(rows: Sequence[dict[str, Any]]) -> str:
     """The closing table on screen: accuracy, minor and major accuracy and macro F1 of finished runs, one a line."""
     columns = ["accuracy", "minor_accuracy", "major_accuracy", "macro_f1"]
     columns += ["minor_average_precision"] if rows[0].get("dataset") == "csv" else []  # what is read for rare classes
