@@ -163,7 +163,7 @@ def array(found: Any) -> np.ndarray:
         raise ValueError(f"an array of {kind}")
     if not all(type(size) is int and size >= 0 for size in _expect(shape, tuple)):
         raise ValueError("a shape of no sizes")
-    flat = np.frombuffer(_expect(content, bytes), np.dtype(order + kind))
+    flat = np.frombuffer(_expect(content, bytes), np.dtype(("" if order == "|" else order) + kind))
     return flat.reshape(shape, order="F" if fortran is True else "C")
 
 

@@ -21,11 +21,10 @@ class Split(NamedTuple):
 
 def of(recipe: Recipe, labels: np.ndarray) -> Split:
     """The Split that a Recipe asks for. labels: [n] int classes of the whole training set."""
-    minor = [int(c) for c in recipe.minor]  # only one's own data have names
+    minor = [int(c) for c in recipe.minor]
     if recipe.imb_factor is not None:
         return long_tailed(labels, recipe.imb_factor, minor, recipe.split, recipe.seed)
-    assert recipe.minor_ratio is not None and recipe.major_ratio is not None  # every other benchmark has them
-    return step(labels, minor, recipe.minor_ratio, recipe.major_ratio, recipe.split, recipe.seed)
+    return step(labels, minor, recipe.minor_ratio or 1.0, recipe.major_ratio or 1.0, recipe.split, recipe.seed)
 
 
 def step(labels: np.ndarray, minor: Sequence[int], minor_ratio: float, major_ratio: float, how: str = "random", seed: int = 0) -> Split:

@@ -1,6 +1,7 @@
 """A recipe's data: what it trains on, selects from, is tested on and audited with."""
 
 import hashlib
+import os
 import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -61,7 +62,7 @@ class _ByIndex:
 
 def make(
     recipe: Recipe,
-    data_dir: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     cache_dir: pathlib.Path | None = None,
     say: Callable[[str], object] = lambda line: None,
 ) -> Task:
@@ -73,13 +74,11 @@ def make(
     from selectnet_tf.data import pictures, tables  # here, because both make a Task
 
     if recipe.dataset == "folder":
-        if cache_dir is None:
-            raise ValueError("pictures are decoded into a folder: give its path as cache_dir")
-        return pictures.make(recipe, cache_dir, say)
+        return pictures.make(recipe, cache_dir or pathlib.Path(".cache"), say)
     return tables.make(recipe) if recipe.dataset == "csv" else _benchmark(recipe, data_dir)
 
 
-def _benchmark(recipe: Recipe, data_dir: str | None) -> Task:
+def _benchmark(recipe: Recipe, data_dir: str | os.PathLike[str] | None) -> Task:
     """Section 4.1's and 4.4's sets: the labels of all but `split.labeled` are hidden. The oracle alone gets all labels."""
     found = cifar.load(recipe.dataset, data_dir)
     kept, held = splits.keep_apart(found.y, recipe.validation, recipe.seed)
@@ -94,12 +93,12 @@ def _benchmark(recipe: Recipe, data_dir: str | None) -> Task:
     index = np.concatenate([labeled, unlabeled])
     names = cifar.class_names(recipe.dataset, found.classes)
     return Task(
-        Subset(found.x, labeled), found.y[labeled], Subset(found.x, unlabeled), found.x_test, found.y_test, names, split.minor,
-        found.y[index], index, says, digest=digest(found.x, found.y, found.x_test, found.y_test, index),
+        Subset(found.x, labeled), found.y[labeled], Subset(found.x, unlabeled), found.x_test, found.y_test, names,
+        tuple(map(int, recipe.minor)), found.y[index], index, says, digest=digest(found.x, found.y, found.x_test, found.y_test, index),
     )  # fmt: skip
 
 
-def digest(*contents: np.ndarray | list) -> str:
+def digest(*contents: np.ndarray | list[str]) -> str:
     """Equal for equal contents: arrays, or lists of strings."""
     found = hashlib.blake2b(digest_size=16)
     for content in contents:

@@ -4,24 +4,22 @@ import json
 import pathlib
 import time
 import zipfile
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 
 from selectnet_tf import rules
+from selectnet_tf.data.tasks import Task
 from selectnet_tf.experiment import metrics
 from selectnet_tf.files import replacing, write_frame
 from selectnet_tf.history import Round
+from selectnet_tf.images import Subset
+from selectnet_tf.recipes import Recipe
 from selectnet_tf.scoring import Scorer
-
-if TYPE_CHECKING:
-    from selectnet_tf.data.tasks import Task
-    from selectnet_tf.images import Subset
-    from selectnet_tf.recipes import Recipe
-    from selectnet_tf.selection import Selection
+from selectnet_tf.selection import Selection
 
 
 class Evaluate(keras.callbacks.Callback):
@@ -30,11 +28,11 @@ class Evaluate(keras.callbacks.Callback):
     Under class_balanced the model gives logits; the loss is then that of their softmax, to compare the methods.
     """
 
-    def __init__(self, model: keras.Model, x_test: "Subset | np.ndarray", y_test: np.ndarray, minor: Sequence[int]) -> None:
+    def __init__(self, model: keras.Model, x_test: Subset | np.ndarray, y_test: np.ndarray, minor: Sequence[int]) -> None:
         super().__init__()
         self.truth, self.minor = y_test, minor
         self.scorer = Scorer(model, x_test)
-        self.probs: np.ndarray | None = None  # [n, m], of the last epoch that this process trained
+        self.probs: np.ndarray | None = None
 
     def __call__(self) -> tuple[np.ndarray, float]:
         """(probabilities [n, m], mean negative log-likelihood in nats) on the test set."""
@@ -43,11 +41,9 @@ class Evaluate(keras.callbacks.Callback):
         nll = -np.log(np.clip(probs[np.arange(len(probs)), self.truth], 1e-7, 1))
         return probs, float(nll.mean())
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        assert logs is not None
-        probs, logs["val_loss"] = self()
-        self.probs = probs
-        right = probs.argmax(1) == self.truth
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.probs, logs["val_loss"] = self()
+        right = self.probs.argmax(1) == self.truth
         logs["val_accuracy"] = float(right.mean())
         logs["val_minor_accuracy"] = float(right[np.isin(self.truth, self.minor)].mean())
 
@@ -58,7 +54,7 @@ class Log(keras.callbacks.Callback):
     The only callback that sees the pool's true classes (the task's), and only to audit.
     """
 
-    def __init__(self, folder: pathlib.Path, selection: "Selection", task: "Task", recipe: "Recipe") -> None:
+    def __init__(self, folder: pathlib.Path, selection: Selection, task: Task, recipe: Recipe) -> None:
         super().__init__()
         self.folder, self.selection, self.recipe = folder, selection, recipe
         self.truth, self.names = task.truth, task.names
@@ -67,7 +63,7 @@ class Log(keras.callbacks.Callback):
         self.seconds = self.selecting = 0.0  # over all of the run's processes
         self._images = 0
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._start = time.perf_counter()
         self._images = len(self.selection.pool.index) // self.recipe.batch_size * self.recipe.batch_size
 
@@ -82,7 +78,7 @@ class Log(keras.callbacks.Callback):
         ever = np.zeros_like(pool.labeled)
         for past in self.selection.history:
             ever[past.index] = True
-        row: dict[str, Any] = {"epoch": round.epoch, "candidates": round.candidates, **kinds}
+        row = {"epoch": round.epoch, "candidates": round.candidates, **kinds}
         row |= {"score_min": round.lowest, "score_median": round.median, "score_max": round.highest, "warning": round.warning}
         row |= {f"as_{c}": n for c, n in zip(pool.minor, taken, strict=True)}  # as in classes.csv
         row["below_lambda"] = int((round.loss < rules.at(self.selection.rule.threshold, len(self.audits))).sum())
@@ -110,8 +106,7 @@ class Log(keras.callbacks.Callback):
         spent = self.seconds + (time.perf_counter() - self._start) * (len(self.rows) < epoch)
         return [f"{_duration(spent / done * left)} left"] if left else []
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        assert logs is not None
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if not np.isfinite(logs["loss"]):
             raise ValueError(f"the loss is {logs['loss']} after epoch {epoch + 1}: training has diverged, use a smaller --lr")
         self.seconds += time.perf_counter() - self._start
@@ -137,7 +132,7 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {int(seconds % 60):02} s"
 
 
-def write_classes(path: pathlib.Path, truth: np.ndarray, probs: np.ndarray, task: "Task") -> None:
+def write_classes(path: pathlib.Path, truth: np.ndarray, probs: np.ndarray, task: Task) -> None:
     """Per class: precision, recall, F1, the ranking's quality, and how many of its test images were taken for each class (as_0, ...)."""
     predicted = probs.argmax(1)
     m = len(task.names)
@@ -148,7 +143,7 @@ def write_classes(path: pathlib.Path, truth: np.ndarray, probs: np.ndarray, task
     write_frame(path, pd.DataFrame(table | metrics.by_class(truth, predicted, m) | metrics.ranking(truth, probs) | taken))
 
 
-def write_model(path: pathlib.Path, model: keras.Model, task: "Task") -> None:
+def write_model(path: pathlib.Path, model: keras.Model, task: Task) -> None:
     """A .keras file as any Keras reads it; beside the model the classes' names, classes.json, and what encodes a table's rows."""
     if isinstance(model.loss, keras.losses.Loss):  # one of ours: whoever loads the model need not have this package
         plain = keras.losses.SparseCategoricalCrossentropy(getattr(model.loss, "from_logits", True))
@@ -164,7 +159,7 @@ def write_model(path: pathlib.Path, model: keras.Model, task: "Task") -> None:
             task.encode.save_into(beside)
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The closing table on screen: accuracy, minor and major accuracy and macro F1 of finished runs, one a line."""
     columns = ["accuracy", "minor_accuracy", "major_accuracy", "macro_f1"]
     columns += ["minor_average_precision"] if rows[0].get("dataset") == "csv" else []  # what is read for rare classes
