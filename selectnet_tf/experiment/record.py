@@ -78,7 +78,7 @@ class Log(keras.callbacks.Callback):
         ever = np.zeros_like(pool.labeled)
         for past in self.selection.history:
             ever[past.index] = True
-        row = {"epoch": round.epoch, "candidates": round.candidates, **kinds}
+        row: dict[str, Any] = {"epoch": round.epoch, "candidates": round.candidates, **kinds}
         row |= {"score_min": round.lowest, "score_median": round.median, "score_max": round.highest, "warning": round.warning}
         row |= {f"as_{c}": n for c, n in zip(pool.minor, taken, strict=True)}  # as in classes.csv
         row["below_lambda"] = int((round.loss < rules.at(self.selection.rule.threshold, len(self.audits))).sum())
