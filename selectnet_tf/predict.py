@@ -12,7 +12,7 @@ import pathlib
 import sys
 import zipfile
 from collections.abc import Iterator
-from typing import NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import numpy as np
 from absl import flags
@@ -22,6 +22,9 @@ from selectnet_tf.cli import fail, importing_tensorflow, parse
 from selectnet_tf.data import decoding, encoder, folders, frames
 from selectnet_tf.experiment import metrics
 from selectnet_tf.files import as_cell, shown
+
+if TYPE_CHECKING:
+    import keras
 
 FLAGS = flags.FLAGS
 BATCH = 256
@@ -40,7 +43,7 @@ class Wanted(NamedTuple):
     top: int | None = None
 
 
-def predict(path: str | os.PathLike, files: list[str], out: TextIO, errors: TextIO, wanted: Wanted = Wanted()) -> int:  # noqa: B008
+def predict(path: str | os.PathLike[str], files: list[str], out: TextIO, errors: TextIO, wanted: Wanted = Wanted()) -> int:  # noqa: B008
     """Writes CSV lines for `files` to out. Returns how many files could not be read; each is named in errors."""
     with importing_tensorflow():
         model = saved.load(path)
@@ -72,26 +75,26 @@ def predict(path: str | os.PathLike, files: list[str], out: TextIO, errors: Text
     return broken
 
 
-def _pictures(path: str | os.PathLike, model: object, files: list[str], errors: TextIO) -> Iterator[Found]:
+def _pictures(path: str | os.PathLike[str], model: "keras.Model", files: list[str], errors: TextIO) -> Iterator[Found]:
     shape = list(model.input_shape[1:])
     if len(shape) != 3 or shape[0] != shape[1] or shape[2] not in (1, 3):
         raise ValueError(f"{path} takes inputs of {shape}, not square pictures")
-    fit = _fit(path)
+    side, channels, fit = shape[0], shape[2], decoding.fit_of(path)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         for start in range(0, len(files), BATCH):
             some = files[start : start + BATCH]
-            read = list(zip(some, pool.map(lambda file: _attempt(file, *shape[1:], fit), some), strict=True))
-            for file, (_, why) in read:
-                if why:
-                    print(f"skipped {shown(file)}: {why}", file=errors)
-            good = [(file, pixels) for file, (pixels, why) in read if not why]
-            yield from ((file, [], None) for file, (_, why) in read if why)
+            read = list(zip(some, pool.map(lambda file: _attempt(file, side, channels, fit), some), strict=True))
+            for file, found in read:
+                if isinstance(found, str):
+                    print(f"skipped {shown(file)}: {found}", file=errors)
+                    yield file, [], None
+            good = [(file, found) for file, found in read if not isinstance(found, str)]
             if good:
                 probs = metrics.probabilities(model.predict(np.stack([pixels for _, pixels in good]), verbose=0))
                 yield from ((file, [], row) for (file, _), row in zip(good, probs, strict=True))
 
 
-def _rows(model: object, encode: encoder.Encoder, files: list[str], errors: TextIO) -> Iterator[Found]:
+def _rows(model: "keras.Model", encode: encoder.Encoder, files: list[str], errors: TextIO) -> Iterator[Found]:
     for file in files:
         try:
             table = frames.read(file, labeled=False, **encode.reading)
@@ -107,26 +110,21 @@ def _rows(model: object, encode: encoder.Encoder, files: list[str], errors: Text
         yield from zip(table.rows(), ids, probs, strict=True)
 
 
-def _fit(path: str | os.PathLike) -> str:
-    """How the model's pictures became squares: --fit of its run."""
-    with zipfile.ZipFile(path) as file:
-        return json.loads(file.read("pictures.json"))["fit"] if "pictures.json" in file.namelist() else "stretch"
-
-
-def class_names(path: str | os.PathLike, classes: int) -> list[str]:
+def class_names(path: str | os.PathLike[str], classes: int) -> list[str]:
     """The names in a model's file, or numbers where it has none."""
     with zipfile.ZipFile(path) as file:
         if "classes.json" in file.namelist():
-            return json.loads(file.read("classes.json"))
+            return [str(name) for name in json.loads(file.read("classes.json"))]
     return list(map(str, range(classes)))
 
 
-def _attempt(file: str, side: int, channels: int, fit: str) -> tuple[np.ndarray | None, str | None]:
+def _attempt(file: str, side: int, channels: int, fit: str) -> np.ndarray | str:
+    """The pixels, or why there are none."""
     try:
         pixels = decoding.decode(file, side, fit)
     except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
-        return None, str(error).splitlines()[0] if str(error) else type(error).__name__
-    return (pixels if channels == 3 else pixels.mean(-1, keepdims=True).astype(pixels.dtype)), None
+        return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return pixels if channels == 3 else pixels.mean(-1, keepdims=True).astype(pixels.dtype)
 
 
 def expand(arguments: list[str]) -> list[str]:
@@ -145,6 +143,7 @@ def define_flags() -> None:
 
 
 def main(argv: list[str]) -> int:
+    stream: Any  # has what TextIO lacks
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else "backslashreplace")  # a file may have any name
     if len(argv) < 3:

@@ -1,5 +1,7 @@
 """Which pictures are the same, or nearly: re-saved, resized."""
 
+from typing import Protocol
+
 import numpy as np
 
 FARTHEST = 4  # bits of 64 by which the perceptual hashes of near copies may differ
@@ -8,11 +10,17 @@ THUMB = 8
 CHUNK = 4096
 
 
-def near(looks: list[str], images: object, first: int) -> np.ndarray:
+class Indexed(Protocol):
+    """[n, H, W, C] images, in memory or not: those at places [k] are read by []."""
+
+    def __getitem__(self, places: np.ndarray, /) -> np.ndarray: ...
+
+
+def near(looks: list[str], images: Indexed, first: int) -> np.ndarray:
     """Pairs of near copies, the equal ones among them.
 
     Args:
-        looks: n perceptual hashes. images: [n, size, size, 3] uint8, whatever takes an int array in [].
+        looks: n perceptual hashes. images: [n, size, size, 3] uint8.
         first: only pairs of one of the first `first` pictures with a later one are looked for.
 
     Returns:
@@ -25,8 +33,8 @@ def near(looks: list[str], images: object, first: int) -> np.ndarray:
         found.append(np.stack([np.full(len(close), i), close], 1))
     pairs = np.concatenate(found)
     used, places = np.unique(pairs, return_inverse=True)
-    thumbs = [thumbnails(images[used[start : start + CHUNK]]) for start in range(0, len(used), CHUNK)]
-    thumbs = np.concatenate(thumbs) if thumbs else np.zeros((0, THUMB, THUMB, 3), np.float32)
+    parts = [thumbnails(images[used[start : start + CHUNK]]) for start in range(0, len(used), CHUNK)]
+    thumbs = np.concatenate(parts) if parts else np.zeros((0, THUMB, THUMB, 3), np.float32)
     places = places.reshape(-1, 2)
     unlike = [_differences(thumbs, places[start : start + CHUNK]) for start in range(0, len(places), CHUNK)]
     return pairs[np.concatenate(unlike) <= UNLIKE] if unlike else pairs

@@ -2,9 +2,11 @@
 
 import contextlib
 import io
+import json
 import os
 import stat
 import threading
+import zipfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -42,6 +44,12 @@ class Budget:
 
 
 IN_FLIGHT = Budget(PIXELS_IN_FLIGHT)
+
+
+def fit_of(path: str | os.PathLike[str]) -> str:
+    """How the pictures of a .keras file's model became squares: --fit of its run."""
+    with zipfile.ZipFile(path) as file:
+        return str(json.loads(file.read("pictures.json"))["fit"]) if "pictures.json" in file.namelist() else "stretch"
 
 
 def decode(source: str | os.PathLike | bytes, size: int, fit: str = "stretch") -> np.ndarray:

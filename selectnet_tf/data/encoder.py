@@ -1,6 +1,7 @@
 """Tables -> [n, d] float32, learned from all tables of a run; it travels in model.keras as plain JSON that runs no code."""
 
 import json
+import os
 import pathlib
 import zipfile
 from collections.abc import Sequence
@@ -110,7 +111,7 @@ class Encoder:
                     values = (np.where(np.isnan(values), column.fill, values) - column.mean) / column.spread
                 x[:, place] = np.clip(values, -LIMIT, LIMIT)
             elif column.kind == "text":
-                known = pd.Index(column.categories).get_indexer(_with_missing(table.texts(column.name)))
+                known = pd.Index(column.categories).get_indexer(pd.Index(_with_missing(table.texts(column.name))))
                 rows = np.flatnonzero(known >= 0)
                 x[rows, place + known[rows]] = 1.0
             place += column.inputs
@@ -126,7 +127,8 @@ class Encoder:
                 if coerced:
                     found.append(f"{table.name}: {coerced:,} cells of {column.name!r} are no {column.kind}, such as {example!r}: missing")
             elif column.kind == "text":
-                known = pd.Index(column.categories).get_indexer(texts := _with_missing(table.texts(column.name))) >= 0
+                texts = _with_missing(table.texts(column.name))
+                known = pd.Index(column.categories).get_indexer(pd.Index(texts)) >= 0
                 if not known.all():
                     found.append(f"{table.name}: {(~known).sum():,} cells of {column.name!r} are new, such as {texts[~known][0]!r}")
         return found
@@ -137,7 +139,7 @@ class Encoder:
             file.writestr(FILE, json.dumps({"reading": self.reading, "columns": [column._asdict() for column in self.columns]}))
 
     @classmethod
-    def of(cls, path: pathlib.Path) -> "Encoder | None":
+    def of(cls, path: str | os.PathLike[str]) -> "Encoder | None":
         """The Encoder in a .keras file, or None. Raises ValueError where a version before 0.2 wrote it."""
         with zipfile.ZipFile(path) as file:
             if "columns.json" in file.namelist():

@@ -72,7 +72,7 @@ def make(recipe: Recipe, cache_dir: pathlib.Path, say: Callable[[str], object] =
 
 
 def _read(recipe: Recipe, seen: Survey, cache_dir: pathlib.Path) -> Pictures:
-    images, files, marks, pixels, looks, kinds, y, machine, skipped = [], [], [], [], [], [], [], [], []
+    images, files, marks, pixels, looks, kinds, classes, machine, skipped = [], [], [], [], [], [], [], [], []
     for kind, roots in ((LABELED, seen.labeled), (TEST, seen.test), (UNLABELED, seen.unlabeled)):
         for root in roots:
             folder = folders.read(root, recipe.image_size, cache_dir, recipe.fit)
@@ -82,10 +82,10 @@ def _read(recipe: Recipe, seen: Survey, cache_dir: pathlib.Path) -> Pictures:
             pixels += folder.digests
             looks += folder.looks
             kinds += [kind] * len(folder.files)
-            y.append(np.full(len(folder.files), -1) if kind == UNLABELED else folder.classes(root, seen.names)[1])
+            classes.append(np.full(len(folder.files), -1) if kind == UNLABELED else folder.classes(root, seen.names)[1])
             machine.append(np.full(len(folder.files), kind == LABELED and decisions.offered(root) is not None))
             skipped += [(str(root / file), why) for file, why in folder.skipped]
-    y = np.concatenate(y).astype(np.int32)
+    y = np.concatenate(classes).astype(np.int32)
     return Pictures(
         Images(*images), files, np.array(marks), np.array(pixels), looks, np.array(kinds, object), y, np.concatenate(machine), skipped
     )

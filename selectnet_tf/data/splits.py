@@ -118,16 +118,16 @@ def describe(split: Split, labels: np.ndarray) -> str:
     return f"{d}, {u}, classes of {counts.min():,} to {counts.max():,}: ratio {counts.max() / counts.min():.4g}"
 
 
-def hold_out(y, names, seed):
+def hold_out(y: np.ndarray, names: Sequence[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(kept, held) places: about a fifth of each class, at least one picture of each on both sides."""
     rng = np.random.default_rng([seed, 3])
-    held = []
+    parts = []
     for c, name in enumerate(names):
         places = rng.permutation(np.flatnonzero(y == c))
         if len(places) < 2:
             raise ValueError(f"class {name} has one picture: give it two or more, so that one can be held out, or a --test_dir")
-        held.append(places[: max(1, round(len(places) * TEST_SHARE))])
-    held = np.sort(np.concatenate(held))
+        parts.append(places[: max(1, round(len(places) * TEST_SHARE))])
+    held = np.sort(np.concatenate(parts))
     return np.setdiff1d(np.arange(len(y)), held), held
 
 

@@ -50,7 +50,7 @@ def make(recipe: Recipe) -> Task:
 
     return Task(
         Subset(x, kept), y[kept], Subset(x_pool, left), x_test, y_test, names, minor, truth, index, says, files, encode, made_from,
-        cells_of if pool else None,
+        columns=cells_of if pool else None,
     )  # fmt: skip
 
 

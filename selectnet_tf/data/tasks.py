@@ -28,10 +28,10 @@ class Task(NamedTuple):
     digest: of all that the task was made from, so that a run that goes on can tell whether that is still the same.
     """
 
-    x_labeled: Subset
+    x_labeled: Subset | np.ndarray
     y_labeled: np.ndarray
-    x_unlabeled: Subset
-    x_test: np.ndarray
+    x_unlabeled: Subset | np.ndarray
+    x_test: Subset | np.ndarray
     y_test: np.ndarray
     names: tuple[str, ...]
     minor: tuple[int, ...]

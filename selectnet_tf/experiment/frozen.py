@@ -10,6 +10,7 @@ import numpy as np
 
 from selectnet_tf.data.tasks import Task
 from selectnet_tf.files import digest, write_npz
+from selectnet_tf.images import Subset
 from selectnet_tf.networks import models
 from selectnet_tf.recipes import Recipe
 
@@ -24,6 +25,7 @@ def backbone(recipe: Recipe, shape: tuple[int, ...]) -> keras.Model:
     Raises:
         ValueError: a model for pictures of another size; weights that don't fit.
     """
+    assert recipe.weights is not None  # freeze needs them
     path = os.path.expanduser(recipe.weights)
     if path.endswith(".keras"):
         model = keras.saving.load_model(path, compile=False)
@@ -71,7 +73,7 @@ def _load(place: pathlib.Path) -> dict[str, np.ndarray]:
         return dict(zip(file["keys"].tolist(), file["rows"], strict=True))
 
 
-def _embed(network: keras.Model, images: object, known: dict[str, np.ndarray]) -> np.ndarray:
+def _embed(network: keras.Model, images: Subset | np.ndarray, known: dict[str, np.ndarray]) -> np.ndarray:
     """[n, d] float32; `known`, {digest of the pixels: row}, grows."""
     from rich.progress import Progress
 
@@ -80,7 +82,7 @@ def _embed(network: keras.Model, images: object, known: dict[str, np.ndarray]) -
         bar = progress.add_task("embedding", total=len(images))
         for start in range(0, len(images), BATCH):
             some = images[np.arange(start, min(start + BATCH, len(images)))]
-            keys = [hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).hexdigest() for image in some]
+            keys = [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest() for image in some]
             new = [i for i, key in enumerate(keys) if key not in known]
             if new:
                 known.update(zip([keys[i] for i in new], network.predict_on_batch(some[new]).reshape(len(new), -1), strict=True))

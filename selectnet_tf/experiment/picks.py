@@ -11,7 +11,7 @@ from selectnet_tf.files import as_cell, write_frame, write_npz
 
 if TYPE_CHECKING:
     from selectnet_tf.data.tasks import Task
-    from selectnet_tf.selection import Round
+    from selectnet_tf.history import Round
 
 EACH = 8  # pictures of a class: so many of the surest, and so many of the most wrong
 MOST_CLASSES = 10
@@ -47,8 +47,8 @@ def write(folder: pathlib.Path, history: "list[Round]", task: "Task") -> None:
     picks.csv: what a gallery shows of them. Where the pictures are files, also selected.csv, for people: one line for each
     picture that was ever picked; of rows, with an empty column `right` and the columns that they have.
     """
-    columns = [(np.full(len(r.index), r.epoch), task.index[r.index], r.target, r.predicted, r.score, r.loss) for r in history]
-    columns = [np.concatenate(parts) for parts in zip(*columns, strict=True)] if columns else [np.zeros(0)] * 6
+    rounds = [(np.full(len(r.index), r.epoch), task.index[r.index], r.target, r.predicted, r.score, r.loss) for r in history]
+    columns = [np.concatenate(parts) for parts in zip(*rounds, strict=True)] if rounds else [np.zeros(0)] * 6
     arrays = dict(zip(("epoch", "index", "label", "predicted", "score", "loss"), columns, strict=True))
     write_npz(folder / "selected.npz", **arrays)
     if history:

@@ -15,8 +15,11 @@ from selectnet_tf import rules
 from selectnet_tf.data.tasks import Task
 from selectnet_tf.experiment import metrics
 from selectnet_tf.files import replacing, write_frame
+from selectnet_tf.history import Round
+from selectnet_tf.images import Subset
 from selectnet_tf.recipes import Recipe
-from selectnet_tf.selection import Scorer, Selection
+from selectnet_tf.scoring import Scorer
+from selectnet_tf.selection import Selection
 
 
 class Evaluate(keras.callbacks.Callback):
@@ -25,7 +28,7 @@ class Evaluate(keras.callbacks.Callback):
     Under class_balanced the model gives logits; the loss is then that of their softmax, to compare the methods.
     """
 
-    def __init__(self, model: keras.Model, x_test: np.ndarray, y_test: np.ndarray, minor: Sequence[int]) -> None:
+    def __init__(self, model: keras.Model, x_test: Subset | np.ndarray, y_test: np.ndarray, minor: Sequence[int]) -> None:
         super().__init__()
         self.truth, self.minor = y_test, minor
         self.scorer = Scorer(model, x_test)
@@ -64,9 +67,10 @@ class Log(keras.callbacks.Callback):
         self._start = time.perf_counter()
         self._images = len(self.selection.pool.index) // self.recipe.batch_size * self.recipe.batch_size
 
-    def audit(self, round: Any) -> None:
+    def audit(self, round: Round) -> None:
         """Selection's on_round: compares a round's picks with their true classes."""
-        round = round._replace(unpicked=[self.names[c] for c in round.unpicked], fading=[self.names[c] for c in round.fading])
+        lost, fading = (np.array([self.names[c] for c in classes], str) for classes in (round.unpicked, round.fading))
+        round = round._replace(unpicked=lost, fading=fading)
         pool = self.selection.pool
         labeled = pool.labeled[round.index]
         kinds = metrics.picks(self.truth[round.index], round.predicted, labeled, pool.minor)
@@ -74,7 +78,7 @@ class Log(keras.callbacks.Callback):
         ever = np.zeros_like(pool.labeled)
         for past in self.selection.history:
             ever[past.index] = True
-        row = {"epoch": round.epoch, "candidates": round.candidates, **kinds}
+        row: dict[str, Any] = {"epoch": round.epoch, "candidates": round.candidates, **kinds}
         row |= {"score_min": round.lowest, "score_median": round.median, "score_max": round.highest, "warning": round.warning}
         row |= {f"as_{c}": n for c, n in zip(pool.minor, taken, strict=True)}  # as in classes.csv
         row["below_lambda"] = int((round.loss < rules.at(self.selection.rule.threshold, len(self.audits))).sum())
@@ -84,9 +88,9 @@ class Log(keras.callbacks.Callback):
         self.selecting += round.seconds
         print(self._line(round, kinds["precision"], labeled, taken), flush=True)
 
-    def _line(self, round: Any, precision: float, labeled: np.ndarray, taken: list[int]) -> str:
-        classes = zip(self.selection.pool.minor, taken, strict=True)
-        classes = ", ".join(f"{self.names[c]}: {n:,}" for c, n in classes if n)
+    def _line(self, round: Round, precision: float, labeled: np.ndarray, taken: list[int]) -> str:
+        counts = zip(self.selection.pool.minor, taken, strict=True)
+        classes = ", ".join(f"{self.names[c]}: {n:,}" for c, n in counts if n)
         rounds = -(-self.recipe.epochs // self.recipe.every)
         parts = [f"round {len(self.audits)}/{rounds}", f"D' {round.candidates:,}"]
         added = f"added {len(round.index):,} ({labeled.sum():,} labeled)"

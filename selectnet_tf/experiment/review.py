@@ -69,8 +69,8 @@ def _put(source: pathlib.Path, folder: pathlib.Path, score: str, links: str | No
     if not stat.S_ISREG(source.stat().st_mode):
         raise OSError(errno.EINVAL, "not a file")
     folder.mkdir(parents=True, exist_ok=True)
-    stem = os.fsencode(f"{float(score):.4f}_{'_'.join(source.with_suffix('').parts[-3:])}".replace("/", "_"))
-    stem, suffix = os.fsdecode(stem[:LONGEST]), source.suffix[:16]
+    name = os.fsencode(f"{float(score):.4f}_{'_'.join(source.with_suffix('').parts[-3:])}".replace("/", "_"))
+    stem, suffix = os.fsdecode(name[:LONGEST]), source.suffix[:16]
     for copy in range(1_000_000):
         place = folder / f"{stem}{f'~{copy + 1}' if copy else ''}{suffix}"
         try:

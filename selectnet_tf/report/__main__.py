@@ -21,7 +21,7 @@ from selectnet_tf.report import reports
 WHAT = ("diff", "tables", "figures", "html", "readme")
 
 
-def define_flags():
+def define_flags() -> None:
     flags.DEFINE_string("results_dir", "results", "holds runs.csv and runs/")
     flags.DEFINE_string("data_dir", None, "CIFAR's folder, for the page's pictures of what was picked; else SELECTNET_DATA")
     flags.DEFINE_enum("preset", "paper", recipes.REPRODUCING, "whose runs diff compares")
@@ -29,7 +29,7 @@ def define_flags():
     flags.DEFINE_bool("strict", False, "diff fails where a cell was not run")
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     wanted = argv[1:]
     unknown = [word for word in wanted if word not in WHAT]
     if unknown or not wanted:

@@ -13,6 +13,7 @@ from selectnet_tf.report import review_page
 from selectnet_tf.report.document import document, encode
 
 if TYPE_CHECKING:
+    from selectnet_tf.data.copies import Indexed
     from selectnet_tf.data.tasks import Task
 
 ACROSS = 16  # pictures in a row of a sprite
@@ -37,14 +38,14 @@ def write(folder: pathlib.Path, task: "Task") -> None:
     review_page.write(folder, task)
 
 
-def render(rows: list[dict], names: tuple[str, ...], images: object = None, key: str = "g0") -> str:
+def render(rows: list[dict[str, str]], names: tuple[str, ...], images: "Indexed | None" = None, key: str = "g0") -> str:
     """A run's gallery as HTML, one block a round.
 
     Args:
         rows: of picks.csv, {column: text}. names: of the classes. key: unique in the page.
         images: [n, H, W, C] uint8, what `index` points into; None: places instead of pictures.
     """
-    rounds = {}
+    rounds: dict[str, dict[int, list[dict[str, str]]]] = {}
     for row in rows:
         rounds.setdefault(row["epoch"], {}).setdefault(int(row["label"]), []).append(row)
     buttons, blocks = [], []
@@ -57,7 +58,7 @@ def render(rows: list[dict], names: tuple[str, ...], images: object = None, key:
     return f'<div class="rounds" role="group" aria-label="rounds">after epoch {"".join(buttons)}</div>{"".join(blocks)}'
 
 
-def _round(by_label: dict[int, list[dict]], names: tuple[str, ...], images: object, key: str) -> str:
+def _round(by_label: dict[int, list[dict[str, str]]], names: tuple[str, ...], images: "Indexed | None", key: str) -> str:
     """by_label: {pseudo-label: its rows}."""
     picked, wrong = (sum(int(rows[0][column] or 0) for rows in by_label.values()) for column in ("picked", "wrong"))
     known = all(rows[0]["wrong"] for rows in by_label.values())
@@ -69,14 +70,14 @@ def _round(by_label: dict[int, list[dict]], names: tuple[str, ...], images: obje
         share = f", {int(rows[0]['wrong']):,} wrong" if known else ""
         parts.append(f"<h5>as {html.escape(names[label])}: {int(rows[0]['picked']):,}{share}</h5>")
         parts.append(_row("surest", [tiles.add(row) for row in rows[:EACH]]))
-        wrong = [tiles.add(row) for row in [row for row in rows if _is_wrong(row)][:EACH]]
-        parts += [_row("most wrong", wrong)] if wrong else []
+        worst = [tiles.add(row) for row in [row for row in rows if _is_wrong(row)][:EACH]]
+        parts += [_row("most wrong", worst)] if worst else []
     if len(by_label) > len(shown):
         parts.append(f"<p>and {len(by_label) - len(shown)} more classes</p>")
     return tiles.style() + "".join(parts)
 
 
-def _is_wrong(row: dict) -> bool:
+def _is_wrong(row: dict[str, str]) -> bool:
     return row["truth"] not in ("", row["label"])
 
 
@@ -87,11 +88,11 @@ def _row(name: str, tiles: list[str]) -> str:
 class _Tiles:
     """The pictures of one round in one image, so that each is in the page once."""
 
-    def __init__(self, names: tuple[str, ...], images: object, key: str) -> None:
+    def __init__(self, names: tuple[str, ...], images: "Indexed | None", key: str) -> None:
         self.names, self.images, self.key = names, images, key
         self.indices: list[int] = []
 
-    def add(self, row: dict) -> str:
+    def add(self, row: dict[str, str]) -> str:
         """One pick as HTML: its picture, score, and true class where that is another."""
         place, index, score, wrong = len(self.indices), int(row["index"]), float(row["score"]), _is_wrong(row)
         self.indices.append(index)
@@ -112,6 +113,6 @@ class _Tiles:
         rows = -(-len(images) // ACROSS)
         sheet = np.zeros((rows, ACROSS, h, w, c), np.uint8)
         sheet.reshape(-1, h, w, c)[: len(images)] = images
-        sheet = sheet.transpose(0, 2, 1, 3, 4).reshape(rows * h, ACROSS * w, c)
+        picture = sheet.transpose(0, 2, 1, 3, 4).reshape(rows * h, ACROSS * w, c)
         size = f"background-size:{64 * ACROSS}px {64 * rows}px"
-        return f"<style>.sprite-{self.key}{{background-image:url({encode(sheet)});{size}}}</style>"
+        return f"<style>.sprite-{self.key}{{background-image:url({encode(picture)});{size}}}</style>"

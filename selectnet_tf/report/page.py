@@ -13,6 +13,7 @@ from selectnet_tf.data import cifar
 from selectnet_tf.experiment import runs
 from selectnet_tf.files import replacing
 from selectnet_tf.report import byclass, figures, gallery, paper, tables
+from selectnet_tf.report.document import document
 
 KINDS = {
     "figure2": "What was picked, round by round (Figure 2; o and □: the paper's points)",
@@ -43,7 +44,7 @@ def write(
     path = results / "report.html"
     with replacing(path) as beside:
         header = f"<header><h1>SelectNet, reproduced</h1><p>{_summary(results, found)}</p><nav>{links}</nav></header>"
-        beside.write_text(gallery.document("selectnet_tf: results", f"{header}<main>{body}</main>"), encoding="utf-8")
+        beside.write_text(document("selectnet_tf: results", f"{header}<main>{body}</main>"), encoding="utf-8")
     return path
 
 
@@ -151,7 +152,7 @@ def _galleries(results: pathlib.Path, found: list[runs.Run], data_dir: str | Non
             most = max([len(classes) - 1, *(int(row[c]) for row in picks for c in ("label", "truth") if row[c])]) + 1
             names = list(cifar.class_names(run.dataset, most))
             names[: len(classes)] = [row.get("name", name) for row, name in zip(classes, names, strict=False)]
-            shown = gallery.render(picks, names, images, f"g{len(parts)}")
+            shown = gallery.render(picks, tuple(names), images, f"g{len(parts)}")
             title = html.escape(f"{run.method} · {run.dataset}, {run.arch}, seed {run.seed}: {group.title}")
             parts.append(f"<details{'' if parts else ' open'}><summary>{title}</summary>{shown}</details>")
     note = gallery.NOTE

@@ -5,7 +5,7 @@ import json
 import os
 import pathlib
 import urllib.parse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,17 +35,17 @@ BODY = """<main class="review"><h1>What was picked: right or wrong?</h1>
 def write(folder: pathlib.Path, task: "Task") -> None:
     """Writes review.html into a run's folder, of all the pictures in its selected.csv."""
     rows = runs.read_csv(folder / "selected.csv")
-    if not rows or not task.listing:
+    if not rows or not task.listing or not task.files:
         return
-    data = json.dumps(_data(folder, rows, task)).replace("<", "\\u003c")  # ASCII, so that any file name fits
+    data = json.dumps(_data(folder, rows, task, task.files, task.listing)).replace("<", "\\u003c")  # ASCII, so that any file name fits
     body = f'{BODY}<script type="application/json" id="data">{data}</script>'
     with replacing(folder / "review.html") as beside:
         beside.write_text(document(f"Review of {html.escape(folder.name)}", body, "review"), encoding="utf-8")
 
 
-def _data(folder: pathlib.Path, rows: list[dict[str, str]], task: "Task") -> dict:
-    places = {as_cell(file): i for i, file in enumerate(task.files)}
-    marks = {as_cell(line[0]): line[1] for line in task.listing[1:]}
+def _data(folder: pathlib.Path, rows: list[dict[str, str]], task: "Task", files: list[str], listing: list[tuple]) -> dict[str, Any]:
+    places = {as_cell(file): i for i, file in enumerate(files)}
+    marks = {as_cell(line[0]): line[1] for line in listing[1:]}
     indices = np.array([places[row["file"]] for row in rows])
     groups = _groups(task, indices)
     picks = [
@@ -72,7 +72,7 @@ def _groups(task: "Task", indices: np.ndarray) -> np.ndarray:
 class _At:
     """images[indices] without reading them all."""
 
-    def __init__(self, images: object, indices: np.ndarray) -> None:
+    def __init__(self, images: copies.Indexed, indices: np.ndarray) -> None:
         self.images, self.indices = images, indices
 
     def __getitem__(self, places: np.ndarray) -> np.ndarray:

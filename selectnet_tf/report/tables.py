@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+from collections.abc import Iterable, Sequence
 
 from selectnet_tf import recipes
 from selectnet_tf.experiment import runs
@@ -20,15 +21,15 @@ HEAD += f" Runs of other than {paper.FULL} epochs, or with changed settings, sta
 START, END = "<!-- results: written by `make report` -->", "<!-- end of results -->"
 
 
-def diff_lines(cells, tolerance):
+def diff_lines(cells: Iterable[paper.Cell], tolerance: float) -> list[tuple]:
     """The lines of diff.csv, its header first."""
-    lines = [DIFF]
+    lines: list[tuple] = [DIFF]
     for c in cells:
         lines.append((c.table, c.dataset, c.arch, c.method, c.detail, f"{c.paper:.4f}", *_numbers(c), c.verdict(tolerance)))
     return lines
 
 
-def _numbers(cell):
+def _numbers(cell: paper.Cell) -> tuple[str, str, int, str]:
     """mean, std, n, delta as text; what there is none of is empty."""
     if not cell.values:
         return "", "", 0, ""
@@ -36,14 +37,14 @@ def _numbers(cell):
     return f"{cell.mean:.4f}", std, len(cell.values), delta
 
 
-def write(results, found):
+def write(results: pathlib.Path, found: Sequence[runs.Run]) -> list[pathlib.Path]:
     """Writes results/table1.csv and table1.md and so on from all Runs. Returns the paths."""
     groups = paper.groups(found)
-    full = {paper.Group(preset, paper.FULL, ()): [] for preset in recipes.REPRODUCING}
+    full = [paper.Group(preset, paper.FULL, ()) for preset in recipes.REPRODUCING]
     made = {group: paper.cells(results, groups.get(group, []), extra=True) for group in [*full, *groups]}
     paths = []
     for table in paper.TABLES:
-        lines = [("preset", "epochs", "changes", *DIFF[1:-1])]
+        lines: list[tuple] = [("preset", "epochs", "changes", *DIFF[1:-1])]
         texts = [f"# {TITLES[table]}\n\n{HEAD}"]
         for group, cells in made.items():
             cells = [c for c in cells if c.table == table]
@@ -62,7 +63,7 @@ def write(results, found):
     return paths
 
 
-def markdown(cells):
+def markdown(cells: Iterable[paper.Cell]) -> str:
     """Cells of one table as a Markdown table: methods down, the table's columns across."""
     columns, rows = layout(cells)
     lines = [f"| method | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
@@ -71,9 +72,9 @@ def markdown(cells):
     return "\n".join(lines)
 
 
-def layout(cells):
+def layout(cells: Iterable[paper.Cell]) -> tuple[list[str], dict[str, dict[str, paper.Cell]]]:
     """(column titles, {method: {column title: Cell}}) of one table's cells."""
-    rows = {}
+    rows: dict[str, dict[str, paper.Cell]] = {}
     for c in cells:
         column = {"table2": c.detail.split()[-1], "table4": c.detail}.get(c.table, f"{c.dataset} {c.arch}")
         rows.setdefault(c.method, {})[column] = c
@@ -81,7 +82,7 @@ def layout(cells):
     return columns, {m: rows[m] for m in recipes.METHODS if m in rows}
 
 
-def _markdown_cell(cell):
+def _markdown_cell(cell: paper.Cell | None) -> str:
     if cell is None:
         return ""
     known = "" if cell.paper is None else f"paper {cell.paper:.4f}"
@@ -90,7 +91,7 @@ def _markdown_cell(cell):
     return ours(cell) + (f"<br>{known}, {cell.delta:+.4f}" if known else "")
 
 
-def ours(cell):
+def ours(cell: paper.Cell) -> str:
     """A cell's mean ± std (n)."""
     spread = "" if math.isnan(cell.std) else f" ± {cell.std:.4f}"
     return f"{cell.mean:.4f}{spread} ({len(cell.values)})"
@@ -131,7 +132,7 @@ def _coverage(results: pathlib.Path, found: list[runs.Run]) -> str:
     return f"Of the {len(cells)} cells of Tables 1 and 3, runs of {paper.FULL} epochs cover {' and '.join(texts)}."
 
 
-def _beside_the_paper(found: list[runs.Run], known: dict[str, float]) -> str:
+def _beside_the_paper(found: list[runs.Run], known: dict[str, float | None]) -> str:
     """One line a method: the mean over its runs, the paper's number, and the minor and the major classes'."""
     lines = ["| method | runs | ours | paper | minor classes | major classes |", "|---" * 6 + "|"]
     for method in recipes.METHODS:
@@ -139,7 +140,8 @@ def _beside_the_paper(found: list[runs.Run], known: dict[str, float]) -> str:
         if chosen:
             means = [sum(run.number(c) for run in chosen) / len(chosen) for c in ("accuracy", "minor_accuracy", "major_accuracy")]
             ours, minor, major = (f"{mean:.4f}" for mean in means)
-            theirs = f"{known[method]:.4f}" if method in known else "–"
+            number = known.get(method)
+            theirs = "–" if number is None else f"{number:.4f}"
             lines.append(f"| `{method}` | {len(chosen)} | {ours} | {theirs} | {minor} | {major} |")
     return "\n".join(lines)
 
@@ -147,12 +149,11 @@ def _beside_the_paper(found: list[runs.Run], known: dict[str, float]) -> str:
 def speed(rows: list[dict[str, str]]) -> list[str]:
     """results/benchmark.csv's rows as Markdown, medians: training beside others, a round beside a forward pass; [] without rows."""
     found = {(r["section"], r["what"], r["network"], r["batch"]): float(r["median"]) for r in rows}
-    text = lambda value, form="{:.2f}": form.format(value) if value is not None else "–"  # noqa: E731
     lines = ["| network | batch | images/s | times stock Keras | over whole epochs | times PyTorch eager |", "|---" * 6 + "|"]
     for section, what, network, batch in found:
         if (section, what) == ("training", "ours"):
             ratios = [found.get((section, f"ours / {w}", network, batch)) for w in ("stock", "stock, whole epoch", "torch")]
-            values = " | ".join([text(found[section, what, network, batch], "{:.0f}"), *map(text, ratios)])
+            values = " | ".join([f"{found[section, what, network, batch]:.0f}", *(f"{r:.2f}" if r is not None else "–" for r in ratios)])
             lines.append(f"| {network} | {batch} | {values} |")
     rounds = [
         (n, found["selection", w, n, ""], found["selection", "round / 10 epochs", n, ""]) for _, w, n, _ in found if w == "round / forward"

@@ -5,7 +5,6 @@ A shard is the unit of work. The same pool always falls into the same shards, an
 
 import contextlib
 import hashlib
-import io
 import itertools
 import json
 import os
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from selectnet_tf.data import folders
+from selectnet_tf.data import decoding, folders
 
 IMAGE_COLUMNS = ("image", "img", "pixels", "picture")
 Rows = tuple[list[str], list[Any]]  # (ids, for each a path, the bytes of a picture, or its raw pixels as an array)
@@ -46,15 +45,18 @@ def shards(source: pathlib.Path, size: int) -> Iterator[Shard]:
     yield from found
 
 
-def decode(source: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """A path, the bytes of a picture, or raw pixels -> [H, W, C] uint8. Raises whatever a damaged file makes Pillow raise."""
+def decode(source: Any, shape: tuple[int, ...], fit: str = "stretch") -> np.ndarray:
+    """A path, the bytes of a picture, or raw pixels -> [H, W, C] uint8. Raises whatever a damaged file makes Pillow raise.
+
+    fit: how a picture becomes a square, see decoding.decode.
+    """
     if source is None:
         raise ValueError("there is no image")
     if isinstance(source, np.ndarray):
         if source.size != np.prod(shape):
             raise ValueError(f"{source.size} bytes of pixels, but the model takes {' x '.join(map(str, shape))}")
         return source.reshape(shape)
-    pixels = folders.decode(io.BytesIO(source) if isinstance(source, bytes) else source, shape[0])
+    pixels = decoding.decode(source, shape[0], fit)
     return np.asarray(pixels if shape[2] == 3 else pixels.mean(-1, keepdims=True), np.uint8)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from selectnet_tf.data import decoding
 from selectnet_tf.experiment import claims, metrics
 from selectnet_tf.files import replacing
 from selectnet_tf.scale import pools
@@ -54,6 +55,7 @@ class Model:
         if len(shape) != 3 or shape[0] != shape[1] or shape[2] not in (1, 3):
             raise ValueError(f"{path} takes inputs of {list(shape)}, not square pictures: predict classifies the rows of tables")
         self.shape, self.batch, self.features = shape, batch, features
+        self.fit = decoding.fit_of(path)
         self.names = names(model.output_shape[-1])
         self.digest = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
         last = [layer for layer in model.layers if layer.weights][-1]
@@ -172,25 +174,25 @@ def _batches(model: Model, shard: pools.Shard, schema: pa.Schema) -> Iterator[pa
     """The shard's scores, batch by batch; the next batch is read and decoded while the model is at one."""
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
         rows = shard.read(model.batch)
-        following = _begin(threads, rows, model.shape)
+        following = _begin(threads, rows, model)
         while following is not None:
             ids, waiting = following
             decoded = [one.result() for one in waiting]
-            following = _begin(threads, rows, model.shape)
+            following = _begin(threads, rows, model)
             yield _record(model, ids, decoded, schema)
 
 
 def _begin(
-    threads: concurrent.futures.Executor, rows: Iterator[pools.Rows], shape: tuple[int, ...]
+    threads: concurrent.futures.Executor, rows: Iterator[pools.Rows], model: Model
 ) -> tuple[list[str], list[concurrent.futures.Future[np.ndarray | str]]] | None:
     found = next(rows, None)
-    return found and (found[0], [threads.submit(_attempt, source, shape) for source in found[1]])
+    return found and (found[0], [threads.submit(_attempt, source, model) for source in found[1]])
 
 
-def _attempt(source: Any, shape: tuple[int, ...]) -> np.ndarray | str:
+def _attempt(source: Any, model: Model) -> np.ndarray | str:
     """The pixels, or why there are none."""
     try:
-        return pools.decode(source, shape)
+        return pools.decode(source, model.shape, model.fit)
     except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
         text = re.sub(r" ?<_io\.\w+ object at \w+>", "", str(error).partition("\n")[0])  # the same at each try
         return text or type(error).__name__

@@ -1,4 +1,5 @@
 import threading
+import zipfile
 
 import numpy as np
 import pytest
@@ -90,3 +91,12 @@ def test_a_budget_keeps_the_sum_below_the_whole():
     [t.start() for t in threads]
     [t.join() for t in threads]
     assert max(most) <= 10 and budget.free == 10
+
+
+def test_a_model_s_file_says_its_fit(tmp_path):
+    for name, content in (("old", {}), ("new", {"pictures.json": '{"fit": "crop"}'})):
+        with zipfile.ZipFile(tmp_path / f"{name}.keras", "w") as file:
+            file.writestr("config.json", "{}")
+            for place, text in content.items():
+                file.writestr(place, text)
+    assert [decoding.fit_of(tmp_path / f"{name}.keras") for name in ("old", "new")] == ["stretch", "crop"]

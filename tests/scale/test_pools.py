@@ -95,6 +95,13 @@ def test_gray_models_get_gray_pictures_and_pixels_have_to_fit():
         pools.decode(np.zeros(48, np.uint8), (8, 8, 3))
 
 
+def test_pictures_become_squares_as_the_model_s_did():
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 4), "white").save(buffer, "PNG")
+    found = {fit: pools.decode(buffer.getvalue(), (4, 4, 3), fit)[:, 0, 0].tolist() for fit in ("stretch", "pad", "crop")}
+    assert found == {"stretch": [255] * 4, "pad": [0, 255, 255, 0], "crop": [255] * 4}
+
+
 def test_what_is_no_pool_is_one_line(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not there: give a folder of pictures"):
         next(pools.shards(tmp_path / "nowhere", 10))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import Killed, blobs, small_model
+from PIL import Image
 
 from selectnet_tf.experiment import claims
 from selectnet_tf.scale import scoring
@@ -67,6 +69,25 @@ def test_pictures_that_can_not_be_read_are_rows_too(tree, tmp_path):
     torn = [row for row in pq.read_table(tmp_path / "out").to_pylist() if row["problem"]]
     assert [row["id"] for row in torn] == ["torn.jpg"] and "cannot identify" in torn[0]["problem"]
     assert {torn[0][key] for key in ("predicted", "class", "probability", "loss")} == {None} and torn[0]["features"] is None
+
+
+@pytest.mark.parametrize(("fit", "white"), [(None, 1.0), ("pad", 0.5)])
+def test_pictures_are_fitted_as_those_of_the_run(fit, white, tmp_path):
+    """A white picture of twice its height: a model that tells white from black says how much of it is padding."""
+    model = keras.Sequential(
+        [keras.Input((4, 4, 3), dtype="uint8"), keras.layers.Rescaling(1 / 255), keras.layers.GlobalAveragePooling2D()]
+    )
+    model.add(keras.layers.Dense(2))
+    model.layers[-1].set_weights([np.array([[1 / 3, -1 / 3]] * 3), np.array([0.0, 1.0])])
+    model.save(tmp_path / "model.keras")
+    if fit:
+        with zipfile.ZipFile(tmp_path / "model.keras", "a") as file:
+            file.writestr("pictures.json", json.dumps({"fit": fit}))
+    (tmp_path / "pool").mkdir()
+    Image.new("RGB", (8, 4), "white").save(tmp_path / "pool" / "wide.png")
+    run((tmp_path / "model.keras", tmp_path / "pool"), tmp_path / "out")
+    row = pq.read_table(tmp_path / "out").to_pylist()[0]
+    assert (row["predicted"], row["probability"]) == (0, pytest.approx(white, abs=1e-5))
 
 
 @pytest.mark.parametrize("at", ["between shards", "within one"])
