@@ -40,6 +40,7 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=6, help="how often a run is killed, stopped, and given a full disk")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # of what is imported here to look at damaged files
     chance = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as name:
         work = pathlib.Path(name)

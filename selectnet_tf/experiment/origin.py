@@ -70,7 +70,7 @@ class Origin:
         if other:
             verb = "are" if other[0].endswith("s") or len(other) > 1 else "is"
             raise ValueError(
-                f"the {' and the '.join(other)} {verb} not what this run was begun on: "
+                f"the {', the '.join(other)} {verb} not what this run was begun on: "
                 "bring that back to go on, or pass --force to start the run again"
             )
         before = then["seen"][-1]
