@@ -15,7 +15,7 @@ APPLICATIONS = {  # networks of keras.applications: the pixels that they want
 
 def check_arch(arch: str) -> tuple[int, bool] | None:
     """(depth, v2) of a ResNet's name, None for another network. Raises ValueError with the legal names where there is none."""
-    found = re.fullmatch(r"resnet([1-9][0-9]{0,5})(v2)?", arch)
+    found = re.fullmatch(r"resnet([0-9]{1,6})(v2)?", arch)
     if arch in ("simple", "mlp") or arch in APPLICATIONS:
         return None
     if not found:

@@ -27,7 +27,7 @@ def leave(results, recipe, last10):
     """A finished run of two rounds with its files."""
     write_run(results, 0.5, {"last10_accuracy": last10, "macro_f1": 0.4}, **vars(recipe))
     folder = results / "runs" / recipe.name
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     runs.write_csv(folder / "epochs.csv", [("epoch", "val_accuracy", "val_minor_accuracy"), *[(e, e / 100, e / 200) for e in range(1, 21)]])
     runs.write_csv(folder / "selection.csv", [("epoch", "precision", "as_0", "as_2"), (10, 0.9, 30, 20), (20, 0.8, 40, 0)])
     runs.write_csv(folder / "classes.csv", [("class", "minor", "f1"), (0, 1, 0.6), (1, 0, 0.1), (2, 1, 0.2)])

@@ -15,7 +15,7 @@ HOME = pathlib.Path(__file__).parent.parent
 
 
 def test_print_gives_a_command_for_each_missing_cell(tmp_path):
-    made = {"dataset": "digits-4minor", "epochs": 4}
+    made = {"dataset": "digits-4minor", "epochs": 4, "every": 4}
     (tmp_path / "my results").mkdir()
     write_run(tmp_path / "my results", **made, method="context")
     words = ["table1", "--print", "--datasets=digits-4minor", "--archs=simple", "--epochs=4", "--seeds=0", "--device=cpu"]
@@ -26,7 +26,7 @@ def test_print_gives_a_command_for_each_missing_cell(tmp_path):
     places = [f"--results_dir={tmp_path / 'my results'}", f"--data_dir={tmp_path / 'data'}", "--device=cpu"]
     assert [line[:3] + line[-3:] for line in lines] == [[sys.executable, "-m", "selectnet_tf.run", *places]] * 2
     given = [dict(word.removeprefix("--").split("=", 1) for word in line[3:-3]) for line in lines]
-    assert {recipes.make(**g | {"epochs": int(g["epochs"])}).name for g in given} == {
+    assert {recipes.make(**g | {field: int(g[field]) for field in ("epochs", "every") if field in g}).name for g in given} == {
         recipes.make(**made, method=method).name for method in ("selectnet", "oversampling")
     }
 

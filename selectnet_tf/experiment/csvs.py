@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from selectnet_tf.files import replacing
 
+MOST = 131_072  # characters of a cell: a longer one is a lost quote. The limit is the whole process's, so it is set before each reading
+
 
 class Line(NamedTuple):
     """One line of a file. number: counted from 1; values: its cells, [] where it can't be read; raw: the text itself."""
@@ -37,6 +39,7 @@ def read_csv(path: pathlib.Path) -> list[dict[str, str]]:
     """
     if not path.exists():
         return []
+    csv.field_size_limit(MOST)
     reader = csv.reader(io.StringIO(_decode(path.read_bytes()), newline=""))
     rows: list[dict[str, str]] = []
     header: list[str] = []
@@ -75,6 +78,7 @@ def _decode(content: bytes) -> str:
 
 
 def _values(raw: str, delimiter: str) -> list[str]:
+    csv.field_size_limit(MOST)
     try:
         return next(csv.reader([raw], delimiter=delimiter), [])
     except csv.Error:  # such as a cell of more than 128 kB

@@ -89,13 +89,13 @@ def _run(
     if force:
         earlier.set_aside(folder)
     begun.check(folder, task)
-    evaluate, log = _fit(recipe, seen, pool, model, folder, verbose, origin)
-    row = {"name": folder.name, **dataclasses.asdict(recipe), **_results(evaluate, log, len(task.names)), **origin.row()}
+    evaluate, probs, log = _fit(recipe, seen, pool, model, folder, verbose, origin)
+    row = {"name": folder.name, **dataclasses.asdict(recipe), **_results(evaluate, probs, log, len(task.names)), **origin.row()}
     record.write_model(folder / "model.keras", frozen.join(backbone, model, recipe.arch) if backbone else model, task)
-    record.write_classes(folder / "classes.csv", evaluate.truth, evaluate.probs, task)
-    print("\n".join(["accuracy on the test set", *tested.lines(evaluate.truth, evaluate.probs, task.minor)]), flush=True)
+    record.write_classes(folder / "classes.csv", evaluate.truth, probs, task)
+    print("\n".join(["accuracy on the test set", *tested.lines(evaluate.truth, probs, task.minor)]), flush=True)
     try:  # what is for people to read: the model and the row stand whatever becomes of it
-        tested.write(folder, task, evaluate.probs)
+        tested.write(folder, task, probs)
         picks.write(folder, log.selection.history, task)
         if finish:
             finish(folder, task)
@@ -120,7 +120,7 @@ def _write_recipe(recipe: Recipe, task: tasks.Task, pool: Pool, folder: pathlib.
 
 def _fit(
     recipe: Recipe, task: tasks.Task, pool: Pool, model: keras.Model, folder: pathlib.Path, verbose: int | str, origin: Origin
-) -> tuple[record.Evaluate, record.Log]:
+) -> tuple[record.Evaluate, np.ndarray, record.Log]:
     evaluate = record.Evaluate(model, task.x_test, task.y_test, task.minor)
     selection = make_selection(recipe, pool)
     log = record.Log(folder, selection, task, recipe)
@@ -138,15 +138,14 @@ def _fit(
             model, selection, epochs=recipe.epochs, batch_size=recipe.batch_size, augment=make_augment(recipe),
             callbacks=order_of_calls, initial_epoch=epoch, initial_batch=batch, verbose=verbose,
         )  # fmt: skip
-    if evaluate.probs is None:  # the last epoch was trained before this process began
-        evaluate.probs, _ = evaluate()
-    return evaluate, log
+    probs = evaluate()[0] if evaluate.probs is None else evaluate.probs  # None: the last epoch was trained before this process began
+    return evaluate, probs, log
 
 
-def _results(evaluate: record.Evaluate, log: record.Log, classes: int) -> dict[str, Any]:
+def _results(evaluate: record.Evaluate, probs: np.ndarray, log: record.Log, classes: int) -> dict[str, Any]:
     accuracy = [row["val_accuracy"] for row in log.rows]
-    found = metrics.summary(evaluate.truth, evaluate.probs.argmax(1), evaluate.minor, classes)
-    ranking = metrics.ranking(evaluate.truth, evaluate.probs)
+    found = metrics.summary(evaluate.truth, probs.argmax(1), evaluate.minor, classes)
+    ranking = metrics.ranking(evaluate.truth, probs)
     minor = list(evaluate.minor)
     return found | {
         "minor_average_precision": float(ranking["average_precision"][minor].mean()),
@@ -159,18 +158,22 @@ def _results(evaluate: record.Evaluate, log: record.Log, classes: int) -> dict[s
     }
 
 
-@functools.cache  # two strategies in one process would give their collective operations the same keys
 def make_strategy(replicas: int = 0, deterministic: bool = True) -> tf.distribute.Strategy:
     """MirroredStrategy over `replicas` GPUs (0: all), or logical CPU devices; the default strategy for a lone CPU.
 
     deterministic: on GPUs, operations that give the same bits each time.
     """
+    if deterministic and tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.enable_op_determinism()
+    return _strategy(replicas)
+
+
+@functools.cache  # two strategies in one process would give their collective operations the same keys
+def _strategy(replicas: int) -> tf.distribute.Strategy:
     gpus = tf.config.list_physical_devices("GPU")
     if replicas < 0 or (gpus and replicas > len(gpus)):
         raise ValueError(f"replicas is {replicas}, but there are {len(gpus)} GPUs: use 0 for all of them")
     if gpus:
-        if deterministic:
-            tf.config.experimental.enable_op_determinism()
         return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(replicas or len(gpus))])
     if replicas <= 1:
         return tf.distribute.get_strategy()
@@ -187,7 +190,7 @@ def make_model(recipe: Recipe, task: tasks.Task, strategy: tf.distribute.Strateg
     activation = "linear" if recipe.method == "class_balanced" else "softmax"
     with strategy.scope(), _precision(recipe.precision):
         if recipe.freeze:
-            model = frozen.head(task.x_labeled, len(task.names), activation)
+            model = frozen.head(np.asarray(task.x_labeled), len(task.names), activation)
         else:
             model = models.build(recipe.arch, task.x_labeled.shape[1:], len(task.names), activation, weights=recipe.weights, **pixels)
         schedules.compile_model(model, recipe, task.y_labeled, len(task.names))

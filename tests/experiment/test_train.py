@@ -307,8 +307,9 @@ def test_force_keeps_the_claim(tmp_path):
     with train.claim(tmp_path / ".lock"):
         (tmp_path / "tensorboard").mkdir()
         (tmp_path / "epochs.csv").touch()
-        train._clear(tmp_path, tmp_path)
-        assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith(".runs")) == [".lock", ".lock.claim"]
+        earlier.set_aside(tmp_path)
+        assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", ".lock.claim", "old"]
+        assert sorted(p.name for p in (tmp_path / "old").iterdir()) == ["epochs.csv", "tensorboard"]
 
 
 def test_rows_of_several_runs_stay(tmp_path):
