@@ -7,7 +7,30 @@ history = sn.fit(model, selection, epochs=200)
 
 import importlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for type checkers and editors, which do not see what __getattr__ finds
+    from selectnet_tf.augment import crop_flip as crop_flip
+    from selectnet_tf.augment import shift_flip as shift_flip
+    from selectnet_tf.capped import Capped as Capped
+    from selectnet_tf.checkpoint import Checkpoint as Checkpoint
+    from selectnet_tf.data.splits import make_imbalance as make_imbalance
+    from selectnet_tf.history import Round as Round
+    from selectnet_tf.minors import AlignMinors as AlignMinors
+    from selectnet_tf.networks.losses import PriorCrossentropy as PriorCrossentropy
+    from selectnet_tf.networks.models import build as build
+    from selectnet_tf.pool import Pool as Pool
+    from selectnet_tf.rounds import fit as fit
+    from selectnet_tf.rules import Context as Context
+    from selectnet_tf.rules import Scores as Scores
+    from selectnet_tf.rules import SelectNet as SelectNet
+    from selectnet_tf.rules import SelfPaced as SelfPaced
+    from selectnet_tf.rules import linear as linear
+    from selectnet_tf.sampler import SelectionClassifier as SelectionClassifier
+    from selectnet_tf.sampler import SelectionSampler as SelectionSampler
+    from selectnet_tf.scoring import Scorer as Scorer
+    from selectnet_tf.selection import Selection as Selection
+    from selectnet_tf.unlabeled import LabeledFolds as LabeledFolds
 
 _HOME = {
     "Pool": "pool", "Selection": "selection", "Round": "history", "Scorer": "scoring", "Scores": "rules",

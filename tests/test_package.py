@@ -52,12 +52,11 @@ def test_the_wheel_reports_in_an_empty_folder(wheel, tmp_path):
 
 SCRIPT = """
 import numpy as np
-import selectnet_tf.rules as rules
-from selectnet_tf.pool import Pool
+import selectnet_tf as sn
 
-pool = Pool(np.zeros((2, 4, 4, 1)), np.array([0, 1]), np.zeros((3, 4, 4, 1)), minor=[1])
+pool = sn.Pool(np.zeros((2, 4, 4, 1)), np.array([0, 1]), np.zeros((3, 4, 4, 1)), minor=[1])
 pool.train_on(index=np.array([0]), target=np.array([0]))
-rules.SelectNet(threshold="high")
+sn.SelectNet(threshold="high")
 """
 
 
@@ -75,4 +74,4 @@ def test_a_wrong_argument_of_a_user_s_script_is_flagged(tmp_path):
         tmp_path / "script.py",
     ]
     said = subprocess.run(command, cwd=HOME, capture_output=True, text=True).stdout
-    assert "script.py:7: error: Unexpected keyword argument" in said and "script.py:8: error: Argument" in said
+    assert "script.py:6: error: Unexpected keyword argument" in said and "script.py:7: error: Argument" in said
