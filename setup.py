@@ -23,8 +23,8 @@ setup(
         "matplotlib>=3.9",
         "absl-py>=2.0",
         "scipy>=1.13",
-        "scikit-learn>=1.4.2",
-        "imbalanced-learn>=0.12.3",
+        "scikit-learn>=1.6.1",
+        "imbalanced-learn>=0.13",
         "tensorboard>=2.18",
     ],
     extras_require={

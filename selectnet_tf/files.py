@@ -1,6 +1,7 @@
 """Files that are whole or not there, and locks that end with their process. Standard library only."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ except ImportError:  # Windows: the library works there, the commands do not
 if TYPE_CHECKING:
     import pandas as pd
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, a limit on files
 TAKEN = "is training this run"  # what a process is told that finds a run's lock held
 Path = str | os.PathLike[str]
 

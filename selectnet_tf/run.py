@@ -4,7 +4,6 @@ Run it again to go on where it was stopped. Flags that are not given come from t
 """
 
 import dataclasses
-import errno
 import pathlib
 import signal
 import struct
@@ -17,6 +16,7 @@ from absl import flags
 from selectnet_tf import devices, recipes
 from selectnet_tf.cli import fail, importing_tensorflow, parse
 from selectnet_tf.experiment import review
+from selectnet_tf.files import FULL
 
 FLAGS = flags.FLAGS
 
@@ -128,7 +128,7 @@ def main(argv: list[str]) -> int:
     except Exception as error:
         if FLAGS.verbose or not (isinstance(error, (ValueError, OSError, MemoryError)) or _is_tensorflow_s(error)):
             raise
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left on device" in str(error)
+        full = getattr(error, "errno", None) in FULL or "No space left on device" in str(error)
         return fail("the disk is full: free some space and run the same command again" if full else error, 1)
     return 0
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import errno
 import functools
 import os
 import pathlib
@@ -21,7 +20,7 @@ from selectnet_tf.data import tasks
 from selectnet_tf.experiment import begun, earlier, frozen, metrics, picks, record, rows, runs, tested
 from selectnet_tf.experiment.claims import claim
 from selectnet_tf.experiment.origin import VERSIONS, Origin
-from selectnet_tf.files import clear, write_json, write_npz
+from selectnet_tf.files import FULL, clear, write_json, write_npz
 from selectnet_tf.minors import AlignMinors
 from selectnet_tf.networks import models, schedules
 from selectnet_tf.pool import Pool
@@ -100,7 +99,7 @@ def _run(
         if finish:
             finish(folder, task)
     except Exception as error:
-        if getattr(error, "errno", None) == errno.ENOSPC:  # with more space, the same command writes them
+        if getattr(error, "errno", None) in FULL:  # with more space, the same command writes them
             raise
         print(f"warning: not all lists could be written ({type(error).__name__}: {error}); the model and the row are there")
     runs.write_row(results, folder.name, row)
