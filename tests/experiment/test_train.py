@@ -182,7 +182,12 @@ def dies(monkeypatch, owner, name, when):
 
 @pytest.mark.parametrize(
     ("owner", "name", "when"),
-    [(Selection, "on_epoch_begin", 2), (Selection, "select", 2), (record.Log, "on_epoch_end", 1), (train.Checkpoint, "save", 4)],
+    [
+        (Selection, "on_epoch_begin", 2),
+        (Selection, "select", 2),
+        pytest.param(record.Log, "on_epoch_end", 1, marks=pytest.mark.slow),
+        pytest.param(train.Checkpoint, "save", 4, marks=pytest.mark.slow),
+    ],
     ids=["in an epoch", "in the selection", "between selection and state", "after the last epoch"],
 )
 def test_resumed_files_and_row_are_bit_identical(owner, name, when, tmp_path, monkeypatch):
@@ -337,6 +342,7 @@ def test_divergence_is_one_line_and_keeps_the_last_state(tmp_path):
     assert not (tmp_path / "runs.csv").exists()
 
 
+@pytest.mark.slow
 def test_two_replicas_train_the_same(tmp_path):
     one = run(tmp_path / "one", method="context", arch="resnet8", lr=0.01, augment="none")
     two = run(tmp_path / "two", method="context", arch="resnet8", lr=0.01, augment="none", replicas=2)
