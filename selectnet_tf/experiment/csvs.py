@@ -95,9 +95,12 @@ def problem(path: pathlib.Path, needed: Sequence[str], texts: Sequence[str], who
         rows = read_csv(path)
     except (ValueError, OSError) as error:
         return str(error)
-    if not rows:
-        return f"{path}: there is no line in it" if path.exists() else None
-    missing = [column for column in needed if column not in rows[0]]
+    if not path.exists():
+        return None
+    header = rows[0] if rows else next(csv.reader(io.StringIO(_decode(path.read_bytes()))), [])  # a run may pick nothing
+    if not header:
+        return f"{path}: there is no line in it"
+    missing = [column for column in needed if column not in header]
     if missing:
         return f"{path}:1: no column {', '.join(missing)}"
     for i, row in enumerate(rows, 2):

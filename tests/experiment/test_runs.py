@@ -6,7 +6,7 @@ import pytest
 from conftest import write_run
 
 from selectnet_tf import recipes
-from selectnet_tf.experiment import runs
+from selectnet_tf.experiment import csvs, runs
 
 ROW = {"name": "a", "dataset": "cifar10-4minor", "arch": "simple", "method": "context", "preset": "paper", "seed": 0, "epochs": 20}
 
@@ -208,3 +208,10 @@ def test_a_damaged_file_of_a_run_is_named_and_left_out(file, content, said, tmp_
     path.write_text(content)
     assert runs.damaged(tmp_path, runs.read(tmp_path)[0]) == [str(path.parent / said)]
     assert runs.read_file(tmp_path, recipe.name, file) == []
+
+
+def test_a_run_that_picked_nothing_has_a_header_and_no_line(tmp_path):
+    path = tmp_path / "picks.csv"
+    for content, said in (("epoch,label\n", None), ("epoch\n", f"{path}:1: no column label"), ("", f"{path}: there is no line in it")):
+        path.write_text(content)
+        assert csvs.problem(path, ("epoch", "label"), ()) == said
