@@ -85,11 +85,11 @@ def _values(raw: str, delimiter: str) -> list[str]:
         return []
 
 
-def problem(path: pathlib.Path, needed: Sequence[str], texts: Sequence[str], whole: Sequence[str] = ()) -> str | None:
+def problem(path: pathlib.Path, needed: Sequence[str], texts: Sequence[str], whole: Sequence[str] = (), empty: bool = False) -> str | None:
     """What is wrong with a file of numbers, in one line: a lacking column, a torn line, a cell that is no number.
 
-    needed: columns that it has to have. texts: columns that may hold anything. whole: columns of whole numbers. An empty cell
-    is a value that there is not.
+    needed: columns that it has to have. texts: columns that may hold anything. whole: columns of whole numbers. empty:
+    whether a header alone will do. An empty cell is a value that there is not.
     """
     try:
         rows = read_csv(path)
@@ -97,8 +97,8 @@ def problem(path: pathlib.Path, needed: Sequence[str], texts: Sequence[str], who
         return str(error)
     if not path.exists():
         return None
-    header = rows[0] if rows else next(csv.reader(io.StringIO(_decode(path.read_bytes()))), [])  # a run may pick nothing
-    if not header:
+    header = rows[0] if rows else next(csv.reader(io.StringIO(_decode(path.read_bytes()))), [])
+    if not header or not (rows or empty):
         return f"{path}: there is no line in it"
     missing = [column for column in needed if column not in header]
     if missing:

@@ -103,14 +103,18 @@ def read(results: pathlib.Path) -> tuple[list[Run], list[str]]:
 
 def damaged(results: pathlib.Path, found: list[Run]) -> list[str]:
     """A line for each file of the runs that no report can read; reports leave these files out."""
-    checked = (csvs.problem(rows.place(results, run.name) / file, FILES[file], TEXTS, WHOLE) for run in found for file in FILES)
+    checked = (_damage(rows.place(results, run.name) / file) for run in found for file in FILES)
     return [line for line in checked if line]
+
+
+def _damage(path: pathlib.Path) -> str | None:
+    return csvs.problem(path, FILES[path.name], TEXTS, WHOLE, empty=path.name == "picks.csv")  # a run may pick nothing
 
 
 def read_file(results: pathlib.Path, name: str, file: str) -> list[dict[str, str]]:
     """[{column: text}] of one of a finished run's FILES; empty where it is missing or damaged, see `damaged`."""
     path = rows.place(results, name) / file
-    return [] if csvs.problem(path, FILES[file], TEXTS, WHOLE) else read_csv(path)
+    return [] if _damage(path) else read_csv(path)
 
 
 def recorded(results: pathlib.Path, name: str) -> dict[str, Any] | None:

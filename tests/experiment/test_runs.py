@@ -214,4 +214,6 @@ def test_a_run_that_picked_nothing_has_a_header_and_no_line(tmp_path):
     path = tmp_path / "picks.csv"
     for content, said in (("epoch,label\n", None), ("epoch\n", f"{path}:1: no column label"), ("", f"{path}: there is no line in it")):
         path.write_text(content)
-        assert csvs.problem(path, ("epoch", "label"), ()) == said
+        assert csvs.problem(path, ("epoch", "label"), (), empty=True) == said
+    path.write_text("epoch,label\n")
+    assert csvs.problem(path, ("epoch", "label"), ()) == f"{path}: there is no line in it"
