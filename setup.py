@@ -29,9 +29,9 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],
-        "scale": ["pyarrow>=17"],
+        "scale": ["pyarrow>=26"],  # before it, a Parquet file with an empty cell among lists of one length can not be read
         "ray": ["ray>=2.40"],
-        "test": ["pytest>=8", "pyarrow>=17", "ray>=2.40", "selenium>=4.20", "setuptools>=70.1"],
+        "test": ["pytest>=8", "pyarrow>=26", "ray>=2.40", "selenium>=4.20", "setuptools>=70.1"],
         "lint": ["ruff==0.17.6", "mypy==2.4.1", "pandas-stubs==3.1.0.261029"],
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
     },

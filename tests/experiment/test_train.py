@@ -70,10 +70,10 @@ def test_each_method_from_images_to_row(method, tmp_path):
     options = {"training": "sgd", "augment": "none"} if method == "class_balanced" else {"augment": "shift"}
     row = run(tmp_path, method=method, **options)
     folder = tmp_path / "runs" / row["name"]
-    table = pd.read_csv(tmp_path / "runs.csv")
+    table = pd.read_csv(tmp_path / "runs.csv", float_precision="round_trip")
     assert list(table["method"]) == [method] and table["accuracy"][0] == row["accuracy"]
     assert set(recipes.Recipe.__dataclass_fields__) <= set(table.columns)
-    epochs = pd.read_csv(folder / "epochs.csv")
+    epochs = pd.read_csv(folder / "epochs.csv", float_precision="round_trip")
     assert list(epochs["epoch"]) == [1, 2, 3, 4] and epochs["val_accuracy"].iloc[-1] == row["accuracy"]
     left = {"recipe.json", "epochs.csv", "selected.npz", "classes.csv", "split.npz", "model.keras", "tensorboard", ".lock", "row.json"}
     left |= {"confusion.csv", "thresholds.csv"}
