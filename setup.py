@@ -2,6 +2,9 @@ import pathlib
 
 from setuptools import find_packages, setup
 
+# before version 26, a Parquet file with an empty cell among lists of one length can not be read; it needs Python 3.11
+PYARROW = ["pyarrow>=26; python_version >= '3.11'", "pyarrow>=17; python_version < '3.11'"]
+
 setup(
     name="selectnet_tf",
     version="0.2.0",
@@ -29,9 +32,9 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],
-        "scale": ["pyarrow>=26"],  # before it, a Parquet file with an empty cell among lists of one length can not be read
+        "scale": PYARROW,
         "ray": ["ray>=2.40"],
-        "test": ["pytest>=8", "pyarrow>=26", "ray>=2.40", "selenium>=4.20", "setuptools>=70.1"],
+        "test": [*PYARROW, "pytest>=8", "ray>=2.40", "selenium>=4.20", "setuptools>=70.1"],
         "lint": ["ruff==0.17.6", "mypy==2.4.1", "pandas-stubs==3.1.0.261029"],
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
     },
