@@ -47,6 +47,7 @@ def write(results: pathlib.Path, what: Collection[str], data_dir: str | None = N
 
         paths.append(page.write(results, found, data_dir, drawn))
     if "readme" in what:
+        problems += filter(None, [tables.benchmark_problem(results)])
         tables.write_readme(results.parent / "README.md", results, found)
         paths.append(results.parent / "README.md")
     print(f"{len(found)} runs; written: {', '.join(path.name for path in paths)}")

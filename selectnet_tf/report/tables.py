@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 
 from selectnet_tf import recipes
-from selectnet_tf.experiment import runs
+from selectnet_tf.experiment import csvs, runs
 from selectnet_tf.files import replacing
 from selectnet_tf.report import paper
 
@@ -119,7 +119,7 @@ def every_run(results: pathlib.Path, found: list[runs.Run]) -> str:
             texts.append(f"**{group.title}** · {dataset}, {arch}:\n\n{_comparison(chosen)}")
     if left:
         texts.append(f"[results/runs.csv](../../results/runs.csv) has {left} more run{'s' * (left > 1)}.")
-    return "\n\n".join([*texts, *speed(runs.read_csv(results / "benchmark.csv"))])
+    return "\n\n".join([*texts, *speed([] if benchmark_problem(results) else runs.read_csv(results / "benchmark.csv"))])
 
 
 def _coverage(results: pathlib.Path, found: list[runs.Run]) -> str:
@@ -144,6 +144,12 @@ def _beside_the_paper(found: list[runs.Run], known: dict[str, float | None]) -> 
             theirs = "–" if number is None else f"{number:.4f}"
             lines.append(f"| `{method}` | {len(chosen)} | {ours} | {theirs} | {minor} | {major} |")
     return "\n".join(lines)
+
+
+def benchmark_problem(results: pathlib.Path) -> str | None:
+    """What is wrong with results/benchmark.csv, in one line; None where it is whole or missing."""
+    needed = ("section", "what", "network", "batch", "median")
+    return csvs.problem(results / "benchmark.csv", needed, (*needed[:4], "unit"))
 
 
 def speed(rows: list[dict[str, str]]) -> list[str]:

@@ -211,3 +211,12 @@ def test_one_damaged_file_is_named_and_the_rest_is_drawn(file, how, two_runs, ca
     said = capsys.readouterr().err
     assert code == 1 and said.startswith(f"error: {folder / file}:") and len(said.splitlines()) == 1
     assert len(list(results.glob("*.png"))) == 4 and (results / "report.html").exists()
+
+
+def test_a_damaged_benchmark_is_named_and_left_out(results, capsys):
+    write_runs(results, (0.74, {"method": "context"}))
+    (results / "benchmark.csv").write_text("section,what,network,batch,median\ntraining,ours,simple,32,fast\n")
+    (results.parent / "README.md").write_text(f"{tables.START}\n{tables.END}\n")
+    assert reports.write(results, ["readme"]) == 1
+    assert capsys.readouterr().err == f"error: {results / 'benchmark.csv'}:2: median is 'fast', which is no number\n"
+    assert "1 with preset `paper`" in (results.parent / "README.md").read_text()
