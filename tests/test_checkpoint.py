@@ -117,6 +117,7 @@ def test_a_signal_in_the_last_batch_saves_the_whole_epoch(tmp_path):
         assert file["position"].tolist() == [1, 0]
 
 
+@pytest.mark.slow
 def test_two_replicas_resume_bit_identical(tmp_path, two_replicas):
     whole = state(*session(tmp_path / "whole.npz", epochs=3, strategy=two_replicas)[:2])
     with pytest.raises(Stopped):

@@ -99,6 +99,7 @@ def test_killed_for_real_and_resumed(tmp_path):
     pd.testing.assert_frame_equal(*rows)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_with_143(tmp_path):
     child = subprocess.Popen(
         [sys.executable, "-m", "selectnet_tf.run", "--dataset=digits-4minor", "--epochs=50", f"--results_dir={tmp_path}"],
