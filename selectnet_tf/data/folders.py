@@ -4,6 +4,7 @@ import collections
 import os
 import pathlib
 import stat
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -115,25 +116,32 @@ def survey(root: str | os.PathLike) -> Listing:
         raise FileNotFoundError(f"{root} is no folder: give one that holds pictures ({', '.join(SUFFIXES)})")
     files: list[str] = []
     aside: list[tuple[str, str]] = []
-    seen = set()
 
     def unreadable(error: OSError) -> None:
         aside.append((os.path.relpath(error.filename, root), f"the folder can't be read ({error.strerror})"))
 
-    for folder, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        real = os.path.realpath(folder)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        place = pathlib.Path(folder).relative_to(root)
+    for folder, place, names in walk(root, unreadable):
         for name in names:
-            if not name.startswith("."):
-                why = _why_not(folder, name)
-                (aside.append(((place / name).as_posix(), why)) if why else files.append((place / name).as_posix()))
+            why = _why_not(folder, name)
+            (aside.append(((place / name).as_posix(), why)) if why else files.append((place / name).as_posix()))
     top = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
     return Listing(sorted(files), sorted(aside), top)
+
+
+def walk(root: pathlib.Path, unreadable: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, pathlib.Path, list[str]]]:
+    """(folder, its place below root, the names of its files) of a folder and all below it, each once; hidden ones are left out.
+
+    Links to folders are followed. unreadable: is told of a folder that can't be listed.
+    """
+    seen = set()
+    for folder, below, names in os.walk(root, followlinks=True, onerror=unreadable):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        real = os.path.realpath(folder)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        yield folder, pathlib.Path(folder).relative_to(root), [name for name in names if not name.startswith(".")]
 
 
 def _why_not(folder: str, name: str) -> str:

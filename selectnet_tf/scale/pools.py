@@ -82,18 +82,8 @@ def _pictures(root: pathlib.Path, number: int, ids: list[str]) -> Shard:
 
 def _walk(root: pathlib.Path) -> Iterator[str]:
     """What folders.list_files lists, but folder by folder: never more than one folder's names in memory."""
-    seen = set()
-    for folder, below, names in os.walk(root, followlinks=True):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        real = os.path.realpath(folder)
-        if real in seen:
-            below.clear()
-            continue
-        seen.add(real)
-        place = pathlib.Path(folder).relative_to(root)
-        for name in sorted(names):
-            if name.lower().endswith(folders.SUFFIXES) and not name.startswith("."):
-                yield (place / name).as_posix()
+    for _, place, names in folders.walk(root):
+        yield from ((place / name).as_posix() for name in sorted(names) if name.lower().endswith(folders.SUFFIXES))
 
 
 def _of_parquet(files: list[pathlib.Path], size: int) -> Iterator[Shard]:
