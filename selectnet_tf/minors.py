@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from selectnet_tf.pool import Pool
+from selectnet_tf.rules import read_only
 
 Adjust = Callable[[np.ndarray, Pool], np.ndarray]
 
@@ -81,9 +82,7 @@ def adjusted(adjust: Adjust | None, probs: np.ndarray, pool: Pool) -> np.ndarray
     """What `adjust` makes of the probabilities: [n, m] float32, checked. It is handed a view that it can't write to."""
     if adjust is None:
         return probs
-    view = probs.view()
-    view.flags.writeable = False
-    found = np.asarray(adjust(view, pool), np.float32)
+    found = np.asarray(adjust(read_only(probs), pool), np.float32)
     if found.shape != probs.shape or not (found >= 0).all() or abs(found.sum(1) - 1).max() > 0.02:
         what = f"{list(found.shape)}" if found.shape != probs.shape else f"rows that sum to {found.sum(1).min():.3g} at the least"
         raise ValueError(f"adjust has to return probabilities, {list(probs.shape)} in rows that sum to 1, but returned {what}")

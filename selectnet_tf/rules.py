@@ -38,6 +38,13 @@ Rule = Callable[[Scores], np.ndarray]
 Threshold = float | Callable[[int], float]
 
 
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A view of the array that can't be written to: what a rule, or what adjusts before it, is handed."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def picks(found: Any, scores: Scores) -> np.ndarray:
     """What a rule returned, for candidates alone: [n] bool, or [n] float32 weights from 0 to 1.
 

@@ -10,7 +10,7 @@ import numpy as np
 from selectnet_tf.history import Round, of_state, part, state_of
 from selectnet_tf.minors import Adjust, adjusted, fading, tell_counts
 from selectnet_tf.pool import Pool
-from selectnet_tf.rules import Rule, Scores, picks
+from selectnet_tf.rules import Rule, Scores, picks, read_only
 from selectnet_tf.scoring import Scorer, Scoring, check_finite, probabilities, sample_loss
 
 CHOICES = {
@@ -186,8 +186,8 @@ class Selection(keras.callbacks.Callback):
         candidate = np.isin(predicted, self.pool.minor)
         if self.context == "wrong":
             candidate &= predicted != self.pool.labels
-        probs, loss, labeled, candidate = map(_read_only, (probs, loss, self.pool.labeled, candidate))
-        return Scores(probs, loss, labeled, candidate, round, None if features is None else _read_only(features))
+        probs, loss, labeled, candidate = map(read_only, (probs, loss, self.pool.labeled, candidate))
+        return Scores(probs, loss, labeled, candidate, round, None if features is None else read_only(features))
 
     def _parts(self) -> list[tuple[str, Any]]:
         return [(k, p) for k, p in (("pool", self.pool), ("rule", self.rule), ("adjust", self.adjust)) if hasattr(p, "set_state")]
@@ -201,12 +201,6 @@ class Selection(keras.callbacks.Callback):
         for name, p in self._parts():
             p.set_state(part(state, f"{name}_"))
         self.history = of_state(state)
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def _check_instances(pool: Pool, rule: Rule | None) -> None:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")  # a .jpg that is PostScript would start Ghostscript
-FITS = ("stretch", "pad", "crop")
 LEVELS = (255, 4095, 65535)  # white in pictures of 8, 12 and 16 bits
 LOOK = 64  # pixels a side of what a perceptual hash is made of
 PIXELS_IN_FLIGHT = 200_000_000  # that are decoded at the same time: about a gigabyte

@@ -9,7 +9,7 @@ import numpy as np
 
 from selectnet_tf.data import copies, decisions, folders, splits
 from selectnet_tf.data.survey import Survey, survey
-from selectnet_tf.data.tasks import Task, digest
+from selectnet_tf.data.tasks import Task
 from selectnet_tf.files import shown
 from selectnet_tf.images import Images, Subset
 from selectnet_tf.recipes import SELECTING, Recipe
@@ -67,7 +67,7 @@ def make(recipe: Recipe, cache_dir: pathlib.Path, say: Callable[[str], object] =
     truth = np.concatenate([y[labeled], np.full(len(pool), -1)]).astype(np.int32)
     return Task(
         Subset(found.images, labeled), y[labeled], Subset(found.images, pool), Subset(found.images, test), y[test], names, minor, truth,
-        index, said, found.files, digest=digest(list(found.marks), list(part), y, list(names)), listing=listing, fit=recipe.fit,
+        index, said, found.files, listing=listing, fit=recipe.fit,
     )  # fmt: skip
 
 

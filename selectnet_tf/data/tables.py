@@ -9,7 +9,7 @@ import pandas as pd
 
 from selectnet_tf.data import columns, frames, sides, splits, verdicts
 from selectnet_tf.data.encoder import Encoder
-from selectnet_tf.data.tasks import Task, digest
+from selectnet_tf.data.tasks import Task
 from selectnet_tf.images import Subset
 from selectnet_tf.recipes import Recipe
 
@@ -42,14 +42,13 @@ def make(recipe: Recipe) -> Task:
     head.append("  minor classes: " + ", ".join(f"{names[c]} ({(y[kept] == c).sum():,} labeled)" for c in minor))
     says = [*head, *columns.near_classes(names), *_indented([*table.says, *(pool.says if pool else []), *says])]
     files = [row for found in (table, pool) if found for row in found.rows()]
-    made_from = digest(x, y, x_pool, x_test, y_test, list(names))
 
     def cells_of(places: np.ndarray) -> pd.DataFrame:
         assert pool is not None
         return pool.people_s(places - len(y), recipe.id_column).set_axis(places)
 
     return Task(
-        Subset(x, kept), y[kept], Subset(x_pool, left), x_test, y_test, names, minor, truth, index, says, files, encode, made_from,
+        Subset(x, kept), y[kept], Subset(x_pool, left), x_test, y_test, names, minor, truth, index, says, files, encode,
         columns=cells_of if pool else None,
     )  # fmt: skip
 

@@ -1,6 +1,5 @@
 """A recipe's data: what it trains on, selects from, is tested on and audited with."""
 
-import hashlib
 import os
 import pathlib
 from collections.abc import Callable
@@ -25,7 +24,6 @@ class Task(NamedTuple):
     listing: for pictures, the lines of files.csv: what each file is to the run, and why it is left out.
     fit: for pictures, how they became squares.
     columns: for tables, what stands in the rows at places in `files` [k]: a data frame with these as its index.
-    digest: of all that the task was made from, so that a run that goes on can tell whether that is still the same.
     """
 
     x_labeled: Subset | np.ndarray
@@ -40,7 +38,6 @@ class Task(NamedTuple):
     says: list[str]
     files: list[str] | None = None
     encode: Encoder | None = None
-    digest: str = ""
     listing: list[tuple] | None = None
     fit: str | None = None
     columns: Callable[[np.ndarray], pd.DataFrame] | None = None
@@ -94,16 +91,5 @@ def _benchmark(recipe: Recipe, data_dir: str | os.PathLike[str] | None) -> Task:
     names = cifar.class_names(recipe.dataset, found.classes)
     return Task(
         Subset(found.x, labeled), found.y[labeled], Subset(found.x, unlabeled), found.x_test, found.y_test, names,
-        tuple(map(int, recipe.minor)), found.y[index], index, says, digest=digest(found.x, found.y, found.x_test, found.y_test, index),
+        tuple(map(int, recipe.minor)), found.y[index], index, says,
     )  # fmt: skip
-
-
-def digest(*contents: np.ndarray | list[str]) -> str:
-    """Equal for equal contents: arrays, or lists of strings."""
-    found = hashlib.blake2b(digest_size=16)
-    for content in contents:
-        if not isinstance(content, np.ndarray):
-            content = np.frombuffer("\0".join(content).encode(errors="surrogateescape"), np.uint8)
-        found.update(f"{content.dtype} {content.shape} ".encode())
-        found.update(np.ascontiguousarray(content).view(np.uint8).data)
-    return found.hexdigest()
