@@ -37,6 +37,7 @@ class Cell:
         self.process: subprocess.Popen[bytes] | None = None
         self.slot = 0
         self.problem, self.said = "", 0  # said: the log's length before this process
+        self.found = False  # whether another sweep, alive or dead, began the process
 
     @property
     def epochs(self) -> int:
@@ -128,15 +129,23 @@ class Sweep:
         """Begins the first waiting cell that nobody trains. Returns whether there was one."""
         done = runs.names(self.results)
         self.waiting = [c for c in self.waiting if c.name not in done]
-        cell = next((c for c in self.waiting if not c.busy()), None)
+        cell = next((c for c in self.waiting if self._free(c)), None)
         if cell:
             self.waiting.remove(cell)
             self.running.append(cell)
             self._begin(cell)
         return bool(cell)
 
+    def _free(self, cell: Cell) -> bool:
+        return not cell.busy()
+
+    def _news(self, cell: Cell) -> str:
+        if cell.found:
+            return f"is running, after epoch {cell.epochs}"
+        return f"goes on after epoch {cell.epochs}" if cell.epochs else "begins"
+
     def _begin(self, cell: Cell) -> None:
-        self._say(f"{cell.name}: " + (f"goes on after epoch {cell.epochs}" if cell.epochs else "begins"))
+        self._say(f"{cell.name}: {self._news(cell)}")
         cell.slot = self.slots.pop(0)
         with open(cell.log, "ab") as log:
             cell.said = log.tell()
@@ -157,7 +166,7 @@ class Sweep:
             row = runs.row_of(self.results, cell.name)
         if row:
             self._say(f"{cell.name}: accuracy {float(row['accuracy']):.4f}, {estimate.hours(float(row['seconds']))}")
-        elif TAKEN in (said := cell.last_line()):  # another sweep began it first, or looked at its lock just then
+        elif TAKEN in (said := cell.last_line()) or cell.found:  # another sweep's, which looked at its lock just then, or stopped it
             self.waiting.append(cell)
         else:
             cell.problem = said if code >= 0 else f"killed by signal {-code}"

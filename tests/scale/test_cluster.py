@@ -86,23 +86,64 @@ def test_a_cell_whose_node_dies_ends_on_another(nodes, tmp_path, monkeypatch, ca
     assert "2 of 2 cells done, 0 failed" in capsys.readouterr().out
 
 
-def test_a_driver_that_is_killed_is_started_again(nodes, tmp_path):
-    made, _ = nodes
-    code = f"""
+def driver(made, results):
+    """The code of a process that sweeps CELLS."""
+    return f"""
 import pathlib, sys
 from selectnet_tf.experiment import grids, sweep
 from selectnet_tf.scale import cluster
 sweep.RUN, sweep.POLL = {sweep.RUN!r}, 0.1
 cluster.connect({made.address!r})
 cells = grids.grid("table1", epochs=40, archs=["simple"], methods=["imbalanced", "context"])
-sys.exit(cluster.ClusterSweep(cells, pathlib.Path({str(tmp_path)!r})).run())
+sys.exit(cluster.ClusterSweep(cells, pathlib.Path({str(results)!r})).run())
 """
-    driver = subprocess.Popen([sys.executable, "-c", code])
-    while len(epochs_of(tmp_path)) < 10:
+
+
+@pytest.fixture
+def killed(nodes, tmp_path):
+    """(cluster, code of the driver) after a driver has been killed in mid-sweep."""
+    made, _ = nodes
+    code = driver(made, tmp_path)
+    process = subprocess.Popen([sys.executable, "-c", code])
+    while {line.split()[0] for line in epochs_of(tmp_path)} != {c.name for c in CELLS}:
         time.sleep(0.1)
-        assert driver.poll() is None
-    os.kill(driver.pid, signal.SIGKILL)
-    driver.wait()
-    assert subprocess.run([sys.executable, "-c", code], timeout=300).returncode == 0
+        assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return made, code
+
+
+def test_runs_outlive_their_driver_and_the_next_one_finds_them(killed, tmp_path):
+    _, code = killed
+    before = len(epochs_of(tmp_path))
+    time.sleep(3)
+    assert len(epochs_of(tmp_path)) > before  # nobody watches, and they train
+    again = subprocess.run([sys.executable, "-c", code], timeout=300, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("is running, after epoch") == 2 and "2 of 2 cells done, 0 failed" in again.stdout
     assert runs.names(tmp_path) == {c.name for c in CELLS}
     assert len(epochs_of(tmp_path)) == len(set(epochs_of(tmp_path))) == 80
+    assert len((tmp_path / "begun.txt").read_text().split()) == 2  # each once: none was stopped
+
+
+def test_ctrl_c_on_the_next_driver_stops_what_the_last_one_began(killed, tmp_path):
+    _, code = killed
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    lines = [process.stdout.readline() for _ in range(2)]
+    assert all("is running, after epoch" in line for line in lines)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    time.sleep(1)
+    before = len(epochs_of(tmp_path))
+    time.sleep(2)
+    assert len(epochs_of(tmp_path)) == before < 80 and not runs.names(tmp_path)
+
+
+def test_runs_whose_driver_never_comes_back_end_and_leave_their_nodes(killed, tmp_path):
+    made, code = killed
+    cluster.connect(made.address)
+    end = time.monotonic() + 90
+    while ray.available_resources().get("CPU") != 2:
+        time.sleep(0.5)
+        assert time.monotonic() < end
+    assert runs.names(tmp_path) == {c.name for c in CELLS} and len(epochs_of(tmp_path)) == 80
