@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from selectnet_tf.experiment import metrics
 
@@ -39,3 +40,28 @@ def test_picks_by_kind():
 
 def test_precision_of_nothing_is_nan():
     assert np.isnan(metrics.picks(np.array([0]), np.array([0]), np.array([True]), [0])["precision"])
+
+
+def test_ranking_by_hand():
+    """Class 0 is ranked right, wrong, then two ties: right and wrong; of class 1 there is none."""
+    truth = np.array([0, 2, 0, 2])
+    found = metrics.ranking(truth, np.array([[0.9, 0, 0.1], [0.8, 0, 0.2], [0.5, 0, 0.5], [0.5, 0, 0.5]]))
+    assert found["average_precision"][0] == pytest.approx(0.5 * 1 + 0.5 * 2 / 4)
+    assert found["roc_auc"][0] == pytest.approx((2 + 0.5) / 4)  # of four pairs, two are in order and one is tied
+    assert found["recall_at_90"][0] == 0.5 and found["recall_at_90"][2] == 0.0
+    assert all(np.isnan(column[1]) for column in found.values())
+
+
+@pytest.mark.parametrize(("n", "classes", "decimals"), [(500, 4, 7), (500, 4, 1), (12, 3, 0)])
+def test_ranking_is_scikit_learn_s_to_the_last_bit(n, classes, decimals):
+    rng = np.random.default_rng(n)
+    truth = np.arange(n) % classes
+    probs = rng.dirichlet(np.ones(classes), n)
+    probs[np.arange(n), truth] += rng.random(n) * 0.4
+    probs = probs.round(decimals).astype(np.float32)
+    found = metrics.ranking(truth, probs)
+    for c in range(classes):
+        precisions, recalls, _ = precision_recall_curve(truth == c, probs[:, c])
+        assert found["average_precision"][c] == average_precision_score(truth == c, probs[:, c])
+        assert found["roc_auc"][c] == roc_auc_score(truth == c, probs[:, c])
+        assert found["recall_at_90"][c] == recalls[:-1][precisions[:-1] >= 0.9].max(initial=0.0)
