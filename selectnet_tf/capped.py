@@ -1,14 +1,13 @@
 """Capped: a rule around another one, that lets no minor class take over the training set."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from selectnet_tf.rules import Scores
+from selectnet_tf.rules import Around, Rule, Scores
 
 
-class Capped:
+class Capped(Around):
     """Of what another rule picks from the pool, each minor class keeps its surest ones only.
 
     A class with n unlabeled picks keeps n (n_low / n) ** alpha of them, where n_low is the fewest that any minor class has, but not under
@@ -26,17 +25,12 @@ class Capped:
     """
 
     def __init__(
-        self, rule: Callable[[Scores], np.ndarray], alpha: float = 1 / 3, least: int = 10, most: int | None = None,
-        minor: Sequence[int] | None = None,
-    ) -> None:  # fmt: skip
+        self, rule: Rule, alpha: float = 1 / 3, least: int = 10, most: int | None = None, minor: Sequence[int] | None = None
+    ) -> None:
         if not 0 <= alpha <= 1 or least < 1 or (most is not None and most < 1):
             raise ValueError(f"alpha has to be in [0, 1], least and most at least 1; received {alpha}, {least}, {most}")
-        self.rule, self.alpha, self.least, self.most, self.minor = rule, alpha, least, most, minor
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "rule":  # not set yet, while Python copies or unpickles it
-            raise AttributeError(name)
-        return getattr(self.rule, name)
+        super().__init__(rule)
+        self.alpha, self.least, self.most, self.minor = alpha, least, most, minor
 
     def __call__(self, scores: Scores) -> np.ndarray:
         mask = np.array(self.rule(scores))  # a copy: the rule's own stays as it is

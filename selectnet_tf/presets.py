@@ -21,7 +21,7 @@ DATASETS: dict[str, dict[str, Any]] = {
     "csv": {"minor": ("auto",), "arch": "mlp", "augment": "none", "threshold": None},
 }
 OWN_FIELDS = {  # of data of one's own
-    "folder": ("labeled_dir", "unlabeled_dir", "test_dir", "image_size", "fit", "decisions"),
+    "folder": ("labeled_dir", "unlabeled_dir", "test_dir", "image_size", "fit", "decisions", "foreign", "ask"),
     "csv": (
         "labeled_csv", "unlabeled_csv", "test_csv", "label_column", "id_column", "ignore_columns", "text_columns", "decimal", "thousands",
     ),

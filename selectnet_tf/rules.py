@@ -78,6 +78,18 @@ def at(threshold: Threshold, round: int) -> float:
     return float(threshold(round) if callable(threshold) else threshold)
 
 
+class Around:
+    """A rule around another one, `rule`: what else is asked of it (threshold, output, get_state, ...) is the inner rule's."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule: Any = rule
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "rule":  # not set yet, while Python copies or unpickles it
+            raise AttributeError(name)
+        return getattr(self.rule, name)
+
+
 class SelfPaced(BaseEstimator):
     """Unlabeled candidates whose loss is under the threshold (eq. 2, Section 4.2).
 

@@ -26,6 +26,19 @@ class Killed(BaseException):
     """Stands for kill -9: nothing after it runs but what an exception can't avoid; only the state file counts."""
 
 
+def dies(monkeypatch, owner, name, when):
+    """Replaces a method so that it does its work and is then killed, at the epoch `when`."""
+    work = getattr(owner, name)
+
+    def dying(self, epoch, *rest, **options):
+        found = work(self, epoch, *rest, **options)
+        if epoch == when:
+            raise Killed
+        return found
+
+    monkeypatch.setattr(owner, name, dying)
+
+
 def blobs(n, classes=4, seed=0):
     """n gray 4 x 4 images, each class a bright quarter or so: learnable in a few steps. (uint8 [n, 4, 4, 1], int32 [n])"""
     rng = np.random.default_rng(seed)

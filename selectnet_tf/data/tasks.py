@@ -23,6 +23,7 @@ class Task(NamedTuple):
     says: lines for the screen. files: where each came from, by `index`. encode: for tables, what makes rows into inputs.
     listing: for pictures, the lines of files.csv: what each file is to the run, and why it is left out.
     fit: for pictures, how they became squares.
+    embedded: under --freeze, the rows that the pictures became, [n_D + n_U, d]; the page of review compares by these.
     columns: for tables, what stands in the rows at places in `files` [k]: a data frame with these as its index.
     """
 
@@ -41,6 +42,7 @@ class Task(NamedTuple):
     listing: list[tuple] | None = None
     fit: str | None = None
     columns: Callable[[np.ndarray], pd.DataFrame] | None = None
+    embedded: Images | None = None
 
     @property
     def by_index(self) -> "_ByIndex":

@@ -13,20 +13,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selectnet_tf import augment, rules
-from selectnet_tf.capped import Capped
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
-from selectnet_tf.experiment import begun, earlier, frozen, metrics, picks, record, rows, runs, tested
+from selectnet_tf.experiment import ask, begun, earlier, frozen, methods, metrics, picks, record, rows, runs, tested
 from selectnet_tf.experiment.claims import claim
 from selectnet_tf.experiment.origin import VERSIONS, Origin
 from selectnet_tf.files import FULL, clear, write_json, write_npz
-from selectnet_tf.minors import AlignMinors
 from selectnet_tf.networks import models, schedules
 from selectnet_tf.pool import Pool
-from selectnet_tf.recipes import SELECTING, Recipe
+from selectnet_tf.recipes import Recipe
 from selectnet_tf.rounds import check_batch, fit
-from selectnet_tf.selection import Selection
 
 Path = str | os.PathLike[str]
 
@@ -96,8 +92,10 @@ def _run(
     try:  # what is for people to read: the model and the row stand whatever becomes of it
         tested.write(folder, task, probs)
         picks.write(folder, log.selection.history, task)
+        picks.write_foreign(folder, log.selection.rule, task)
+        ask.write(folder, model, log.selection, task, recipe)
         if finish:
-            finish(folder, task)
+            finish(folder, task._replace(embedded=pool.images if backbone else None))
     except Exception as error:
         if getattr(error, "errno", None) in FULL:  # with more space, the same command writes them
             raise
@@ -121,7 +119,7 @@ def _fit(
     recipe: Recipe, task: tasks.Task, pool: Pool, model: keras.Model, folder: pathlib.Path, verbose: int | str, origin: Origin
 ) -> tuple[record.Evaluate, np.ndarray, record.Log]:
     evaluate = record.Evaluate(model, task.x_test, task.y_test, task.minor)
-    selection = make_selection(recipe, pool)
+    selection = methods.make_selection(recipe, pool)
     log = record.Log(folder, selection, task, recipe)
     selection.on_round = log.audit
     header = {"recipe": dataclasses.asdict(recipe), "replicas": (replicas := model.distribute_strategy.num_replicas_in_sync)}
@@ -134,7 +132,7 @@ def _fit(
     order_of_calls = [evaluate, keras.callbacks.ProgbarLogger(), selection, *schedules.callbacks(recipe, pool), log, board, checkpoint]
     with checkpoint.signals():
         fit(
-            model, selection, epochs=recipe.epochs, batch_size=recipe.batch_size, augment=make_augment(recipe),
+            model, selection, epochs=recipe.epochs, batch_size=recipe.batch_size, augment=methods.make_augment(recipe),
             callbacks=order_of_calls, initial_epoch=epoch, initial_batch=batch, verbose=verbose,
         )  # fmt: skip
     probs = evaluate()[0] if evaluate.probs is None else evaluate.probs  # None: the last epoch was trained before this process began
@@ -205,44 +203,3 @@ def _precision(policy: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def make_augment(recipe: Recipe) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
-    if recipe.augment == "none" or recipe.freeze:
-        return None
-    return augment.crop_flip() if recipe.augment == "crop_flip" else augment.shift_flip(recipe.shift, recipe.augment == "shift_flip")
-
-
-def make_selection(recipe: Recipe, pool: Pool) -> Selection:
-    """All methods are one path: which D the first round has, and which rule selects from then on."""
-    counts = np.bincount(pool.labels[pool.labeled])
-    ratio = recipe.minor_ratio or recipe.imb_factor or counts[pool.minor].mean() / counts.max()
-    copies = max(1, int(1 / ratio + 1e-9))
-    balanced = "balanced_minor" if recipe.balance == "minor" else "balanced"
-    inits: dict[str, str | int] = {"balanced": balanced, "copies": recipe.init_copies, "none": "none"}
-    init = inits[recipe.init]
-    if recipe.method == "oversampling":
-        init = copies if recipe.oversample == "copies" else balanced
-    elif recipe.method not in SELECTING:
-        init = "none"
-    pool.even = recipe.method == "balanced"
-    rule = make_rule(recipe, len(counts))
-    if rule and (recipe.cap or recipe.max_per_class):
-        rule = Capped(rule, recipe.cap, most=recipe.max_per_class or None, minor=pool.minor.tolist())
-    return Selection(
-        pool, rule, every=recipe.every, init=init, labeled_loss=recipe.labeled_loss, accumulate=recipe.accumulate,
-        context=recipe.context, loss_norm=recipe.loss_norm, adjust=AlignMinors(recipe.align) if recipe.align else None,
-    )  # fmt: skip
-
-
-def make_rule(recipe: Recipe, classes: int = 10) -> Any:
-    first, last = recipe.lambdas(classes)
-    threshold = first if first == last else rules.linear(first, last, recipe.epochs // recipe.every)
-    if recipe.method in ("selectnet", "balanced"):
-        return rules.SelectNet(
-            threshold, recipe.beta, inputs=recipe.selector_inputs, fit_on=recipe.selector_fit, init=recipe.selector_init,
-            learning_rate=recipe.selector_lr, epochs=recipe.selector_epochs, batch_size=recipe.selector_batch, seed=recipe.seed,
-        )  # fmt: skip
-    if recipe.method == "random":
-        return rules.Random(threshold, recipe.seed)
-    return {"self_paced": rules.SelfPaced, "context": rules.Context}.get(recipe.method, lambda _: None)(threshold)

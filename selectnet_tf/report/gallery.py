@@ -27,7 +27,10 @@ NOTE = (
 
 def write(folder: pathlib.Path, task: "Task") -> None:
     """Writes picks.html, a run's gallery with its pictures, and review.html into its folder, where its data are pictures of one's own."""
-    if task.files is None or task.encode or not (folder / "picks.csv").exists():
+    if task.files is None or task.encode:
+        return
+    review_page.write(folder, task)
+    if not (folder / "picks.csv").exists():
         return
     from selectnet_tf.report import byclass  # Matplotlib is slow to import
 
@@ -35,7 +38,6 @@ def write(folder: pathlib.Path, task: "Task") -> None:
     body = f"<main><h1>What was picked</h1>{NOTE}{shown}</main>"
     with replacing(folder / "picks.html") as beside:
         beside.write_text(document("What was picked", body), encoding="utf-8", errors="surrogateescape")
-    review_page.write(folder, task)
 
 
 def render(rows: list[dict[str, str]], names: tuple[str, ...], images: "Indexed | None" = None, key: str = "g0") -> str:

@@ -1,13 +1,22 @@
-// The review page: shows picks page by page, keeps what a person decides, and saves it as decisions.csv.
-const { run, classes, picks, examples } = JSON.parse(document.getElementById("data").textContent);
+// The review page: shows pictures page by page, keeps what a person decides, and saves it as decisions.csv.
+const { run, classes, items, examples } = JSON.parse(document.getElementById("data").textContent);
 const EACH = 24, at = (id) => document.getElementById(id);
-let decisions = {}, page = 0, current = 0;
+const KINDS = {
+  picked: ["picked", "What was picked. What you accept is labeled in the next run, and what you reject is never picked again."],
+  asked: ["to label", "What the model doubts most, no two alike: your labels help most here. Wrong means that it is none of the classes."],
+  foreign: ["left out", "What would have been picked, but is unlike the labeled pictures of its class. Accept what belongs there after all."],
+};
+let decisions = {}, page = 0, current = 0, kind = Object.keys(KINDS).find((k) => items.some((p) => p.kind === k));
 try { decisions = JSON.parse(localStorage.getItem("review " + run)) || {}; } catch {} // a browser may keep nothing for files
 
+for (const [name, [text]] of Object.entries(KINDS)) {
+  const some = items.filter((p) => p.kind === name).length;
+  if (some) at("kinds").append(element("button", { type: "button", value: name, textContent: `${text} (${some})`, onclick: () => { kind = name; turn(-page); } }));
+}
 for (const name of ["", ...Object.keys(examples)]) at("label").add(new Option(name || "any class", name));
 
 function ordered() {
-  const chosen = picks.filter((p) => !at("label").value || p.label === at("label").value);
+  const chosen = items.filter((p) => p.kind === kind && (!at("label").value || p.label === at("label").value));
   const sign = at("order").value === "least" ? 1 : -1, rank = new Map(); // near copies stand together, at their first one's place
   chosen.sort((a, b) => sign * (a.score - b.score)).forEach((p, i) => rank.has(p.group) || rank.set(p.group, i));
   return chosen.map((p, i) => [rank.get(p.group), i, p]).sort((a, b) => a[0] - b[0] || a[1] - b[1]).map((x) => x[2]);
@@ -43,9 +52,9 @@ function card(pick, copies) {
   for (const name of classes) other.add(new Option(name, name));
   const button = (value, text, act) => element("button", { type: "button", value, textContent: text, title: value, onclick: act });
   const made = element("article", { tabIndex: 0, onfocus: () => { current = [...at("grid").children].indexOf(made); } },
-    element("img", { src: pick.image, alt: "picked as " + pick.label, onclick: () => { made.focus(); enlarge(pick); } }),
+    element("img", { src: pick.image, alt: pick.says, onclick: () => { made.focus(); enlarge(pick); } }),
     element("a", { href: pick.url, target: "_blank", textContent: pick.file.split("/").pop(), title: pick.file }),
-    element("small", { textContent: `as ${pick.label}, ${pick.score.toFixed(3)}` + (copies > 1 ? `, 1 of ${copies} near copies` : "") }),
+    element("small", { title: pick.says, textContent: pick.says + (copies > 1 ? `, 1 of ${copies} near copies` : "") }),
     element("div", { className: "choose" }, button("right", "✓", () => choose(pick, pick.label)), button("wrong", "✗", () => decide(pick, "wrong", "")), other));
   made.dataset.digest = pick.digest;
   mark(made, pick);
@@ -61,8 +70,8 @@ function enlarge(pick) {
 }
 
 function count() {
-  const done = picks.filter((p) => decisions[p.digest]).length;
-  at("count").textContent = `${done} of ${picks.length} decided`;
+  const done = items.filter((p) => decisions[p.digest]).length;
+  at("count").textContent = `${done} of ${items.length} decided`;
 }
 
 function show() {
@@ -70,10 +79,12 @@ function show() {
   page = Math.min(Math.max(page, 0), last);
   for (const p of all) sizes[p.group] = (sizes[p.group] || 0) + 1;
   at("grid").replaceChildren(...all.slice(page * EACH, (page + 1) * EACH).map((p) => card(p, sizes[p.group])));
+  for (const button of at("kinds").children) button.setAttribute("aria-pressed", button.value === kind);
+  at("about").textContent = KINDS[kind][1];
   at("page").textContent = `page ${page + 1} of ${last + 1}`;
   at("back").disabled = page === 0;
   at("next").disabled = page === last;
-  const names = at("label").value ? [at("label").value] : Object.keys(examples).slice(0, 4);
+  const names = [...new Set(all.map((p) => p.label))].sort().slice(0, 4);
   at("examples").replaceChildren(...names.flatMap((name) => [`labeled as ${name}: `, ...examples[name].map((src) => element("img", { src, alt: name }))]));
   count();
 }
@@ -86,7 +97,7 @@ at("next").onclick = () => turn(1);
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT" || at("large").open) return;
-  const cards = [...at("grid").children], pick = cards[current] && picks.find((p) => p.digest === cards[current].dataset.digest);
+  const cards = [...at("grid").children], pick = cards[current] && items.find((p) => p.digest === cards[current].dataset.digest);
   if (!pick) return;
   const go = (to) => { current = Math.min(Math.max(to, 0), cards.length - 1); cards[current].focus(); };
   const key = event.key.toLowerCase();
@@ -103,7 +114,7 @@ document.addEventListener("keydown", (event) => {
 
 at("save").onclick = () => {
   const cell = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const lines = picks.filter((p) => decisions[p.digest]).map((p) => [p.file, p.digest, decisions[p.digest].decision, decisions[p.digest].label]);
+  const lines = items.filter((p) => decisions[p.digest]).map((p) => [p.file, p.digest, decisions[p.digest].decision, decisions[p.digest].label]);
   const text = [["file", "digest", "decision", "label"], ...lines].map((line) => line.map(cell).join(",") + "\n").join("");
   const link = element("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: "decisions.csv" });
   link.click();

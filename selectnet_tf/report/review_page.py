@@ -1,4 +1,4 @@
-"""review.html: every picture that a run picked, for a person to say which are right; it saves decisions.csv. Needs no network."""
+"""review.html: what a run picked, doubts and left out, for a person to say what is right; it saves decisions.csv. Needs no network."""
 
 import html
 import json
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from selectnet_tf.data.tasks import Task
 
 EXAMPLES = 6  # labeled pictures of a class that are shown beside
+MOST_FOREIGN = 200  # of those that were left out, the nearest to the limit; foreign.csv lists all
 
-BODY = """<main class="review"><h1>What was picked: right or wrong?</h1>
+BODY = """<main class="review"><h1>Right or wrong?</h1>
+<div class="rounds" id="kinds" role="group" aria-label="what is shown"></div><p id="about"></p>
 <p>Click a picture, or move with the arrow keys. <kbd>R</kbd> right, <kbd>W</kbd> wrong, <kbd>1</kbd>&ndash;<kbd>9</kbd> another class,
 <kbd>U</kbd> undecided, <kbd>Enter</kbd> larger. Then save: the next run takes the file as <code>--decisions=decisions.csv</code>.</p>
-<div class="tools"><label>picked as <select id="label"></select></label>
+<div class="tools"><label>taken for <select id="label"></select></label>
 <label>order <select id="order"><option value="least">least sure first</option><option value="most">surest first</option></select></label>
 <span id="count" role="status"></span><button type="button" id="save">Save decisions.csv</button></div>
 <section id="examples" aria-label="labeled examples"></section>
@@ -33,30 +35,49 @@ BODY = """<main class="review"><h1>What was picked: right or wrong?</h1>
 
 
 def write(folder: pathlib.Path, task: "Task") -> None:
-    """Writes review.html into a run's folder, of all the pictures in its selected.csv."""
-    rows = runs.read_csv(folder / "selected.csv")
-    if not rows or not task.listing or not task.files:
+    """Writes review.html into a run's folder: all the pictures in its selected.csv and ask.csv, and the nearest of its foreign.csv."""
+    items = _items(folder)
+    if not items or not task.listing or not task.files:
         return
-    data = json.dumps(_data(folder, rows, task, task.files, task.listing)).replace("<", "\\u003c")  # ASCII, so that any file name fits
+    data = json.dumps(_data(folder, items, task, task.files, task.listing)).replace("<", "\\u003c")  # ASCII, so that any file name fits
     body = f'{BODY}<script type="application/json" id="data">{data}</script>'
     with replacing(folder / "review.html") as beside:
         beside.write_text(document(f"Review of {html.escape(folder.name)}", body, "review"), encoding="utf-8")
 
 
-def _data(folder: pathlib.Path, rows: list[dict[str, str]], task: "Task", files: list[str], listing: list[tuple]) -> dict[str, Any]:
+def _items(folder: pathlib.Path) -> list[dict[str, Any]]:
+    """What the page shows: kind, file, label (the class that it is taken for), score (the order), says (below the picture)."""
+    picked, asked, foreign = (runs.read_csv(folder / f"{name}.csv") for name in ("selected", "ask", "foreign"))
+    items = []
+    for row in picked:
+        label, score = row["pseudo_label"], float(row["score"])
+        items.append(_item("picked", row, label, score, f"as {label}, {score:.3f}"))
+    for row in asked:
+        first, second = float(row["p_likeliest"]), float(row["p_second"])
+        doubt = f"{row['likeliest']} {first:.2f} or {row['second']} {second:.2f}"
+        items.append(_item("asked", row, row["likeliest"], first - second, doubt))
+    shown = {item["file"] for item in items}
+    far = [(float(row["distance"]) / float(row["limit"]), row) for row in foreign if row["file"] not in shown]
+    far.sort(key=lambda pair: pair[0])
+    for ratio, row in far[:MOST_FOREIGN]:
+        items.append(_item("foreign", row, row["predicted"], ratio, f"as {row['predicted']}, {ratio:.2f} times the limit"))
+    return items
+
+
+def _item(kind: str, row: dict[str, str], label: str, score: float, says: str) -> dict[str, Any]:
+    return {"kind": kind, "file": row["file"], "label": label, "score": round(score, 4), "says": says}
+
+
+def _data(folder: pathlib.Path, items: list[dict[str, Any]], task: "Task", files: list[str], listing: list[tuple]) -> dict[str, Any]:
     places = {as_cell(file): i for i, file in enumerate(files)}
     marks = {as_cell(line[0]): line[1] for line in listing[1:]}
-    indices = np.array([places[row["file"]] for row in rows])
-    groups = _groups(task, indices)
-    picks = [
-        {
-            "file": shown(row["file"]), "url": _url(row["file"]), "digest": marks[row["file"]], "label": row["pseudo_label"],
-            "score": round(float(row["score"]), 4), "group": int(group), "image": encode(task.by_index[np.array([index])][0]),
-        }
-        for row, index, group in zip(rows, indices, groups, strict=True)
-    ]  # fmt: skip
-    labels = sorted({row["pseudo_label"] for row in rows})
-    return {"run": folder.name, "classes": list(task.names), "picks": picks, "examples": {name: _examples(task, name) for name in labels}}
+    indices = np.array([places[item["file"]] for item in items])
+    for item, index, group in zip(items, indices, _groups(task, indices), strict=True):
+        file = item["file"]
+        image = encode(task.by_index[np.array([index])][0])
+        item |= {"file": shown(file), "url": _url(file), "digest": marks[file], "group": int(group), "image": image}
+    labels = sorted({item["label"] for item in items})
+    return {"run": folder.name, "classes": list(task.names), "items": items, "examples": {name: _examples(task, name) for name in labels}}
 
 
 def _groups(task: "Task", indices: np.ndarray) -> np.ndarray:

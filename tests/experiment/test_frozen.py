@@ -1,10 +1,13 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
+from conftest import Killed, dies
 
 from selectnet_tf import recipes
 from selectnet_tf.data import tasks
-from selectnet_tf.experiment import frozen, train
+from selectnet_tf.experiment import frozen, runs, train
 from selectnet_tf.networks import models
 
 
@@ -35,6 +38,27 @@ def test_a_frozen_run_saves_one_model_of_pictures(recipe, tree):
     probs = model.predict(np.stack(list(task.x_test[np.arange(10)])), verbose=0)
     assert model.input_shape == (None, 16, 16, 3) and np.mean(probs.argmax(1) == task.y_test) == pytest.approx(row["accuracy"])
     assert row["accuracy"] > 0.5
+
+
+@pytest.mark.slow
+def test_what_is_foreign_is_listed_also_by_a_run_that_was_stopped(recipe, tree, monkeypatch):
+    recipe = dataclasses.replace(recipe, foreign=0.5, ask=4)
+    row = train.train(recipe, results_dir=tree / "results", verbose=0)
+    folder = tree / "results" / "runs" / row["name"]
+    foreign, asked = runs.read_csv(folder / "foreign.csv"), runs.read_csv(folder / "ask.csv")
+    assert foreign and all(float(line["distance"]) > float(line["limit"]) for line in foreign)
+    assert {line["predicted"] for line in foreign} == {"emu"} and len(asked) == 4
+    rounds, picked = runs.read_csv(folder / "selection.csv"), {line["file"] for line in runs.read_csv(folder / "selected.csv")}
+    assert max(int(line["foreign"]) for line in rounds) > 0
+    assert not picked & {line["file"] for line in (*foreign, *asked)}  # the features stay, so what is foreign once always is
+
+    with monkeypatch.context() as patch:
+        dies(patch, train.Checkpoint, "save", 12)
+        with pytest.raises(Killed):
+            train.train(recipe, results_dir=tree / "again", verbose=0)
+    train.train(recipe, results_dir=tree / "again", verbose=0)
+    for name in ("foreign.csv", "ask.csv", "selected.csv", "selection.csv"):
+        assert (tree / "again" / "runs" / row["name"] / name).read_bytes() == (folder / name).read_bytes(), name
 
 
 def test_what_can_t_be_frozen_is_refused(recipe, tree):

@@ -11,12 +11,12 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Killed, blobs
+from conftest import Killed, blobs, dies
 
 from selectnet_tf import recipes, rules
 from selectnet_tf.checkpoint import Stopped
 from selectnet_tf.data import cifar, splits
-from selectnet_tf.experiment import earlier, record, runs, train
+from selectnet_tf.experiment import earlier, methods, record, runs, train
 from selectnet_tf.pool import Pool
 from selectnet_tf.selection import Selection
 
@@ -90,16 +90,16 @@ def test_each_method_from_images_to_row(method, tmp_path):
 def test_the_selection_has_the_recipe_s_parts():
     x, y = blobs(40)
     pool = Pool(x[:20], y[:20], x[20:], [2, 3])
-    plain = train.make_selection(recipes.make(method="context"), pool)
+    plain = methods.make_selection(recipes.make(method="context"), pool)
     assert isinstance(plain.rule, rules.Context) and plain.adjust is None and not pool.even
-    robust = train.make_selection(recipes.make(preset="robust", max_per_class=7), pool)
+    robust = methods.make_selection(recipes.make(preset="robust", max_per_class=7), pool)
     assert isinstance(robust.rule.rule, rules.SelectNet) and robust.adjust.root == 0.5
     assert (robust.rule.alpha, robust.rule.most, list(robust.rule.minor)) == (1 / 3, 7, [2, 3])
-    limited = train.make_selection(recipes.make(method="random", max_per_class=7), pool)
+    limited = methods.make_selection(recipes.make(method="random", max_per_class=7), pool)
     assert isinstance(limited.rule.rule, rules.Random) and (limited.rule.alpha, limited.rule.most) == (0, 7)
-    balanced = train.make_selection(recipes.make(method="balanced"), pool)
+    balanced = methods.make_selection(recipes.make(method="balanced"), pool)
     assert isinstance(balanced.rule, rules.SelectNet) and pool.even
-    assert train.make_selection(recipes.make(method="logit_adjusted"), pool).rule is None
+    assert methods.make_selection(recipes.make(method="logit_adjusted"), pool).rule is None
 
 
 @pytest.mark.slow
@@ -165,19 +165,6 @@ def test_hidden_labels_never_reach_training(tmp_path, monkeypatch):
     assert len(a["selected.npz/index"]) > 100
     assert {k for k in a if a[k] != b[k]} <= {"selection.csv"} and a["selection.csv"] != b["selection.csv"]
     assert honest["accuracy"] == scrambled["accuracy"]
-
-
-def dies(monkeypatch, owner, name, when):
-    """Replaces a method so that it does its work and is then killed, at the epoch `when`."""
-    work = getattr(owner, name)
-
-    def dying(self, epoch, *rest, **options):
-        found = work(self, epoch, *rest, **options)
-        if epoch == when:
-            raise Killed
-        return found
-
-    monkeypatch.setattr(owner, name, dying)
 
 
 @pytest.mark.parametrize(
@@ -425,7 +412,7 @@ def test_the_saved_model_predicts_what_the_row_says(tmp_path, capsys):
 def test_fields_reach_the_selection(changes, init):
     x, y = blobs(60)
     pool = Pool(x[:40], y[:40], x[40:], [2, 3])
-    selection = train.make_selection(recipes.make(**{"context": "wrong", "loss_norm": "separate", **changes}), pool)
+    selection = methods.make_selection(recipes.make(**{"context": "wrong", "loss_norm": "separate", **changes}), pool)
     assert (selection.init, selection.context, selection.loss_norm) == (init, "wrong", "separate")
 
 

@@ -1,0 +1,63 @@
+"""ask.csv: the pictures of the pool that a person should label: those that the model doubts, no two of them alike."""
+
+import pathlib
+
+import keras
+import numpy as np
+import pandas as pd
+
+from selectnet_tf.data.tasks import Task
+from selectnet_tf.experiment import metrics
+from selectnet_tf.files import as_cell, write_frame
+from selectnet_tf.recipes import Recipe
+from selectnet_tf.scoring import Scorer
+from selectnet_tf.selection import Selection
+
+AMONG = 10  # times as many of the most doubtful ones are those that are chosen among
+
+
+def write(folder: pathlib.Path, model: keras.Model, selection: Selection, task: Task, recipe: Recipe) -> None:
+    """Writes ask.csv, the most doubtful first, of what was neither picked nor left out as foreign; of data without files, nothing."""
+    pool = selection.pool
+    if task.listing is None or not task.files or not recipe.ask or pool.labeled.all():
+        return
+    settled = pool.labeled.copy()
+    for round in selection.history:
+        settled[round.index] = True
+    settled[list(getattr(selection.rule, "left_out", []))] = True
+    places = np.flatnonzero(~settled)
+    output, features = Scorer(model, pool.images, features=True)()
+    assert features is not None
+    probs = metrics.probabilities(output)
+    found = places[choose(probs[places], features[places], pool.minor, recipe.ask, recipe.seed)]
+    first, second = np.argsort(-probs[found], axis=1, kind="stable")[:, :2].T
+    rows = np.arange(len(found))
+    frame = pd.DataFrame({
+        "file": [as_cell(task.files[i]) for i in task.index[found]],
+        "likeliest": [task.names[c] for c in first], "p_likeliest": probs[found][rows, first].round(4),
+        "second": [task.names[c] for c in second], "p_second": probs[found][rows, second].round(4),
+    })  # fmt: skip
+    write_frame(folder / "ask.csv", frame)
+
+
+def choose(probs: np.ndarray, features: np.ndarray, minor: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Places of `count` samples, the most doubtful first.
+
+    The doubt is the margin between the two likeliest classes, one of which has to be a minor one. Of the least margins, ten
+    times as many as are wanted, k-means++ takes those that lie far from each other in the features.
+
+    Args:
+        probs: [n, m]. features: [n, d]. minor: the minor classes.
+    """
+    from sklearn.cluster import kmeans_plusplus
+
+    if not len(probs):
+        return np.zeros(0, np.int64)
+    likeliest = np.argsort(-probs, axis=1, kind="stable")[:, :2]
+    first, second = np.take_along_axis(probs, likeliest, 1).T
+    margin = first - second
+    open_to = np.flatnonzero(np.isin(likeliest, minor).any(1))
+    doubtful = open_to[np.argsort(margin[open_to], kind="stable")][: count * AMONG]
+    if len(doubtful) > count:
+        doubtful = doubtful[np.unique(kmeans_plusplus(features[doubtful], count, random_state=seed)[1])]
+    return doubtful

@@ -1,0 +1,63 @@
+"""What a recipe's method trains on first, and how it selects from then on."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from selectnet_tf import augment, rules
+from selectnet_tf.capped import Capped
+from selectnet_tf.foreign import Foreign
+from selectnet_tf.minors import AlignMinors
+from selectnet_tf.pool import Pool
+from selectnet_tf.recipes import SELECTING, Recipe
+from selectnet_tf.selection import Selection
+
+
+def make_augment(recipe: Recipe) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
+    if recipe.augment == "none" or recipe.freeze:
+        return None
+    return augment.crop_flip() if recipe.augment == "crop_flip" else augment.shift_flip(recipe.shift, recipe.augment == "shift_flip")
+
+
+def make_selection(recipe: Recipe, pool: Pool) -> Selection:
+    """All methods are one path: which D the first round has, and which rule selects from then on."""
+    counts = np.bincount(pool.labels[pool.labeled])
+    ratio = recipe.minor_ratio or recipe.imb_factor or counts[pool.minor].mean() / counts.max()
+    copies = max(1, int(1 / ratio + 1e-9))
+    balanced = "balanced_minor" if recipe.balance == "minor" else "balanced"
+    inits: dict[str, str | int] = {"balanced": balanced, "copies": recipe.init_copies, "none": "none"}
+    init = inits[recipe.init]
+    if recipe.method == "oversampling":
+        init = copies if recipe.oversample == "copies" else balanced
+    elif recipe.method not in SELECTING:
+        init = "none"
+    pool.even = recipe.method == "balanced"
+    rule = make_rule(recipe, len(counts))
+    if rule and foreign_counts(recipe):
+        rule = Foreign(rule, pool.labels, recipe.foreign)
+    if rule and (recipe.cap or recipe.max_per_class):
+        rule = Capped(rule, recipe.cap, most=recipe.max_per_class or None, minor=pool.minor.tolist())
+    return Selection(
+        pool, rule, every=recipe.every, init=init, labeled_loss=recipe.labeled_loss, accumulate=recipe.accumulate,
+        context=recipe.context, loss_norm=recipe.loss_norm, adjust=AlignMinors(recipe.align) if recipe.align else None,
+    )  # fmt: skip
+
+
+def foreign_counts(recipe: Recipe) -> bool:
+    """Whether what is like nothing labeled is left out: where pretrained features tell."""
+    return bool(recipe.dataset == "folder" and recipe.freeze and recipe.foreign)
+
+
+def make_rule(recipe: Recipe, classes: int = 10) -> Any:
+    first, last = recipe.lambdas(classes)
+    threshold = first if first == last else rules.linear(first, last, recipe.epochs // recipe.every)
+    if recipe.method in ("selectnet", "balanced"):
+        return rules.SelectNet(
+            threshold, recipe.beta, inputs=recipe.selector_inputs, fit_on=recipe.selector_fit, init=recipe.selector_init,
+            learning_rate=recipe.selector_lr, epochs=recipe.selector_epochs, batch_size=recipe.selector_batch, seed=recipe.seed,
+        )  # fmt: skip
+    if recipe.method == "random":
+        return rules.Random(threshold, recipe.seed)
+    return {"self_paced": rules.SelfPaced, "context": rules.Context}.get(recipe.method, lambda _: None)(threshold)
