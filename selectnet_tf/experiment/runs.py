@@ -161,7 +161,8 @@ def _problem(row: Mapping[str, str]) -> str | None:
 
 
 def _run(row: dict[str, str]) -> Run:
-    places = [k for k in recipes.OWN_FIELDS.get(row["dataset"], ()) if k not in ("image_size", "fit") and row.get(k)]
+    own = recipes.OWN_FIELDS.get(row["dataset"], ())
+    places = [k for k in own if row.get(k) and recipes.Recipe.__dataclass_fields__[k].default is None]
     base = recipes.make(**{k: row.get(k) for k in ("dataset", "arch", "method", "preset", *places)})
     same = ("dataset", "arch", "method", "preset", "seed", "epochs")
     plain = {f.name: text(getattr(base, f.name)) for f in dataclasses.fields(base) if f.name not in same}
