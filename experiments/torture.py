@@ -138,7 +138,7 @@ def damages(work: pathlib.Path, whole: pathlib.Path, chance: random.Random) -> I
     with np.load(state) as file:
         header = json.loads(str(file["header"]))
     checkpoint = Checkpoint(state, {}, header)
-    yield "state.npz", flips(state, lambda: {k: v.tobytes() for k, v in checkpoint._read().items()}, chance, 300)
+    yield "state.npz", flips(state, lambda: {k: v.tobytes() for k, v in checkpoint.file.read().items()}, chance, 300)
     (model,) = whole.glob("runs/*/model.keras")
     yield "model.keras", flips(model, lambda: saved.check(model), chance, 300)
     (own,) = whole.glob("runs/*/row.json")

@@ -4,30 +4,19 @@ Keras's own ways (BackupAndRestore, save_weights, .keras) lose Dropout's seed st
 """
 
 import contextlib
-import json
 import os
-import pathlib
 import signal
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
 
-from selectnet_tf.files import replacing
+from selectnet_tf.statefile import StateFile, group
 
-VERSION = 3
 MONITORS = (keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau, keras.callbacks.ModelCheckpoint)
 KEPT = ("best", "wait", "cooldown_counter", "best_epoch", "stopped_epoch", "_batches_seen_since_last_saving")  # of these, and best_weights
-
-
-class Part(Protocol):
-    """What has a state to keep."""
-
-    def get_state(self) -> dict[str, np.ndarray]: ...
-
-    def set_state(self, state: dict[str, np.ndarray], /) -> None: ...
 
 
 class Stopped(SystemExit):
@@ -51,7 +40,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def __init__(self, path: str | os.PathLike[str], parts: dict[str, Any], header: dict[str, Any] | None = None) -> None:
         super().__init__()
-        self.path, self.parts, self.header = pathlib.Path(path), parts, {"version": VERSION, **(header or {})}
+        self.file = StateFile(path, parts, header)
         self.stopped = False
         self.others: list[keras.callbacks.Callback] = []
         self._signal: int | None = None
@@ -78,11 +67,11 @@ class Checkpoint(keras.callbacks.Callback):
                 signal.signal(number, handler)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        if not self._restored and self.path.exists():
-            raise ValueError(f"{self.path} holds a run that this one would overwrite: call restore(model) before fit, or delete it")
+        if not self._restored and self.file.path.exists():
+            raise ValueError(f"{self.file.path} holds a run that this one would overwrite: call restore(model) before fit, or delete it")
         self._restored = True
         for name, callback in self._monitoring():  # after they have set themselves back
-            _set_monitor(callback, _group(self._monitors, name))
+            _set_monitor(callback, group(self._monitors, name))
         self._monitors = {}
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -115,17 +104,10 @@ class Checkpoint(keras.callbacks.Callback):
         if batch:
             variables["metrics"] = self.model.metrics_variables
         arrays = {f"{k}/{i}": keras.ops.convert_to_numpy(v) for k, vs in variables.items() for i, v in enumerate(vs)}
-        for name, part in self.parts.items():
-            arrays |= {f"{name}/{k}": v for k, v in part.get_state().items()}
         for name, callback in self._monitoring():
             arrays |= {f"callbacks/{name}/{k}": v for k, v in _monitor_state(callback).items()}
-        arrays["header"] = np.array(json.dumps(self.header, sort_keys=True))
-        arrays["position"] = np.array([epoch, batch])
         arrays["stopped"] = np.array(bool(getattr(self.model, "stop_training", False)))
-        arrays["names"] = np.array(sorted(arrays))
-        with replacing(self.path) as beside, open(beside, "wb") as file:  # a file, for NumPy adds .npz to a name
-            np.savez(file, **arrays)
-            file.flush()
+        self.file.write(arrays, epoch, batch)
 
     def restore(self, model: keras.Model) -> tuple[int, int]:
         """Puts a saved state back. Returns (epoch, batch) to go on from; (0, 0) where there is no state file.
@@ -134,55 +116,22 @@ class Checkpoint(keras.callbacks.Callback):
             ValueError: the file is damaged, or of another recipe, replica count, model, data or version; says what to do.
         """
         self._restored = True
-        if not self.path.exists():
+        if not self.file.path.exists():
             return 0, 0
-        arrays = self._read()
-        for name, part in self.parts.items():
-            try:
-                part.set_state(_group(arrays, name))
-            except ValueError as error:
-                raise ValueError(f"the state file is of another run ({error}): use the same, or {self._cure}") from None
+        arrays = self.file.read()
+        epoch, self._first_batch = self.file.put_back(arrays)
         self._build(model)
         self._restore_variables(model, arrays)
-        self._metrics = _numbered(_group(arrays, "metrics"))
-        self._monitors = _group(arrays, "callbacks")
-        epoch, self._first_batch = (int(v) for v in arrays["position"])
+        self._metrics = _numbered(group(arrays, "metrics"))
+        self._monitors = group(arrays, "callbacks")
         self.stopped = bool(arrays["stopped"])
         return epoch, self._first_batch
-
-    @property
-    def _cure(self) -> str:
-        return f"delete {self.path} or pass --force to start this run again"
-
-    def _read(self) -> dict[str, np.ndarray]:
-        with open(self.path, "rb") as opened:  # what can't be opened is not damaged
-            try:
-                with np.load(opened) as file:
-                    arrays = {k: file[k] for k in file.files}
-                header = json.loads(str(arrays["header"]))
-                version = header.get("version")
-                whole = version != VERSION or set(arrays["names"]) == set(arrays) - {"names"}
-            except MemoryError:
-                raise
-            except Exception as error:  # zipfile, zlib, NumPy and JSON have a dozen kinds of error for a changed byte
-                raise ValueError(f"the state file is damaged ({type(error).__name__}): {self._cure}") from None
-        if not whole:
-            raise ValueError(f"the state file is damaged (arrays are missing): {self._cure}")
-        if version != VERSION:
-            what = f"its version is {version}, this run's is {VERSION}"
-            raise ValueError(
-                f"the state file was written by another release of selectnet_tf ({what}): finish the run with that, or {self._cure}"
-            )
-        difference = _difference("", header, json.loads(json.dumps(self.header)))
-        if difference:
-            raise ValueError(f"the state file is of another run ({difference}): use the same, or {self._cure}")
-        return arrays
 
     def _build(self, model: keras.Model) -> None:
         """Makes the weights of a model that has never been called, on an image of the selection's pool."""
         if model.built:
             return
-        pool = next((part.pool for part in self.parts.values() if hasattr(part, "pool")), None)
+        pool = next((getattr(part, "pool") for part in self.file.parts.values() if hasattr(part, "pool")), None)  # noqa: B009
         if pool is None:
             raise ValueError("the model has no weights yet, so nothing can be put back: call it on one batch before restore(model)")
         with model.distribute_strategy.scope():
@@ -191,14 +140,14 @@ class Checkpoint(keras.callbacks.Callback):
     def _restore_variables(self, model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
         with model.distribute_strategy.scope():
             model.optimizer.build(model.trainable_variables)
-        found = [(name, _numbered(_group(arrays, name)), of.variables) for name, of in (("model", model), ("optimizer", model.optimizer))]
+        found = [(name, _numbered(group(arrays, name)), of.variables) for name, of in (("model", model), ("optimizer", model.optimizer))]
         for name, saved, variables in found:
             shapes = [[list(v.shape) for v in values] for values in (saved, variables)]
             if shapes[0] != shapes[1]:
                 what = next(
                     (f"{a} against {b}" for a, b in zip(*shapes, strict=False) if a != b), f"{len(saved)} against {len(variables)} arrays"
                 )
-                raise ValueError(f"the state file is of another {name} ({what}): use the same, or {self._cure}")
+                raise ValueError(f"the state file is of another {name} ({what}): use the same, or {self.file.cure}")
         for _, saved, variables in found:
             for variable, value in zip(variables, saved, strict=True):
                 variable.assign(value)
@@ -213,21 +162,9 @@ def _set_monitor(callback: keras.callbacks.Callback, state: dict[str, np.ndarray
     for name in KEPT:
         if name in state:
             setattr(callback, name, state[name].item())
-    if weights := _numbered(_group(state, "best_weights")):
+    if weights := _numbered(group(state, "best_weights")):
         callback.best_weights = weights
-
-
-def _group(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-    return {k.split("/", 1)[1]: v for k, v in arrays.items() if k.startswith(f"{name}/")}
 
 
 def _numbered(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
     return [arrays[str(i)] for i in range(len(arrays))]
-
-
-def _difference(name: str, theirs: Any, mine: Any) -> str:
-    """'' or the first thing in which two headers differ."""
-    if isinstance(theirs, dict) and isinstance(mine, dict):
-        found = (_difference(f"{name} {key}".strip(), theirs.get(key), mine.get(key)) for key in sorted(theirs.keys() | mine.keys()))
-        return next(filter(None, found), "")
-    return "" if theirs == mine else f"its {name} is {json.dumps(theirs)}, this run's is {json.dumps(mine)}"

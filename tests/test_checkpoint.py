@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import Killed, blobs, small_model
 
-from selectnet_tf import checkpoint
+from selectnet_tf import checkpoint, statefile
 from selectnet_tf.checkpoint import Checkpoint, Stopped
 from selectnet_tf.pool import Pool
 from selectnet_tf.rounds import fit
@@ -152,13 +152,13 @@ def test_any_changed_byte_is_noticed_or_changes_nothing(tmp_path):
     saver = Checkpoint(path, {}, {"recipe": "a"})
     saver.set_model(small_model())
     saver.save(1)
-    content, whole = path.read_bytes(), saver._read()
+    content, whole = path.read_bytes(), saver.file.read()
     for place in np.random.default_rng(0).choice(len(content), 400, replace=False):
         changed = bytearray(content)
         changed[place] ^= 1 << (place % 8)
         path.write_bytes(changed)
         try:
-            found = saver._read()
+            found = saver.file.read()
         except ValueError as error:
             assert str(path) in str(error)
         else:
@@ -170,7 +170,7 @@ def test_a_state_of_another_run_or_version_is_refused_with_the_cure(tmp_path, mo
     session(path, epochs=1)
     with pytest.raises(ValueError, match=r'its recipe is "a", this run\'s is "b".*--force'):
         session(path, epochs=1, header={"recipe": "b"})
-    monkeypatch.setattr(checkpoint, "VERSION", 99)
+    monkeypatch.setattr(statefile, "VERSION", 99)
     with pytest.raises(ValueError, match="another release .*its version is 3, this run's is 99"):
         session(path, epochs=1)
 
@@ -312,8 +312,8 @@ def test_other_metrics_for_a_half_epoch_are_named(tmp_path):
 
 def test_the_field_in_which_headers_differ_is_named():
     mine, theirs = {"recipe": {"seed": 1, "lr": 0.1}, "replicas": 1}, {"recipe": {"seed": 2, "lr": 0.1}, "replicas": 1}
-    assert checkpoint._difference("", theirs, mine) == "its recipe seed is 2, this run's is 1"
-    assert checkpoint._difference("", mine, mine) == ""
+    assert statefile._difference("", theirs, mine) == "its recipe seed is 2, this run's is 1"
+    assert statefile._difference("", mine, mine) == ""
 
 
 def test_another_network_s_state_is_refused(tmp_path):
