@@ -11,13 +11,13 @@ import os
 import pathlib
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import numpy as np
 from absl import flags
 
-from selectnet_tf import saved
+from selectnet_tf import estimators, saved
 from selectnet_tf.cli import fail, importing_tensorflow, parse
 from selectnet_tf.data import decoding, encoder, folders, frames
 from selectnet_tf.experiment import metrics
@@ -32,26 +32,41 @@ Found = tuple[str, list[str], np.ndarray | None]  # a file or row, its id if the
 
 
 class Wanted(NamedTuple):
-    """What is printed. all: every class's probability. of: a class, whose probability then counts; without it the predicted one's.
+    """What is printed, and with what.
+
+    all: every class's probability. of: a class, whose probability then counts; without it the predicted one's.
 
     threshold: only from this probability on. top: only so many, the likeliest. Under `of` and `top` the likeliest come first.
+    trust: see estimators.load.
     """
 
     all: bool = False
     of: str | None = None
     threshold: float = 0.0
     top: int | None = None
+    trust: tuple[str, ...] = ()
 
 
 def predict(path: str | os.PathLike[str], files: list[str], out: TextIO, errors: TextIO, wanted: Wanted = Wanted()) -> int:  # noqa: B008
     """Writes CSV lines for `files` to out. Returns how many files could not be read; each is named in errors."""
-    with importing_tensorflow():
-        model = saved.load(path)
-    names = class_names(path, model.output_shape[-1])
+    fitted = pathlib.Path(path).suffix == ".skops"
+    if fitted:
+        models = estimators.load(path, wanted.trust)
+    else:
+        with importing_tensorflow():
+            model = saved.load(path)
+    names = class_names(path, 0 if fitted else model.output_shape[-1])
     if wanted.of is not None and wanted.of not in names:
         raise ValueError(f"--class is {wanted.of!r}, but the model's classes are {', '.join(names)}")
     encode = encoder.Encoder.of(path)
-    found = _rows(model, encode, files, errors) if encode else _pictures(path, model, files, errors)
+
+    def ask(x: np.ndarray) -> np.ndarray:
+        """The probabilities [n, m] of a table's rows [n, d]."""
+        if fitted:
+            return estimators.probabilities(models, x, len(names))
+        return metrics.probabilities(model.predict(x, batch_size=BATCH, verbose=0))
+
+    found = _rows(ask, encode, files, errors) if encode else _pictures(path, model, files, errors)
     id_column = [encode.reading["id_column"]] if encode and encode.reading["id_column"] else []
     writer = csv.writer(out, lineterminator="\n")
     extra = [f"p({name})" for name in names if wanted.all or name == wanted.of]
@@ -94,11 +109,11 @@ def _pictures(path: str | os.PathLike[str], model: "keras.Model", files: list[st
                 yield from ((file, [], row) for (file, _), row in zip(good, probs, strict=True))
 
 
-def _rows(model: "keras.Model", encode: encoder.Encoder, files: list[str], errors: TextIO) -> Iterator[Found]:
+def _rows(ask: Callable[[np.ndarray], np.ndarray], encode: encoder.Encoder, files: list[str], errors: TextIO) -> Iterator[Found]:
     for file in files:
         try:
             table = frames.read(file, labeled=False, **encode.reading)
-            probs = metrics.probabilities(model.predict(encode(table), batch_size=BATCH, verbose=0))
+            probs = ask(encode(table))
         except (ValueError, OSError) as error:
             print(f"skipped {shown(file)}: {error}", file=errors)
             yield file, [], None
@@ -139,6 +154,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("all", False, "print every class's probability")
     flags.DEFINE_string("class", None, "print this class's probability, the likeliest files first")
     flags.DEFINE_float("threshold", 0.0, "print only files from this probability on: of --class, or of the predicted class", 0, 1)
+    flags.DEFINE_list("trust", [], "types that a model.skops of an --estimator of your own may hold")
     flags.DEFINE_integer("top", None, "print only so many files, the likeliest", 1)
 
 
@@ -151,8 +167,8 @@ def main(argv: list[str]) -> int:
     try:
         path, files = pathlib.Path(argv[1]), expand(argv[2:])
         if not zipfile.is_zipfile(path):
-            raise ValueError(f"{path} is no .keras file: give the model.keras of a run")
-        wanted = Wanted(FLAGS.all, FLAGS["class"].value, FLAGS.threshold, FLAGS.top)
+            raise ValueError(f"{path} is no .keras or .skops file: give the model of a run")
+        wanted = Wanted(FLAGS.all, FLAGS["class"].value, FLAGS.threshold, FLAGS.top, tuple(FLAGS.trust))
         broken = predict(path, files, sys.stdout, sys.stderr, wanted)
         sys.stdout.flush()
     except BrokenPipeError:  # of `| head`: who reads has enough

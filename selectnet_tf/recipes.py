@@ -8,10 +8,11 @@ import difflib
 import hashlib
 import json
 import math
-import re
 from typing import Any
 
-from selectnet_tf.archs import APPLICATIONS, check_arch
+from selectnet_tf import presets
+from selectnet_tf.archs import FITTED
+from selectnet_tf.checks import check
 from selectnet_tf.presets import (
     DATASETS,
     METHODS,
@@ -25,7 +26,6 @@ from selectnet_tf.presets import (
     TRAINING,
     TRAININGS,
 )
-from selectnet_tf.ranges import check_numbers
 
 __all__ = ["DATASETS", "METHODS", "OWN_FIELDS", "PAPER_METHODS", "PRESETS", "RELEASED", "REPRODUCING", "ROBUST", "SELECTING", "TRAINING"]
 __all__ += ["TRAININGS", "Recipe", "default_training", "defaults", "make", "suggest"]
@@ -40,11 +40,15 @@ class Recipe:
     """One run, in full. Make one with `make`, which fills in what the preset, the data set and the training imply."""
 
     dataset: str = _field("cifar10-4minor", "which labeled set and pool; folder: pictures of your own; csv: a table", tuple(DATASETS))
-    arch: str = _field("simple", "the classifier f_c: simple, resnet20, ... (6n+2), resnet20v2, ... (9n+2), or e.g. MobileNetV2")
+    arch: str = _field(
+        "simple",
+        "the classifier f_c: simple, resnet20, ... (6n+2), resnet20v2, ... (9n+2), or e.g. MobileNetV2; "
+        "of tables: forest, boosting, logistic or mlp",
+    )
     method: str = _field("selectnet", "what is trained on", METHODS)
     preset: str = _field("paper", "paper: the text where it speaks; released: the authors' code; robust: no class is lost", PRESETS)
     seed: int = _field(0, "of the split, the weights, the order and the augmentation")
-    epochs: int = _field(200, "epochs in all, the first round's included")
+    epochs: int = _field(200, "epochs in all, the first round's included; an epoch of a classifier of scikit-learn is one fit")
     every: int = _field(10, "epochs between two selections")
     batch_size: int = _field(32, "images a step, over all replicas")
     minor: tuple[int | str, ...] = _field((), "the minor classes: 0,2,6,7, or names of folders, or auto: those under half the median size")
@@ -56,7 +60,7 @@ class Recipe:
     init: str = _field("balanced", "D in the first round: balanced, or with copies of the minors", ("balanced", "copies", "none"))
     init_copies: int = _field(20, "how many copies of the minors --init=copies adds")
     oversample: str = _field("replacement", "the oversampling method's D", ("replacement", "copies"))
-    threshold: float | None = _field(0.6, "lambda of eqs. (1)-(5), nats; dataset=csv: 0.6 ln(m) / ln(10) for m classes where not given")
+    threshold: float | None = _field(0.6, "lambda of eqs. (1)-(5), nats; arch=mlp: 0.6 ln(m) / ln(10) for m classes where not given")
     beta: float | None = _field(None, "the selector's output from which a sample is picked, eq. (6); lambda where not given")
     lambda_schedule: str = _field("constant", "constant, or a:b for a lambda (and beta) that goes from a to b over the rounds")
     labeled_loss: str = _field("predicted", "the labeled samples' loss in the selection", ("predicted", "true", "two_hot"))
@@ -93,6 +97,9 @@ class Recipe:
     unlabeled_csv: str | None = _field(None, "dataset=csv: the pool, rows of the same columns")
     test_csv: str | None = _field(None, "dataset=csv: as labeled_csv; without it a fifth of each class is held out")
     label_column: str | None = _field(None, "dataset=csv: the column that holds the classes")
+    estimator: str | None = _field(
+        None, "dataset=csv: another classifier of scikit-learn's kind, package.module:Name, a class or a function that makes one"
+    )
     id_column: str | None = _field(None, "dataset=csv: the column that names the rows; no feature, it comes back in selected.csv")
     ignore_columns: str | None = _field(None, "dataset=csv: columns to leave out, A,B")
     text_columns: str | None = _field(None, "dataset=csv: columns whose numbers are names, A,B")
@@ -135,7 +142,7 @@ def default_training(method: str) -> str:
 
 
 def defaults(dataset: str, arch: str, method: str, preset: str, training: str) -> Recipe:
-    values: dict[str, Any] = {"dataset": dataset, "arch": arch, "method": method, "preset": preset, "training": training}
+    values: dict[str, Any] = {}
     if preset == "released":
         values |= RELEASED
     if preset == "robust" and method in SELECTING:
@@ -147,7 +154,9 @@ def defaults(dataset: str, arch: str, method: str, preset: str, training: str) -
         values["cb_beta"] = 0.9  # Cui et al.'s best for CIFAR-100-LT at 0.01
     if dataset == "csv":
         values["augment"] = "none"
-    return Recipe(**values)
+    if arch in FITTED:
+        values |= presets.FITTED | {"prior_loss": 0.0}
+    return Recipe(**values | {"dataset": dataset, "arch": arch, "method": method, "preset": preset, "training": training})
 
 
 def make(**changes: Any) -> Recipe:
@@ -161,76 +170,18 @@ def make(**changes: Any) -> Recipe:
             raise ValueError(f"unknown recipe field {key!r}{suggest(key, known)}")
         if (choices := known[key].metadata["choices"]) and value not in choices:
             raise ValueError(f"{key} is {value!r}, but has to be one of {', '.join(choices)}")
-    first = {k: changes.get(k, known[k].default) for k in ("dataset", "arch", "method", "preset")}
+    if changes.get("estimator"):
+        changes.setdefault("arch", "estimator")
+    dataset = changes.get("dataset", known["dataset"].default)
+    first = {k: changes.get(k, DATASETS[dataset].get(k, known[k].default)) for k in ("arch", "method", "preset")} | {"dataset": dataset}
     base = defaults(**first, training=changes.get("training", default_training(first["method"])))
     recipe = dataclasses.replace(base, **changes)
     minor = sorted(set(recipe.minor), key=str if recipe.dataset in OWN_FIELDS else lambda c: (isinstance(c, str), c))
     recipe = dataclasses.replace(recipe, minor=tuple(minor))
-    _check(recipe)
+    check(recipe, base)
     return recipe
 
 
 def suggest(word: str, words: dict[str, Any]) -> str:
     close = difflib.get_close_matches(word, list(words), n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(words)}"
-
-
-def _check(r: Recipe) -> None:
-    check_arch(r.arch)
-    check_numbers(r)
-    if r.freeze and (not r.weights or r.dataset == "csv"):
-        raise ValueError("freeze needs pictures and --weights: imagenet or a file for a network of keras.applications, or a model.keras")
-    if r.weights and r.arch not in APPLICATIONS and not (r.freeze and r.weights.endswith(".keras")):
-        raise ValueError(f"weights are for networks of keras.applications, not for {r.arch}: leave them out")
-    if not r.minor:
-        raise ValueError("no minor class: give at least one, e.g. --minor=0,2,6,7")
-    if r.dataset in OWN_FIELDS:
-        _check_own(r)
-    else:
-        _check_benchmark(r)
-    for dataset, fields in OWN_FIELDS.items():
-        for field in fields:
-            if r.dataset != dataset and getattr(r, field) != Recipe.__dataclass_fields__[field].default:
-                raise ValueError(f"{field} has no meaning for {r.dataset}: use --dataset={dataset}, or leave it out")
-    if r.lambda_schedule != "constant" and not re.fullmatch(r"[0-9]*\.?[0-9]+:[0-9]*\.?[0-9]+", r.lambda_schedule):
-        raise ValueError(f"lambda_schedule is {r.lambda_schedule!r}, but has to be constant or two numbers like 0.4:0.6")
-    if r.method in ("selectnet", "balanced") and r.beta is None and max(r.lambdas()) >= 1:
-        raise ValueError(f"the selector's output is at most 1, so no pick exceeds a beta of lambda's {max(r.lambdas())}: give --beta")
-    if r.method in SELECTING and r.every > r.epochs:
-        raise ValueError(f"every is {r.every}, so {r.epochs} epochs end before the first selection: use --every={r.epochs} or less")
-    if (r.method == "logit_adjusted") > (r.prior_loss > 0) or (r.method == "class_balanced" and r.prior_loss):
-        raise ValueError(f"{r.method} has {'the prior-aware' if r.prior_loss == 0 else 'a'} loss of its own: leave prior_loss out")
-    if r.method == "class_balanced" and r.training.startswith("keras"):
-        raise ValueError("class_balanced is trained by cui's recipe or by sgd: use --training=cui")
-
-
-def _check_own(r: Recipe) -> None:
-    labeled, unlabeled, *_ = OWN_FIELDS[r.dataset]
-    if not getattr(r, labeled) or (r.dataset == "csv" and not r.label_column):
-        what = "a folder that holds a folder of pictures for each class" if r.dataset == "folder" else "a table, and --label_column"
-        raise ValueError(f"dataset {r.dataset} needs --{labeled}, {what}")
-    if r.method in SELECTING and not getattr(r, unlabeled):
-        raise ValueError(f"method {r.method} needs --{unlabeled}, what to select from")
-    if r.method == "oracle":
-        raise ValueError(f"nobody knows the true classes of unlabeled data: there is no oracle for {r.dataset}")
-    if (r.arch == "mlp") != (r.dataset == "csv") or (r.dataset == "csv" and r.augment != "none"):
-        raise ValueError("a table is trained by --arch=mlp without augmentation, and pictures by another arch")
-    for field in ("minor_ratio", "major_ratio", "imb_factor"):
-        if getattr(r, field) is not None:
-            raise ValueError(f"{field} has no meaning for {r.dataset}: leave it out")
-    if r.validation:
-        raise ValueError(f"validation has no meaning for {r.dataset}: leave it out, or give other data to test on")
-
-
-def _check_benchmark(r: Recipe) -> None:
-    classes = 100 if r.dataset.startswith("cifar100") else 10
-    if r.arch == "mlp":
-        raise ValueError("arch mlp is for tables: use --dataset=csv")
-    if not all(isinstance(c, int) for c in r.minor):
-        raise ValueError(f"minor is {','.join(map(str, r.minor))!r}, but has to be class numbers such as 0,2,6,7")
-    if any(not 0 <= int(c) < classes for c in r.minor) or len(r.minor) >= classes:
-        raise ValueError(f"minor is {r.minor}, but {r.dataset} has the classes 0 to {classes - 1} and at least one has to be major")
-    wrong = ("minor_ratio", "major_ratio") if r.dataset.endswith("-lt") else ("imb_factor",)
-    for field in wrong:
-        if getattr(r, field) is not None:
-            raise ValueError(f"{field} has no meaning for {r.dataset}: leave it out")

@@ -164,7 +164,7 @@ def test_the_tables_page_has_the_benchmark_s_numbers():
     rows = pd.read_csv(HOME / "results" / "tables.csv")
     by_table = rows.pivot_table(index="method", columns="table", values="average_precision")
     worst, recall = (by_table - by_table.loc["forest"]).min(axis=1), rows.groupby("method")["recall_at_90"].mean()
-    lines = [line for line in page.splitlines() if line.startswith("|") and "`" in line]
+    lines = [line for line in page.split("## When it helps")[1].splitlines() if line.startswith("|") and "`" in line]
     assert len(lines) == 10
     for line in lines:
         method, cells = re.findall("`(.+?)`", line)[-1], [cell.strip().replace("−", "-") for cell in line.split("|")[2:5]]

@@ -55,7 +55,7 @@ def test_the_tests_mirror_the_wings():
 
 
 def test_recipes_need_the_standard_library_only():
-    names = {name for module in ("recipes", "archs", "ranges") for name in imports(HOUSE / f"{module}.py")}
+    names = {name for module in ("recipes", "archs", "ranges", "checks", "presets") for name in imports(HOUSE / f"{module}.py")}
     assert all(name.split(".")[0] in {*sys.stdlib_module_names, "selectnet_tf"} for name in names)
 
 

@@ -121,8 +121,8 @@ def test_the_likeliest_of_a_class(asked):
     ("arguments", "code", "said"),
     [
         ([], 2, "what to classify with what?"),
-        (["{}/README.md", "a.png"], 1, "is no .keras file"),
-        (["{}/nothing.keras", "a.png"], 1, "is no .keras file"),
+        (["{}/README.md", "a.png"], 1, "is no .keras or .skops file"),
+        (["{}/nothing.keras", "a.png"], 1, "is no .keras or .skops file"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(arguments, code, said, tmp_path):

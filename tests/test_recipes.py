@@ -4,6 +4,8 @@ import pytest
 
 from selectnet_tf import recipes
 
+TABLE = {"dataset": "csv", "labeled_csv": "a", "unlabeled_csv": "b", "label_column": "c"}
+
 
 def test_presets_hold_the_design_s_table():
     paper, released = recipes.make(), recipes.make(preset="released")
@@ -111,13 +113,16 @@ def test_every_field_changes_the_name():
 def test_lambdas():
     assert recipes.make().lambdas() == (0.6, 0.6)
     assert recipes.make(lambda_schedule="0.4:0.6").lambdas() == (0.4, 0.6)
-    table = recipes.make(dataset="csv", labeled_csv="a", unlabeled_csv="b", label_column="kind")
+    table = recipes.make(dataset="csv", labeled_csv="a", unlabeled_csv="b", label_column="kind", arch="mlp")
     assert (
         table.threshold is None
         and table.lambdas(10) == (pytest.approx(0.6),) * 2
         and table.lambdas(2) == (pytest.approx(0.18062, abs=1e-5),) * 2
     )
-    assert recipes.make(dataset="csv", labeled_csv="a", unlabeled_csv="b", label_column="kind", threshold=0.5).lambdas(2) == (0.5, 0.5)
+    assert recipes.make(dataset="csv", labeled_csv="a", unlabeled_csv="b", label_column="kind", arch="mlp", threshold=0.5).lambdas(2) == (
+        0.5,
+        0.5,
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +155,14 @@ def test_lambdas():
         ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "minor_ratio": 0.1}, "no meaning for folder"),
         ({"dataset": "csv", "labeled_csv": "a"}, "needs --labeled_csv, a table, and --label_column"),
         ({"dataset": "csv", "labeled_csv": "a", "label_column": "b"}, "needs --unlabeled_csv"),
-        ({"dataset": "csv", "labeled_csv": "a", "unlabeled_csv": "b", "label_column": "c", "arch": "simple"}, "--arch=mlp"),
+        ({**TABLE, "arch": "simple"}, "--arch=forest"),
+        ({**TABLE, "every": 2}, "every is for networks, and --arch=forest is fitted once in each of its --epochs: leave it out"),
+        ({**TABLE, "arch": "boosting", "lr": 0.1}, "lr is for networks, and --arch=boosting"),
+        ({**TABLE, "method": "balanced"}, "method balanced trains networks: use another one, or --arch=mlp"),
+        ({**TABLE, "arch": "forest", "estimator": "a:B"}, "--estimator=package.module:Name is an arch of its own: give it without --arch"),
+        ({**TABLE, "arch": "estimator"}, "--estimator=package.module:Name is an arch of its own"),
+        ({**TABLE, "method": "selectnet", "selector_inputs": "penultimate"}, "use probs+loss or probs"),
+        ({"arch": "forest"}, "arch forest is for tables: use --dataset=csv"),
         ({"label_column": "c"}, "use --dataset=csv"),
         ({"arch": "mlp"}, "use --dataset=csv"),
         ({"arch": "mobilenetv2"}, "did you mean MobileNetV2?"),
@@ -187,3 +199,17 @@ def test_readings_of_the_paper_are_fields_and_leave_the_names():
     assert recipes.make(dataset="cifar10-lt").balance == recipes.make(dataset="cifar100-lt").balance == "minor"  # Section 4.2
     assert recipes.make(dataset="cifar10-lt", arch="resnet32").name == "cifar10-lt_resnet32_selectnet_paper_s0"
     assert len({recipes.make(**change).name for change in ({}, {"context": "wrong"}, {"loss_norm": "separate"}, {"balance": "minor"})}) == 4
+
+
+def test_a_table_s_defaults_are_those_of_its_classifier():
+    forest, network = recipes.make(**TABLE), recipes.make(**TABLE, arch="mlp")
+    assert (forest.arch, forest.method, forest.epochs, forest.every, forest.threshold) == ("forest", "self_paced", 4, 1, 0.6) and (
+        network.epochs,
+        network.every,
+    ) == (200, 10)
+    assert recipes.make(**TABLE, estimator="a.b:C").arch == "estimator"
+    assert recipes.make(**TABLE, preset="robust").prior_loss == 0 and recipes.make(**TABLE, preset="robust").cap == 1 / 3
+
+
+def test_runs_of_networks_on_tables_keep_their_names():
+    assert recipes.make(**TABLE, arch="mlp", method="context").name == "csv_mlp_context_paper_s0_75d2a95222e7"

@@ -10,23 +10,26 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 from selectnet_tf import recipes
+from selectnet_tf.archs import FITTED
 from selectnet_tf.data.tasks import Task
 from selectnet_tf.experiment import metrics
 from selectnet_tf.files import write_frame
 
 FILE = "baselines.csv"
+TREES = 400  # as many as the four rounds of a forest have together
 
 
 def beside(recipe: recipes.Recipe) -> list[recipes.Recipe]:
     """The recipes of the same classifier without a pool, and with as many rows picked at random."""
-    methods = [method for method in ("oversampling", "random") if method in recipes.METHODS and method != recipe.method]
+    without = "imbalanced" if recipe.arch in FITTED else "oversampling"  # the classifiers of scikit-learn weigh the classes evenly
+    methods = [method for method in (without, "random") if method != recipe.method]
     return [dataclasses.replace(recipe, method=method) for method in methods] if recipe.method in recipes.SELECTING else []
 
 
 def write(folder: pathlib.Path, task: Task) -> None:
     """Fits balanced classifiers of scikit-learn on the labeled rows alone; baselines.csv says how they do on the test rows."""
     models = {
-        "balanced forest": RandomForestClassifier(200, class_weight="balanced_subsample", random_state=0),
+        "balanced forest": RandomForestClassifier(TREES, class_weight="balanced_subsample", random_state=0),
         "balanced logistic": LogisticRegression(class_weight="balanced", max_iter=1000),
     }
     lines = []

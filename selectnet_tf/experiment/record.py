@@ -1,5 +1,6 @@
-"""What a run leaves: epochs.csv, selection.csv, classes.csv, model.keras, and the lines on screen; its picks are in picks.py."""
+"""What a run leaves: recipe.json, epochs.csv, selection.csv, classes.csv, model.keras, lines on screen; its picks are in picks.py."""
 
+import dataclasses
 import json
 import pathlib
 import time
@@ -12,13 +13,15 @@ import numpy as np
 import pandas as pd
 
 from selectnet_tf import rules
+from selectnet_tf.archs import FITTED
 from selectnet_tf.data.tasks import Task
 from selectnet_tf.experiment import metrics
-from selectnet_tf.files import replacing, write_frame
+from selectnet_tf.experiment.origin import VERSIONS, Origin
+from selectnet_tf.files import replacing, write_frame, write_json, write_npz
 from selectnet_tf.history import Round
-from selectnet_tf.images import Subset
+from selectnet_tf.pool import Pool
 from selectnet_tf.recipes import Recipe
-from selectnet_tf.scoring import Scorer
+from selectnet_tf.scoring import Scoring
 from selectnet_tf.selection import Selection
 
 
@@ -28,10 +31,9 @@ class Evaluate(keras.callbacks.Callback):
     Under class_balanced the model gives logits; the loss is then that of their softmax, to compare the methods.
     """
 
-    def __init__(self, model: keras.Model, x_test: Subset | np.ndarray, y_test: np.ndarray, minor: Sequence[int]) -> None:
+    def __init__(self, scorer: Scoring, y_test: np.ndarray, minor: Sequence[int]) -> None:
         super().__init__()
-        self.truth, self.minor = y_test, minor
-        self.scorer = Scorer(model, x_test)
+        self.scorer, self.truth, self.minor = scorer, y_test, minor
         self.probs: np.ndarray | None = None
 
     def __call__(self) -> tuple[np.ndarray, float]:
@@ -65,7 +67,8 @@ class Log(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._start = time.perf_counter()
-        self._images = len(self.selection.pool.index) // self.recipe.batch_size * self.recipe.batch_size
+        batch = 1 if self.recipe.arch in FITTED else self.recipe.batch_size
+        self._images = len(self.selection.pool.index) // batch * batch
 
     def audit(self, round: Round) -> None:
         """Selection's on_round: compares a round's picks with their true classes."""
@@ -100,7 +103,8 @@ class Log(keras.callbacks.Callback):
         parts += [f"left out as foreign {foreign:,}"] if (foreign := self.audits[-1].get("foreign")) else []
         if np.isfinite(precision):
             parts.append(f"pseudo-labels {precision:.1%} right")
-        parts += [f"now {len(self.selection.pool.index):,} images", *self._time_left(round.epoch)]
+        what = "rows" if self.recipe.dataset == "csv" else "images"
+        parts += [f"now {len(self.selection.pool.index):,} {what}", *self._time_left(round.epoch)]
         return " · ".join(parts) + (f"\n  warning: {round.warning}" if round.warning else "")
 
     def _time_left(self, epoch: int) -> list[str]:
@@ -133,6 +137,15 @@ class Log(keras.callbacks.Callback):
 def _duration(seconds: float) -> str:
     hours, minutes = int(seconds // 3600), int(seconds % 3600 // 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {int(seconds % 60):02} s"
+
+
+def write_recipe(folder: pathlib.Path, recipe: Recipe, task: Task, pool: Pool, origin: Origin, replicas: int) -> None:
+    """recipe.json, with the conditions that the run was begun under and this process's, and split.npz."""
+    versions = {key: origin.now[key] for key in VERSIONS}
+    now = {"versions": versions, **{k: v for k, v in origin.now.items() if k not in VERSIONS}}
+    content = {"recipe": dataclasses.asdict(recipe), "classes": task.names, **now, "replicas": replicas, "first": origin.first}
+    write_json(folder / "recipe.json", content)
+    write_npz(folder / "split.npz", labeled=task.index[pool.labeled], unlabeled=task.index[~pool.labeled], minor=task.minor)
 
 
 def write_classes(path: pathlib.Path, truth: np.ndarray, probs: np.ndarray, task: Task) -> None:

@@ -13,16 +13,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from selectnet_tf.archs import FITTED
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
-from selectnet_tf.experiment import ask, begun, earlier, frozen, methods, metrics, picks, record, rows, runs, tested
+from selectnet_tf.experiment import ask, begun, earlier, fitted, frozen, methods, metrics, picks, record, rows, runs, tested
 from selectnet_tf.experiment.claims import claim
-from selectnet_tf.experiment.origin import VERSIONS, Origin
-from selectnet_tf.files import FULL, clear, write_json, write_npz
+from selectnet_tf.experiment.origin import Origin
+from selectnet_tf.files import FULL, clear
 from selectnet_tf.networks import models, schedules
 from selectnet_tf.pool import Pool
 from selectnet_tf.recipes import Recipe
 from selectnet_tf.rounds import check_batch, fit
+from selectnet_tf.scoring import Scorer
+from selectnet_tf.selection import Selection
 
 Path = str | os.PathLike[str]
 
@@ -67,26 +70,26 @@ def _run(
     recipe: Recipe, data_dir: Path | None, results: pathlib.Path, folder: pathlib.Path, replicas: int, verbose: int | str,
     finish: Callable[[pathlib.Path, tasks.Task], None] | None, force: bool, cache_dir: pathlib.Path,
 ) -> dict[str, Any]:  # fmt: skip
-    strategy = make_strategy(replicas, recipe.deterministic)
-    if recipe.jit and strategy.num_replicas_in_sync > 1:
-        raise ValueError(
-            f"XLA compiles for one device, not for {strategy.num_replicas_in_sync} replicas: pass --replicas=1, or leave jit out"
-        )
-    check_batch(recipe.batch_size, strategy.num_replicas_in_sync)
+    strategy = _strategy_of(recipe, replicas)
     task = tasks.make(recipe, data_dir, cache_dir, lambda lines: print(lines, flush=True))
     print("\n".join([f"{folder.name}: {task.says[0]}", *task.says[1:]]), flush=True)
-    if recipe.batch_size > (most := len(task.y_labeled)):
+    if recipe.batch_size > (most := len(task.y_labeled)) and recipe.arch not in FITTED:
         raise ValueError(f"{most} labeled samples don't fill one batch of {recipe.batch_size}: use --batch_size={most} or less")
     seen, backbone = frozen.embed(task, recipe, cache_dir) if recipe.freeze else (task, None)
     pool = Pool(seen.x_labeled, seen.y_labeled, seen.x_unlabeled, seen.minor, seed=recipe.seed)
-    model = make_model(recipe, seen, strategy)
+    selection = methods.make_selection(recipe, pool)
+    model = fitted.Classifier(recipe, pool, len(task.names)) if recipe.arch in FITTED else make_model(recipe, seen, strategy)
     origin = Origin(task, strategy.num_replicas_in_sync)
     if force:
         earlier.set_aside(folder)
     begun.check(folder, task)
-    evaluate, probs, log = _fit(recipe, seen, pool, model, folder, verbose, origin)
+    if isinstance(model, fitted.Classifier):
+        evaluate, probs, log = fitted.train(recipe, task, selection, model, folder, origin)
+        fitted.write_model(folder, model, task)
+    else:
+        evaluate, probs, log = _fit(recipe, seen, selection, model, folder, verbose, origin)
+        record.write_model(folder / "model.keras", frozen.join(backbone, model, recipe.arch) if backbone else model, task)
     row = {"name": folder.name, **dataclasses.asdict(recipe), **_results(evaluate, probs, log, len(task.names)), **origin.row()}
-    record.write_model(folder / "model.keras", frozen.join(backbone, model, recipe.arch) if backbone else model, task)
     record.write_classes(folder / "classes.csv", evaluate.truth, probs, task)
     print("\n".join(["accuracy on the test set", *tested.lines(evaluate.truth, probs, task.minor)]), flush=True)
     try:  # what is for people to read: the model and the row stand whatever becomes of it
@@ -106,34 +109,24 @@ def _run(
     return row
 
 
-def _write_recipe(recipe: Recipe, task: tasks.Task, pool: Pool, folder: pathlib.Path, origin: Origin, replicas: int) -> None:
-    """recipe.json, with the conditions that the run was begun under and this process's, and split.npz."""
-    versions = {key: origin.now[key] for key in VERSIONS}
-    now = {"versions": versions, **{k: v for k, v in origin.now.items() if k not in VERSIONS}}
-    content = {"recipe": dataclasses.asdict(recipe), "classes": task.names, **now, "replicas": replicas, "first": origin.first}
-    write_json(folder / "recipe.json", content)
-    write_npz(folder / "split.npz", labeled=task.index[pool.labeled], unlabeled=task.index[~pool.labeled], minor=task.minor)
-
-
 def _fit(
-    recipe: Recipe, task: tasks.Task, pool: Pool, model: keras.Model, folder: pathlib.Path, verbose: int | str, origin: Origin
+    recipe: Recipe, task: tasks.Task, selection: Selection, model: keras.Model, folder: pathlib.Path, verbose: int | str, origin: Origin
 ) -> tuple[record.Evaluate, np.ndarray, record.Log]:
-    evaluate = record.Evaluate(model, task.x_test, task.y_test, task.minor)
-    selection = methods.make_selection(recipe, pool)
+    evaluate = record.Evaluate(Scorer(model, task.x_test), task.y_test, task.minor)
     log = record.Log(folder, selection, task, recipe)
     selection.on_round = log.audit
     header = {"recipe": dataclasses.asdict(recipe), "replicas": (replicas := model.distribute_strategy.num_replicas_in_sync)}
     checkpoint = Checkpoint(folder / "state.npz", {"origin": origin, "selection": selection, "log": log}, header)
     epoch, batch = checkpoint.restore(model)
-    _write_recipe(recipe, task, pool, folder, origin, replicas)
+    record.write_recipe(folder, recipe, task, selection.pool, origin, replicas)
     if epoch or batch:
         print("\n".join([f"going on after epoch {epoch}" + (f" and {batch} batches" if batch else ""), *origin.says]), flush=True)
     board = keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)
-    order_of_calls = [evaluate, keras.callbacks.ProgbarLogger(), selection, *schedules.callbacks(recipe, pool), log, board, checkpoint]
+    order = [evaluate, keras.callbacks.ProgbarLogger(), selection, *schedules.callbacks(recipe, selection.pool), log, board, checkpoint]
     with checkpoint.signals():
         fit(
             model, selection, epochs=recipe.epochs, batch_size=recipe.batch_size, augment=methods.make_augment(recipe),
-            callbacks=order_of_calls, initial_epoch=epoch, initial_batch=batch, verbose=verbose,
+            callbacks=order, initial_epoch=epoch, initial_batch=batch, verbose=verbose,
         )  # fmt: skip
     probs = evaluate()[0] if evaluate.probs is None else evaluate.probs  # None: the last epoch was trained before this process began
     return evaluate, probs, log
@@ -153,6 +146,19 @@ def _results(evaluate: record.Evaluate, probs: np.ndarray, log: record.Log, clas
         "selection_seconds": round(log.selecting, 1),
         "images": sum(row["images"] for row in log.rows),
     }
+
+
+def _strategy_of(recipe: Recipe, replicas: int) -> tf.distribute.Strategy:
+    """Raises ValueError where the recipe can't be trained on so many replicas."""
+    if recipe.arch in FITTED:
+        return tf.distribute.get_strategy()
+    strategy = make_strategy(replicas, recipe.deterministic)
+    if recipe.jit and strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            f"XLA compiles for one device, not for {strategy.num_replicas_in_sync} replicas: pass --replicas=1, or leave jit out"
+        )
+    check_batch(recipe.batch_size, strategy.num_replicas_in_sync)
+    return strategy
 
 
 def make_strategy(replicas: int = 0, deterministic: bool = True) -> tf.distribute.Strategy:

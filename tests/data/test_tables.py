@@ -43,7 +43,7 @@ def small(tmp_path, n=60, rare=12, **changes):
 
 
 def test_a_table_from_end_to_end(cancer, tmp_path):
-    recipe = recipes.make(dataset="csv", label_column="kind", method="context", epochs=20, **cancer)
+    recipe = recipes.make(dataset="csv", label_column="kind", arch="mlp", method="context", epochs=20, **cancer)
     row = train.train(recipe, results_dir=tmp_path / "results", verbose=0)
     assert row["accuracy"] > 0.85 and row["minor_roc_auc"] > 0.95 and row["minor_average_precision"] > 0.9
     folder = tmp_path / "results" / "runs" / row["name"]
@@ -68,7 +68,7 @@ def test_a_table_from_end_to_end(cancer, tmp_path):
 
 
 def test_predict_says_what_it_could_not_read(cancer, tmp_path):
-    recipe = recipes.make(dataset="csv", label_column="kind", method="imbalanced", epochs=1, **cancer)
+    recipe = recipes.make(dataset="csv", label_column="kind", arch="mlp", method="imbalanced", epochs=1, **cancer)
     row = train.train(recipe, results_dir=tmp_path / "results", verbose=0)
     table = pd.read_csv(cancer["test_csv"])[:40].drop(columns=["kind", "patient"]).astype({"mean area": object})
     table.loc[3, "mean area"], table.loc[4, "side"] = "$12", "middle"
@@ -176,7 +176,7 @@ def test_verdicts_on_picks_become_labels_and_what_was_rejected_is_not_picked_aga
 
 
 def test_a_run_s_list_of_picks_goes_back_in(cancer, tmp_path):
-    recipe = recipes.make(dataset="csv", label_column="kind", method="context", epochs=10, **cancer)
+    recipe = recipes.make(dataset="csv", label_column="kind", method="context", epochs=1, **cancer)
     row = train.train(recipe, results_dir=tmp_path / "results", verbose=0)
     picks = pd.read_csv(tmp_path / "results" / "runs" / row["name"] / "selected.csv").assign(right="yes")
     given = {**cancer, "labeled_csv": f"{cancer['labeled_csv']},{write(tmp_path / 'picks.csv', picks)}"}

@@ -11,8 +11,9 @@ from selectnet_tf.experiment import baselines, record
 
 def test_a_selecting_run_has_the_same_classifier_without_a_pool_beside_it():
     given = {"dataset": "csv", "labeled_csv": "a", "unlabeled_csv": "b", "label_column": "kind", "epochs": 20}
-    found = baselines.beside(recipes.make(method="context", **given))
-    assert found[0] == recipes.make(method="oversampling", **given) and {r.method for r in found} <= {"oversampling", "random"}
+    for arch, without in (("mlp", "oversampling"), ("forest", "imbalanced")):
+        found = baselines.beside(recipes.make(method="context", arch=arch, **given))
+        assert found == [recipes.make(method=method, arch=arch, **given) for method in (without, "random")]
     assert baselines.beside(recipes.make(method="imbalanced", **given)) == []
 
 

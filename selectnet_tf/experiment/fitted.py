@@ -1,0 +1,105 @@
+"""A classifier of scikit-learn as f_c: one is fitted each round, with the same selection and the same files as a network's run."""
+
+import dataclasses
+import json
+import pathlib
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from selectnet_tf import estimators
+from selectnet_tf.data.tasks import Task
+from selectnet_tf.experiment import record
+from selectnet_tf.experiment.origin import Origin
+from selectnet_tf.files import replacing
+from selectnet_tf.pool import Pool
+from selectnet_tf.recipes import Recipe
+from selectnet_tf.scoring import Scoring
+from selectnet_tf.selection import Selection
+from selectnet_tf.statefile import StateFile
+
+
+class Classifier:
+    """One classifier of scikit-learn a round. Each round's selects; in the end, the mean of all rounds' probabilities counts.
+
+    The first round's, which has seen labeled rows alone, so has a say to the end: what later rounds learn from wrong
+    pseudo-labels costs less.
+
+    Attributes:
+        fitted: those of the rounds so far. sets: what each was fitted on, (index, targets) as in Pool.
+    """
+
+    def __init__(self, recipe: Recipe, pool: Pool, classes: int) -> None:
+        self.recipe, self.pool, self.classes = recipe, pool, classes
+        self.fitted: list[Any] = []
+        self.sets: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def fit(self, index: np.ndarray, targets: np.ndarray) -> None:
+        """One more, with a seed of its own, on pool.images[index] as the classes `targets`."""
+        seed = np.random.default_rng([self.recipe.seed, 5, len(self.fitted)]).integers(2**31)
+        made = estimators.make(self.recipe.arch, int(seed), self.recipe.estimator)
+        self.fitted.append(made.fit(self.pool.images[index], targets))
+        self.sets.append((index, targets))
+
+    def scorer(self, rows: Any, last: bool = False) -> Scoring:
+        """Gives, when it is asked, the probabilities [n, m] of these rows: the mean of all rounds so far, or of the `last` alone."""
+        return lambda: (estimators.probabilities(self.fitted[-1:] if last else self.fitted, rows, self.classes), None)
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        return {f"{name}{i}": a for i, pair in enumerate(self.sets) for name, a in zip(("index", "targets"), pair, strict=True)}
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Fits anew what was fitted: that takes less time than it takes to keep it."""
+        self.fitted, self.sets = [], []
+        for i in range(len(state) // 2):
+            self.fit(state[f"index{i}"], state[f"targets{i}"])
+
+
+def train(
+    recipe: Recipe, task: Task, selection: Selection, classifier: Classifier, folder: pathlib.Path, origin: Origin
+) -> tuple[record.Evaluate, np.ndarray, record.Log]:
+    """Algorithm 1 with a fit in place of some epochs: fit, score, select, swap; recipe.epochs times.
+
+    The state, what each round is fitted on, is written before the fit: a kill costs a round.
+    """
+    pool = selection.pool
+    evaluate = record.Evaluate(classifier.scorer(task.x_test), task.y_test, task.minor)
+    log = record.Log(folder, selection, task, recipe)
+    selection.on_round, selection.from_logits, selection.scorer = log.audit, False, classifier.scorer(pool.images, last=True)
+    header = {"recipe": dataclasses.asdict(recipe)}
+    state, first = (
+        StateFile(folder / "state.npz", {"origin": origin, "selection": selection, "log": log, "classifier": classifier}, header),
+        0,
+    )
+    selection.reset()
+    if state.path.exists():
+        first, _ = state.put_back(state.read())
+        print("\n".join([f"going on after epoch {first}", *origin.says]), flush=True)
+    record.write_recipe(folder, recipe, task, pool, origin, 1)
+    for epoch in range(first, recipe.epochs):
+        state.write({}, epoch)
+        log.on_epoch_begin(epoch)
+        classifier.fit(pool.index, pool.targets)
+        logs = _on_training(classifier, pool)
+        for callback in (evaluate, selection, log):
+            callback.on_epoch_end(epoch, logs)
+    assert evaluate.probs is not None
+    return evaluate, evaluate.probs, log
+
+
+def _on_training(classifier: Classifier, pool: Pool) -> dict[str, float]:
+    """Accuracy and loss (nats) on what the classifier was fitted on, as Keras has them."""
+    probs, _ = classifier.scorer(pool.images[pool.index], last=True)()
+    of_class = probs[np.arange(len(probs)), pool.targets]
+    return {"accuracy": float((probs.argmax(1) == pool.targets).mean()), "loss": float(-np.log(np.clip(of_class, 1e-7, 1)).mean())}
+
+
+def write_model(folder: pathlib.Path, classifier: Classifier, task: Task) -> None:
+    """model.skops: the classifier, the classes' names and what encodes a table's rows."""
+    with replacing(folder / "model.skops") as beside:
+        estimators.save(beside, classifier.fitted)
+        with zipfile.ZipFile(beside, "a") as file:
+            file.writestr("classes.json", json.dumps(list(task.names)))
+        if task.encode:
+            task.encode.save_into(beside)
