@@ -60,7 +60,9 @@ class Recipe:
     init: str = _field("balanced", "D in the first round: balanced, or with copies of the minors", ("balanced", "copies", "none"))
     init_copies: int = _field(20, "how many copies of the minors --init=copies adds")
     oversample: str = _field("replacement", "the oversampling method's D", ("replacement", "copies"))
-    threshold: float | None = _field(0.6, "lambda of eqs. (1)-(5), nats; arch=mlp: 0.6 ln(m) / ln(10) for m classes where not given")
+    threshold: float | str | None = _field(
+        0.6, "lambda of eqs. (1)-(5), nats; arch=mlp: 0.6 ln(m) / ln(10) for m classes where not given; auto: see docs/tables.md"
+    )
     beta: float | None = _field(None, "the selector's output from which a sample is picked, eq. (6); lambda where not given")
     lambda_schedule: str = _field("constant", "constant, or a:b for a lambda (and beta) that goes from a to b over the rounds")
     labeled_loss: str = _field("predicted", "the labeled samples' loss in the selection", ("predicted", "true", "two_hot"))
@@ -132,7 +134,8 @@ class Recipe:
         largest loss, ln 10, the threshold that is not given is of `classes`' largest.
         """
         if self.lambda_schedule == "constant":
-            threshold = 0.6 * math.log(classes) / math.log(10) if self.threshold is None else self.threshold
+            threshold = 0.6 if self.threshold == "auto" else self.threshold
+            threshold = 0.6 * math.log(classes) / math.log(10) if threshold is None else float(threshold)
             return threshold, threshold
         return tuple(float(part) for part in self.lambda_schedule.split(":"))
 

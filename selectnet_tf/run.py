@@ -3,6 +3,7 @@
 Run it again to go on where it was stopped. Flags that are not given come from the preset.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 import signal
@@ -34,7 +35,7 @@ def define_flags() -> None:
             flags.DEFINE_bool(field.name, None, help)
         elif "int" in kind:
             flags.DEFINE_integer(field.name, None, help)
-        elif "float" in kind:
+        elif "float" in kind and "str" not in kind:
             flags.DEFINE_float(field.name, None, help)
         else:
             flags.DEFINE_string(field.name, None, help)
@@ -57,6 +58,8 @@ def recipe_from_flags() -> recipes.Recipe:
     if "minor" in given:
         words = [word.strip() for word in given["minor"] or ()]
         given["minor"] = tuple(int(word) if word.isdecimal() and given.get("dataset") != "folder" else word for word in words)
+    with contextlib.suppress(ValueError):  # a word: make says what it may be
+        given |= {"threshold": float(given["threshold"])} if "threshold" in given else {}
     return recipes.make(**given)
 
 

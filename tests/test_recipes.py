@@ -1,10 +1,9 @@
 import dataclasses
 
 import pytest
+from conftest import TABLE
 
 from selectnet_tf import recipes
-
-TABLE = {"dataset": "csv", "labeled_csv": "a", "unlabeled_csv": "b", "label_column": "c"}
 
 
 def test_presets_hold_the_design_s_table():
@@ -162,6 +161,9 @@ def test_lambdas():
         ({**TABLE, "arch": "forest", "estimator": "a:B"}, "--estimator=package.module:Name is an arch of its own: give it without --arch"),
         ({**TABLE, "arch": "estimator"}, "--estimator=package.module:Name is an arch of its own"),
         ({**TABLE, "method": "selectnet", "selector_inputs": "penultimate"}, "use probs+loss or probs"),
+        ({**TABLE, "arch": "mlp", "threshold": "auto"}, "auto, which is for a table's scikit-learn classifier"),
+        ({**TABLE, "threshold": "high"}, "threshold is a number of nats, or auto"),
+        ({**TABLE, "threshold": "auto", "lambda_schedule": "0.4:0.6"}, "without lambda_schedule"),
         ({"arch": "forest"}, "arch forest is for tables: use --dataset=csv"),
         ({"label_column": "c"}, "use --dataset=csv"),
         ({"arch": "mlp"}, "use --dataset=csv"),

@@ -26,6 +26,7 @@ def run(*flags, **options):
         (["--method=bagging"], "self_paced|context|selectnet"),
         (["--treshold=0.5"], "threshold"),
         (["--epochs=many"], "epochs"),
+        (["--threshold=high"], "threshold is a number of nats, or auto"),
         (["--epochs=0"], "epochs is 0, but has to be at least 1"),
         (["--minor=a"], "class numbers such as 0,2,6,7"),
         (["--minor=3,12"], "classes 0 to 9"),

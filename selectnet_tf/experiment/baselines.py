@@ -23,6 +23,8 @@ def beside(recipe: recipes.Recipe) -> list[recipes.Recipe]:
     """The recipes of the same classifier without a pool, and with as many rows picked at random."""
     without = "imbalanced" if recipe.arch in FITTED else "oversampling"  # the classifiers of scikit-learn weigh the classes evenly
     methods = [method for method in (without, "random") if method != recipe.method]
+    if recipe.threshold == "auto":
+        recipe = dataclasses.replace(recipe, threshold=0.6)
     return [dataclasses.replace(recipe, method=method) for method in methods] if recipe.method in recipes.SELECTING else []
 
 

@@ -56,6 +56,12 @@ class Classifier:
             self.fit(state[f"index{i}"], state[f"targets{i}"])
 
 
+def prepare(selection: Selection, classifier: Classifier) -> None:
+    """Has a selection score by what was fitted last, and say nothing."""
+    selection.on_round, selection.from_logits = None, False
+    selection.scorer = classifier.scorer(selection.pool.images, last=True)
+
+
 def train(
     recipe: Recipe, task: Task, selection: Selection, classifier: Classifier, folder: pathlib.Path, origin: Origin
 ) -> tuple[record.Evaluate, np.ndarray, record.Log]:
@@ -66,7 +72,8 @@ def train(
     pool = selection.pool
     evaluate = record.Evaluate(classifier.scorer(task.x_test), task.y_test, task.minor)
     log = record.Log(folder, selection, task, recipe)
-    selection.on_round, selection.from_logits, selection.scorer = log.audit, False, classifier.scorer(pool.images, last=True)
+    prepare(selection, classifier)
+    selection.on_round = log.audit
     header = {"recipe": dataclasses.asdict(recipe)}
     state, first = (
         StateFile(folder / "state.npz", {"origin": origin, "selection": selection, "log": log, "classifier": classifier}, header),

@@ -16,7 +16,7 @@ import tensorflow as tf
 from selectnet_tf.archs import FITTED
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
-from selectnet_tf.experiment import ask, begun, earlier, fitted, frozen, methods, metrics, picks, record, rows, runs, tested
+from selectnet_tf.experiment import ask, begun, earlier, fitted, frozen, methods, metrics, picks, record, rows, runs, tested, tuned
 from selectnet_tf.experiment.claims import claim
 from selectnet_tf.experiment.origin import Origin
 from selectnet_tf.files import FULL, clear
@@ -77,19 +77,21 @@ def _run(
         raise ValueError(f"{most} labeled samples don't fill one batch of {recipe.batch_size}: use --batch_size={most} or less")
     seen, backbone = frozen.embed(task, recipe, cache_dir) if recipe.freeze else (task, None)
     pool = Pool(seen.x_labeled, seen.y_labeled, seen.x_unlabeled, seen.minor, seed=recipe.seed)
-    selection = methods.make_selection(recipe, pool)
     model = fitted.Classifier(recipe, pool, len(task.names)) if recipe.arch in FITTED else make_model(recipe, seen, strategy)
     origin = Origin(task, strategy.num_replicas_in_sync)
     if force:
         earlier.set_aside(folder)
     begun.check(folder, task)
+    used, answer = tuned.choose(recipe, pool, folder) if recipe.threshold == tuned.AUTO else (recipe, "")
+    selection = methods.make_selection(used, pool)
     if isinstance(model, fitted.Classifier):
-        evaluate, probs, log = fitted.train(recipe, task, selection, model, folder, origin)
+        evaluate, probs, log = fitted.train(used, task, selection, model, folder, origin)
         fitted.write_model(folder, model, task)
     else:
         evaluate, probs, log = _fit(recipe, seen, selection, model, folder, verbose, origin)
         record.write_model(folder / "model.keras", frozen.join(backbone, model, recipe.arch) if backbone else model, task)
     row = {"name": folder.name, **dataclasses.asdict(recipe), **_results(evaluate, probs, log, len(task.names)), **origin.row()}
+    row |= {"chosen": answer} if answer else {}
     record.write_classes(folder / "classes.csv", evaluate.truth, probs, task)
     print("\n".join(["accuracy on the test set", *tested.lines(evaluate.truth, probs, task.minor)]), flush=True)
     try:  # what is for people to read: the model and the row stand whatever becomes of it

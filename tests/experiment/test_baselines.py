@@ -15,6 +15,7 @@ def test_a_selecting_run_has_the_same_classifier_without_a_pool_beside_it():
         found = baselines.beside(recipes.make(method="context", arch=arch, **given))
         assert found == [recipes.make(method=method, arch=arch, **given) for method in (without, "random")]
     assert baselines.beside(recipes.make(method="imbalanced", **given)) == []
+    assert baselines.beside(recipes.make(threshold="auto", **given)) == baselines.beside(recipes.make(**given))
 
 
 def test_balanced_classifiers_of_the_labeled_rows_are_measured(tmp_path):
