@@ -24,7 +24,7 @@ import matplotlib
 from absl import flags
 from matplotlib.figure import Figure
 
-from selectnet_tf import recipes
+from selectnet_tf import devices, recipes
 from selectnet_tf.cli import fail, parse
 from selectnet_tf.experiment import runs, sweep
 from selectnet_tf.recipes import Recipe
@@ -154,7 +154,7 @@ def main(argv: list[str]) -> int:
             raise ValueError("flags are written --name=value, and seeds are numbers such as 0,1,2")
         options = {name: getattr(values, name) for name in ("dataset", "arch", "epochs", "every")}
         plan = Plan(pathlib.Path(values.results_dir), [int(s) for s in values.seeds], values.choice_seed, values.validation, **options)
-        jobs = values.jobs or sweep.usual_jobs()
+        jobs = values.jobs or devices.usual_jobs()
         known = [*plan.choosing().values(), *(recipe for _, recipe in plan.reported(plan.best() or "paper"))]
         if values.dry:
             print(sweep.Sweep(known, plan.results, values.data_dir, jobs).plan())

@@ -58,6 +58,21 @@ def problem() -> str:
     return f"nvidia-smi lists {', '.join(names)}, but TensorFlow finds no card: {CURE} (doctor says more), {WITHOUT}"
 
 
+def share(slot: int, jobs: int) -> dict[str, str]:
+    """The environment that gives one of several children its share: its own GPUs where there are several, or threads."""
+    if jobs == 1:
+        return {}
+    if gpus := visible_gpus():
+        growth = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if jobs > len(gpus) else {}
+        return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[slot % len(gpus) :: jobs]), **growth}
+    return dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), str(max(1, cores() // jobs)))
+
+
+def usual_jobs() -> int:
+    """How many runs at once: one a GPU; on CPUs two, which together are faster than one with all cores (`make bench`)."""
+    return len(visible_gpus()) or min(2, cores())
+
+
 def gpus_found() -> int:
     """How many cards TensorFlow finds."""
     if "tensorflow" in sys.modules:

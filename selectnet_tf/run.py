@@ -7,9 +7,7 @@ import contextlib
 import dataclasses
 import pathlib
 import signal
-import struct
 import sys
-import zipfile
 from typing import Any
 
 from absl import flags
@@ -18,6 +16,7 @@ from selectnet_tf import devices, recipes
 from selectnet_tf.cli import fail, importing_tensorflow, parse
 from selectnet_tf.experiment import review
 from selectnet_tf.files import FULL
+from selectnet_tf.scale import storage
 
 FLAGS = flags.FLAGS
 
@@ -41,6 +40,7 @@ def define_flags() -> None:
             flags.DEFINE_string(field.name, None, help)
     flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archive, or the archive; else SELECTNET_DATA, else a download")
     flags.DEFINE_string("results_dir", "results", "where runs.csv and runs/NAME/ go")
+    flags.DEFINE_string("storage", None, "address (s3://, gs://, a folder) to put the run's files to after each round, and to go on from")
     flags.DEFINE_integer("replicas", 0, "replicas of MirroredStrategy; 0: every GPU there is")
     flags.DEFINE_enum("device", "auto", devices.CHOICES, "auto: the GPUs, where there are any; cpu: leaves them alone")
     flags.DEFINE_bool("force", False, "train again what is finished or half trained")
@@ -89,6 +89,7 @@ def main(argv: list[str]) -> int:
             raise ValueError(f"unexpected {argv[1]!r}: flags are written --name=value")
         recipe = recipe_from_flags()
         review.check(FLAGS.review, FLAGS.review_links, recipe)
+        keeper = storage.Storage(FLAGS.storage) if FLAGS.storage else None
     except ValueError as error:
         return fail(error, 2)
     results = pathlib.Path(FLAGS.results_dir).expanduser()  # a shell leaves the ~ of --results_dir=~/here alone
@@ -107,6 +108,7 @@ def main(argv: list[str]) -> int:
 
         table = recipe.dataset == "csv"
         options: dict[str, Any] = {"data_dir": FLAGS.data_dir, "results_dir": results, "replicas": FLAGS.replicas, "force": FLAGS.force}
+        options["keeper"] = keeper
         row = train.train(
             recipe,
             verbose=1 if sys.stdout.isatty() else 2,
@@ -149,12 +151,10 @@ def _kept(recipe: recipes.Recipe) -> str:
     from selectnet_tf.experiment import runs
 
     results = pathlib.Path(FLAGS.results_dir).expanduser()
-    state = results / "runs" / runs.name_of(results, recipe) / "state.npz"
-    try:
-        with zipfile.ZipFile(state) as file:  # as np.load would; NumPy may not be imported yet
-            epoch, batch = struct.unpack("<2q", file.read("position.npy")[-16:])
-    except (OSError, KeyError, ValueError, struct.error, zipfile.BadZipFile):
+    found = runs.position(results / "runs" / runs.name_of(results, recipe) / "state.npz")
+    if not found:
         return "stopped before anything was trained: the same command begins again"
+    epoch, batch = found
     if epoch >= recipe.epochs:
         return "stopped while the results were written: all epochs are saved, the same command finishes"
     return f"stopped: epoch {epoch} of {recipe.epochs}{f' and {batch} batches' * bool(batch)} saved, the same command goes on from there"

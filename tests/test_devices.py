@@ -1,6 +1,7 @@
 """Cards that a stand-in for nvidia-smi lists, on machines with and without a TensorFlow that finds them."""
 
 import json
+import os
 import sys
 import types
 
@@ -130,3 +131,20 @@ def test_libraries_that_do_not_load_are_named(tmp_path):
     broken.parent.mkdir(parents=True)
     broken.write_bytes(b"no library")
     assert devices.unloadable("99", "99.1", tmp_path) == ["libcudnn.so.99"]
+
+
+def test_shares_of_threads_and_of_gpus(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert devices.share(0, 1) == {} and devices.share(1, 3)["TF_NUM_INTRAOP_THREADS"] == "2"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,7")
+    assert [devices.share(slot, 3) for slot in range(3)] == [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in "457"]
+    assert devices.share(0, 2) == {"CUDA_VISIBLE_DEVICES": "4,7"}
+    assert devices.share(4, 5) == {"CUDA_VISIBLE_DEVICES": "5", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+
+
+@pytest.mark.parametrize(("gpus", "cores", "jobs"), [("0,1,2", 8, 3), ("", 8, 2), ("", 1, 1)])
+def test_the_usual_jobs_are_one_a_gpu_or_two_on_cores(gpus, cores, jobs, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+    monkeypatch.setattr(devices, "cores", lambda: cores)
+    assert devices.usual_jobs() == jobs

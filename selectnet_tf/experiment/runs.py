@@ -8,6 +8,8 @@ import json
 import math
 import pathlib
 import re
+import struct
+import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,7 +20,7 @@ from selectnet_tf.experiment.rows import names, row_of, text
 from selectnet_tf.experiment.rows import write as write_row
 
 __all__ = ["COLUMNS", "Run", "damaged", "differences", "name_of", "names", "read", "read_csv", "recorded", "row_of", "text", "write_csv"]
-__all__ += ["write_row"]
+__all__ += ["position", "write_row"]
 
 SHARES: tuple[str, ...] = (
     "accuracy",
@@ -115,6 +117,16 @@ def read_file(results: pathlib.Path, name: str, file: str) -> list[dict[str, str
     """[{column: text}] of one of a finished run's FILES; empty where it is missing or damaged, see `damaged`."""
     path = rows.place(results, name) / file
     return [] if _damage(path) else read_csv(path)
+
+
+def position(state: pathlib.Path) -> tuple[int, int] | None:
+    """(epochs, batches of the next) that a state file holds; None where there is none that can be read. As np.load would, without NumPy."""
+    try:
+        with zipfile.ZipFile(state) as file:
+            epoch, batch = struct.unpack("<2q", file.read("position.npy")[-16:])
+        return int(epoch), int(batch)
+    except (OSError, KeyError, ValueError, struct.error, zipfile.BadZipFile):
+        return None
 
 
 def recorded(results: pathlib.Path, name: str) -> dict[str, Any] | None:

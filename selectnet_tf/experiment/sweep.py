@@ -19,7 +19,7 @@ from typing import Any
 
 from selectnet_tf import recipes
 from selectnet_tf.cli import aligned
-from selectnet_tf.devices import cores, visible_gpus
+from selectnet_tf.devices import share, visible_gpus
 from selectnet_tf.experiment import claims, estimate, runs
 from selectnet_tf.files import TAKEN
 
@@ -30,7 +30,8 @@ RUN = (sys.executable, "-m", "selectnet_tf.run")
 class Cell:
     """One recipe on its way: its folder, its process while it trains, and why it failed."""
 
-    def __init__(self, recipe: recipes.Recipe, results: pathlib.Path) -> None:
+    def __init__(self, recipe: recipes.Recipe, results: pathlib.Path, elsewhere: bool = False) -> None:
+        self.elsewhere = elsewhere  # whether its state lies in a storage
         self.recipe, self.name = recipe, runs.name_of(results, recipe)
         self.folder = results / "runs" / self.name
         self.log = self.folder / "log.txt"
@@ -43,7 +44,7 @@ class Cell:
     def epochs(self) -> int:
         """Epochs that are trained and saved, of a run that is not finished."""
         with contextlib.suppress(ValueError, OSError):
-            return len(runs.read_csv(self.folder / "epochs.csv")) if (self.folder / "state.npz").exists() else 0
+            return len(runs.read_csv(self.folder / "epochs.csv")) if self.elsewhere or (self.folder / "state.npz").exists() else 0
         return 0
 
     def busy(self) -> bool:
@@ -53,17 +54,20 @@ class Cell:
 
     def last_line(self) -> str:
         """Why it failed, or what it said last."""
-        lines = self.log.read_bytes()[self.said :].decode(errors="replace").splitlines()
+        content = self.log.read_bytes() if self.log.exists() else b""  # a node that died took its log along
+        lines = content[self.said :].decode(errors="replace").splitlines()
         said = [line for line in lines if line.startswith("error: ")] or [line for line in lines if line.strip()]
         return said[-1].removeprefix("error: ").strip() if said else "no output"
 
 
 class Sweep:
-    """Trains every recipe that has no row in results/runs.csv, `jobs` at a time."""
+    """Trains every recipe that has no row in results/runs.csv, `jobs` at a time. storage: where its runs put their files besides."""
 
-    def __init__(self, cells: Iterable[recipes.Recipe], results: pathlib.Path, data_dir: str | None = None, jobs: int = 1) -> None:
-        self.results, self.data_dir, self.jobs = results, data_dir, jobs
-        self.cells = [Cell(recipe, results) for recipe in {recipe.name: recipe for recipe in cells}.values()]
+    def __init__(
+        self, cells: Iterable[recipes.Recipe], results: pathlib.Path, data_dir: str | None = None, jobs: int = 1, storage: str | None = None
+    ) -> None:
+        self.results, self.data_dir, self.jobs, self.storage = results, data_dir, jobs, storage
+        self.cells = [Cell(recipe, results, bool(storage)) for recipe in {recipe.name: recipe for recipe in cells}.values()]
         self.rates = estimate.rates(results)
         self.at_once = jobs if self.rates or visible_gpus() else min(jobs, estimate.TOGETHER)  # times the speed of one after another
         self.waiting, self.slots = list(self.cells), list(range(jobs))
@@ -96,8 +100,8 @@ class Sweep:
 
     def command(self, cell: Cell) -> list[str]:
         """What trains a cell, as a list of words."""
-        data = [f"--data_dir={self.data_dir}"] if self.data_dir else []
-        return [*RUN, *recipe_flags(cell.recipe), f"--results_dir={self.results}", *data]
+        places = {"results_dir": self.results, "data_dir": self.data_dir, "storage": self.storage}
+        return [*RUN, *recipe_flags(cell.recipe), *(f"--{k}={v}" for k, v in places.items() if v)]
 
     def seconds(self, cells: Iterable[Cell]) -> float:
         """Estimated seconds that cells still need, one after another."""
@@ -205,21 +209,6 @@ def recipe_flags(recipe: recipes.Recipe) -> list[str]:
     base = recipes.make(**{k: getattr(recipe, k) for k in always})
     changed = {k: v for k, v in dataclasses.asdict(recipe).items() if k in always or v != getattr(base, k)}
     return [f"--{k}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in changed.items()]
-
-
-def share(slot: int, jobs: int) -> dict[str, str]:
-    """The environment that gives one of several children its share: its own GPUs where there are several, or threads."""
-    if jobs == 1:
-        return {}
-    if gpus := visible_gpus():
-        growth = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if jobs > len(gpus) else {}
-        return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[slot % len(gpus) :: jobs]), **growth}
-    return dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), str(max(1, cores() // jobs)))
-
-
-def usual_jobs() -> int:
-    """How many runs at once: one a GPU; on CPUs two, which together are faster than one with all cores (`make bench`)."""
-    return len(visible_gpus()) or min(2, cores())
 
 
 def _die_with_parent() -> None:

@@ -14,9 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from selectnet_tf.archs import FITTED
-from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
-from selectnet_tf.experiment import ask, begun, earlier, fitted, frozen, methods, metrics, picks, record, rows, runs, tested, tuned
+from selectnet_tf.experiment import ask, begun, earlier, fitted, frozen, keeping, methods, metrics, picks, record, rows, runs, tested, tuned
 from selectnet_tf.experiment.claims import claim
 from selectnet_tf.experiment.origin import Origin
 from selectnet_tf.files import FULL, clear
@@ -33,6 +32,7 @@ Path = str | os.PathLike[str]
 def train(
     recipe: Recipe, *, data_dir: Path | None = None, results_dir: Path = "results", replicas: int = 0, force: bool = False,
     verbose: int | str = "auto", finish: Callable[[pathlib.Path, tasks.Task], None] | None = None, cache_dir: Path | None = None,
+    keeper: keeping.Keeper | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Trains a recipe, or goes on with it where it was stopped, or only returns its row where it is finished.
 
@@ -45,6 +45,7 @@ def train(
         verbose: as in Keras's fit.
         finish: called with (folder, Task) when a run has left its files; where it fails, that is said.
         cache_dir: where decoded pictures are kept; results_dir/cache where not given.
+        keeper: takes the folder's files after each round and at the end, and brings what it has of them at the beginning.
 
     Returns:
         The run's row of runs.csv, a dict.
@@ -56,19 +57,24 @@ def train(
     name = runs.name_of(results, recipe)
     folder = results / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
+    keeper, cache = keeper or keeping.Nowhere(), pathlib.Path(cache_dir or results / "cache")
     with claim(folder / ".lock"):
         clear(folder)
         earlier.put_back(folder)
+        row = None
         if not force:
+            keeper.get(folder)
             earlier.same_recipe(recipe, results, folder)
-            if done := earlier.finished(recipe, results, folder):
-                return done
-        return _run(recipe, data_dir, results, folder, replicas, verbose, finish, force, pathlib.Path(cache_dir or results / "cache"))
+            row = earlier.finished(recipe, results, folder)
+        row = row or _run(recipe, data_dir, results, folder, replicas, verbose, finish, force, cache, keeper)
+        keeper.put(folder)
+        return row
 
 
 def _run(
     recipe: Recipe, data_dir: Path | None, results: pathlib.Path, folder: pathlib.Path, replicas: int, verbose: int | str,
     finish: Callable[[pathlib.Path, tasks.Task], None] | None, force: bool, cache_dir: pathlib.Path,
+    keeper: keeping.Keeper,
 ) -> dict[str, Any]:  # fmt: skip
     strategy = _strategy_of(recipe, replicas)
     task = tasks.make(recipe, data_dir, cache_dir, lambda lines: print(lines, flush=True))
@@ -88,7 +94,7 @@ def _run(
         evaluate, probs, log = fitted.train(used, task, selection, model, folder, origin)
         fitted.write_model(folder, model, task)
     else:
-        evaluate, probs, log = _fit(recipe, seen, selection, model, folder, verbose, origin)
+        evaluate, probs, log = _fit(recipe, seen, selection, model, folder, verbose, origin, keeper)
         record.write_model(folder / "model.keras", frozen.join(backbone, model, recipe.arch) if backbone else model, task)
     row = {"name": folder.name, **dataclasses.asdict(recipe), **_results(evaluate, probs, log, len(task.names)), **origin.row()}
     row |= {"chosen": answer} if answer else {}
@@ -112,13 +118,15 @@ def _run(
 
 
 def _fit(
-    recipe: Recipe, task: tasks.Task, selection: Selection, model: keras.Model, folder: pathlib.Path, verbose: int | str, origin: Origin
-) -> tuple[record.Evaluate, np.ndarray, record.Log]:
+    recipe: Recipe, task: tasks.Task, selection: Selection, model: keras.Model, folder: pathlib.Path, verbose: int | str, origin: Origin,
+    keeper: keeping.Keeper,
+) -> tuple[record.Evaluate, np.ndarray, record.Log]:  # fmt: skip
     evaluate = record.Evaluate(Scorer(model, task.x_test), task.y_test, task.minor)
     log = record.Log(folder, selection, task, recipe)
     selection.on_round = log.audit
     header = {"recipe": dataclasses.asdict(recipe), "replicas": (replicas := model.distribute_strategy.num_replicas_in_sync)}
-    checkpoint = Checkpoint(folder / "state.npz", {"origin": origin, "selection": selection, "log": log}, header)
+    parts = {"origin": origin, "selection": selection, "log": log}
+    checkpoint = keeping.Kept(folder / "state.npz", parts, header, keeper, recipe.every)
     epoch, batch = checkpoint.restore(model)
     record.write_recipe(folder, recipe, task, selection.pool, origin, replicas)
     if epoch or batch:

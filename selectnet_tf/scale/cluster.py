@@ -1,39 +1,58 @@
-"""A sweep whose runs are actors of a Ray cluster: the same plan, lines, rows and resume, on storage that all nodes see.
+"""A sweep whose runs are actors of a Ray cluster: the same plan, lines, rows and resume.
 
-Ray knows which node is free and begins an actor again elsewhere when its node dies; the run then goes on from its state file.
-The actors are detached: they outlive the process that began them, and a sweep that is started again finds them.
+Ray knows which node is free and begins an actor again elsewhere when its node dies; the run then goes on from its state, on a file
+system that all nodes see or in a storage. The actors are detached: they outlive the sweep, and one that is started again finds them.
 """
 
+import contextlib
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ray
 
 from selectnet_tf.experiment import sweep
 from selectnet_tf.files import digest
+from selectnet_tf.scale.storage import Storage
 
 NAMESPACE = "selectnet_tf"  # of the actors' names
 RETRIES = 5  # of a run whose node died, or that was killed there
 PATIENCE = 120.0  # seconds that a stopped run has to save
 LINGER = 10.0  # seconds for which an ended run still says how it ended
+LOOK = 60.0  # seconds between two looks into a storage
 
 
 @ray.remote
 class _Run:
     """On a node: the command, by this node's Python; Ray has set CUDA_VISIBLE_DEVICES. Ends by itself when the command has ended."""
 
-    def __init__(self, words: list[str], log: str, gpus: int) -> None:
-        self._begun, self._ended, self._stopped, self._code = threading.Event(), threading.Event(), False, 0
+    def __init__(self, words: list[str], log: pathlib.Path, gpus: int, storage: str | None) -> None:
+        self._begun, self._ended, self._stopped = threading.Event(), threading.Event(), False
+        self._code, self._problem = 1, ""
         me = ray.get_runtime_context().current_actor
-        threading.Thread(target=self._train, args=(words, log, gpus, me), daemon=True).start()
+        threading.Thread(target=self._live, args=(words, log, gpus, storage, me), daemon=True).start()
 
-    def _train(self, words: list[str], log: str, gpus: int, me: Any) -> None:
+    def _live(self, words: list[str], log: pathlib.Path, gpus: int, storage: str | None, me: Any) -> None:
+        try:
+            with _place(log, storage) as (log, flags):
+                self._train([*words, *flags], log, gpus)
+            if not self._stopped and (self._code < 0 or self._code == 128 + signal.SIGTERM):
+                os._exit(1)  # somebody ended it: for all that it knows, its node goes down, and Ray begins it again elsewhere
+        except (OSError, ValueError) as error:
+            self._code, self._problem = 1, str(error)
+        self._begun.set()
+        self._ended.set()
+        time.sleep(LINGER)
+        ray.kill(me)
+
+    def _train(self, words: list[str], log: pathlib.Path, gpus: int) -> None:
         threads = {} if gpus else dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
         with open(log, "ab") as out:
             self._process = subprocess.Popen(
@@ -42,38 +61,51 @@ class _Run:
             )  # fmt: skip
         self._begun.set()
         self._code = self._process.wait()
-        if not self._stopped and (self._code < 0 or self._code == 128 + signal.SIGTERM):
-            os._exit(1)  # somebody ended it: for all that it knows, its node goes down, and Ray begins it again elsewhere
-        self._ended.set()
-        time.sleep(LINGER)
-        ray.kill(me)
 
-    def wait(self, seconds: float = 10.0) -> int | None:
-        """The exit code, or None where it still trains after so many seconds: whoever asks may be gone by then."""
-        return self._code if self._ended.wait(seconds) else None
+    def wait(self, seconds: float = 10.0) -> tuple[int, str] | None:
+        """(exit code, why it could not run), or None where it still trains after so many seconds: whoever asks may be gone by then."""
+        return (self._code, self._problem) if self._ended.wait(seconds) else None
 
     def stop(self) -> None:
         """As SIGTERM ends a run here: it saves first."""
         self._stopped = True
         self._begun.wait()
-        self._process.terminate()
+        if not self._ended.is_set():
+            self._process.terminate()
+
+
+@contextlib.contextmanager
+def _place(log: pathlib.Path, storage: str | None) -> Iterator[tuple[pathlib.Path, list[str]]]:
+    """(a run's log, further flags): with a storage, the run has a results folder of its own on this node for as long as it trains."""
+    if not storage:
+        yield log, []
+        return
+    with tempfile.TemporaryDirectory(prefix="selectnet_tf-", ignore_cleanup_errors=True) as results:
+        folder, keeper = pathlib.Path(results, "runs", log.parent.name), Storage(storage)
+        folder.mkdir(parents=True)
+        keeper.get_log(folder)
+        yield folder / log.name, [f"--results_dir={results}"]
+        keeper.put_log(folder)
 
 
 class Task:
     """A run on some node, with as much of a subprocess.Popen as a sweep needs.
 
-    name: of its actor. words: its command. log: the file, on the common storage, that takes what it says. gpus: its share, or a
-    core where 0. found: whether it was there already.
+    name: of its actor. words: its command. log: the file that takes what it says. gpus: its share, or a core where 0.
+    storage: an address that all nodes reach; None: they all see the log's folder. ended: called when it has ended.
+    found: whether it was there already.
     """
 
-    def __init__(self, name: str, words: list[str], log: pathlib.Path, gpus: int) -> None:
-        self._log = log
+    def __init__(
+        self, name: str, words: list[str], log: pathlib.Path, gpus: int, storage: str | None, ended: Callable[[], None]
+    ) -> None:  # fmt: skip
+        self._log, self._end = log, ended
         found = find(name)
         self.found = found is not None
         self._actor = found or _Run.options(  # type: ignore[attr-defined]
             name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True, num_cpus=1, num_gpus=gpus,
             max_restarts=RETRIES, max_task_retries=-1, max_concurrency=16,
-        ).remote(words[1:], str(log), gpus)  # fmt: skip
+        ).remote(words[1:], log, gpus, storage)  # fmt: skip
         self._ref = self._actor.wait.remote()
 
     def poll(self) -> int | None:
@@ -81,16 +113,19 @@ class Task:
         if not ray.wait([self._ref], timeout=0)[0]:
             return None
         try:
-            code: int | None = ray.get(self._ref)
+            said = ray.get(self._ref)
         except ray.exceptions.RayError as error:
-            with open(self._log, "a") as log:
-                log.write(f"error: Ray: {str(error).strip().splitlines()[-1]}\n")
-            return 1
-        if code is None:
+            said = 1, f"Ray: {str(error).strip().splitlines()[-1]}"
+        if said is None:
             self._ref = self._actor.wait.remote()
-        else:
-            ray.kill(self._actor)
-        return code
+            return None
+        ray.kill(self._actor)
+        self._end()
+        code, problem = said
+        if problem:
+            with open(self._log, "a") as log:
+                log.write(f"error: {problem}\n")
+        return int(code)
 
     def terminate(self) -> None:
         self._stopping = self._actor.stop.remote()
@@ -115,17 +150,21 @@ def find(name: str) -> Any:
 class ClusterSweep(sweep.Sweep):
     """A Sweep over the cluster that this process is connected to.
 
-    results: on storage that every node sees at the same path. jobs: runs at once; 0: one a GPU, or a core where there are no GPUs.
+    results: on a file system that every node sees at the same path, unless there is a keeper. jobs: runs at once; 0: one a GPU, or a
+    core where there are no GPUs. keeper: the Storage that takes the runs' files, and gives results their rows and small ones.
     """
 
-    def __init__(self, cells: list[Any], results: pathlib.Path, data_dir: str | None = None, jobs: int = 0) -> None:
+    def __init__(
+        self, cells: list[Any], results: pathlib.Path, data_dir: str | None = None, jobs: int = 0, keeper: Storage | None = None
+    ) -> None:  # fmt: skip
         has = ray.cluster_resources()
-        self.gpus = int(has.get("GPU", 0) > 0)
-        super().__init__(cells, results.absolute(), data_dir, jobs or max(1, int(has.get("GPU" if self.gpus else "CPU", 1))))
+        self.gpus, self.keeper, self._looked = int(has.get("GPU", 0) > 0), keeper, time.monotonic()
+        jobs = jobs or max(1, int(has.get("GPU" if self.gpus else "CPU", 1)))
+        super().__init__(cells, results.absolute(), data_dir, jobs, keeper.address if keeper else None)
         self.waiting.sort(key=lambda cell: find(self._actor(cell)) is None)
 
     def _actor(self, cell: sweep.Cell) -> str:
-        return f"{cell.name} {digest(str(self.results).encode())}"
+        return f"{cell.name} {digest((self.storage or str(self.results)).encode())}"
 
     def _free(self, cell: sweep.Cell) -> bool:
         return super()._free(cell) or find(self._actor(cell)) is not None
@@ -133,9 +172,22 @@ class ClusterSweep(sweep.Sweep):
     def _begin(self, cell: sweep.Cell) -> None:
         cell.slot = self.slots.pop(0)
         cell.said = cell.log.stat().st_size if cell.log.exists() else 0
-        task = Task(self._actor(cell), self.command(cell), cell.log, self.gpus)
+        task = Task(self._actor(cell), self.command(cell), cell.log, self.gpus, self.storage, lambda: self._collect([cell]))
         cell.process, cell.found = task, task.found  # type: ignore[assignment]
         self._say(f"{cell.name}: {self._news(cell)}")
+
+    def _collect(self, cells: list[sweep.Cell]) -> None:
+        if self.keeper:
+            try:
+                self.keeper.collect(self.results, [cell.name for cell in cells])
+            except OSError as error:
+                self._say(f"warning: {error}")
+
+    def _progress(self) -> None:
+        if time.monotonic() - self._looked > LOOK:
+            self._looked = time.monotonic()
+            self._collect(self.running)
+        super()._progress()
 
 
 def connect(address: str) -> None:

@@ -241,16 +241,6 @@ def test_flags_give_the_recipe_back():
         assert recipes.make(**{k: kinds.get(k, str)(v) for k, v in given.items()}) == recipe
 
 
-def test_shares_of_threads_and_of_gpus(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert sweep.share(0, 1) == {} and sweep.share(1, 3)["TF_NUM_INTRAOP_THREADS"] == "2"
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,7")
-    assert [sweep.share(slot, 3) for slot in range(3)] == [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in "457"]
-    assert sweep.share(0, 2) == {"CUDA_VISIBLE_DEVICES": "4,7"}
-    assert sweep.share(4, 5) == {"CUDA_VISIBLE_DEVICES": "5", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-
-
 def experiment(name, *flags):
     home = pathlib.Path(__file__).parent.parent.parent
     return subprocess.run([sys.executable, home / "experiments" / f"{name}.py", *flags], capture_output=True, text=True)
@@ -294,10 +284,3 @@ def test_a_real_sweep_killed_twice_ends_as_one_that_was_not(tmp_path):
     for name in whole:
         folders = [tmp_path / kind / "runs" / name for kind in ("whole", "killed")]
         assert folders[0].joinpath("epochs.csv").read_text() == folders[1].joinpath("epochs.csv").read_text()
-
-
-@pytest.mark.parametrize(("gpus", "cores", "jobs"), [("0,1,2", 8, 3), ("", 8, 2), ("", 1, 1)])
-def test_the_usual_jobs_are_one_a_gpu_or_two_on_cores(gpus, cores, jobs, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
-    monkeypatch.setattr(sweep, "cores", lambda: cores)
-    assert sweep.usual_jobs() == jobs

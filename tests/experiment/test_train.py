@@ -14,7 +14,7 @@ import pytest
 from conftest import Killed, blobs, dies
 
 from selectnet_tf import recipes, rules
-from selectnet_tf.checkpoint import Stopped
+from selectnet_tf.checkpoint import Checkpoint, Stopped
 from selectnet_tf.data import cifar, splits
 from selectnet_tf.experiment import earlier, methods, record, runs, train
 from selectnet_tf.pool import Pool
@@ -107,7 +107,7 @@ def test_a_resumed_robust_run_is_bit_identical(tmp_path, monkeypatch):
     options = {"preset": "robust", "method": "context", "augment": "none", "max_per_class": 20}
     run(tmp_path / "whole", **options)
     with monkeypatch.context() as patch:
-        dies(patch, train.Checkpoint, "save", 3)
+        dies(patch, Checkpoint, "save", 3)
         with pytest.raises(Killed):
             run(tmp_path / "killed", **options)
     run(tmp_path / "killed", **options)
@@ -173,7 +173,7 @@ def test_hidden_labels_never_reach_training(tmp_path, monkeypatch):
         (Selection, "on_epoch_begin", 2),
         (Selection, "select", 2),
         pytest.param(record.Log, "on_epoch_end", 1, marks=pytest.mark.slow),
-        pytest.param(train.Checkpoint, "save", 4, marks=pytest.mark.slow),
+        pytest.param(Checkpoint, "save", 4, marks=pytest.mark.slow),
     ],
     ids=["in an epoch", "in the selection", "between selection and state", "after the last epoch"],
 )
@@ -224,7 +224,7 @@ def test_force_leaves_the_old_result_until_the_new_one_stands(when, tmp_path, mo
         if when == "before":
             patch.setattr(cifar, "load", lambda *_: (_ for _ in ()).throw(Killed()))
         elif when == "in training":
-            dies(patch, train.Checkpoint, "save", 1)
+            dies(patch, Checkpoint, "save", 1)
         else:
             work = runs.write_row
             patch.setattr(runs, "write_row", lambda *given: (work(*given), (_ for _ in ()).throw(Killed())))
@@ -344,7 +344,7 @@ def test_replicas_must_divide_the_batch_and_stay_the_same(tmp_path, monkeypatch)
     with pytest.raises(ValueError, match="use 14 or 16"):
         run(tmp_path, method="context", batch_size=15, replicas=2)
     with monkeypatch.context() as patch:
-        dies(patch, train.Checkpoint, "save", 1)
+        dies(patch, Checkpoint, "save", 1)
         with pytest.raises(Killed):
             run(tmp_path, method="context")
     with pytest.raises(ValueError, match="its replicas is 1, this run's is 2"):
@@ -357,7 +357,7 @@ def test_mixed_precision_trains_and_resumes(arch, precision, tmp_path, monkeypat
     row = run(tmp_path / "whole", arch=arch, precision=precision, method="context")
     assert row["precision"] == precision and row["accuracy"] > 0
     with monkeypatch.context() as patch:
-        dies(patch, train.Checkpoint, "save", 3)
+        dies(patch, Checkpoint, "save", 3)
         with pytest.raises(Killed):
             run(tmp_path / "killed", arch=arch, precision=precision, method="context")
     run(tmp_path / "killed", arch=arch, precision=precision, method="context")
@@ -418,7 +418,7 @@ def test_fields_reach_the_selection(changes, init):
 
 def killed(tmp_path, monkeypatch, **options):
     with monkeypatch.context() as patch:
-        dies(patch, train.Checkpoint, "save", 1)
+        dies(patch, Checkpoint, "save", 1)
         with pytest.raises(Killed):
             run(tmp_path, **options)
 
