@@ -6,6 +6,7 @@ import pytest
 from conftest import Killed, dies
 
 from selectnet_tf import recipes
+from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
 from selectnet_tf.experiment import frozen, runs, train
 from selectnet_tf.networks import models
@@ -53,7 +54,7 @@ def test_what_is_foreign_is_listed_also_by_a_run_that_was_stopped(recipe, tree, 
     assert not picked & {line["file"] for line in (*foreign, *asked)}  # the features stay, so what is foreign once always is
 
     with monkeypatch.context() as patch:
-        dies(patch, train.Checkpoint, "save", 12)
+        dies(patch, Checkpoint, "save", 12)
         with pytest.raises(Killed):
             train.train(recipe, results_dir=tree / "again", verbose=0)
     train.train(recipe, results_dir=tree / "again", verbose=0)
