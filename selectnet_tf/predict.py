@@ -1,7 +1,8 @@
-"""Classifies pictures, or tables, with a run's model: python -m selectnet_tf.predict .../model.keras FILES... > found.csv
+"""Classifies pictures, or tables, with a run's model: python -m selectnet_tf.predict RUN/model.keras FILES... > found.csv
 
 FILES: pictures or folders of them, or CSV files for a model of a table. Prints file (or file:line), class, probability as CSV;
-what can't be read is named on standard error. --class=lynx --top=50 prints the fifty that are most likely lynxes, the likeliest first.
+what can't be read is named on standard error. --class=lynx --top=50 prints the fifty that are most likely lynxes, the likeliest first;
+--class=lynx --precision=0.9 those from the probability on that reached a precision of 90% on the run's test set.
 """
 
 import concurrent.futures
@@ -11,7 +12,7 @@ import os
 import pathlib
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import numpy as np
@@ -20,7 +21,7 @@ from absl import flags
 from selectnet_tf import estimators, saved
 from selectnet_tf.cli import fail, importing_tensorflow, parse
 from selectnet_tf.data import decoding, encoder, folders, frames
-from selectnet_tf.experiment import metrics
+from selectnet_tf.experiment import metrics, tested
 from selectnet_tf.files import as_cell, shown
 
 if TYPE_CHECKING:
@@ -28,59 +29,82 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 BATCH = 256
-Found = tuple[str, list[str], np.ndarray | None]  # a file or row, its id if there is one, its probabilities [m] if it could be read
+Found = tuple[list[str], np.ndarray | None, Sequence[Any]]  # a file or row and its id, its probabilities [m] if it could be read, cells
 
 
 class Wanted(NamedTuple):
     """What is printed, and with what.
 
     all: every class's probability. of: a class, whose probability then counts; without it the predicted one's.
-
-    threshold: only from this probability on. top: only so many, the likeliest. Under `of` and `top` the likeliest come first.
-    trust: see estimators.load.
+    threshold: only from this probability on. precision: only from that on which reached it for `of` on the run's test set.
+    top: only so many, the likeliest. Under `of` and `top` the likeliest come first.
+    columns: of a table, to print too: their names, or "all". trust: see estimators.load.
     """
 
     all: bool = False
     of: str | None = None
     threshold: float = 0.0
+    precision: float | None = None
     top: int | None = None
+    columns: tuple[str, ...] = ()
     trust: tuple[str, ...] = ()
 
 
 def predict(path: str | os.PathLike[str], files: list[str], out: TextIO, errors: TextIO, wanted: Wanted = Wanted()) -> int:  # noqa: B008
     """Writes CSV lines for `files` to out. Returns how many files could not be read; each is named in errors."""
-    fitted = pathlib.Path(path).suffix == ".skops"
-    if fitted:
-        models = estimators.load(path, wanted.trust)
+    model: Any
+    if fitted := pathlib.Path(path).suffix == ".skops":
+        model = estimators.load(path, wanted.trust)
     else:
         with importing_tensorflow():
             model = saved.load(path)
     names = class_names(path, 0 if fitted else model.output_shape[-1])
-    if wanted.of is not None and wanted.of not in names:
-        raise ValueError(f"--class is {wanted.of!r}, but the model's classes are {', '.join(names)}")
+    wanted = _checked(pathlib.Path(path), names, wanted, errors)
     encode = encoder.Encoder.of(path)
+    if encode is None:
+        if wanted.columns:
+            raise ValueError("--columns is for the models of tables: leave it out")
+        return _write(out, names, ["file"], [], _pictures(path, model, files, errors), wanted)
 
     def ask(x: np.ndarray) -> np.ndarray:
         """The probabilities [n, m] of a table's rows [n, d]."""
         if fitted:
-            return estimators.probabilities(models, x, len(names))
+            return estimators.probabilities(model, x, len(names))
         return metrics.probabilities(model.predict(x, batch_size=BATCH, verbose=0))
 
-    found = _rows(ask, encode, files, errors) if encode else _pictures(path, model, files, errors)
-    id_column = [encode.reading["id_column"]] if encode and encode.reading["id_column"] else []
+    columns = [column.name for column in encode.columns] if wanted.columns == ("all",) else list(wanted.columns)
+    id_column = [encode.reading["id_column"]] if encode.reading["id_column"] else []
+    return _write(out, names, ["row", *id_column], columns, _rows(ask, encode, files, errors, columns), wanted)
+
+
+def _checked(path: pathlib.Path, names: list[str], wanted: Wanted, errors: TextIO) -> Wanted:
+    """With the threshold that `precision` means. Raises ValueError where something is wanted that there is not."""
+    if wanted.of is not None and wanted.of not in names:
+        raise ValueError(f"--class is {wanted.of!r}, but the model's classes are {', '.join(names)}")
+    if wanted.precision is None:
+        return wanted
+    if wanted.of is None or wanted.threshold:
+        raise ValueError("--precision is a class's, and stands for a threshold: give --class with it, and no --threshold")
+    threshold, line = tested.threshold(path.parent, wanted.of, wanted.precision)
+    print(line, file=errors)
+    return wanted._replace(threshold=threshold)
+
+
+def _write(out: TextIO, names: list[str], place: list[str], columns: list[str], found: Iterator[Found], wanted: Wanted) -> int:
+    """Writes the CSV; returns how many files could not be read. place: names of what a row is known by."""
     writer = csv.writer(out, lineterminator="\n")
-    extra = [f"p({name})" for name in names if wanted.all or name == wanted.of]
-    writer.writerow(("row" if encode else "file", *id_column, "class", "probability", *extra))
+    header = [*place, "class", "probability", *(f"p({name})" for name in names if wanted.all or name == wanted.of)]
+    writer.writerow([*header, *(f"{column} of the row" if column in header else column for column in columns)])
     kept, broken = [], 0
-    for place, own, probs in found:
+    for own, probs, cells in found:
         if probs is None:
             broken += 1
             continue
         score = probs[names.index(wanted.of)] if wanted.of is not None else probs.max()
-        shares = [f"{p:.4f}" for name, p in zip(names, probs, strict=True) if wanted.all or name == wanted.of]
-        line = (as_cell(place), *own, names[probs.argmax()], f"{probs.max():.4f}", *shares)
         if score < wanted.threshold:
             continue
+        shares = [f"{p:.4f}" for name, p in zip(names, probs, strict=True) if wanted.all or name == wanted.of]
+        line = (*own, names[probs.argmax()], f"{probs.max():.4f}", *shares, *cells)
         if wanted.of is None and wanted.top is None:
             writer.writerow(line)
         else:
@@ -102,27 +126,39 @@ def _pictures(path: str | os.PathLike[str], model: "keras.Model", files: list[st
             for file, found in read:
                 if isinstance(found, str):
                     print(f"skipped {shown(file)}: {found}", file=errors)
-                    yield file, [], None
+                    yield [as_cell(file)], None, []
             good = [(file, found) for file, found in read if not isinstance(found, str)]
             if good:
                 probs = metrics.probabilities(model.predict(np.stack([pixels for _, pixels in good]), verbose=0))
-                yield from ((file, [], row) for (file, _), row in zip(good, probs, strict=True))
+                yield from (([as_cell(file)], row, []) for (file, _), row in zip(good, probs, strict=True))
 
 
-def _rows(ask: Callable[[np.ndarray], np.ndarray], encode: encoder.Encoder, files: list[str], errors: TextIO) -> Iterator[Found]:
+def _rows(
+    ask: Callable[[np.ndarray], np.ndarray], encode: encoder.Encoder, files: list[str], errors: TextIO, columns: list[str]
+) -> Iterator[Found]:
     for file in files:
         try:
-            table = frames.read(file, labeled=False, **encode.reading)
+            table = frames.read(file, labeled=False, **encode.reading | {"ignore": ()})
+            cells = _cells(table, columns)
             probs = ask(encode(table))
         except (ValueError, OSError) as error:
             print(f"skipped {shown(file)}: {error}", file=errors)
-            yield file, [], None
+            yield [], None, []
             continue
         for line in encode.doubts(table):
             print(line, file=errors)
         name = encode.reading["id_column"]
         ids = [[] if not name else [""] if table.ids is None else [table.ids[i]] for i in range(len(probs))]
-        yield from zip(table.rows(), ids, probs, strict=True)
+        yield from (([as_cell(row), *own], *rest) for row, own, *rest in zip(table.rows(), ids, probs, cells, strict=True))
+
+
+def _cells(table: frames.Table, columns: list[str]) -> np.ndarray:
+    """[n, k] what stands in these columns. Raises ValueError where there is no such column."""
+    missing = [column for column in columns if column not in table.frame]
+    if missing:
+        raise ValueError(f"{table.name} has no column {missing[0]!r}, only {', '.join(map(str, table.frame))}: correct --columns")
+    found = table.frame[columns].astype(object)
+    return found.where(found.notna(), "").map(lambda value: as_cell(value) if isinstance(value, str) else value).to_numpy()
 
 
 def class_names(path: str | os.PathLike[str], classes: int) -> list[str]:
@@ -154,6 +190,8 @@ def define_flags() -> None:
     flags.DEFINE_bool("all", False, "print every class's probability")
     flags.DEFINE_string("class", None, "print this class's probability, the likeliest files first")
     flags.DEFINE_float("threshold", 0.0, "print only files from this probability on: of --class, or of the predicted class", 0, 1)
+    flags.DEFINE_float("precision", None, "print only what is of --class with this precision, by the thresholds.csv beside the model", 0, 1)
+    flags.DEFINE_list("columns", [], "of a table, print these columns too: A,B, or all that the model reads")
     flags.DEFINE_list("trust", [], "types that a model.skops of an --estimator of your own may hold")
     flags.DEFINE_integer("top", None, "print only so many files, the likeliest", 1)
 
@@ -168,8 +206,8 @@ def main(argv: list[str]) -> int:
         path, files = pathlib.Path(argv[1]), expand(argv[2:])
         if not zipfile.is_zipfile(path):
             raise ValueError(f"{path} is no .keras or .skops file: give the model of a run")
-        wanted = Wanted(FLAGS.all, FLAGS["class"].value, FLAGS.threshold, FLAGS.top, tuple(FLAGS.trust))
-        broken = predict(path, files, sys.stdout, sys.stderr, wanted)
+        asked = (FLAGS.all, FLAGS["class"].value, FLAGS.threshold, FLAGS.precision, FLAGS.top, tuple(FLAGS.columns), tuple(FLAGS.trust))
+        broken = predict(path, files, sys.stdout, sys.stderr, Wanted(*asked))
         sys.stdout.flush()
     except BrokenPipeError:  # of `| head`: who reads has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -68,6 +68,23 @@ def _ranking(of_class: np.ndarray, score: np.ndarray, precision: float) -> tuple
     return average, float(np.trapezoid(right, wrong)), float(recalls[precisions >= precision].max(initial=0.0))
 
 
+def calibration(truth: np.ndarray, probs: np.ndarray, bins: int = 10) -> dict[str, np.ndarray]:
+    """How far each class's probability can be taken at its word: {share, mean_probability, brier, calibration_error: [m]}.
+
+    share: of the class among truth [n]. brier: mean of (p - 1)^2 of the class's samples and p^2 of the others'. calibration_error:
+    mean distance of probability and share over `bins` of equal width, each weighed by its samples. probs: [n, m].
+    """
+    found: dict[str, list[float]] = {"share": [], "mean_probability": [], "brier": [], "calibration_error": []}
+    for c in range(probs.shape[1]):
+        of_class, p = (truth == c).astype(float), probs[:, c]
+        place = np.minimum((p * bins).astype(int), bins - 1)
+        gaps = np.bincount(place, p - of_class, minlength=bins)  # of each bin: its samples times the distance
+        values = (of_class.mean(), p.mean(), ((p - of_class) ** 2).mean(), np.abs(gaps).sum() / len(p))
+        for column, value in zip(found.values(), values, strict=True):
+            column.append(float(value))
+    return {name: np.array(column) for name, column in found.items()}
+
+
 def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """[m, m] counts, true classes in rows."""
     return confusion_matrix(truth, predicted, labels=np.arange(classes))

@@ -12,8 +12,8 @@ from selectnet_tf import estimators, predict, recipes
 from selectnet_tf.experiment import runs, train
 from selectnet_tf.statefile import StateFile
 
-FILES = {"row.json", "recipe.json", "epochs.csv", "classes.csv", "confusion.csv", "thresholds.csv", "selected.npz", "split.npz"}
-FILES |= {"model.skops", "selection.csv", "selected.csv", "picks.csv", ".lock"}
+FILES = {"row.json", "recipe.json", "epochs.csv", "classes.csv", "confusion.csv", "thresholds.csv", "calibration.csv", "selected.npz"}
+FILES |= {"split.npz", "model.skops", "selection.csv", "selected.csv", "picks.csv", ".lock"}
 
 
 @pytest.fixture
@@ -35,6 +35,13 @@ def run(results, given, **changes):
     return row, results / "runs" / row["name"]
 
 
+def ask(folder, given, **wanted):
+    """(what predict prints of the test rows, as a data frame; what it says)."""
+    out, errors = io.StringIO(), io.StringIO()
+    assert predict.predict(folder / "model.skops", [given["test_csv"]], out, errors, predict.Wanted(**wanted)) == 0
+    return pd.read_csv(io.StringIO(out.getvalue())), errors.getvalue()
+
+
 def files(folder):
     """All that a run leaves but clocks, and what its model says."""
     found = {name: (folder / name).read_bytes() for name in ("epochs.csv", "classes.csv", "picks.csv", "thresholds.csv", "selection.csv")}
@@ -53,13 +60,30 @@ def test_a_run_leaves_the_files_of_any_run_and_predict_reads_its_model(given, tm
     audit = runs.read_csv(folder / "selection.csv")
     assert len(audit) == 4 and int(audit[-1]["as_0"]) > 0 and audit[0]["unlabeled_right"] == ""
     assert len(estimators.load(folder / "model.skops")) == 4
-    out = io.StringIO()
-    assert predict.predict(folder / "model.skops", [given["test_csv"]], out, io.StringIO()) == 0
-    found = pd.read_csv(io.StringIO(out.getvalue()))
+    found, _ = ask(folder, given)
     assert list(found) == ["row", "class", "probability"] and len(found) == 60
     truth = pd.read_csv(given["test_csv"])["kind"]
     assert (found["class"] == truth).mean() == pytest.approx(row["accuracy"])
     assert runs.read(tmp_path / "results")[1] == []
+
+
+def test_predict_takes_a_precision_and_carries_columns_through(given, tmp_path):
+    _, folder = run(tmp_path / "results", given, method="imbalanced", epochs=1, ignore_columns="w")
+    truth = pd.read_csv(given["test_csv"])
+    found, said = ask(folder, given, of="rare", precision=0.8, columns=("kind", "w"))
+    assert list(found) == ["row", "class", "probability", "p(rare)", "kind", "w"]
+    assert (found["kind"] == "rare").mean() >= 0.8 and len(found) < 20 and said.startswith("rare from a probability of 0.")
+    threshold = float(said.split("probability of ")[1].split(" on")[0])
+    assert found["p(rare)"].min() >= threshold and f"{(found['kind'] == 'rare').sum()} of {len(found)} were right" in said
+    places = found["row"].str.rpartition(":")[2].astype(int) - 2
+    assert found["w"].tolist() == truth["w"][places].tolist()
+    assert list(ask(folder, given, columns=("all",))[0]) == ["row", "class", "probability", "u", "v"]
+    with pytest.raises(ValueError, match="--precision is a class's, and stands for a threshold"):
+        ask(folder, given, precision=0.8)
+    out, errors = io.StringIO(), io.StringIO()
+    wanted = predict.Wanted(columns=("z",))
+    assert predict.predict(folder / "model.skops", [given["test_csv"]], out, errors, wanted) == 1
+    assert "has no column 'z', only u, v, w, kind: correct --columns" in errors.getvalue()
 
 
 @pytest.mark.parametrize("method", ["self_paced", "selectnet"])

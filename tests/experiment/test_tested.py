@@ -1,6 +1,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from selectnet_tf.experiment import runs, tested
 
@@ -28,3 +29,21 @@ def test_the_files(tmp_path):
     table = {(line["class"], line["threshold"]): line for line in runs.read_csv(tmp_path / "thresholds.csv")}
     assert table["cat", "0.5"] == {"class": "cat", "threshold": "0.5", "taken": "2", "right": "1", "precision": "0.5", "recall": "0.5"}
     assert table["cat", "0.99"]["precision"] == "" and table["dog", "0.1"]["recall"] == "1.0"
+    assert runs.read_csv(tmp_path / "calibration.csv")[0] == {
+        "class": "cat", "share": "0.4", "mean_probability": "0.5", "brier": "0.213", "calibration_error": "0.2",
+    }  # fmt: skip
+
+
+def test_a_precision_is_a_threshold_that_reached_it_on_the_test_set(tmp_path):
+    tested.write(tmp_path, SimpleNamespace(names=("cat", "dog"), y_test=TRUTH, listing=None), PROBS)
+    assert tested.threshold(tmp_path, "dog", 0.6) == (
+        0.02, "dog from a probability of 0.02 on: on the run's test set, 3 of 5 were right, 100% of all of the class",
+    )  # fmt: skip
+    assert tested.threshold(tmp_path, "cat", 0.9) == (
+        0.75, "cat from a probability of 0.75 on: on the run's test set, 1 of 1 were right, 50% of all of the class",
+    )  # fmt: skip
+    tested.write(tmp_path, SimpleNamespace(names=("cat", "dog"), y_test=TRUTH, listing=None), PROBS[:, ::-1])
+    with pytest.raises(ValueError, match=r"no threshold reached a precision of 0.9 for cat on .* \(at most 0.50, from 0.6 on\): ask for"):
+        tested.threshold(tmp_path, "cat", 0.9)
+    with pytest.raises(ValueError, match=r"needs the run's thresholds.csv beside its model, and .* has none: give --threshold"):
+        tested.threshold(tmp_path / "elsewhere", "cat", 0.9)
