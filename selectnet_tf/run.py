@@ -69,7 +69,12 @@ def _dry_run(recipe: recipes.Recipe, cache_dir: pathlib.Path) -> int:
     if recipe.dataset != "folder":
         return fail("--dry_run is for --dataset=folder: leave it out", 2)
     found = survey.survey(recipe)
-    print("\n".join([*found.says, *survey.details(found, recipe, cache_dir)]))
+    print("\n".join([*found.says, *survey.details(found, recipe, cache_dir)]), flush=True)
+    devices.choose(FLAGS.device)
+    with importing_tensorflow(FLAGS.verbose):
+        from selectnet_tf.experiment import pace
+
+        print(pace.line(found, recipe))
     return 0
 
 

@@ -54,7 +54,8 @@ def test_a_dry_run_says_what_there_is_and_leaves_nothing(tree):
     assert found.returncode == 0 and found.stderr == "" and sorted(tree.rglob("*")) == before
     lines = found.stdout.splitlines()
     assert lines[0] == "44 labeled pictures of 3 classes, about a fifth of them held out for the test; 31 unlabeled ones"
-    assert "  by class: emu 4, cat 20, dog 20" in lines and lines[-1].startswith("  decoding takes 0 MB in results/cache (")
+    assert "  by class: emu 4, cat 20, dog 20" in lines and lines[-2].startswith("  decoding takes 0 MB in results/cache (")
+    assert lines[-1].endswith(" here, if nothing else runs: 200 epochs of up to 48 pictures, by the pace of a few steps")
 
 
 def test_help_lists_every_recipe_field():

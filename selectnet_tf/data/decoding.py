@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")  # a .jpg that is PostScript would start Ghostscript
 LEVELS = (255, 4095, 65535)  # white in pictures of 8, 12 and 16 bits
 LOOK = 64  # pixels a side of what a perceptual hash is made of
-PIXELS_IN_FLIGHT = 200_000_000  # that are decoded at the same time: about a gigabyte
+PIXELS_IN_FLIGHT = 200_000_000  # that are decoded at the same time: about a gigabyte, two where they aren't plain RGB
 
 
 class Budget:
@@ -75,7 +75,8 @@ def decode_and_look(source: str | os.PathLike | bytes, size: int, fit: str = "st
             raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
         picture.draft("RGB", _needed(picture.size, max(size, LOOK), fit))  # a JPEG is decoded no larger than needed
         with IN_FLIGHT.taking(picture.width * picture.height):
-            upright = _rgb(ImageOps.exif_transpose(picture))
+            ImageOps.exif_transpose(picture, in_place=True)  # the largest takes 700 MB, and a copy as much again
+            upright = _rgb(picture)
             look = imagehash.phash(upright.resize((LOOK, LOOK), Image.Resampling.BILINEAR))
             return np.asarray(_fitted(upright, size, fit), np.uint8), str(look)
 
@@ -103,7 +104,7 @@ def _rgb(picture: "Picture") -> "Picture":
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _to_bytes(gray: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import sys
 import keras
 import numpy as np
 
+from selectnet_tf import saved
 from selectnet_tf.data.tasks import Task
 from selectnet_tf.files import digest, write_npz
 from selectnet_tf.images import Subset
@@ -25,10 +26,9 @@ def backbone(recipe: Recipe, shape: tuple[int, ...]) -> keras.Model:
     Raises:
         ValueError: a model for pictures of another size; weights that don't fit.
     """
-    assert recipe.weights is not None  # freeze needs them
-    path = os.path.expanduser(recipe.weights)
+    path = os.path.expanduser(recipe.weights or "")
     if path.endswith(".keras"):
-        model = keras.saving.load_model(path, compile=False)
+        model = saved.load(path)
         if tuple(model.input_shape[1:]) != tuple(shape):
             raise ValueError(
                 f"{recipe.weights} takes pictures of {model.input_shape[1:]}, and these are {tuple(shape)}: change --image_size"

@@ -87,7 +87,10 @@ def _groups(task: "Task", indices: np.ndarray) -> np.ndarray:
 
     images = task.by_index
     looks = [str(imagehash.phash(Image.fromarray(images[np.array([i])][0]))) for i in indices]
-    return copies.groups(len(indices), copies.near(looks, _At(images, indices), len(indices)))
+    pairs = copies.near(looks, _At(images, indices), len(indices))
+    if task.rows_by_index is not None:
+        pairs = np.concatenate([pairs, copies.alike(task.rows_by_index[indices])])
+    return copies.groups(len(indices), pairs)
 
 
 class _At:

@@ -100,3 +100,10 @@ def test_a_model_s_file_says_its_fit(tmp_path):
             for place, text in content.items():
                 file.writestr(place, text)
     assert [decoding.fit_of(tmp_path / f"{name}.keras") for name in ("old", "new")] == ["stretch", "crop"]
+
+
+def test_a_plain_picture_is_never_copied_whole(tmp_path, monkeypatch):
+    """At 178 megapixels, as many as Pillow thinks safe, each copy takes 700 MB."""
+    Image.new("RGB", (40, 30), (200, 30, 30)).save(tmp_path / "red.png")
+    monkeypatch.setattr(Image.Image, "copy", lambda self: pytest.fail("copied"))
+    assert decoding.decode(tmp_path / "red.png", 16).reshape(-1, 3).tolist() == [[200, 30, 30]] * 256

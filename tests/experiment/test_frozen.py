@@ -78,3 +78,11 @@ def test_imagenet_without_a_network_is_one_line(monkeypatch):
     monkeypatch.setattr(keras.applications, "MobileNetV2", offline)
     with pytest.raises(ValueError, match=r"ImageNet's weights of MobileNetV2 could not be downloaded \(OSError\): give --weights a file"):
         models.build("MobileNetV2", (32, 32, 3), 2, weights="imagenet")
+
+
+def test_a_model_file_is_looked_through_first(recipe, tree):
+    """As by predict: Keras would build, and so run, whatever it names."""
+    model = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Flatten(), keras.layers.GaussianNoise(0.1), keras.layers.Dense(2)])
+    model.save(tree / "other.keras")
+    with pytest.raises(ValueError, match=r"other.keras holds keras.layers.GaussianNoise, which no model of this package has"):
+        frozen.backbone(recipe, (16, 16, 3))

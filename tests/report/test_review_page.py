@@ -38,7 +38,9 @@ def page(tmp_path):
     runs.write_csv(run / "ask.csv", [("file", "likeliest", "p_likeliest", "second", "p_second"), *asked])
     far = [(files[2], "emu", 3.0, 2.0), (files[3], "emu", 2.2, 2.0), (files[6], "emu", 9.0, 2.0)]  # the last one was picked after all
     runs.write_csv(run / "foreign.csv", [("file", "predicted", "distance", "limit"), *far])
-    task = SimpleNamespace(files=files, listing=listing, by_index=x, names=NAMES, x_labeled=x, y_labeled=y, embedded=None)
+    rows = np.arange(36.0)[:, None] * 10  # what a frozen run compares by: the first picked and the last of those left out are alike
+    rows[3] = rows[6] + 1
+    task = SimpleNamespace(files=files, listing=listing, by_index=x, names=NAMES, x_labeled=x, y_labeled=y, rows_by_index=rows)
     review_page.write(run, task)
     return run / "review.html", files
 
