@@ -13,6 +13,7 @@ import collections
 import csv
 import pathlib
 import sys
+import tempfile
 import time
 
 import keras
@@ -26,9 +27,22 @@ from selectnet_tf.cli import parse
 from selectnet_tf.data import cifar
 from selectnet_tf.experiment import runs, train
 from selectnet_tf.networks import models
+from selectnet_tf.report import gallery
 
 MINOR = {2, 6}  # bird, frog
 KNOWN, EPOCHS = 80, 6  # classes of CIFAR-100 that the backbone learns, and for how long
+RUNS = {
+    "imbalanced": {"method": "imbalanced"},
+    "selectnet": {"method": "selectnet"},
+    "imbalanced frozen": {"method": "imbalanced", "freeze": True},
+    "selectnet frozen": {"method": "selectnet", "freeze": True, "foreign": 0.0},
+    "selectnet frozen foreign": {"method": "selectnet", "freeze": True, "foreign": 0.99},
+    "robust frozen foreign": {"method": "selectnet", "freeze": True, "foreign": 0.99, "preset": "robust"},
+    "robust frozen foreign views": {"method": "selectnet", "freeze": True, "foreign": 0.99, "preset": "robust", "views": 4},
+}
+KINDS = ("right", "wrong_minor", "major", "foreign", "new")
+HEADER = ("run", "epochs", "seconds", "accuracy", "minor_accuracy", "major_accuracy")
+HEADER += tuple(f"{what}_{kind}" for what in ("picked", "left_out") for kind in KINDS)
 ANSWERS = "truth.csv"
 
 
@@ -83,35 +97,59 @@ def truth(folder: pathlib.Path) -> dict[str, list[str]]:
         return {row[0]: row for row in csv.reader(file)}
 
 
-def picked(folder: pathlib.Path, run: pathlib.Path) -> collections.Counter:
-    """Counts of a run's selected.csv: right, wrong_minor, major, foreign."""
-    with open(folder / ANSWERS, newline="") as file:
-        truth = {number: (kind, int(c)) for number, kind, c in csv.reader(file)}
-    counts = collections.Counter()
-    for row in runs.read_csv(run / "selected.csv"):
-        kind, c = truth[pathlib.Path(row["file"]).stem]
-        own = "right" if cifar.CIFAR10[c] == row["pseudo_label"] else "wrong_minor" if c in MINOR else "major"
-        counts["foreign" if kind == "foreign" else own] += 1
+def kinds(folder: pathlib.Path, lines: pathlib.Path, column: str) -> collections.Counter:
+    """Counts of what a list of pictures names: right, wrong_minor, major; foreign, and of these new, of classes new to the backbone.
+
+    lines: a run's selected.csv or foreign.csv. column: what the pictures were taken for.
+    """
+    answers, counts = truth(folder), collections.Counter()
+    for row in runs.read_csv(lines):
+        _, kind, c, _ = answers[pathlib.Path(row["file"]).stem]
+        if kind == "foreign":
+            counts["foreign"] += 1
+            counts["new"] += int(c) >= KNOWN
+        else:
+            counts["right" if cifar.CIFAR10[int(c)] == row[column] else "wrong_minor" if int(c) in MINOR else "major"] += 1
     return counts
+
+
+def recipe_of(folder: pathlib.Path, name: str, epochs: int) -> recipes.Recipe:
+    """That of one of RUNS."""
+    places = {f"{field}_dir": str(folder / part) for field, part in (("labeled", "labeled"), ("unlabeled", "pool"), ("test", "test"))}
+    changes = RUNS[name]
+    if changes.get("freeze"):
+        changes = {**changes, "weights": str(folder / "backbone.keras")}
+    return recipes.make(dataset="folder", image_size=32, **{"epochs": epochs, **changes}, **places)
+
+
+def measure(folder: pathlib.Path, name: str, epochs: int, results: str = "results") -> tuple:
+    """Trains one of RUNS, from pictures that were never read before. Returns its line of pictures.csv, see HEADER."""
+    recipe = recipe_of(folder, name, epochs)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as cache:
+        row = train.train(recipe, results_dir=folder / results, verbose=2, cache_dir=cache, finish=gallery.write)
+    seconds = time.perf_counter() - start
+    run = folder / results / "runs" / recipe.name
+    picked, left = kinds(folder, run / "selected.csv", "pseudo_label"), kinds(folder, run / "foreign.csv", "predicted")
+    shares = (f"{float(row[c]):.4f}" for c in ("accuracy", "minor_accuracy", "major_accuracy"))
+    return (name, recipe.epochs, round(seconds), *shares, *(counts[kind] for counts in (picked, left) for kind in KINDS))
 
 
 def main() -> None:
     flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archives; else SELECTNET_DATA, else a download")
     flags.DEFINE_integer("epochs", 20, "of each run", 1)
-    flags.DEFINE_list("methods", ["imbalanced", "selectnet"], "what to compare")
+    flags.DEFINE_list("runs", [*RUNS], "what to compare")
     flags.DEFINE_string("results_dir", "results", "where pictures.csv goes")
     folder = pathlib.Path(parse(sys.argv)[1])
     if not (folder / ANSWERS).exists():
         lay_out(folder, flags.FLAGS.data_dir)
-    places = {f"{name}_dir": str(folder / part) for name, part in (("labeled", "labeled"), ("unlabeled", "pool"), ("test", "test"))}
-    kinds, measured = ("right", "wrong_minor", "major", "foreign"), ("accuracy", "minor_accuracy", "major_accuracy")
-    lines = [("method", "epochs", *measured, *(f"picked_{kind}" for kind in kinds))]
-    for method in flags.FLAGS.methods:
-        recipe = recipes.make(dataset="folder", method=method, image_size=32, epochs=flags.FLAGS.epochs, **places)
-        row = train.train(recipe, results_dir=folder / "results", verbose=2)
-        counts = picked(folder, folder / "results" / "runs" / recipe.name)
-        lines.append((method, recipe.epochs, *(f"{float(row[c]):.4f}" for c in measured), *(counts[kind] for kind in kinds)))
-    runs.write_csv(pathlib.Path(flags.FLAGS.results_dir) / "pictures.csv", lines)
+    if not (folder / "backbone.keras").exists():
+        pretrain(folder, flags.FLAGS.data_dir)
+    table = pathlib.Path(flags.FLAGS.results_dir) / "pictures.csv"
+    known = {row["run"]: tuple(row.values()) for row in runs.read_csv(table)}
+    for name in flags.FLAGS.runs:
+        known[name] = measure(folder, name, flags.FLAGS.epochs)
+        runs.write_csv(table, [HEADER, *(known[name] for name in RUNS if name in known)])
 
 
 if __name__ == "__main__":

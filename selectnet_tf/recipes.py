@@ -111,6 +111,7 @@ class Recipe:
     fit: str = _field("stretch", "dataset=folder: how pictures become squares; pad: with black", ("stretch", "pad", "crop"))
     decisions: str | None = _field(None, "dataset=folder: what a person decided about an earlier run's picks, as its review page saves it")
     freeze: bool = _field(False, "put each picture through the network with --weights (or a run's model.keras) once; train one layer")
+    views: int = _field(1, "with --freeze: embed so many views of each labeled picture, up to 4: itself, mirrored, moved, both")
     foreign: float = _field(0.99, "with --freeze: leave out picks farther from their class than so much of it is from the rest; 0: none")
     ask: int = _field(50, "dataset=folder: how many pictures that the model doubts most are put before you on the review page")
 

@@ -178,6 +178,8 @@ def test_lambdas():
         ({"validation": -1}, "at least 0"),
         ({"foreign": 0.9}, "use --dataset=folder"),
         ({"ask": 5}, "use --dataset=folder"),
+        ({"views": 2}, "use --dataset=folder"),
+        ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "views": 5}, "views is 5, but has to be from 1 to 4"),
         ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "foreign": 1.1}, "foreign has to be from 0 to 1"),
         ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "ask": -1}, "ask at least 0"),
         ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "validation": 5}, "validation has no meaning for folder"),

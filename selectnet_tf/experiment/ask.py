@@ -17,7 +17,10 @@ AMONG = 10  # times as many of the most doubtful ones are those that are chosen 
 
 
 def write(folder: pathlib.Path, model: keras.Model, selection: Selection, task: Task, recipe: Recipe) -> None:
-    """Writes ask.csv, the most doubtful first, of what was neither picked nor left out as foreign; of data without files, nothing."""
+    """Writes ask.csv, the most doubtful first, of what was neither picked nor left out as foreign; of data without files, nothing.
+
+    task: as the model sees it, with rows in place of pictures under --freeze.
+    """
     pool = selection.pool
     if task.listing is None or not task.files or not recipe.ask or pool.labeled.all():
         return
@@ -25,15 +28,16 @@ def write(folder: pathlib.Path, model: keras.Model, selection: Selection, task: 
     for round in selection.history:
         settled[round.index] = True
     settled[list(getattr(selection.rule, "left_out", []))] = True
-    places = np.flatnonzero(~settled)
-    output, features = Scorer(model, pool.images, features=True)()
+    labeled = int(pool.labeled.sum())
+    places = np.flatnonzero(~settled) - labeled  # in the unlabeled ones
+    output, features = Scorer(model, task.x_unlabeled, features=True)()
     assert features is not None
     probs = metrics.probabilities(output)
     found = places[choose(probs[places], features[places], pool.minor, recipe.ask, recipe.seed)]
     first, second = np.argsort(-probs[found], axis=1, kind="stable")[:, :2].T
     rows = np.arange(len(found))
     frame = pd.DataFrame({
-        "file": [as_cell(task.files[i]) for i in task.index[found]],
+        "file": [as_cell(task.files[i]) for i in task.index[labeled + found]],
         "likeliest": [task.names[c] for c in first], "p_likeliest": probs[found][rows, first].round(4),
         "second": [task.names[c] for c in second], "p_second": probs[found][rows, second].round(4),
     })  # fmt: skip

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from selectnet_tf import augment, rules
 from selectnet_tf.capped import Capped
+from selectnet_tf.experiment import frozen
 from selectnet_tf.foreign import Foreign
 from selectnet_tf.minors import AlignMinors
 from selectnet_tf.pool import Pool
@@ -16,7 +17,9 @@ from selectnet_tf.selection import Selection
 
 
 def make_augment(recipe: Recipe) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
-    if recipe.augment == "none" or recipe.freeze:
+    if recipe.freeze:
+        return frozen.any_view if recipe.views > 1 else None
+    if recipe.augment == "none":
         return None
     return augment.crop_flip() if recipe.augment == "crop_flip" else augment.shift_flip(recipe.shift, recipe.augment == "shift_flip")
 

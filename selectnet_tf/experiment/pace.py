@@ -26,7 +26,7 @@ class Pace(NamedTuple):
 def line(found: Survey, recipe: Recipe) -> str:
     """What --dry_run says of the training."""
     took, images = seconds(found, recipe, measure(recipe, len(found.names)))
-    often = f"{recipe.epochs:,} epochs of up to {images:,} pictures"
+    often = f"{recipe.epochs:,} epoch{'s' * (recipe.epochs > 1)} of up to {images:,} pictures"
     amount = f"about {estimate.hours(took)}" if took >= 60 else "under a minute"
     return f"  training takes {amount} here, if nothing else runs: {often}, by the pace of a few steps"
 
@@ -41,7 +41,8 @@ def seconds(found: Survey, recipe: Recipe, pace: Pace) -> tuple[float, int]:
     scored = recipe.epochs * (test or labeled * TEST_SHARE)
     if recipe.method in SELECTING:
         scored += recipe.epochs // recipe.every * (kept * labeled + pool)
-    return recipe.epochs * images * pace.train + scored * pace.score + (labeled + test + pool) * pace.embed, images
+    scored += pool if recipe.ask else 0
+    return recipe.epochs * images * pace.train + scored * pace.score + (labeled * recipe.views + test + pool) * pace.embed, images
 
 
 def measure(recipe: Recipe, classes: int) -> Pace:

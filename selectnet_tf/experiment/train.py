@@ -104,7 +104,7 @@ def _run(
         tested.write(folder, task, probs)
         picks.write(folder, log.selection.history, task)
         picks.write_foreign(folder, log.selection.rule, task)
-        ask.write(folder, model, log.selection, task, recipe)
+        ask.write(folder, model, log.selection, seen, recipe)
         if finish:
             finish(folder, task._replace(embedded=pool.images if backbone else None))
     except Exception as error:

@@ -89,7 +89,8 @@ def _groups(task: "Task", indices: np.ndarray) -> np.ndarray:
     looks = [str(imagehash.phash(Image.fromarray(images[np.array([i])][0]))) for i in indices]
     pairs = copies.near(looks, _At(images, indices), len(indices))
     if task.rows_by_index is not None:
-        pairs = np.concatenate([pairs, copies.alike(task.rows_by_index[indices])])
+        rows = task.rows_by_index[indices]
+        pairs = np.concatenate([pairs, copies.alike(rows if rows.ndim == 2 else rows[:, 0])])  # [k, views, d]: the picture itself
     return copies.groups(len(indices), pairs)
 
 

@@ -33,12 +33,18 @@ def test_no_two_are_alike():
 
 def test_what_is_settled_is_not_asked(tmp_path, monkeypatch):
     """Of six pictures of the pool one was picked and one left out; the rest of the data is the model's word."""
-    pool = SimpleNamespace(labeled=np.arange(8) < 2, images=np.zeros((8, 2)), minor=np.array([0]))
+    pool = SimpleNamespace(labeled=np.arange(8) < 2, minor=np.array([0]))
     rule = SimpleNamespace(left_out={3: (0, 2.0, 1.0)})
     selection = SimpleNamespace(pool=pool, rule=rule, history=[SimpleNamespace(index=np.array([0, 2]))])
-    probs = np.repeat([[0.55, 0.45]], 8, 0)
-    monkeypatch.setattr(ask, "Scorer", lambda model, images, features: lambda: (probs, np.arange(16).reshape(8, 2)))
-    task = SimpleNamespace(listing=[()], files=[f"{i}.png" for i in range(8)], index=np.arange(8)[::-1], names=("cat", "dog"))
+    probs = np.repeat([[0.55, 0.45]], 6, 0)
+    monkeypatch.setattr(ask, "Scorer", lambda model, images, features: lambda: (probs, images))
+    task = SimpleNamespace(
+        x_unlabeled=np.arange(12).reshape(6, 2),
+        listing=[()],
+        files=[f"{i}.png" for i in range(8)],
+        index=np.arange(8)[::-1],
+        names=("cat", "dog"),
+    )
     ask.write(tmp_path, None, selection, task, SimpleNamespace(ask=50, seed=0))
     lines = (tmp_path / "ask.csv").read_text().splitlines()
     assert lines[:2] == ["file,likeliest,p_likeliest,second,p_second", "3.png,cat,0.55,dog,0.45"]
