@@ -91,7 +91,7 @@ def _run(
     used, answer = tuned.choose(recipe, pool, folder) if recipe.threshold == tuned.AUTO else (recipe, "")
     selection = methods.make_selection(used, pool)
     if isinstance(model, fitted.Classifier):
-        evaluate, probs, log = fitted.train(used, task, selection, model, folder, origin)
+        evaluate, probs, log = fitted.train(recipe, task, selection, model, folder, origin)
         fitted.write_model(folder, model, task)
     else:
         evaluate, probs, log = _fit(recipe, seen, selection, model, folder, verbose, origin, keeper)

@@ -8,7 +8,7 @@ import pytest
 from conftest import TABLE
 
 from selectnet_tf import estimators, recipes
-from selectnet_tf.experiment import runs, train, tuned
+from selectnet_tf.experiment import fitted, runs, train, tuned
 from selectnet_tf.pool import Pool
 
 RECIPE = recipes.make(**TABLE, threshold="auto")
@@ -54,19 +54,41 @@ def test_one_labeled_row_of_a_class_leaves_lambda_as_it_is(tmp_path, capsys):
     assert (recipe.threshold, answer) == (0.6, "0.6") and "can't be divided into folds" in capsys.readouterr().out
 
 
-def test_a_run_records_what_was_chosen_and_is_the_same_each_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(estimators, "TREES", 5)
+def two_rounds(folder):
+    """The recipe of a run of 100 labeled rows and 50 others, in files that it writes."""
     rng = np.random.default_rng(0)
     rare = np.arange(150) % 10 == 0
     frame = pd.DataFrame(rng.normal(size=(150, 2)), columns=list("uv")).assign(kind=np.where(rare, "rare", "usual"))
     frame["u"] += 4 * rare
-    frame[:100].to_csv(tmp_path / "a.csv", index=False)
-    frame[100:].drop(columns="kind").to_csv(tmp_path / "b.csv", index=False)
-    given = {**TABLE, "labeled_csv": str(tmp_path / "a.csv"), "unlabeled_csv": str(tmp_path / "b.csv"), "label_column": "kind"}
-    recipe = recipes.make(**given, threshold="auto", epochs=2)
+    frame[:100].to_csv(folder / "a.csv", index=False)
+    frame[100:].drop(columns="kind").to_csv(folder / "b.csv", index=False)
+    given = {**TABLE, "labeled_csv": str(folder / "a.csv"), "unlabeled_csv": str(folder / "b.csv"), "label_column": "kind"}
+    return recipes.make(**given, threshold="auto", epochs=2)
+
+
+def test_a_run_records_what_was_chosen_and_is_the_same_each_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(estimators, "TREES", 5)
+    recipe = two_rounds(tmp_path)
     rows = [train.train(recipe, results_dir=tmp_path / name, verbose=0) for name in "xy"]
     assert rows[0]["threshold"] == "auto" and rows[0]["chosen"] in ("0.6", "0.35", "none")
     first, second = (tmp_path / name / "runs" / recipe.name for name in "xy")
     assert (first / "lambdas.csv").read_bytes() == (second / "lambdas.csv").read_bytes()
     assert (first / "classes.csv").read_bytes() == (second / "classes.csv").read_bytes()
     assert runs.read(tmp_path / "x") == ([runs.read(tmp_path / "x")[0][0]], [])
+    again = train.train(recipe, results_dir=tmp_path / "x", verbose=0)  # the same command, of a run that is finished
+    assert again["name"] == recipe.name and again["chosen"] == rows[0]["chosen"]
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(estimators, "TREES", 5)
+    recipe = two_rounds(tmp_path)
+
+    def stop(*_):
+        raise SystemExit(143)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(fitted.Classifier, "fit", stop)
+        patch.setattr(tuned, "_precision", lambda *_: 0.5)
+        train.train(recipe, results_dir=tmp_path, verbose=0)
+    assert (tmp_path / "runs" / recipe.name / "state.npz").exists()
+    assert train.train(recipe, results_dir=tmp_path, verbose=0)["threshold"] == "auto"
