@@ -20,10 +20,10 @@ from sklearn.linear_model import LogisticRegression
 from selectnet_tf.devices import cores
 
 CHUNK = 65536  # rows
-TREES = 100
+TREES = 50
 KNOWN = ("sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor")  # of what `make` names
 MADE: dict[str, Callable[[int], Any]] = {
-    "forest": lambda seed: RandomForestClassifier(TREES, class_weight="balanced_subsample", random_state=seed),
+    "forest": lambda seed: RandomForestClassifier(TREES, class_weight="balanced_subsample", random_state=seed, n_jobs=cores()),
     "boosting": lambda seed: HistGradientBoostingClassifier(class_weight="balanced", random_state=seed),
     "logistic": lambda seed: LogisticRegression(class_weight="balanced", max_iter=1000),
 }
@@ -51,6 +51,14 @@ def make(arch: str, seed: int, own: str | None = None) -> Any:
     if not hasattr(made, "predict_proba"):
         raise ValueError(f"--estimator={own} has no predict_proba, without which nothing can be selected: give another classifier")
     return made
+
+
+def fit(model: Any, x: np.ndarray, y: np.ndarray) -> Any:
+    """The model, fitted on as many cores as it asks for. It answers on one, because sums have the same bits in one order only."""
+    model.fit(x, y)
+    if "n_jobs" in model.get_params():
+        model.set_params(n_jobs=None)
+    return model
 
 
 def probabilities(models: Sequence[Any], rows: Any, classes: int) -> np.ndarray:

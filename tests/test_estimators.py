@@ -20,7 +20,8 @@ def rows():
 @pytest.mark.parametrize("arch", ["forest", "boosting", "logistic"])
 def test_what_has_a_name_weighs_classes_and_comes_back_from_its_file(arch, rows, tmp_path, monkeypatch):
     monkeypatch.setattr(estimators, "TREES", 5)
-    model = estimators.make(arch, 7).fit(*rows)
+    model = estimators.fit(estimators.make(arch, 7), *rows)
+    assert model.get_params().get("n_jobs") is None
     assert str(model.get_params()["class_weight"]).startswith("balanced")
     assert arch == "logistic" or model.get_params()["random_state"] == 7
     estimators.save(tmp_path / "model.skops", [model, model])

@@ -16,7 +16,7 @@ from selectnet_tf.experiment import metrics
 from selectnet_tf.files import write_frame
 
 FILE = "baselines.csv"
-TREES = 400  # as many as the four rounds of a forest have together
+TREES = 400  # as many as a forest of four rounds has in all
 
 
 def beside(recipe: recipes.Recipe) -> list[recipes.Recipe]:

@@ -1,4 +1,4 @@
-"""A classifier of scikit-learn as f_c: one is fitted each round, with the same selection and the same files as a network's run."""
+"""Classifiers of scikit-learn as f_c: fitted each round, with the same selection and the same files as a network's run."""
 
 import dataclasses
 import json
@@ -21,13 +21,13 @@ from selectnet_tf.statefile import StateFile
 
 
 class Classifier:
-    """One classifier of scikit-learn a round. Each round's selects; in the end, the mean of all rounds' probabilities counts.
+    """A committee of scikit-learn's classifiers: two more each round, one of the labeled rows alone, one of what is trained on now.
 
-    The first round's, which has seen labeled rows alone, so has a say to the end: what later rounds learn from wrong
-    pseudo-labels costs less.
+    The second one selects; in the end the mean of all counts. Half of them have never seen a pseudo-label, so that wrong ones
+    cost little: on eight tables that was worth more than it took, see docs/tables.md.
 
     Attributes:
-        fitted: those of the rounds so far. sets: what each was fitted on, (index, targets) as in Pool.
+        fitted: all so far, the round's second one last. sets: what these were fitted on, (index, targets) as in Pool.
     """
 
     def __init__(self, recipe: Recipe, pool: Pool, classes: int) -> None:
@@ -36,14 +36,16 @@ class Classifier:
         self.sets: list[tuple[np.ndarray, np.ndarray]] = []
 
     def fit(self, index: np.ndarray, targets: np.ndarray) -> None:
-        """One more, with a seed of its own, on pool.images[index] as the classes `targets`."""
-        seed = np.random.default_rng([self.recipe.seed, 5, len(self.fitted)]).integers(2**31)
-        made = estimators.make(self.recipe.arch, int(seed), self.recipe.estimator)
-        self.fitted.append(made.fit(self.pool.images[index], targets))
+        """A round's two; the second on pool.images[index] as the classes `targets`. Each has a seed of its own."""
+        labeled = np.flatnonzero(self.pool.labeled)
+        for places, classes in ((labeled, self.pool.labels[labeled]), (index, targets)):
+            seed = np.random.default_rng([self.recipe.seed, 5, len(self.fitted)]).integers(2**31)
+            made = estimators.make(self.recipe.arch, int(seed), self.recipe.estimator)
+            self.fitted.append(estimators.fit(made, self.pool.images[places], classes))
         self.sets.append((index, targets))
 
     def scorer(self, rows: Any, last: bool = False) -> Scoring:
-        """Gives, when it is asked, the probabilities [n, m] of these rows: the mean of all rounds so far, or of the `last` alone."""
+        """Gives, when it is asked, the probabilities [n, m] of these rows: the mean of all so far, or the `last` one's."""
         return lambda: (estimators.probabilities(self.fitted[-1:] if last else self.fitted, rows, self.classes), None)
 
     def get_state(self) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from selectnet_tf.experiment import rows, runs
 from selectnet_tf.files import replacing
 
 STATE, ROW, LOG = "state.npz", "row.json", "log.txt"
-LARGE = {STATE, "model.keras", "selected.npz"}  # what a sweep does not collect
+LARGE = {STATE, "model.keras", "model.skops", "selected.npz"}  # what a sweep does not collect
 
 
 class Storage:

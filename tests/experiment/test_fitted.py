@@ -59,7 +59,7 @@ def test_a_run_leaves_the_files_of_any_run_and_predict_reads_its_model(given, tm
     assert [line["epoch"] for line in runs.read_csv(folder / "epochs.csv")] == ["1", "2", "3", "4"]
     audit = runs.read_csv(folder / "selection.csv")
     assert len(audit) == 4 and int(audit[-1]["as_0"]) > 0 and audit[0]["unlabeled_right"] == ""
-    assert len(estimators.load(folder / "model.skops")) == 4
+    assert len(estimators.load(folder / "model.skops")) == 8
     found, _ = ask(folder, given)
     assert list(found) == ["row", "class", "probability"] and len(found) == 60
     truth = pd.read_csv(given["test_csv"])["kind"]
@@ -108,7 +108,7 @@ def test_a_killed_run_ends_with_the_same_bits(method, given, tmp_path, monkeypat
 def test_without_a_rule_the_rounds_are_one_forest_of_the_labeled_rows(given, tmp_path):
     row, folder = run(tmp_path, given, method="imbalanced")
     models = estimators.load(folder / "model.skops")
-    assert len(models) == 4 and len({model.random_state for model in models}) == 4 and row["images"] == 4 * 90
+    assert len(models) == 8 and len({model.random_state for model in models}) == 8 and row["images"] == 4 * 90
     assert not (folder / "selection.csv").exists()
 
 
