@@ -69,7 +69,9 @@ def _check_fitted(r: Any, base: Any) -> None:
         raise ValueError(f"method {r.method} trains networks: use another one, or --arch=mlp")
     for field in NETWORK_FIELDS:
         if getattr(r, field) != getattr(base, field):
-            raise ValueError(f"{field} is for networks, and --arch={r.arch} is fitted once in each of its --epochs: leave it out")
+            raise ValueError(
+                f"{field} is for networks, and --arch={r.arch} is fitted once in each of its --epochs: leave it out, or take --arch=mlp"
+            )
     if r.selector_inputs.startswith("penultimate"):
         raise ValueError(f"selector_inputs is {r.selector_inputs}, and --arch={r.arch} has no such layer: use probs+loss or probs")
 
