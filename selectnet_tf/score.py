@@ -5,14 +5,19 @@ there is one, id. SCORES: part-000000.parquet and so on, with id, predicted, cla
 read, problem. Run it again to score what is missing; run it on several machines at once to share the work.
 """
 
+import functools
 import pathlib
 import sys
 import zipfile
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from selectnet_tf import devices
 from selectnet_tf.cli import fail, importing_tensorflow, parse
+
+if TYPE_CHECKING:
+    from selectnet_tf.scale import scoring
 
 
 def define_flags() -> None:
@@ -22,7 +27,42 @@ def define_flags() -> None:
     flags.DEFINE_bool("features", False, "also write the last layer's inputs, as float16")
     flags.DEFINE_integer("shard", 65536, "images in a file of SCORES", 1)
     flags.DEFINE_integer("batch", 256, "images that the model sees at once", 1)
+    flags.DEFINE_string("ray", None, "score on a Ray cluster: auto, or its address; all its nodes see the model, the images and the scores")
+    flags.DEFINE_integer("actors", 0, "with --ray, that score at once; 0: one a GPU, or a core where there are none", 0)
     flags.DEFINE_enum("device", "auto", devices.CHOICES, "auto: the GPUs, where there are any; cpu: leaves them alone")
+
+
+def _places() -> list[pathlib.Path]:
+    """The model's file, the images and the scores' folder."""
+    return [pathlib.Path(flags.FLAGS[name].value).expanduser() for name in ("model", "images", "out")]
+
+
+def _here() -> "scoring.Scored":
+    from selectnet_tf import predict
+    from selectnet_tf.scale import scoring
+
+    if problem := devices.problem():
+        raise OSError(problem)
+    values, (path, images, out) = flags.FLAGS, _places()
+    model = scoring.Model(path, lambda classes: predict.class_names(path, classes), values.batch, values.features)
+    return scoring.score(model, images, out, values.shard, _say)
+
+
+def _on_cluster() -> "scoring.Scored":
+    from selectnet_tf import predict
+
+    try:
+        from selectnet_tf.scale import actors, cluster
+    except ImportError:
+        raise OSError("scoring on a cluster needs Ray: python -m pip install -e '.[ray]'") from None
+    values, (path, images, out) = flags.FLAGS, (place.absolute() for place in _places())
+    cluster.connect(values.ray)
+    job = actors.Job(path, functools.partial(predict.class_names, path), values.batch, values.features, images, out, values.shard)
+    return actors.score(job, values.actors, values.device == "cpu", _say)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def main(argv: list[str]) -> int:
@@ -41,21 +81,15 @@ def main(argv: list[str]) -> int:
     devices.choose(values.device)
     with importing_tensorflow():
         import tensorflow  # noqa: F401
-    if problem := devices.problem():
-        return fail(problem, 1)
-    from selectnet_tf import predict
-    from selectnet_tf.scale import scoring
-
     try:
-        model = scoring.Model(path, lambda classes: predict.class_names(path, classes), values.batch, values.features)
-        images, out = (pathlib.Path(place).expanduser() for place in (values.images, values.out))
-        done = scoring.score(model, images, out, values.shard, lambda line: print(line, flush=True))
+        done = _on_cluster() if values.ray else _here()
     except (ValueError, OSError) as error:
         return fail(error, 1)
     except KeyboardInterrupt:
         return fail("interrupted; the same command goes on with the shards that are missing", 130)
     rate = f", {done.images / done.seconds:,.0f} a second" if done.images else ""
-    print(f"{done.shards} shards in {out}: {done.done} were done; {done.images:,} images scored, {done.unreadable:,} unreadable{rate}")
+    images = f"{done.images:,} images scored, {done.unreadable:,} unreadable"
+    print(f"{done.shards} shards in {_places()[2]}: {done.done} were done; {images}{rate}")
     return 0
 
 

@@ -85,10 +85,7 @@ def _on_cluster(
         from selectnet_tf.scale import cluster
     except ImportError:
         raise OSError("a sweep on a cluster needs Ray: python -m pip install -e '.[ray]'") from None
-    try:
-        cluster.connect(address)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise OSError(f"no Ray cluster at {address} ({str(error).splitlines()[0]}): ray start --head") from None
+    cluster.connect(address)
     return cluster.ClusterSweep(cells, results, data_dir and str(pathlib.Path(data_dir).absolute()), jobs, keeper)
 
 

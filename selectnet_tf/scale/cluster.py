@@ -191,5 +191,8 @@ class ClusterSweep(sweep.Sweep):
 
 
 def connect(address: str) -> None:
-    """To a cluster: auto, or its address. Raises ConnectionError where there is none."""
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    """To a cluster: auto, or its address. Raises ConnectionError, with the cure, where there is none."""
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ConnectionError(f"no Ray cluster at {address} ({str(error).splitlines()[0]}): ray start --head") from None

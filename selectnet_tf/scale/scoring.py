@@ -5,9 +5,7 @@ Any number of processes, on any number of machines with a common storage, share 
 
 import concurrent.futures
 import hashlib
-import itertools
 import json
-import os
 import pathlib
 import re
 import time
@@ -20,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from selectnet_tf.data import decoding
+from selectnet_tf.devices import cores
 from selectnet_tf.experiment import claims, metrics
 from selectnet_tf.files import replacing
 from selectnet_tf.scale import pools
@@ -32,11 +31,14 @@ VERSION = 1
 class Scored(NamedTuple):
     """What `score` did. shards: in all. done: that it found done. images, unreadable: that it scored, and that it could not."""
 
-    shards: int
-    done: int
-    images: int
-    unreadable: int
-    seconds: float
+    shards: int = 0
+    done: int = 0
+    images: int = 0
+    unreadable: int = 0
+    seconds: float = 0.0
+
+    def plus(self, other: "Scored") -> "Scored":
+        return Scored(*(a + b for a, b in zip(self, other, strict=True)))  # type: ignore[arg-type]
 
 
 class Model:
@@ -47,14 +49,17 @@ class Model:
         names: of its classes; numbers where there are none.
         batch: images at once.
         features: also give the input of the last layer that has weights, as float16.
+        threads: that decode the next batch meanwhile.
     """
 
-    def __init__(self, path: pathlib.Path, names: Callable[[int], list[str]], batch: int = 256, features: bool = False) -> None:
+    def __init__(
+        self, path: pathlib.Path, names: Callable[[int], list[str]], batch: int = 256, features: bool = False, threads: int | None = None
+    ) -> None:  # fmt: skip
         model = keras.saving.load_model(path, compile=False)
         shape = tuple(model.input_shape[1:])
         if len(shape) != 3 or shape[0] != shape[1] or shape[2] not in (1, 3):
             raise ValueError(f"{path} takes inputs of {list(shape)}, not square pictures: predict classifies the rows of tables")
-        self.shape, self.batch, self.features = shape, batch, features
+        self.shape, self.batch, self.features, self.threads = shape, batch, features, threads or cores()
         self.fit = decoding.fit_of(path)
         self.names = names(model.output_shape[-1])
         self.digest = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
@@ -98,32 +103,42 @@ def score(model: Model, source: pathlib.Path, out: pathlib.Path, size: int = 655
         ValueError: what stands in `out` is of another model or other images.
     """
     out.mkdir(parents=True, exist_ok=True)
-    start, done, images, unreadable, count = time.perf_counter(), 0, 0, 0, 0
-    others: list[pools.Shard] = []
-    for shard, patient in itertools.chain(zip(pools.shards(source, size), itertools.repeat(False)), ((s, True) for s in others)):
-        count += not patient
-        path, made_of = out / f"part-{shard.number:06}.parquet", _made_of(model, shard, size)
-        if is_done(path, made_of, say):
-            done += 1
-            continue
-        try:
-            with claims.hold(out / f".{path.stem}.claim", wait=patient):
-                if path.exists() and is_done(path, made_of, say):  # by another process, meanwhile
-                    done += 1
-                    continue
-                begun = time.perf_counter()
-                rows, bad = _write(model, shard, path, made_of)
-        except BlockingIOError:
+    start, total, others = time.perf_counter(), Scored(), []
+    for shard in pools.shards(source, size):
+        if (found := score_shard(model, shard, out, size, say)) is None:
             others.append(shard)
-            continue
-        images, unreadable = images + rows, unreadable + bad
-        say(
-            f"{path.name}: {rows:,} images, {rows / (time.perf_counter() - begun):,.0f} a second" + (f", {bad:,} unreadable" if bad else "")
-        )
+        else:
+            total = total.plus(found)
+    for shard in others:
+        total = total.plus(score_shard(model, shard, out, size, say, wait=True) or Scored())
+    check_surplus(out, total.shards)
+    return total._replace(seconds=time.perf_counter() - start)
+
+
+def score_shard(
+    model: Model, shard: pools.Shard, out: pathlib.Path, size: int, say: Callable[[str], object], wait: bool = False
+) -> Scored | None:
+    """Scores one shard, unless its file is there; None where another process is at it (and `wait` is false)."""
+    path, made_of = out / f"part-{shard.number:06}.parquet", _made_of(model, shard, size)
+    if is_done(path, made_of, say):
+        return Scored(1, 1)
+    try:
+        with claims.hold(out / f".{path.stem}.claim", wait):
+            if path.exists() and is_done(path, made_of, say):  # by another process, meanwhile
+                return Scored(1, 1)
+            begun = time.perf_counter()
+            rows, bad = _write(model, shard, path, made_of)
+    except BlockingIOError:
+        return None
+    say(f"{path.name}: {rows:,} images, {rows / (time.perf_counter() - begun):,.0f} a second" + (f", {bad:,} unreadable" if bad else ""))
+    return Scored(1, 0, rows, bad)
+
+
+def check_surplus(out: pathlib.Path, count: int) -> None:
+    """Raises ValueError where there is a file of a shard that a pool of so many shards does not have."""
     surplus = sorted(p.name for p in out.glob("part-*.parquet") if int(p.stem.removeprefix("part-")) >= count)
     if surplus:
         raise ValueError(f"{out} holds more than these images, e.g. {surplus[0]}: delete it, or give a new --out")
-    return Scored(count, done, images, unreadable, time.perf_counter() - start)
 
 
 def _made_of(model: Model, shard: pools.Shard, size: int) -> dict[str, Any]:
@@ -172,7 +187,7 @@ def _write(model: Model, shard: pools.Shard, path: pathlib.Path, made_of: dict[s
 
 def _batches(model: Model, shard: pools.Shard, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """The shard's scores, batch by batch; the next batch is read and decoded while the model is at one."""
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+    with concurrent.futures.ThreadPoolExecutor(model.threads) as threads:
         rows = shard.read(model.batch)
         following = _begin(threads, rows, model)
         while following is not None:
