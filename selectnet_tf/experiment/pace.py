@@ -34,7 +34,7 @@ def line(found: Survey, recipe: Recipe) -> str:
 def seconds(found: Survey, recipe: Recipe, pace: Pace) -> tuple[float, int]:
     """(of the whole run after decoding, pictures an epoch). For a method that selects an upper bound: D + D_add as large as D balanced."""
     labeled, test, pool = (sum(len(each.files) for each in some.values()) for some in (found.labeled, found.test, found.unlabeled))
-    counts = np.array([sum(listing.counts()[name] for listing in found.labeled.values()) for name in found.names])
+    counts = np.array([sum(listing.counts().get(name, 0) for listing in found.labeled.values()) for name in found.names])
     kept = 1.0 if found.test else 1 - TEST_SHARE
     balanced = recipe.method in SELECTING or recipe.method == "oversampling"
     images = int(kept * (counts.max() * len(counts) if balanced else labeled))
