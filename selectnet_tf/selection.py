@@ -41,17 +41,19 @@ class Selection(keras.callbacks.Callback):
         context: the labeled samples of D': "all" that are predicted as a minor class (Section 4.2), or those "wrong"ly (3.2).
         loss_norm: "union": one mean over D and D_add; "separate": the sum of a mean over each, as eq. (3) has it.
         adjust: a callable (probs [n, m], pool) -> probs, e.g. AlignMinors; D', the loss and the pseudo-labels follow from it.
+        scorer: a callable that gives (output [n, m], features [n, d] or None) of D and U by the model as it is then, e.g. of a pool that
+            other machines score; None: a Scorer of the model.
 
     Attributes:
         history: the Rounds so far.
-        scorer: a callable that gives (output [n, m], features [n, d] or None) of D and U; None: a Scorer of the model.
+        scorer: as given.
         driven: whether `fit` is running it.
     """
 
     def __init__(
         self, pool: Pool, rule: Rule | None = None, *, every: int = 10, init: str | int = "balanced", labeled_loss: str = "predicted",
         accumulate: bool = False, score_batch: int = 250, from_logits: bool | None = None, on_round: Callable[[Round], Any] | None = print,
-        context: str = "all", loss_norm: str = "union", adjust: Adjust | None = None,
+        context: str = "all", loss_norm: str = "union", adjust: Adjust | None = None, scorer: Scoring | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         if every < 1:
@@ -70,7 +72,7 @@ class Selection(keras.callbacks.Callback):
         self.score_batch, self.from_logits, self.adjust = score_batch, from_logits, adjust
         self.context, self.loss_norm = context, loss_norm
         self.history: list[Round] = []
-        self.scorer: Scoring | None = None
+        self.scorer = scorer
         self.driven = False
         self._own: Scorer | None = None
 

@@ -4,7 +4,8 @@ import pytest
 from conftest import blobs, small_model
 
 from selectnet_tf.pool import Pool
-from selectnet_tf.rules import Context
+from selectnet_tf.rounds import fit
+from selectnet_tf.rules import Context, SelfPaced
 from selectnet_tf.selection import Scorer, Selection, sample_loss
 
 PROBS = np.array([[0.7, 0.3], [0.7, 0.3], [0.2, 0.8]], np.float32)
@@ -87,6 +88,32 @@ def test_a_second_model_is_scored_as_itself():
     assert np.array_equal(selection.score().probs, before)
     selection.scorer = lambda: (np.full((60, 4), 0.25), None)  # what is set stays
     assert (selection.score().probs == 0.25).all()
+
+
+def test_a_pool_may_be_scored_elsewhere():
+    """In training: each round asks the scorer, and of the images that it scored only the picks are read."""
+    x, y = blobs(60)
+    read, asked = set(), []
+
+    class Far:
+        shape, dtype = (20, 4, 4, 1), np.dtype(np.uint8)
+
+        def __len__(self):
+            return 20
+
+        def __getitem__(self, places):
+            read.update(places.tolist())
+            return x[40:][places]
+
+    def scorer():
+        asked.append(selection.model)
+        return np.eye(4, dtype=np.float32)[[*y[:40], *[2] * 10, *[0] * 10]], None
+
+    selection = Selection(Pool(x[:40], y[:40], Far(), [2, 3]), SelfPaced(0.6), every=1, on_round=None, scorer=scorer)
+    model = small_model()
+    fit(model, selection, epochs=2, batch_size=10, verbose=0)
+    assert asked == [model, model] and [r.index.tolist() for r in selection.history] == [list(range(40, 50))] * 2
+    assert read == set(range(10))
 
 
 @pytest.mark.parametrize("field", ["probs", "loss", "labeled", "candidate", "features"])
