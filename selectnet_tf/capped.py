@@ -41,10 +41,10 @@ class Capped(Around):
         low = max(self.least, min((len(places) for places in found), default=0))
         for places in found:
             surest = places[np.argsort(-scores.probs[places].max(1), kind="stable")]
-            mask[surest[self._kept(len(places), low) :]] = 0
+            mask[surest[self.kept(len(places), low) :]] = 0
         return mask
 
-    def _kept(self, n: int, low: int) -> int:
+    def kept(self, n: int, low: int) -> int:
         """How many of a class's n picks stay."""
         kept = n if n <= low else int(n * (low / n) ** self.alpha + 1e-9)
         return kept if self.most is None else min(kept, self.most)

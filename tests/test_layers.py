@@ -18,7 +18,7 @@ BELOW = {  # wing -> the wings that it may import from; each may import from its
     "networks": {"library"},
     "library": set(),
 }
-COMMANDS = {"run", "table", "predict", "doctor", "score"}  # in front beside the library, and above all wings
+COMMANDS = {"run", "table", "predict", "doctor", "score", "pick"}  # in front beside the library, and above all wings
 EXCEPTIONS = {("pool", "data"), ("selectnet_tf", "data"), ("selectnet_tf", "networks")}  # Pool.from_directory; the public names
 
 
@@ -60,7 +60,7 @@ def test_recipes_need_the_standard_library_only():
 
 
 def test_help_and_reports_do_not_import_tensorflow():
-    modules = ("run", "table", "doctor", "score", "report.__main__", "report.page")
+    modules = ("run", "table", "doctor", "score", "pick", "report.__main__", "report.page")
     code = (
         f"import sys, {', '.join(f'selectnet_tf.{m}' for m in modules)}; sys.exit(sum(m in sys.modules for m in ('tensorflow', 'keras')))"
     )

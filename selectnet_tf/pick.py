@@ -1,0 +1,50 @@
+"""Picks from a pool that has been scored: python -m selectnet_tf.pick --scores=SCORES --images=POOL --minor=lynx,otter --out=PICKS
+
+As self-paced selection does, what is predicted as a minor class with a loss under --threshold. PICKS gets a folder for each class, with
+the picked images: the next run takes it as --labeled_dir=LABELED,PICKS. The pool may be of any size: only the picks are in memory.
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+
+from selectnet_tf.cli import fail, parse
+from selectnet_tf.files import shown
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("scores", None, "what python -m selectnet_tf.score wrote")
+    flags.DEFINE_string("images", None, "the pool that was scored")
+    flags.DEFINE_list("minor", None, "names of the minor classes")
+    flags.DEFINE_string("out", None, "new folder for the picks' images")
+    flags.DEFINE_float("threshold", 0.6, "lambda: only what has a smaller loss, in nats", 0)
+    flags.DEFINE_float("cap", 0.0, "from 0, no cap, to 1: each class keeps no more picks than the one with the fewest", 0, 1)
+    flags.DEFINE_integer("max_per_class", None, "no class keeps more picks than this, its surest", 1)
+
+
+def main(argv: list[str]) -> int:
+    values = flags.FLAGS
+    if len(argv) > 1:
+        return fail(f"unexpected {argv[1]!r}: flags are written --name=value", 2)
+    if not (values.scores and values.images and values.minor and values.out):
+        return fail("what to pick from which scores, and where to? Give --scores, --images, --minor and --out", 2)
+    try:
+        from selectnet_tf.scale import picking
+    except ImportError:
+        return fail("the scores are Parquet files, which need pyarrow: python -m pip install -e '.[scale]'", 1)
+    scores, images, out = (pathlib.Path(place).expanduser() for place in (values.scores, values.images, values.out))
+    minor = [name.strip() for name in values.minor]
+    try:
+        picks = picking.pick(scores, minor, values.threshold, values.cap, values.max_per_class)
+        picking.write(picks, scores, images, minor, out)
+    except (ValueError, OSError) as error:
+        return fail(error, 1)
+    counts = ", ".join(f"{shown(name)}: {int((picks.label == i).sum()):,}" for i, name in enumerate(minor))
+    print(f"{len(picks.row):,} images in {shown(out)} ({counts}): the next run takes them as --labeled_dir=LABELED,{shown(out)}")
+    return 0
+
+
+if __name__ == "__main__":
+    define_flags()
+    sys.exit(main(parse(sys.argv)))
