@@ -6,6 +6,7 @@ read, problem. Run it again to score what is missing; run it on several machines
 """
 
 import functools
+import importlib
 import pathlib
 import sys
 import zipfile
@@ -50,15 +51,23 @@ def _here() -> "scoring.Scored":
 
 def _on_cluster() -> "scoring.Scored":
     from selectnet_tf import predict
+    from selectnet_tf.scale import actors, cluster
 
-    try:
-        from selectnet_tf.scale import actors, cluster
-    except ImportError:
-        raise OSError("scoring on a cluster needs Ray: python -m pip install -e '.[ray]'") from None
     values, (path, images, out) = flags.FLAGS, (place.absolute() for place in _places())
     cluster.connect(values.ray)
     job = actors.Job(path, functools.partial(predict.class_names, path), values.batch, values.features, images, out, values.shard)
     return actors.score(job, values.actors, values.device == "cpu", _say)
+
+
+def _missing(with_ray: bool) -> str:
+    """What has to be installed first, with the cure; empty where nothing has."""
+    needed = [("pyarrow", "the scores are Parquet files, which need pyarrow", "scale"), ("ray", "scoring on a cluster needs Ray", "ray")]
+    for module, why, extra in needed[: 1 + with_ray]:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            return f"{why}: python -m pip install -e '.[{extra}]'"
+    return ""
 
 
 def _say(line: str) -> None:
@@ -74,10 +83,8 @@ def main(argv: list[str]) -> int:
     path = pathlib.Path(values.model).expanduser()
     if not zipfile.is_zipfile(path):
         return fail(f"{path} is no .keras file: give the model.keras of a run", 1)
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        return fail("the scores are Parquet files, which need pyarrow: python -m pip install -e '.[scale]'", 1)
+    if problem := _missing(bool(values.ray)):
+        return fail(problem, 1)
     devices.choose(values.device)
     with importing_tensorflow():
         import tensorflow  # noqa: F401

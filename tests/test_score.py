@@ -33,6 +33,13 @@ def test_without_pyarrow_the_extra_is_named(tmp_path):
     assert found.returncode == 1 and "which need pyarrow: python -m pip install -e '.[scale]'" in found.stderr
 
 
+def test_without_ray_the_extra_is_named(tmp_path):
+    (tmp_path / "ray.py").write_text("raise ImportError")
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
+    found = score("--model=model.keras", "--images=a", "--out=b", "--ray=auto", cwd=tmp_path)
+    assert found.returncode == 1 and found.stderr == "error: scoring on a cluster needs Ray: python -m pip install -e '.[ray]'\n"
+
+
 def test_a_folder_is_scored(tree):
     model = keras.Sequential([keras.Input((16, 16, 3), dtype="uint8"), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")])
     model.save(tree / "model.keras")

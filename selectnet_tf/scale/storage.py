@@ -29,9 +29,12 @@ class Storage:
             import fsspec
 
             self._files, self._root = fsspec.core.url_to_fs(address)
-        except (ImportError, ValueError) as error:
-            cure = "python -m pip install -e '.[scale]'" if getattr(error, "name", None) == "fsspec" else "give s3://, gs:// or a folder"
-            raise ValueError(f"--storage={address}: {str(error).splitlines()[0]}: {cure}") from None
+        except ModuleNotFoundError as error:
+            raise ValueError(f"--storage needs {error.name}: python -m pip install -e '.[scale]'") from None
+        except ImportError as error:  # fsspec says which package to install
+            raise ValueError(f"--storage={address}: {str(error).splitlines()[0]}") from None
+        except ValueError as error:
+            raise ValueError(f"--storage={address}: {str(error).splitlines()[0]}: give s3://, gs:// or a folder") from None
         self._known: dict[str, tuple[int, int]] = {}  # what this process has put: remote path -> (time, size) of the file
 
     def put(self, folder: pathlib.Path) -> None:

@@ -14,7 +14,6 @@ from ray.cluster_utils import Cluster  # noqa: E402
 
 from selectnet_tf.scale import actors, cluster, scoring  # noqa: E402
 
-pytestmark = pytest.mark.slow
 STORE = {"object_store_memory": 80_000_000}
 
 
@@ -59,6 +58,7 @@ def files(out):
     return {p.name: p.read_bytes() for p in out.glob("part-*")}
 
 
+@pytest.mark.slow
 def test_actors_leave_the_bytes_of_a_process_alone(connected, pool, tmp_path, monkeypatch):
     said, sizes, real = [], [], actors._get
     monkeypatch.setattr(actors, "_get", lambda ref: sizes.append(len(ray.cloudpickle.dumps(found := real(ref)))) or found)
@@ -72,6 +72,7 @@ def test_actors_leave_the_bytes_of_a_process_alone(connected, pool, tmp_path, mo
     assert (again.done, again.images) == (10, 20) and files(tmp_path / "out") == files(tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_an_actor_that_is_killed_leaves_the_same_scores(connected, pool, tmp_path):
     """Within its second shard, once."""
     once = tmp_path / "killed"
@@ -99,6 +100,7 @@ def test_an_actor_that_is_killed_leaves_the_same_scores(connected, pool, tmp_pat
     assert files(tmp_path / "out") == alone(pool, tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_what_an_actor_finds_wrong_is_one_line(connected, pool, tmp_path):
     alone(pool, tmp_path / "out")
     with pytest.raises(ValueError, match=r"^.*part-0000\d\d.parquet was made with another --features: give the same, or a new --out$"):
@@ -115,3 +117,32 @@ def test_no_cluster_is_one_line(monkeypatch):
     monkeypatch.setattr(ray, "init", init)
     with pytest.raises(ConnectionError, match=r"^no Ray cluster at auto \(Could not find any running Ray instance.\): ray start --head$"):
         cluster.connect("auto")
+
+
+@pytest.mark.parametrize(
+    ("has", "cpu", "wanted", "count", "cores", "gpus"),
+    [
+        ({"GPU": 2, "CPU": 16}, False, 0, 2, 8, 1),  # the cores are shared out among the GPUs, for decoding
+        ({"GPU": 2, "CPU": 16}, True, 0, 16, 1, 0),
+        ({"CPU": 3}, False, 0, 3, 1, 0),
+        ({"GPU": 4, "CPU": 2}, False, 3, 3, 1, 1),
+    ],
+)
+def test_an_actor_for_each_gpu_or_core(has, cpu, wanted, count, cores, gpus, pool, tmp_path, monkeypatch):
+    made = []
+
+    class Actor:
+        @staticmethod
+        def options(**options):
+            made.append(options)
+            return Actor
+
+        @staticmethod
+        def remote(job, threads):
+            made[-1]["threads"] = threads
+
+    monkeypatch.setattr(actors, "_Scorer", Actor)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: has)
+    actors._make(job(pool, tmp_path / "out"), wanted, cpu)
+    assert len(made) == count and all(o["max_restarts"] == o["max_task_retries"] == 5 for o in made)
+    assert {(o["num_cpus"], o["num_gpus"], o["threads"]) for o in made} == {(cores, gpus, cores)}
