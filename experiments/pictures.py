@@ -1,12 +1,15 @@
 """Folders of pictures as a user has them, made of CIFAR, with the answers kept aside: how much the one command helps.
 
-    python experiments/pictures.py FOLDER [--data_dir=CIFAR] [--epochs=20] [--methods=imbalanced,selectnet] [--results_dir=results]
+    python experiments/pictures.py FOLDER [--data_dir=CIFAR] [--epochs=20] [--runs=imbalanced,selectnet,...] [--results_dir=results]
 
 Writes PNGs: FOLDER/labeled, 2,000 of each CIFAR-10 class but only 20 birds and 20 frogs; FOLDER/pool, in a tree of its own,
 1,500 more of each of these two, 300 of each other class, and 2,000 of CIFAR-100, whose classes are others (foreign);
-FOLDER/test, 3,000 test images. Then trains the simple net on them with each method, as `python -m selectnet_tf.run
---dataset=folder` does, in FOLDER/results, and writes results/pictures.csv: accuracies, and of all pictures that were ever
-picked how many are what they were taken for. About 15 minutes a method on two CPU cores.
+FOLDER/test, 3,000 test images. Pretrains a ResNet on other classes of CIFAR-100, FOLDER/backbone.keras. Then trains each of RUNS,
+from scratch or frozen on that, as `python -m selectnet_tf.run --dataset=folder` does, in FOLDER/results, and writes
+results/pictures.csv: accuracies, of all pictures that were ever picked how many are what they were taken for, and the same
+of those that were left out as foreign. About 15 minutes for each run from scratch on two CPU
+cores; the ResNet took 34 minutes and a frozen run 3 to 9 while other work kept them busy, so that the seconds in the file are no
+measure: --costs takes processor times instead.
 """
 
 import collections
@@ -24,8 +27,8 @@ from PIL import Image
 import selectnet_tf as sn
 from selectnet_tf import recipes
 from selectnet_tf.cli import parse
-from selectnet_tf.data import cifar
-from selectnet_tf.experiment import runs, train
+from selectnet_tf.data import cifar, tasks
+from selectnet_tf.experiment import frozen, methods, runs, train
 from selectnet_tf.networks import models
 from selectnet_tf.report import gallery
 
@@ -135,16 +138,41 @@ def measure(folder: pathlib.Path, name: str, epochs: int, results: str = "result
     return (name, recipe.epochs, round(seconds), *shares, *(counts[kind] for counts in (picked, left) for kind in KINDS))
 
 
+def costs(folder: pathlib.Path) -> list[tuple]:
+    """What embedding and an epoch take of processor time, which other work on the machine changes little: lines of pictures_cpu.csv."""
+    from_scratch, on_rows = (recipe_of(folder, name, 20) for name in ("selectnet", "selectnet frozen"))
+    lines: list[tuple] = [("what", "pictures", "cpu_seconds")]
+    with tempfile.TemporaryDirectory() as cache:
+        task = tasks.make(from_scratch, cache_dir=pathlib.Path(cache))
+        start = time.process_time()
+        seen, _ = frozen.embed(task, on_rows, pathlib.Path(cache))
+        count = sum(map(len, (task.x_labeled, task.x_unlabeled, task.x_test)))
+        lines.append(("embedding", count, round(time.process_time() - start, 1)))
+        for name, recipe, data in (("epoch frozen", on_rows, seen), ("epoch from scratch", from_scratch, task)):
+            pool = sn.Pool(data.x_labeled, data.y_labeled, data.x_unlabeled, data.minor)
+            pool.balance()
+            model, batches = train.make_model(recipe, data, train.make_strategy(1)), pool.dataset(32, methods.make_augment(recipe))
+            model.fit(batches.take(2), shuffle=False, verbose=0)
+            start = time.process_time()
+            model.fit(batches, shuffle=False, verbose=0)
+            lines.append((name, len(pool.index), round(time.process_time() - start, 1)))
+    return lines
+
+
 def main() -> None:
     flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archives; else SELECTNET_DATA, else a download")
     flags.DEFINE_integer("epochs", 20, "of each run", 1)
     flags.DEFINE_list("runs", [*RUNS], "what to compare")
+    flags.DEFINE_bool("costs", False, "measure processor times alone, into pictures_cpu.csv")
     flags.DEFINE_string("results_dir", "results", "where pictures.csv goes")
     folder = pathlib.Path(parse(sys.argv)[1])
     if not (folder / ANSWERS).exists():
         lay_out(folder, flags.FLAGS.data_dir)
     if not (folder / "backbone.keras").exists():
         pretrain(folder, flags.FLAGS.data_dir)
+    if flags.FLAGS.costs:
+        runs.write_csv(pathlib.Path(flags.FLAGS.results_dir) / "pictures_cpu.csv", costs(folder))
+        return
     table = pathlib.Path(flags.FLAGS.results_dir) / "pictures.csv"
     known = {row["run"]: tuple(row.values()) for row in runs.read_csv(table)}
     for name in flags.FLAGS.runs:

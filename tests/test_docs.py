@@ -137,11 +137,11 @@ def test_the_api_s_names_exist():
 
 def test_the_tutorial_s_numbers_are_those_measured():
     page = (DOCS / "folders.md").read_text(encoding="utf-8")
-    for row in runs.read_csv(HOME / "results" / "pictures.csv"):
-        assert all(f" {row[c]} " in page for c in ("accuracy", "minor_accuracy", "major_accuracy")), row["method"]
-        if row["method"] != "imbalanced":
-            counts = [int(row[f"picked_{kind}"]) for kind in ("right", "wrong_minor", "major", "foreign")]
-            assert f"| {sum(counts)} | {' | '.join(map(str, counts))} |" in page
+    for row in (row for name in ("pictures", "journey") for row in runs.read_csv(HOME / "results" / f"{name}.csv")):
+        shares = " | ".join(row[c] for c in ("accuracy", "minor_accuracy", "major_accuracy"))
+        counts = [int(row[f"picked_{kind}"]) for kind in ("right", "wrong_minor", "major", "foreign")]
+        cells = " | ".join(map(str, [sum(counts), *counts])) if sum(counts) else " | ".join("–" * 5)
+        assert f"| {shares} | {cells} |" in page, row["run"]
 
 
 def test_the_optimizer_card_s_numbers_are_those_measured() -> None:

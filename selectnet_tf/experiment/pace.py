@@ -12,7 +12,8 @@ from selectnet_tf.data.survey import Survey
 from selectnet_tf.experiment import estimate
 from selectnet_tf.recipes import SELECTING, Recipe
 
-LEAST = 2.0  # seconds of steps behind each measured pace
+LEAST = 2.0  # seconds of steps behind each measured pace, about
+BATCHES = 100  # that are timed at most
 
 
 class Pace(NamedTuple):
@@ -48,7 +49,9 @@ def seconds(found: Survey, recipe: Recipe, pace: Pace) -> tuple[float, int]:
 def measure(recipe: Recipe, classes: int) -> Pace:
     """Times the recipe's network on made-up pictures. Weights are not downloaded for it."""
     from selectnet_tf.data.tasks import Task
-    from selectnet_tf.experiment import frozen, train
+    from selectnet_tf.experiment import frozen, methods, train
+    from selectnet_tf.images import Subset
+    from selectnet_tf.pool import Pool
 
     recipe = dataclasses.replace(recipe, weights=None if recipe.weights == "imagenet" else recipe.weights)
     pictures = np.random.default_rng(0).integers(0, 256, (recipe.batch_size, recipe.image_size, recipe.image_size, 3), np.uint8)
@@ -57,18 +60,27 @@ def measure(recipe: Recipe, classes: int) -> Pace:
     if recipe.freeze:
         network = frozen.backbone(recipe, pictures.shape[1:])
         rows = network.predict_on_batch(pictures).reshape(len(pictures), -1)
-        embed = _timed(lambda: network.predict_on_batch(pictures)) / len(pictures)
+        embed = _timed(lambda n: [network.predict_on_batch(pictures) for _ in range(n)]) / len(pictures)
     task = Task(rows, labels, rows, rows, labels, tuple(map(str, range(classes))), (0,), labels, labels, [])
     model = train.make_model(recipe, task, train.make_strategy(1, recipe.deterministic))
-    step, score = _timed(lambda: model.train_on_batch(rows, labels)), _timed(lambda: model.predict_on_batch(rows))
+    places = np.resize(np.arange(len(rows)), BATCHES * len(rows))
+    pool = Pool(Subset(rows, places), labels[places], rows[:0], [0])
+    data = pool.dataset(recipe.batch_size, None if recipe.freeze else methods.make_augment(recipe))
+    step = _timed(lambda n: model.fit(data.take(n), shuffle=False, verbose=0))
+    score = _timed(lambda n: [model.predict_on_batch(rows) for _ in range(n)])
     return Pace(step / len(pictures), score / len(pictures), embed)
 
 
-def _timed(step: Callable[[], object]) -> float:
-    """Seconds a step takes, after two that prepare it."""
-    step(), step()
-    start, count = time.perf_counter(), 0
-    while (took := time.perf_counter() - start) < LEAST or not count:
-        step()
-        count += 1
-    return took / count
+def _timed(steps: Callable[[int], object]) -> float:
+    """Seconds a step takes: what more of them take longer than one, so that what each call costs besides does not count."""
+    steps(1)  # prepares
+    one = _took(steps, 1)
+    count = int(np.clip(LEAST / one, 2, BATCHES))
+    more = _took(steps, count)
+    return (more - one) / (count - 1) if more > one else more / count
+
+
+def _took(steps: Callable[[int], object], count: int) -> float:
+    start = time.perf_counter()
+    steps(count)
+    return time.perf_counter() - start
