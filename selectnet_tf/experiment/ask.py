@@ -9,6 +9,7 @@ import pandas as pd
 from selectnet_tf.data.tasks import Task
 from selectnet_tf.experiment import metrics
 from selectnet_tf.files import as_cell, write_frame
+from selectnet_tf.images import Subset
 from selectnet_tf.recipes import Recipe
 from selectnet_tf.scoring import Scorer
 from selectnet_tf.selection import Selection
@@ -30,10 +31,11 @@ def write(folder: pathlib.Path, model: keras.Model, selection: Selection, task: 
     settled[list(getattr(selection.rule, "left_out", []))] = True
     labeled = int(pool.labeled.sum())
     places = np.flatnonzero(~settled) - labeled  # in the unlabeled ones
-    output, features = Scorer(model, task.x_unlabeled, features=True)()
-    assert features is not None
-    probs = metrics.probabilities(output)
-    found = places[choose(probs[places], features[places], pool.minor, recipe.ask, recipe.seed)]
+    probs = metrics.probabilities(Scorer(model, task.x_unlabeled)()[0])
+    found = places[doubtful(probs[places], pool.minor)[: recipe.ask * AMONG]]
+    if len(found) > recipe.ask:
+        _, features = Scorer(model, Subset(task.x_unlabeled, found), features=True)()
+        found = found[apart(np.asarray(features), recipe.ask, recipe.seed)]
     first, second = np.argsort(-probs[found], axis=1, kind="stable")[:, :2].T
     rows = np.arange(len(found))
     frame = pd.DataFrame({
@@ -44,24 +46,16 @@ def write(folder: pathlib.Path, model: keras.Model, selection: Selection, task: 
     write_frame(folder / "ask.csv", frame)
 
 
-def choose(probs: np.ndarray, features: np.ndarray, minor: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Places of `count` samples, the most doubtful first.
-
-    The doubt is the margin between the two likeliest classes, one of which has to be a minor one. Of the least margins, ten
-    times as many as are wanted, k-means++ takes those that lie far from each other in the features.
-
-    Args:
-        probs: [n, m]. features: [n, d]. minor: the minor classes.
-    """
-    from sklearn.cluster import kmeans_plusplus
-
-    if not len(probs):
-        return np.zeros(0, np.int64)
+def doubtful(probs: np.ndarray, minor: np.ndarray) -> np.ndarray:
+    """Places of those that hang between two classes of which one is minor, the smallest margin first. probs: [n, m]."""
     likeliest = np.argsort(-probs, axis=1, kind="stable")[:, :2]
     first, second = np.take_along_axis(probs, likeliest, 1).T
-    margin = first - second
     open_to = np.flatnonzero(np.isin(likeliest, minor).any(1))
-    doubtful = open_to[np.argsort(margin[open_to], kind="stable")][: count * AMONG]
-    if len(doubtful) > count:
-        doubtful = doubtful[np.unique(kmeans_plusplus(features[doubtful], count, random_state=seed)[1])]
-    return doubtful
+    return open_to[np.argsort((first - second)[open_to], kind="stable")]
+
+
+def apart(features: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Places, in order, of `count` rows that lie far from each other, by k-means++. features: [n, d]."""
+    from sklearn.cluster import kmeans_plusplus
+
+    return np.unique(kmeans_plusplus(features, count, random_state=seed)[1])

@@ -10,25 +10,18 @@ from selectnet_tf.experiment import ask
 PROBS = np.array([[0.5, 0.4, 0.1], [0.1, 0.4, 0.5], [0.6, 0.3, 0.1], [0.7, 0.3, 0.0], [0.0, 0.5, 0.5]])[[0, 1, 3, 2, 4]]
 
 
-def choose(count, probs=PROBS, features=None, minor=(0,), seed=0):
-    features = np.zeros((len(probs), 2)) if features is None else features
-    return ask.choose(probs, features, np.array(minor), count, seed).tolist()
-
-
 def test_the_doubtful_come_first_and_one_of_two_classes_is_minor():
-    assert choose(4) == [0, 3, 2]  # 1 and 4 hang between the majors
-    assert choose(9, minor=(0, 2)) == [4, 0, 1, 3, 2]
-    assert choose(3, PROBS[:0]) == []
+    assert ask.doubtful(PROBS, np.array([0])).tolist() == [0, 3, 2]  # 1 and 4 hang between the majors
+    assert ask.doubtful(PROBS, np.array([0, 2])).tolist() == [4, 0, 1, 3, 2]
+    assert ask.doubtful(PROBS[:0], np.array([0])).tolist() == []
 
 
 def test_no_two_are_alike():
-    """Twenty doubtful pictures in two heaps, and a third heap beyond ten times as many as are wanted."""
-    margins = np.linspace(0, 0.5, 40)
-    probs = np.stack([0.5 + margins / 2, 0.5 - margins / 2], 1)
-    features = np.array([[0.0, 0], [9, 0], [0, 99]])[np.where(np.arange(40) < 20, np.arange(40) % 2, 2)]
+    """Twenty pictures in two heaps."""
+    features = np.array([[0.0, 0], [9, 0]])[np.arange(20) % 2]
     for seed in range(5):
-        found = choose(2, probs, features, seed=seed)
-        assert found[0] < found[1] < 20 and (found[0] + found[1]) % 2 == 1
+        first, second = ask.apart(features, 2, seed)
+        assert first < second and (first + second) % 2 == 1
 
 
 def test_what_is_settled_is_not_asked(tmp_path, monkeypatch):
@@ -37,7 +30,7 @@ def test_what_is_settled_is_not_asked(tmp_path, monkeypatch):
     rule = SimpleNamespace(left_out={3: (0, 2.0, 1.0)})
     selection = SimpleNamespace(pool=pool, rule=rule, history=[SimpleNamespace(index=np.array([0, 2]))])
     probs = np.repeat([[0.55, 0.45]], 6, 0)
-    monkeypatch.setattr(ask, "Scorer", lambda model, images, features: lambda: (probs, images))
+    monkeypatch.setattr(ask, "Scorer", lambda model, images, features=False: lambda: (probs, images[np.arange(len(images))]))
     task = SimpleNamespace(
         x_unlabeled=np.arange(12).reshape(6, 2),
         listing=[()],
@@ -49,6 +42,8 @@ def test_what_is_settled_is_not_asked(tmp_path, monkeypatch):
     lines = (tmp_path / "ask.csv").read_text().splitlines()
     assert lines[:2] == ["file,likeliest,p_likeliest,second,p_second", "3.png,cat,0.55,dog,0.45"]
     assert [line.split(",")[0] for line in lines[1:]] == ["3.png", "2.png", "1.png", "0.png"]
+    ask.write(tmp_path, None, selection, task, SimpleNamespace(ask=2, seed=0))
+    assert len((tmp_path / "ask.csv").read_text().splitlines()) == 3
 
 
 def test_nothing_is_asked_where_there_is_nothing_to_ask_about(tmp_path):
