@@ -151,6 +151,7 @@ def costs(folder: pathlib.Path) -> list[tuple]:
         for name, recipe, data in (("epoch frozen", on_rows, seen), ("epoch from scratch", from_scratch, task)):
             pool = sn.Pool(data.x_labeled, data.y_labeled, data.x_unlabeled, data.minor)
             pool.balance()
+            pool.begin_epoch(0)
             model, batches = train.make_model(recipe, data, train.make_strategy(1)), pool.dataset(32, methods.make_augment(recipe))
             model.fit(batches.take(2), shuffle=False, verbose=0)
             start = time.process_time()
