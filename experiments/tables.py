@@ -9,9 +9,8 @@ labeled rows alone, self_training the pool too, the oracle the pool's true class
 as many as ours have in four rounds. Writes RESULTS/tables.csv, a row for each table, method and seed, as it goes: run it again
 to go on. Then RESULTS/tables.png, and the means on the screen.
 
-About two minutes of one CPU core for each table and seed, a third of it for forest+self_paced auto.
-
-Expected: PLACE
+Expected: average precision of the rare class above that of the forest, 0.010 on average and -0.007 at worst for forest+self_paced, 0.008
+and -0.010 for its auto, 0.134 for the oracle; see results/tables.csv, of five seeds, three or one where a method takes long.
 """
 
 import importlib.resources
@@ -163,9 +162,7 @@ def draw(path: pathlib.Path, found: pd.DataFrame, names: list[str]) -> None:
         axes.plot([max(line["gain"], -0.3)], [place], "|", color=colour, markersize=16, markeredgewidth=3)
     axes.axvline(0, color="#999", linewidth=1)
     axes.set_yticks(range(len(found)), found.index)
-    axes.set(
-        xlabel="average precision of the rare class, above the forest of the labeled rows (dots: tables; bar: mean)", xlim=(-0.31, 0.26)
-    )
+    axes.set(xlabel="average precision of the rare class, above the forest (dot: table, bar: mean)", xlim=(-0.31, 0.26))
     with replacing(path) as beside:
         figure.savefig(beside, dpi=110)
 
