@@ -86,7 +86,7 @@ def test_predict_takes_a_precision_and_carries_columns_through(given, tmp_path):
     assert "has no column 'z', only u, v, w, kind: correct --columns" in errors.getvalue()
 
 
-@pytest.mark.parametrize("method", ["self_paced", "selectnet"])
+@pytest.mark.parametrize("method", ["self_paced", pytest.param("selectnet", marks=pytest.mark.slow)])
 def test_a_killed_run_ends_with_the_same_bits(method, given, tmp_path, monkeypatch):
     _, whole = run(tmp_path / "whole", given, method=method)
     write = StateFile.write

@@ -56,6 +56,7 @@ def test_training_draws_among_the_views():
     assert sum(counts) == 500 and min(counts) > 130 and np.array_equal(drawn[:, 1:], rows[:, 1:])
 
 
+@pytest.mark.slow
 def test_labeled_pictures_have_views_and_others_are_themselves(recipe, tree):
     task, recipe = tasks.make(recipe, cache_dir=tree / "cache"), dataclasses.replace(recipe, views=2, epochs=10)
     plain, _ = frozen.embed(task, dataclasses.replace(recipe, views=1), tree / "cache")

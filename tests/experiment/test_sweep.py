@@ -168,7 +168,9 @@ def alive(results):
     return [line for line in listed if f"--results_dir={results}" in line]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, *(pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGTERM, signal.SIGINT))]
+)
 def test_a_killed_sweep_takes_its_runs_with_it_and_goes_on(number, stand_in, tmp_path):
     path = stand_in(2)  # slow enough that both runs are half trained at some moment, however late one starts
     first = command(path, tmp_path, jobs=2)

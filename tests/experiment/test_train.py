@@ -65,7 +65,10 @@ def files(results):
     return found | {"row": rows.to_csv()}
 
 
-@pytest.mark.parametrize("method", recipes.METHODS)
+SLOW = ("context", "balanced", "random", "logit_adjusted")  # other tests train by them too
+
+
+@pytest.mark.parametrize("method", [pytest.param(m, marks=pytest.mark.slow) if m in SLOW else m for m in recipes.METHODS])
 def test_each_method_from_images_to_row(method, tmp_path):
     options = {"training": "sgd", "augment": "none"} if method == "class_balanced" else {"augment": "shift"}
     row = run(tmp_path, method=method, **options)
