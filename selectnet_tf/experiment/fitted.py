@@ -76,12 +76,10 @@ def train(
     log = record.Log(folder, selection, task, recipe)
     prepare(selection, classifier)
     selection.on_round = log.audit
-    header = {"recipe": dataclasses.asdict(recipe)}
-    state, first = (
-        StateFile(folder / "state.npz", {"origin": origin, "selection": selection, "log": log, "classifier": classifier}, header),
-        0,
-    )
+    parts: dict[str, Any] = {"origin": origin, "selection": selection, "log": log, "classifier": classifier}
+    state = StateFile(folder / "state.npz", parts, {"recipe": dataclasses.asdict(recipe)})
     selection.reset()
+    first = 0
     if state.path.exists():
         first, _ = state.put_back(state.read())
         print("\n".join([f"going on after epoch {first}", *origin.says]), flush=True)

@@ -5,7 +5,6 @@ last to be picked. The second takes what is surer, and sorts only what is of tha
 """
 
 import io
-import itertools
 import json
 import os
 import pathlib
@@ -125,7 +124,7 @@ def write(picks: Picks, scores: pathlib.Path, source: pathlib.Path, minor: Seque
     beside, lines = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}"), [("file", "digest", "label")]
     try:
         beside.mkdir(parents=True)
-        for number, (id, image) in zip(itertools.count(), _images(picks, scores, source), strict=False):
+        for number, (id, image) in enumerate(_images(picks, scores, source)):
             folder = beside / minor[picks.label[number]]
             folder.mkdir(exist_ok=True)
             place = _put(image, folder, f"{picks.probability[number]:.4f}_{id.replace('/', '_').replace(os.sep, '_')[-LONGEST:]}", number)
