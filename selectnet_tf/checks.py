@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from selectnet_tf.archs import APPLICATIONS, FITTED, TABLES, check_arch
-from selectnet_tf.presets import NETWORK_FIELDS, NETWORK_METHODS, OWN_FIELDS, SELECTING
+from selectnet_tf.presets import AUTO, NETWORK_FIELDS, NETWORK_METHODS, OWN_FIELDS, SELECTING
 from selectnet_tf.ranges import check_numbers
 
 
@@ -26,7 +26,7 @@ def check(r: Any, base: Any) -> None:
         for field in fields:
             if r.dataset != dataset and getattr(r, field) != type(r).__dataclass_fields__[field].default:
                 raise ValueError(f"{field} has no meaning for {r.dataset}: use --dataset={dataset}, or leave it out")
-    if isinstance(r.threshold, str) and (r.threshold != "auto" or r.arch not in FITTED or r.lambda_schedule != "constant"):
+    if isinstance(r.threshold, str) and (r.threshold != AUTO or r.arch not in FITTED or r.lambda_schedule != "constant"):
         raise ValueError("threshold is a number of nats, or auto, which is for a table's scikit-learn classifier without lambda_schedule")
     if r.lambda_schedule != "constant" and not re.fullmatch(r"[0-9]*\.?[0-9]+:[0-9]*\.?[0-9]+", r.lambda_schedule):
         raise ValueError(f"lambda_schedule is {r.lambda_schedule!r}, but has to be constant or two numbers like 0.4:0.6")

@@ -20,6 +20,7 @@ DATASETS: dict[str, dict[str, Any]] = {
     "folder": {"minor": ("auto",), "shift": 0.1},
     "csv": {"minor": ("auto",), "arch": "forest", "method": "self_paced", "augment": "none", "threshold": None},
 }
+AUTO = "auto"  # a threshold that the labeled rows decide, see experiment/tuned.py
 FITTED: dict[str, Any] = {"epochs": 4, "every": 1, "threshold": 0.6}  # of a classifier of scikit-learn: an epoch is a fit
 NETWORK_METHODS = ("class_balanced", "logit_adjusted", "balanced")  # they change a network's loss or its batches
 NETWORK_FIELDS = (  # what a classifier of scikit-learn has none of

@@ -135,7 +135,7 @@ class Recipe:
         largest loss, ln 10, the threshold that is not given is of `classes`' largest.
         """
         if self.lambda_schedule == "constant":
-            threshold = 0.6 if self.threshold == "auto" else self.threshold
+            threshold = presets.FITTED["threshold"] if self.threshold == presets.AUTO else self.threshold
             threshold = 0.6 * math.log(classes) / math.log(10) if threshold is None else float(threshold)
             return threshold, threshold
         return tuple(float(part) for part in self.lambda_schedule.split(":"))

@@ -6,10 +6,8 @@ import time
 
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
 
-from selectnet_tf import recipes
+from selectnet_tf import estimators, presets, recipes
 from selectnet_tf.archs import FITTED
 from selectnet_tf.data.tasks import Task
 from selectnet_tf.experiment import metrics
@@ -23,21 +21,21 @@ def beside(recipe: recipes.Recipe) -> list[recipes.Recipe]:
     """The recipes of the same classifier without a pool, and with as many rows picked at random."""
     without = "imbalanced" if recipe.arch in FITTED else "oversampling"  # the classifiers of scikit-learn weigh the classes evenly
     methods = [method for method in (without, "random") if method != recipe.method]
-    if recipe.threshold == "auto":
-        recipe = dataclasses.replace(recipe, threshold=0.6)
+    if recipe.threshold == presets.AUTO:
+        recipe = dataclasses.replace(recipe, threshold=presets.FITTED["threshold"])
     return [dataclasses.replace(recipe, method=method) for method in methods] if recipe.method in recipes.SELECTING else []
 
 
 def write(folder: pathlib.Path, task: Task) -> None:
     """Fits balanced classifiers of scikit-learn on the labeled rows alone; baselines.csv says how they do on the test rows."""
     models = {
-        "balanced forest": RandomForestClassifier(TREES, class_weight="balanced_subsample", random_state=0),
-        "balanced logistic": LogisticRegression(class_weight="balanced", max_iter=1000),
+        "balanced forest": estimators.make("forest", 0).set_params(n_estimators=TREES),
+        "balanced logistic": estimators.make("logistic", 0),
     }
     lines = []
     for name, model in models.items():
         start = time.perf_counter()
-        model.fit(task.x_labeled[np.arange(len(task.y_labeled))], task.y_labeled)
+        estimators.fit(model, task.x_labeled[np.arange(len(task.y_labeled))], task.y_labeled)
         probs = model.predict_proba(task.x_test)
         found, minor = metrics.ranking(task.y_test, probs), list(task.minor)
         lines.append(

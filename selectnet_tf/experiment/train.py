@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from selectnet_tf import presets
 from selectnet_tf.archs import FITTED
 from selectnet_tf.data import tasks
 from selectnet_tf.experiment import ask, begun, earlier, fitted, frozen, keeping, methods, metrics, picks, record, rows, runs, tested, tuned
@@ -88,7 +89,7 @@ def _run(
     if force:
         earlier.set_aside(folder)
     begun.check(folder, task)
-    used, answer = tuned.choose(recipe, pool, folder) if recipe.threshold == tuned.AUTO else (recipe, "")
+    used, answer = tuned.choose(recipe, pool, folder) if recipe.threshold == presets.AUTO else (recipe, "")
     selection = methods.make_selection(used, pool)
     if isinstance(model, fitted.Classifier):
         evaluate, probs, log = fitted.train(recipe, task, selection, model, folder, origin)

@@ -6,15 +6,14 @@ import pathlib
 import numpy as np
 import pandas as pd
 
-from selectnet_tf import estimators
+from selectnet_tf import estimators, presets
 from selectnet_tf.experiment import fitted, methods, metrics
 from selectnet_tf.files import write_frame
 from selectnet_tf.pool import Pool
 from selectnet_tf.recipes import Recipe
 from selectnet_tf.unlabeled import LabeledFolds
 
-AUTO = "auto"
-LAMBDAS = (0.6, 0.35)  # the first stands unless another answer is better
+LAMBDAS = (presets.FITTED["threshold"], 0.35)  # the first stands unless another answer is better
 NONE = "none"
 FOLDS = 4
 MOST = 10_000  # rows of the pool that are looked at
