@@ -7,6 +7,7 @@ training    images a second of simple, resnet20 and resnet56 at batch 32 and 128
             process of its own, warmed up; they take turns, one epoch each, and medians of the turns are compared: between an
             epoch's first and last step, and, of the Keras ones, over the whole epoch ("whole epoch").
 onednn      ours with TensorFlow's oneDNN convolutions, as the commands switch them on, beside ours without.
+precision   ours with --precision=mixed_bfloat16 beside float32.
 ceiling     the share of the machine's floating-point rate that our training reaches (three times the forward pass's work).
 selection   a round (score, select, swap) beside one pure forward pass by the best batch size, and beside 10 epochs.
 memory      peak resident memory beside stock fit and predict on the same arrays; resident memory after 10 and 60 rounds.
@@ -116,6 +117,15 @@ def onednn(table, repeats):
         table.add("onednn", "with / without", [a / b for a, b in found], "ratio", arch, 32)
 
 
+def precision(table, repeats):
+    for arch in PASSES:
+        with Worker("bfloat16", arch) as short, Worker("ours", arch) as long:
+            found = [[worker.turn()["images_per_second"] for worker in (short, long)] for _ in range(repeats)]
+        for what, values in zip(("mixed_bfloat16", "float32"), zip(*found, strict=True), strict=True):
+            table.add("precision", what, values, "images/s", arch, 32)
+        table.add("precision", "mixed_bfloat16 / float32", [a / b for a, b in found], "ratio", arch, 32)
+
+
 def ceiling(table, repeats):
     best = {}
     with Worker("ceiling") as machine:
@@ -169,8 +179,9 @@ def growth(table, repeats):
 
 
 def start(table, repeats):
-    first = "import os, tempfile; from selectnet_tf import record, recipes, train; r = recipes.make(dataset='digits-4minor')"
-    first += "; record.Log.on_train_batch_end = lambda *_, **__: os._exit(0); train.train(r, results_dir=tempfile.mkdtemp(), verbose=0)"
+    first = "import os, tempfile; from selectnet_tf import recipes; from selectnet_tf.experiment import record, train"
+    first += "; r = recipes.make(dataset='digits-4minor'); record.Log.on_train_batch_end = lambda *_, **__: os._exit(0)"
+    first += "; train.train(r, results_dir=tempfile.mkdtemp(), verbose=0)"
     commands = {
         "run --help": ["-m", "selectnet_tf.run", "--help"],
         "report diff": ["-m", "selectnet_tf.report", "diff", f"--results_dir={table.path.parent}"],
@@ -180,7 +191,7 @@ def start(table, repeats):
         times = []
         for _ in range(repeats):
             began = time.perf_counter()
-            subprocess.run([sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=HOME, check=False)
+            subprocess.run([sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=HOME, check=True)
             times.append(time.perf_counter() - began)
         table.add("start", what, times, "s")
 
@@ -236,7 +247,7 @@ def draw(path, lines):
         figure.savefig(path, dpi=110)
 
 
-SECTIONS = {f.__name__: f for f in (training, onednn, ceiling, selection, memory, growth, start, jobs)}
+SECTIONS = {f.__name__: f for f in (training, onednn, precision, ceiling, selection, memory, growth, start, jobs)}
 
 if __name__ == "__main__":
     flags.DEFINE_multi_enum("only", list(SECTIONS), list(SECTIONS), "sections to measure; may be given several times")
@@ -245,10 +256,11 @@ if __name__ == "__main__":
     parse(sys.argv)
     results = pathlib.Path(flags.FLAGS.results_dir)
     try:
+        results.mkdir(parents=True, exist_ok=True)
         made = Table(results / "benchmark.csv", flags.FLAGS.only)
         for section in flags.FLAGS.only:
             SECTIONS[section](made, flags.FLAGS.repeats)
         if {"training", "growth"} <= {line[0] for line in made.lines}:
             draw(results / "benchmark.png", made.lines)
-    except OSError as error:
+    except (OSError, subprocess.CalledProcessError) as error:
         sys.exit(fail(error, 1))

@@ -1,11 +1,12 @@
 """The processes that `make bench` times: python experiments/contenders.py KIND ARCH BATCH [IMAGES]
 
 Each builds what it is named after, then does one pass for every line on its standard input and answers with a JSON line.
-KIND: ours; stock (the same network as Keras ships it: its BatchNormalization, its random layers in the tf.data pipeline,
-arrays that are shuffled and batched); torch (PyTorch eager, channels_last, the same network and augmentation); ceiling
-(a large matrix product and the fastest of some convolutions); selection (one round beside one pure forward pass); memory
-and memory_stock (peak resident memory of an epoch and a scoring, of the same arrays in stock `fit` and `predict`); rounds
-(resident memory after 10 and after 60 rounds); growth (a round over a memory-mapped pool of IMAGES images).
+KIND: ours; bfloat16 (ours with --precision=mixed_bfloat16); stock (the same network as Keras ships it: its
+BatchNormalization, its random layers in the tf.data pipeline, arrays that are shuffled and batched); torch (PyTorch eager,
+channels_last, the same network and augmentation); ceiling (a large matrix product and the fastest of some convolutions);
+selection (one round beside one pure forward pass); memory and memory_stock (peak resident memory of an epoch and a scoring,
+of the same arrays in stock `fit` and `predict`); rounds (resident memory after 10 and after 60 rounds); growth (a round over
+a memory-mapped pool of IMAGES images).
 """
 
 import json
@@ -26,7 +27,7 @@ def data(n):
     return rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8), (np.arange(n) % 10).astype(np.int32)
 
 
-def network(arch, labels, stock=False):
+def network(arch, labels, stock=False, precision="float32"):
     """Our network, compiled as the released code trains it; stock: with Keras's own BatchNormalization."""
     import keras
 
@@ -35,23 +36,28 @@ def network(arch, labels, stock=False):
 
     if stock:
         models.BatchNormalization = keras.layers.BatchNormalization
+    keras.config.set_dtype_policy(precision)
     model = models.build(arch, (32, 32, 3), 10)
     schedules.compile_model(model, recipes.make(method="imbalanced", arch=arch), labels, 10)
     return model
 
 
-def ours(arch, batch, n):
+def ours(arch, batch, n, precision="float32"):
     from selectnet_tf.augment import shift_flip
     from selectnet_tf.pool import Pool
 
     x, y = data(n)
-    pool, model = Pool(x, y, x[:0], [0]), network(arch, y)
+    pool, model = Pool(x, y, x[:0], [0]), network(arch, y, precision=precision)
 
     def once():
         pool.begin_epoch(0)
         return epoch_of(model, pool.dataset(batch, shift_flip(0.2)), batch)
 
     return once
+
+
+def bfloat16(arch, batch, n):
+    return ours(arch, batch, n, "mixed_bfloat16")
 
 
 def stock(arch, batch, n):
@@ -309,7 +315,7 @@ def rate(images, call):
 
 
 KINDS = {
-    "ours": ours, "stock": stock, "torch": pytorch, "ceiling": ceiling, "selection": selection, "memory": memory,
+    "ours": ours, "bfloat16": bfloat16, "stock": stock, "torch": pytorch, "ceiling": ceiling, "selection": selection, "memory": memory,
     "memory_stock": memory_stock, "rounds": rounds, "growth": growth,
 }  # fmt: skip
 

@@ -168,7 +168,7 @@ def _onednn() -> tuple[str, str]:
     off = os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0"
     info = pathlib.Path("/proc/cpuinfo")
     text = info.read_text(errors="replace") if info.exists() else ""
-    known = [name for name in ("avx", "avx2", "avx512f", "avx512_vnni", "amx_tile") if re.search(rf"\b{name}\b", text)]
+    known = [name for name in ("avx", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if re.search(rf"\b{name}\b", text)]
     model = re.search(r"model name\s*: (.+)", text)
     cpu = (model[1] if model else platform.processor() or "a CPU") + (f" with {', '.join(known)}" if known else "")
     return f"{'off' if off else 'on'}; {cpu}", "up to half as fast: unset TF_ENABLE_ONEDNN_OPTS" if off else ""

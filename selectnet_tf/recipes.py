@@ -88,7 +88,7 @@ class Recipe:
     shift: float = _field(0.2, "largest shift, as a share of the image's side")
     cb_beta: float = _field(0.9999, "beta of the class-balanced loss")
     focal_gamma: float = _field(1.0, "gamma of the class-balanced focal loss")
-    precision: str = _field("float32", "of the arithmetic; mixed ones are for GPUs", ("float32", "mixed_bfloat16", "mixed_float16"))
+    precision: str = _field("float32", "of arithmetic; 16 bits: for GPUs and some CPUs", ("float32", "mixed_bfloat16", "mixed_float16"))
     jit: bool = _field(False, "compile the training step by XLA, on one device")
     deterministic: bool = _field(True, "on GPUs: the same bits each time, which takes longer; CPUs give them anyway")
     labeled_dir: str | None = _field(None, "dataset=folder: a folder for each class, with its pictures; or several such, A,B")
