@@ -2,23 +2,26 @@
 
     make ablation [SEEDS=0,1,2] [EPOCHS=60] [JOBS=N] [DRY=1]
     python experiments/ablation.py --dataset=digits-4minor --epochs=4 --every=2 --validation=20 --seeds=0   # a minute: does it run?
+    python experiments/ablation.py --freeze --weights=backbone.keras --choice_seeds=10,11,12 --every_seed --out=ablation_frozen
 
-1. To choose: six variants on the split of another seed (--choice_seed), each tested on images that are held out of its training
+1. To choose: six variants on the splits of other seeds (--choice_seeds), each tested on images that are held out of its training
    set (--validation=500 of each class), never on the test set. The best has the highest mean accuracy over its last ten epochs there;
    as the held-out classes are of one size, that is the mean recall of the classes.
-2. To report: the six variants on the first of --seeds, tested on the test set, whatever step 1 said.
+2. To report: the six variants on the first of --seeds, or with --every_seed on each, tested on the test set, whatever step 1 said.
 3. The best and `paper` on the other seeds.
 
-16 runs of 60 epochs by default, 14 where `paper` is the best: about 45 minutes each on two CPU cores, 12 hours in all. Stop it
-and start it again as you like: what has a row is not trained again. Expected: no numbers yet, for it has not been run at full
-length. Writes results/ablation.csv, a line for each run and round, and ablation.png. If the best is not preset robust's values,
-change these (recipes.ROBUST), and then train its row: python -m selectnet_tf.run --preset=robust
+16 runs of 60 epochs by default, 14 where `paper` is the best: about 45 minutes each on two CPU cores, 12 hours in all. The third
+line trains the last layer alone on what a network gives that experiments/pictures.py has left: 36 runs of about 3 minutes. Stop
+it and start it again as you like: what has a row is not trained again. Expected: docs/robust.md. Writes results/ablation.csv, a
+line for each run and round, and ablation.png. If the best is not preset robust's values, change these (presets.ROBUST), and then
+train its row: python -m selectnet_tf.run --preset=robust
 """
 
 import math
 import pathlib
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 import matplotlib
 from absl import flags
@@ -42,35 +45,46 @@ FINAL = ("last10_accuracy", "macro_f1", "worst_minor_f1")  # stand in the last r
 
 
 class Plan:
-    """The ablation's runs. options: what all recipes have in common: dataset, arch, epochs, every."""
+    """The ablation's runs.
 
-    def __init__(self, results: pathlib.Path, seeds: list[int], choice_seed: int, validation: int, **options: str | int) -> None:
-        if choice_seed in seeds:
-            raise ValueError(f"the settings can't be chosen on seed {choice_seed}, which is reported: use another --choice_seed")
-        self.results, self.seeds, self.choice_seed, self.validation, self.options = results, seeds, choice_seed, validation, options
+    every_seed: report all variants on every seed. options: what all recipes have in common: dataset, arch, epochs, every.
+    """
+
+    def __init__(
+        self, results: pathlib.Path, seeds: list[int], choice_seeds: list[int], validation: int, every_seed: bool = False, **options: Any
+    ) -> None:
+        both = sorted({*choice_seeds} & {*seeds})
+        if both:
+            raise ValueError(f"the settings can't be chosen on seed {both[0]}, which is reported: use other --choice_seeds")
+        self.results, self.seeds, self.choice_seeds, self.validation = results, seeds, choice_seeds, validation
+        self.every_seed, self.options = every_seed, options
 
     def recipe(self, variant: str, seed: int, validation: int = 0) -> Recipe:
         return recipes.make(seed=seed, validation=validation, **VARIANTS[variant], **self.options)
 
-    def choosing(self) -> dict[str, Recipe]:
-        return {variant: self.recipe(variant, self.choice_seed, self.validation) for variant in VARIANTS}
+    def choosing(self) -> list[tuple[str, Recipe]]:
+        return [(variant, self.recipe(variant, seed, self.validation)) for seed in self.choice_seeds for variant in VARIANTS]
 
     def reported(self, best: str = "paper") -> list[tuple[str, Recipe]]:
         """Every variant on the first seed, `best` and paper on the others."""
         first, *others = self.seeds
         cells = [(variant, self.recipe(variant, first)) for variant in VARIANTS]
-        return cells + [(variant, self.recipe(variant, seed)) for seed in others for variant in dict.fromkeys(("paper", best))]
+        some = VARIANTS if self.every_seed else dict.fromkeys(("paper", best))
+        return cells + [(variant, self.recipe(variant, seed)) for seed in others for variant in some]
 
     def best(self) -> str | None:
         """The variant of the highest accuracy on held-out images, the mean of its last ten epochs; None until all were trained."""
-        rows = {variant: runs.row_of(self.results, recipe.name) for variant, recipe in self.choosing().items()}
-        if not all(rows.values()):
-            return None
-        return max(rows, key=lambda variant: float((rows[variant] or {})["last10_accuracy"]))
+        found = dict.fromkeys(VARIANTS, 0.0)
+        for variant, recipe in self.choosing():
+            row = runs.row_of(self.results, recipe.name)
+            if not row:
+                return None
+            found[variant] += float(row["last10_accuracy"])
+        return max(VARIANTS, key=found.__getitem__)
 
     def lines(self) -> list[dict[str, str | float]]:
         """ablation.csv: a line for each finished run and round."""
-        cells = [("choose", variant, recipe) for variant, recipe in self.choosing().items()]
+        cells = [("choose", variant, recipe) for variant, recipe in self.choosing()]
         cells += [("report", variant, recipe) for variant, recipe in self.reported(self.best() or "paper")]
         found = []
         for part, variant, recipe in cells:
@@ -95,17 +109,19 @@ class Plan:
         return found
 
 
-def write(plan: Plan) -> None:
-    """Writes ablation.csv and ablation.png of what is finished, and says which variant is the best on held-out images."""
+def write(plan: Plan, stem: str = "ablation") -> None:
+    """Writes <stem>.csv and <stem>.png of what is finished, and says which variant is the best on held-out images."""
     lines = plan.lines()
     columns = list(dict.fromkeys(column for line in lines for column in line))
-    runs.write_csv(plan.results / "ablation.csv", [columns, *([line.get(column, "") for column in columns] for line in lines)])
-    draw([line for line in lines if (line["part"], line["seed"]) == ("report", plan.seeds[0])], plan.results / "ablation.png")
+    table, picture = plan.results / f"{stem}.csv", plan.results / f"{stem}.png"
+    runs.write_csv(table, [columns, *([line.get(column, "") for column in columns] for line in lines)])
+    draw([line for line in lines if (line["part"], line["seed"]) == ("report", plan.seeds[0])], picture)
     best = plan.best()
     if best:
         has = "has" if VARIANTS[best] == recipes.ROBUST else "does not have"
-        print(f"best on images held out of seed {plan.choice_seed}: {best}; preset robust {has} its values")
-    print(f"written: {plan.results / 'ablation.csv'}, {plan.results / 'ablation.png'}")
+        seeds = f"seed{'s' * (len(plan.choice_seeds) > 1)} {', '.join(map(str, plan.choice_seeds))}"
+        print(f"best on images held out of {seeds}: {best}; preset robust {has} its values")
+    print(f"written: {table}, {picture}")
 
 
 def draw(lines: list[dict[str, str | float]], path: pathlib.Path) -> None:
@@ -135,12 +151,17 @@ def train(plan: Plan, cells: Iterable[Recipe], data_dir: str | None, jobs: int) 
 
 def define_flags() -> None:
     flags.DEFINE_list("seeds", ["0", "1", "2"], "reported: all variants on the first, the best and paper on the others")
-    flags.DEFINE_integer("choice_seed", 10, "the seed on whose split the best is chosen", 0)
+    flags.DEFINE_list("choice_seeds", ["10"], "the seeds on whose splits the best is chosen")
+    flags.DEFINE_bool("every_seed", False, "report all variants on every seed")
     flags.DEFINE_integer("validation", 500, "images of each class that are held out of its training set for that", 1)
     flags.DEFINE_integer("epochs", 60, "epochs of each run", 1)
     flags.DEFINE_integer("every", 10, "epochs between two selections", 1)
     flags.DEFINE_string("dataset", "cifar10-4minor", "the data set")
     flags.DEFINE_string("arch", "simple", "the network")
+    flags.DEFINE_string("weights", None, "as in selectnet_tf.run, as are the next two")
+    flags.DEFINE_bool("freeze", False, "train the last layer alone")
+    flags.DEFINE_string("precision", "float32", "of the arithmetic")
+    flags.DEFINE_string("out", "ablation", "the name of the table and the figure, without an ending")
     flags.DEFINE_integer("jobs", 0, "runs trained at once; 0: one a GPU, two without GPUs", 0)
     flags.DEFINE_bool("dry", False, "only print the plan")
     flags.DEFINE_string("results_dir", "results", "holds runs.csv and runs/")
@@ -150,19 +171,20 @@ def define_flags() -> None:
 def main(argv: list[str]) -> int:
     values = flags.FLAGS
     try:
-        if len(argv) > 1 or not all(seed.isdigit() for seed in values.seeds) or not values.seeds:
+        if len(argv) > 1 or not all(seeds and all(map(str.isdigit, seeds)) for seeds in (values.seeds, values.choice_seeds)):
             raise ValueError("flags are written --name=value, and seeds are numbers such as 0,1,2")
-        options = {name: getattr(values, name) for name in ("dataset", "arch", "epochs", "every")}
-        plan = Plan(pathlib.Path(values.results_dir), [int(s) for s in values.seeds], values.choice_seed, values.validation, **options)
+        options = {name: getattr(values, name) for name in ("dataset", "arch", "epochs", "every", "weights", "freeze", "precision")}
+        seeds, choice_seeds = ([int(seed) for seed in found] for found in (values.seeds, values.choice_seeds))
+        plan = Plan(pathlib.Path(values.results_dir), seeds, choice_seeds, values.validation, values.every_seed, **options)
         jobs = values.jobs or devices.usual_jobs()
-        known = [*plan.choosing().values(), *(recipe for _, recipe in plan.reported(plan.best() or "paper"))]
+        known = [recipe for _, recipe in plan.choosing() + plan.reported(plan.best() or "paper")]
         if values.dry:
             print(sweep.Sweep(known, plan.results, values.data_dir, jobs).plan())
             return 0
         code = train(plan, known, values.data_dir, jobs)
         if not code:
             code = train(plan, [recipe for _, recipe in plan.reported(plan.best() or "paper")], values.data_dir, jobs)
-        write(plan)
+        write(plan, values.out)
         return code
     except ValueError as error:
         return fail(error, 2)

@@ -20,7 +20,7 @@ OPTIONS = {"dataset": "cifar10-4minor", "arch": "simple", "epochs": 20, "every":
 
 
 def plan_of(results, seeds=(0, 1, 2)):
-    return ablation.Plan(results, list(seeds), 10, 500, **OPTIONS)
+    return ablation.Plan(results, list(seeds), [10], 500, **OPTIONS)
 
 
 def leave(results, recipe, last10):
@@ -35,13 +35,13 @@ def leave(results, recipe, last10):
 
 def test_what_is_chosen_on_is_another_split_and_never_the_test_set():
     plan = plan_of(pathlib.Path("nowhere"))
-    assert {(r.seed, r.validation, r.preset) for r in plan.choosing().values()} == {(10, 500, "paper")}
+    assert {(r.seed, r.validation, r.preset) for _, r in plan.choosing()} == {(10, 500, "paper")}
     reported = plan.reported("together")
     assert [(v, r.seed) for v, r in reported[6:]] == [("paper", 1), ("together", 1), ("paper", 2), ("together", 2)]
     assert {r.validation for _, r in reported} == {0} and [v for v, _ in reported[:6]] == list(ablation.VARIANTS)
-    assert len({r.name for _, r in reported} | {r.name for r in plan.choosing().values()}) == 16
+    assert len({r.name for _, r in reported + plan.choosing()}) == 16
     with pytest.raises(ValueError, match="can't be chosen on seed 1, which is reported"):
-        ablation.Plan(pathlib.Path("nowhere"), [0, 1], 1, 500, **OPTIONS)
+        ablation.Plan(pathlib.Path("nowhere"), [0, 1], [10, 1], 500, **OPTIONS)
 
 
 def test_preset_robust_is_one_of_the_variants():
@@ -51,7 +51,7 @@ def test_preset_robust_is_one_of_the_variants():
 
 def test_the_best_is_that_of_the_held_out_images_and_only_once_all_are_known(tmp_path, capsys):
     plan = plan_of(tmp_path, [0])
-    for i, recipe in enumerate(plan.choosing().values()):
+    for i, (_, recipe) in enumerate(plan.choosing()):
         assert plan.best() is None
         leave(tmp_path, recipe, (0.3, 0.5, 0.6, 0.4, 0.2, 0.5)[i])
     for i, (_, recipe) in enumerate(plan.reported()):
@@ -80,13 +80,25 @@ def test_the_best_is_that_of_the_held_out_images_and_only_once_all_are_known(tmp
     assert imread(tmp_path / "ablation.png").std() > 0.02
 
 
+def test_the_best_of_several_seeds_is_the_best_on_the_whole_and_all_may_be_reported_on_each(tmp_path, capsys):
+    plan = ablation.Plan(tmp_path, [0, 1], [10, 11], 500, every_seed=True, **OPTIONS)
+    for variant, recipe in plan.choosing():
+        found = {("prior_loss 1", 10): 0.9, ("prior_loss 1", 11): 0.2, ("cap 1/3", 10): 0.6, ("cap 1/3", 11): 0.7}
+        leave(tmp_path, recipe, found.get((variant, recipe.seed), 0.5))
+    assert plan.best() == "cap 1/3"
+    assert [(v, r.seed) for v, r in plan.reported("cap 1/3")] == [(v, seed) for seed in (0, 1) for v in ablation.VARIANTS]
+    ablation.write(plan, "frozen")
+    assert "held out of seeds 10, 11: cap 1/3" in capsys.readouterr().out
+    assert len(runs.read_csv(tmp_path / "frozen.csv")) == 24 and (tmp_path / "frozen.png").exists()
+
+
 def test_its_plan_and_a_wrong_command_line(tmp_path):
     def command(*flags):
         return subprocess.run([sys.executable, SCRIPT, f"--results_dir={tmp_path}", "--dry", *flags], capture_output=True, text=True)
 
     found = command()
     assert found.returncode == 0 and found.stdout.count("to do") == 14, found.stderr
-    wrong = command("--choice_seed=2")
+    wrong = command("--choice_seeds=2")
     assert wrong.returncode == 2 and wrong.stderr.startswith("error: the settings can't be chosen on seed 2")
 
 
