@@ -35,13 +35,13 @@ from selectnet_tf.report import gallery
 MINOR = {2, 6}  # bird, frog
 KNOWN, EPOCHS = 80, 6  # classes of CIFAR-100 that the backbone learns, and for how long
 RUNS = {
-    "imbalanced": {"method": "imbalanced"},
-    "selectnet": {"method": "selectnet"},
-    "imbalanced frozen": {"method": "imbalanced", "freeze": True},
-    "selectnet frozen": {"method": "selectnet", "freeze": True, "foreign": 0.0},
-    "selectnet frozen foreign": {"method": "selectnet", "freeze": True, "foreign": 0.99},
-    "robust frozen foreign": {"method": "selectnet", "freeze": True, "foreign": 0.99, "preset": "robust"},
-    "robust frozen foreign views": {"method": "selectnet", "freeze": True, "foreign": 0.99, "preset": "robust", "views": 4},
+    "imbalanced": {"preset": "paper", "method": "imbalanced"},
+    "selectnet": {"preset": "paper", "method": "selectnet"},
+    "imbalanced frozen": {"preset": "paper", "method": "imbalanced", "freeze": True},
+    "selectnet frozen": {"preset": "paper", "method": "selectnet", "freeze": True, "foreign": 0.0},
+    "selectnet frozen foreign": {"preset": "paper", "method": "selectnet", "freeze": True, "foreign": 0.99},
+    "robust frozen foreign": {"preset": "robust", "method": "selectnet", "freeze": True, "foreign": 0.99},
+    "robust frozen foreign views": {"preset": "robust", "method": "selectnet", "freeze": True, "foreign": 0.99, "views": 4},
 }
 KINDS = ("right", "wrong_minor", "major", "foreign", "new")
 HEADER = ("run", "epochs", "seconds", "accuracy", "minor_accuracy", "major_accuracy")

@@ -95,9 +95,9 @@ def test_the_selection_has_the_recipe_s_parts():
     pool = Pool(x[:20], y[:20], x[20:], [2, 3])
     plain = methods.make_selection(recipes.make(method="context"), pool)
     assert isinstance(plain.rule, rules.Context) and plain.adjust is None and not pool.even
-    robust = methods.make_selection(recipes.make(preset="robust", max_per_class=7), pool)
-    assert isinstance(robust.rule.rule, rules.SelectNet) and robust.adjust.root == 0.5
-    assert (robust.rule.alpha, robust.rule.most, list(robust.rule.minor)) == (1 / 3, 7, [2, 3])
+    parts = methods.make_selection(recipes.make(align=0.5, cap=1 / 3, max_per_class=7), pool)
+    assert isinstance(parts.rule.rule, rules.SelectNet) and parts.adjust.root == 0.5
+    assert (parts.rule.alpha, parts.rule.most, list(parts.rule.minor)) == (1 / 3, 7, [2, 3])
     limited = methods.make_selection(recipes.make(method="random", max_per_class=7), pool)
     assert isinstance(limited.rule.rule, rules.Random) and (limited.rule.alpha, limited.rule.most) == (0, 7)
     balanced = methods.make_selection(recipes.make(method="balanced"), pool)
@@ -107,7 +107,7 @@ def test_the_selection_has_the_recipe_s_parts():
 
 @pytest.mark.slow
 def test_a_resumed_robust_run_is_bit_identical(tmp_path, monkeypatch):
-    options = {"preset": "robust", "method": "context", "augment": "none", "max_per_class": 20}
+    options = {"preset": "robust", "align": 0.5, "cap": 1 / 3, "method": "context", "augment": "none", "max_per_class": 20}
     run(tmp_path / "whole", **options)
     with monkeypatch.context() as patch:
         dies(patch, Checkpoint, "save", 3)
