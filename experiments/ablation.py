@@ -128,19 +128,26 @@ def draw(lines: list[dict[str, str | float]], path: pathlib.Path) -> None:
     """Picks by class, and the minor classes' test accuracy, round by round: a panel each, a colour for each variant of one seed."""
     panels = [column for column in (lines[0] if lines else {}) if column.startswith("as_")]
     panels = [*panels, "minor_accuracy", "accuracy"]
+    wide = math.ceil(len(panels) / 2)
+    picked = [float(line[column]) for line in lines for column in panels if column.startswith("as_")]
+    lost = bool(picked) and min(picked) < max(picked) / 50  # then a linear axis would hide how
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(3.2 * len(panels), 3.2), layout="constrained")
-        for panel, column in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        figure = Figure(figsize=(3.6 * wide, 6), layout="constrained")
+        axes = figure.subplots(2, wide, squeeze=False).ravel()
+        for axis in axes[len(panels) :]:
+            axis.remove()
+        for axis, column in zip(axes, panels, strict=False):
             for variant in VARIANTS:
                 chosen = [line for line in lines if line["variant"] == variant]
-                panel.plot([int(line["epoch"]) for line in chosen], [float(line[column]) for line in chosen], ".-", label=variant)
+                axis.plot([int(line["epoch"]) for line in chosen], [float(line[column]) for line in chosen], ".-", label=variant)
             picks = column.startswith("as_")
-            panel.set(title=f"unlabeled picks as class {column[3:]}" if picks else f"test: {column.replace('_', ' ')}", xlabel="epoch")
+            axis.set(title=f"unlabeled picks as class {column[3:]}" if picks else f"test: {column.replace('_', ' ')}", xlabel="epoch")
+            if picks and lost:
+                axis.set_yscale("symlog", linthresh=1)
             if picks:
-                panel.set_yscale("symlog", linthresh=1)
-                panel.set_ylim(-0.2, max(10.0, panel.get_ylim()[1]))
-            panel.grid(alpha=0.3)
-        panel.legend(fontsize=7)
+                axis.set_ylim(-0.2 if lost else 0, 1.1 * max(10.0, *picked))
+            axis.grid(alpha=0.3)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(VARIANTS), frameon=False)
         figure.savefig(path, dpi=110, metadata={"Software": None})
 
 

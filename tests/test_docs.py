@@ -1,5 +1,6 @@
 """What README and docs tell people to type: Python blocks are run, commands have flags that there are."""
 
+import json
 import pathlib
 import re
 import shlex
@@ -51,7 +52,7 @@ def commands() -> Iterator:
 def test_commands_have_flags_that_there_are(words):
     given = dict(word.removeprefix("--").split("=", 1) for word in words)
     unknown = set(given) - OTHER_FLAGS - set(recipes.Recipe.__dataclass_fields__)
-    changes = {k: int(v) if v.isdigit() else v for k, v in given.items() if k not in OTHER_FLAGS}
+    changes = {k: json.loads(v) if re.fullmatch(r"\d+(\.\d+)?", v) else v for k, v in given.items() if k not in OTHER_FLAGS}
     if "minor" in changes:
         changes["minor"] = tuple(changes["minor"].split(","))
     assert not unknown and recipes.make(**changes).name
@@ -157,6 +158,22 @@ def test_the_optimizer_card_s_numbers_are_those_measured() -> None:
         numbers = [mean(50, 100), mean(200, 200), mean(191, 200), mean(200, 200, "minor_accuracy")]
         assert f"| {name} | `{recipe}` | {rows.seed.nunique()} | {' | '.join(numbers)} |" in page
     assert len(groups) == 13
+
+
+def test_the_ablation_card_s_numbers_are_those_measured() -> None:
+    page = (DOCS / "results" / "ablation.md").read_text(encoding="utf-8")
+    last = pd.read_csv(HOME / "results" / "ablation_frozen.csv").query("epoch == 60")
+    names = {"paper": "preset `paper`", "together": "together"}
+    for variant, rows in last.groupby("variant"):
+        name = names.get(variant, "`{}` {}".format(*variant.split(" ")) if " " in variant else variant)
+        chosen = rows[rows.part == "choose"].sort_values("seed").last10_accuracy
+        held_out = "together: `prior_loss` 1, `align` 0.5, `cap` 1/3" if variant == "together" else name
+        assert f"| {held_out} | {' | '.join(f'{v:.4f}' for v in [*chosen, chosen.mean()])} |" in page
+        reported = rows[rows.part == "report"].mean(numeric_only=True)
+        columns = ["last10_accuracy", "accuracy", "minor_accuracy", "macro_f1", "worst_minor_f1"]
+        numbers = [*(f"{reported[c]:.4f}" for c in columns), f"{reported.precision:.0%}", f"{reported.as_2:,.0f}"]
+        assert f"| {name} | {' | '.join(numbers)} |" in page
+    assert sorted(last.groupby("part").seed.nunique()) == [3, 3] and len(last) == 36
 
 
 def test_the_tables_page_has_the_benchmark_s_numbers():
