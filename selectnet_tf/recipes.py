@@ -46,7 +46,7 @@ class Recipe:
         "of tables: forest, boosting, logistic or mlp",
     )
     method: str = _field("selectnet", "what is trained on", METHODS)
-    preset: str = _field("paper", "paper: the text where it speaks; released: the authors' code; robust: no class is lost", PRESETS)
+    preset: str = _field("paper", "paper: the text; released: the authors' code; robust: no class is lost, default for folders", PRESETS)
     seed: int = _field(0, "of the split, the weights, the order and the augmentation")
     epochs: int = _field(200, "epochs in all, the first round's included; an epoch of a classifier of scikit-learn is one fit")
     every: int = _field(10, "epochs between two selections")
