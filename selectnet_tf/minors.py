@@ -1,7 +1,7 @@
 """What keeps every minor class in the loop: the loss is told what it trains on, probabilities are aligned, fading classes named.
 
 Left to itself, the loop can lose a class: the fewer of its images are picked, the fewer the classifier sees, and the fewer it
-finds next time (results/README.md, "the class it lost").
+finds next time (docs/results/lost-class.md).
 """
 
 from collections.abc import Callable, Sequence
