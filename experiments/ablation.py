@@ -12,7 +12,7 @@
 
 16 runs of 60 epochs by default, 14 where `paper` is the best: about 45 minutes each on two CPU cores, 12 hours in all. The third
 line trains the last layer alone on what a network gives that experiments/pictures.py has left: 36 runs of about 3 minutes. Stop
-it and start it again as you like: what has a row is not trained again. Expected: docs/robust.md. Writes results/ablation.csv, a
+it and start it again as you like: what has a row is not trained again. Expected: docs/results/ablation.md. Writes results/ablation.csv, a
 line for each run and round, and ablation.png. If the best is not preset robust's values, change these (presets.ROBUST), and then
 train its row: python -m selectnet_tf.run --preset=robust
 """
@@ -65,12 +65,11 @@ class Plan:
     def choosing(self) -> list[tuple[str, Recipe]]:
         return [(variant, self.recipe(variant, seed, self.validation)) for seed in self.choice_seeds for variant in VARIANTS]
 
-    def reported(self, best: str = "paper") -> list[tuple[str, Recipe]]:
-        """Every variant on the first seed, `best` and paper on the others."""
-        first, *others = self.seeds
-        cells = [(variant, self.recipe(variant, first)) for variant in VARIANTS]
-        some = VARIANTS if self.every_seed else dict.fromkeys(("paper", best))
-        return cells + [(variant, self.recipe(variant, seed)) for seed in others for variant in some]
+    def reported(self, best: str | None = None) -> list[tuple[str, Recipe]]:
+        """Every variant on the first seed, or on each; else paper and the best (paper alone while it is unknown) on the others."""
+        some = dict.fromkeys(("paper", best or self.best() or "paper"))
+        whole = self.seeds if self.every_seed else self.seeds[:1]
+        return [(variant, self.recipe(variant, seed)) for seed in self.seeds for variant in (VARIANTS if seed in whole else some)]
 
     def best(self) -> str | None:
         """The variant of the highest accuracy on held-out images, the mean of its last ten epochs; None until all were trained."""
@@ -85,7 +84,7 @@ class Plan:
     def lines(self) -> list[dict[str, str | float]]:
         """ablation.csv: a line for each finished run and round."""
         cells = [("choose", variant, recipe) for variant, recipe in self.choosing()]
-        cells += [("report", variant, recipe) for variant, recipe in self.reported(self.best() or "paper")]
+        cells += [("report", variant, recipe) for variant, recipe in self.reported()]
         found = []
         for part, variant, recipe in cells:
             row = runs.row_of(self.results, recipe.name)
@@ -126,10 +125,10 @@ def write(plan: Plan, stem: str = "ablation") -> None:
 
 def draw(lines: list[dict[str, str | float]], path: pathlib.Path) -> None:
     """Picks by class, and the minor classes' test accuracy, round by round: a panel each, a colour for each variant of one seed."""
-    panels = [column for column in (lines[0] if lines else {}) if column.startswith("as_")]
-    panels = [*panels, "minor_accuracy", "accuracy"]
+    classes = [column for column in (lines[0] if lines else {}) if column.startswith("as_")]
+    panels = [*classes, "minor_accuracy", "accuracy"]
     wide = math.ceil(len(panels) / 2)
-    picked = [float(line[column]) for line in lines for column in panels if column.startswith("as_")]
+    picked = [float(line[column]) for line in lines for column in classes]
     lost = bool(picked) and min(picked) < max(picked) / 50  # then a linear axis would hide how
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(3.6 * wide, 6), layout="constrained")
@@ -140,7 +139,7 @@ def draw(lines: list[dict[str, str | float]], path: pathlib.Path) -> None:
             for variant in VARIANTS:
                 chosen = [line for line in lines if line["variant"] == variant]
                 axis.plot([int(line["epoch"]) for line in chosen], [float(line[column]) for line in chosen], ".-", label=variant)
-            picks = column.startswith("as_")
+            picks = column in classes
             axis.set(title=f"unlabeled picks as class {column[3:]}" if picks else f"test: {column.replace('_', ' ')}", xlabel="epoch")
             if picks and lost:
                 axis.set_yscale("symlog", linthresh=1)
@@ -184,13 +183,13 @@ def main(argv: list[str]) -> int:
         seeds, choice_seeds = ([int(seed) for seed in found] for found in (values.seeds, values.choice_seeds))
         plan = Plan(pathlib.Path(values.results_dir), seeds, choice_seeds, values.validation, values.every_seed, **options)
         jobs = values.jobs or devices.usual_jobs()
-        known = [recipe for _, recipe in plan.choosing() + plan.reported(plan.best() or "paper")]
+        known = [recipe for _, recipe in plan.choosing() + plan.reported()]
         if values.dry:
             print(sweep.Sweep(known, plan.results, values.data_dir, jobs).plan())
             return 0
         code = train(plan, known, values.data_dir, jobs)
         if not code:
-            code = train(plan, [recipe for _, recipe in plan.reported(plan.best() or "paper")], values.data_dir, jobs)
+            code = train(plan, [recipe for _, recipe in plan.reported()], values.data_dir, jobs)
         write(plan, values.out)
         return code
     except ValueError as error:

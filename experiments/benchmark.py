@@ -109,21 +109,21 @@ def training(table, repeats):
 
 
 def onednn(table, repeats):
-    for arch in PASSES:
-        with Worker("ours", arch) as on, Worker("ours", arch, environment={"TF_ENABLE_ONEDNN_OPTS": "0"}) as off:
-            found = [[worker.turn()["images_per_second"] for worker in (on, off)] for _ in range(repeats)]
-        for what, values in zip(("with", "without"), zip(*found, strict=True), strict=True):
-            table.add("onednn", what, values, "images/s", arch, 32)
-        table.add("onednn", "with / without", [a / b for a, b in found], "ratio", arch, 32)
+    turns(table, repeats, "onednn", ("with", "ours", {}), ("without", "ours", {"TF_ENABLE_ONEDNN_OPTS": "0"}))
 
 
 def precision(table, repeats):
+    turns(table, repeats, "precision", ("mixed_bfloat16", "bfloat16", {}), ("float32", "ours", {}))
+
+
+def turns(table, repeats, section, first, second):
+    """Images a second of two contenders that take turns, and their ratio. first, second: (name, kind, environment)."""
     for arch in PASSES:
-        with Worker("bfloat16", arch) as short, Worker("ours", arch) as long:
-            found = [[worker.turn()["images_per_second"] for worker in (short, long)] for _ in range(repeats)]
-        for what, values in zip(("mixed_bfloat16", "float32"), zip(*found, strict=True), strict=True):
-            table.add("precision", what, values, "images/s", arch, 32)
-        table.add("precision", "mixed_bfloat16 / float32", [a / b for a, b in found], "ratio", arch, 32)
+        with Worker(first[1], arch, environment=first[2]) as a, Worker(second[1], arch, environment=second[2]) as b:
+            found = [[worker.turn()["images_per_second"] for worker in (a, b)] for _ in range(repeats)]
+        for (name, *_), values in zip((first, second), zip(*found, strict=True), strict=True):
+            table.add(section, name, values, "images/s", arch, 32)
+        table.add(section, f"{first[0]} / {second[0]}", [one / two for one, two in found], "ratio", arch, 32)
 
 
 def ceiling(table, repeats):

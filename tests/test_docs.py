@@ -163,9 +163,9 @@ def test_the_optimizer_card_s_numbers_are_those_measured() -> None:
 def test_the_ablation_card_s_numbers_are_those_measured() -> None:
     page = (DOCS / "results" / "ablation.md").read_text(encoding="utf-8")
     last = pd.read_csv(HOME / "results" / "ablation_frozen.csv").query("epoch == 60")
-    names = {"paper": "preset `paper`", "together": "together"}
+    names = {"paper": "preset `paper`", "together": "together"}  # of the rest: `field` value
     for variant, rows in last.groupby("variant"):
-        name = names.get(variant, "`{}` {}".format(*variant.split(" ")) if " " in variant else variant)
+        name = names.get(variant) or "`{}` {}".format(*variant.split())
         chosen = rows[rows.part == "choose"].sort_values("seed").last10_accuracy
         held_out = "together: `prior_loss` 1, `align` 0.5, `cap` 1/3" if variant == "together" else name
         assert f"| {held_out} | {' | '.join(f'{v:.4f}' for v in [*chosen, chosen.mean()])} |" in page

@@ -112,7 +112,7 @@ def test_without_a_rule_the_rounds_are_one_forest_of_the_labeled_rows(given, tmp
     assert not (folder / "selection.csv").exists()
 
 
-@pytest.mark.parametrize("changes", [{"arch": "boosting"}, {"estimator": "sklearn.naive_bayes:GaussianNB"}, {"preset": "robust"}])
-def test_other_classifiers_and_presets_select_too(changes, given, tmp_path):
+@pytest.mark.parametrize("changes", [{"arch": "boosting"}, {"estimator": "sklearn.naive_bayes:GaussianNB"}, {"align": 0.5, "cap": 1 / 3}])
+def test_other_classifiers_select_too_and_so_do_the_parts_around_a_rule(changes, given, tmp_path):
     row, folder = run(tmp_path, given, **{"epochs": 2, **changes})
     assert len(runs.read_csv(folder / "selection.csv")) == 2 and row["minor_average_precision"] > 0.5
