@@ -45,7 +45,7 @@ RELEASED: dict[str, Any] = {
     "selector_epochs": 5,
     "split": "first",
 }
-ROBUST: dict[str, Any] = {"prior_loss": 1.0}  # of what selects: the best on frozen features, see docs/robust.md
+ROBUST: dict[str, Any] = {"prior_loss": 1.0, "align": 0.5, "cap": 1 / 3}  # of what selects: the best on held-out images, see docs/robust.md
 TRAINING: dict[str, dict[str, Any]] = {
     "sgd": {},
     "keras": {"lr": 1e-3, "shift": 0.1},

@@ -43,10 +43,10 @@ def test_presets_hold_the_design_s_table():
         assert (recipe.epochs, recipe.every, recipe.shift, recipe.augment, recipe.init_copies) == (200, 10, 0.2, "shift_flip", 20)
 
 
-def test_preset_robust_has_the_prior_aware_loss_where_something_is_selected_and_nothing_else_does():
+def test_preset_robust_has_its_three_parts_where_something_is_selected_and_nothing_else_does():
     parts = ("prior_loss", "align", "cap", "max_per_class")
     found = {(p, m): [getattr(recipes.make(preset=p, method=m), part) for part in parts] for p in recipes.PRESETS for m in recipes.METHODS}
-    assert found["robust", "selectnet"] == found["robust", "context"] == [1.0, 0.0, 0.0, 0]
+    assert found["robust", "selectnet"] == found["robust", "context"] == [1.0, 0.5, 1 / 3, 0]
     assert found["paper", "logit_adjusted"] == found["robust", "logit_adjusted"] == [1.0, 0.0, 0.0, 0]
     others = {
         key: values
