@@ -1,447 +1,163 @@
-"""Trains Table 1's simple net without TensorFlow: many members (recipe, method, tau, seed) at once on one GPU.
+"""Trains Table 1's simple net without TensorFlow: many members (runs) at once on one GPU.
 
-Written from the paper and from Keras 2.2.4's cifar10_cnn, apart from selectnet_tf, to check its rows and to try the
-example's own RMSprop recipe. All members share each kernel launch; TF32 in the products, float32 everywhere else.
-It needs PyTorch, Triton and a CUDA GPU; TRITON_INTERPRET=1 runs it on a CPU, far too slowly for more than a few steps.
+Written from the paper and from Keras 2.2.4's cifar10_cnn, apart from selectnet_tf, to check its rows, to try the example's own
+RMSprop recipe, and to ask of whole networks what keeps a class from being lost. It needs PyTorch, Triton, Numba and a CUDA GPU;
+TRITON_INTERPRET=1 runs it on a CPU, far too slowly for more than a few steps.
 
-    python crosscheck.py cifar-10-batches-py --out out --members keras_cnn:imbalanced:0:0 sgd:context:1:0
+    python crosscheck.py cifar-10-batches-py --out out --members recipe=keras_cnn,method=imbalanced method=context,tau=1,seed=2
 
-An H100 takes 95 to 100 microseconds for a member's step with a dozen members side by side: 28 runs of 200 epochs took
-710 s, in two processes of 15 and 13 members. A run repeats up to float32 atomics' order.
-
-Found (accuracy after epoch 200, mean over the seeds; the package's one TensorFlow run and the paper's beside it):
-sgd gives the package's rows again: imbalanced 0.508 (0.509; paper 0.562), oversampling 0.547 (0.555; 0.574), oracle 0.759
-(0.763), context 0.614 (0.639; 0.740). keras_cnn is nearer in oversampling, 0.584, and further in imbalanced, 0.482; its
-RMSprop comes apart after some 80 epochs, as in keras-team/keras#7384: oracle 0.762 at epoch 100, 0.627 at 200.
+A member is given by Member's fields, separated by commas. An H100 takes 95 to 100 microseconds for a member's step with a dozen
+members side by side. A run repeats up to float32 atomics' order.
 """
 
 import argparse
 import csv
+import dataclasses
 import pickle
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numba
 import numpy as np
 import torch
-import triton
-import triton.language as tl
+from crosscheck_net import RECIPES, Network
 
-RECIPES = {  # rmsprop or sgd, lr, decay a step, share of a side that an image is shifted by
-    "sgd": (0, 0.01, 1e-6, 0.2),
-    "keras_cnn": (1, 1e-4, 1e-6, 0.1),
-}
-MINOR, EVERY, THRESHOLD, BATCH, LONGEST = (0, 2, 6, 7), 10, 0.6, 32, 80_000
-SHAPES = [(27, 32), (32,), (288, 32), (32,), (288, 64), (64,), (576, 64), (64,), (2304, 512), (512,), (512, 10), (10,)]
-OFFSETS = np.cumsum([0] + [int(np.prod(s)) for s in SHAPES]).tolist()
-W1, _, W2, _, W3, _, W4, _, W5, B5, W6, B6, LENGTH = OFFSETS
-SIZE = -(-LENGTH // 16) * 16  # of a member's flat weights: each layer's kernel [taps * in, out], then its bias
-CONFIG = {  # fastest on an H100: tile of pixels, warps, stages; grad: rows, pixels at once, pixels in all, warps, stages
-    "conv1": (128, 8, 1), "conv2": (128, 4, 1), "conv3": (128, 4, 1), "conv4": (256, 8, 2),
-    "back2": (128, 8, 2), "back3": (128, 8, 2), "back4": (128, 8, 2),
-    "grad1": (32, 128, 2048, 4, 2), "grad2": (64, 64, 1792, 4, 1), "grad3": (32, 128, 1024, 4, 2), "grad4": (32, 64, 1408, 4, 3),
-}  # fmt: skip
+MINOR, MAJOR, EVERY, THRESHOLD = np.array([0, 2, 6, 7]), np.array([1, 3, 4, 5, 8, 9]), 10, 0.6
+MEASURES = ["accuracy", "minor_accuracy", "major_accuracy", "worst_minor_f1", *(f"recall_{c}" for c in range(10))]
+PICKS = ["class", "picked", "right", "major", "labeled", "labeled_right"]
 
 
-@triton.jit
-def augment(images, index, x, shift, seeds, base, step, limit, x_stride, longest, B: tl.constexpr, TRAIN: tl.constexpr):
-    """One image of the batch: shifted bilinearly, edges repeated, mirrored, rounded, / 255; x has a border of zeros."""
-    m = tl.program_id(1).to(tl.int64)
-    s = tl.load(step)
-    if s >= tl.load(limit + m):
-        return
-    b = tl.program_id(0)
-    image = images + tl.load(index + m * longest + s * B + b).to(tl.int64) * 3072
-    e = tl.arange(0, 1024)
-    i, j = e // 32, e % 32
-    down, right = 0.0, 0.0
-    if TRAIN:
-        seed = tl.load(seeds + m) + (tl.load(base + m) + s) * 4
-        reach = tl.load(shift + m) * 64
-        down = (tl.rand(seed, 3 * b) - 0.5) * reach
-        right = (tl.rand(seed, 3 * b + 1) - 0.5) * reach
-        j = tl.where(tl.rand(seed, 3 * b + 2) < 0.5, 31 - j, j)
-    y, z = tl.floor(-down), tl.floor(-right)
-    fy, fz = -down - y, -right - z
-    top, left = i + y.to(tl.int32), j + z.to(tl.int32)
-    y0, y1 = tl.minimum(tl.maximum(top, 0), 31) * 96, tl.minimum(tl.maximum(top + 1, 0), 31) * 96
-    z0, z1 = tl.minimum(tl.maximum(left, 0), 31) * 3, tl.minimum(tl.maximum(left + 1, 0), 31) * 3
-    out = x + m * x_stride + ((b * 34 + i + 1) * 34 + e % 32 + 1) * 3
-    for c in tl.static_range(3):
-        v00, v10 = tl.load(image + y0 + z0 + c).to(tl.float32), tl.load(image + y1 + z0 + c).to(tl.float32)
-        v01, v11 = tl.load(image + y0 + z1 + c).to(tl.float32), tl.load(image + y1 + z1 + c).to(tl.float32)
-        v0, v1 = v00 + fy * (v10 - v00), v01 + fy * (v11 - v01)
-        tl.store(out + c, tl.floor(v0 + fz * (v1 - v0) + 0.5) / 255)
+@numba.njit(nogil=True)
+def fit_selector(theta, mean, square, steps, z, weight, orders, rate):
+    """Eq. (5) by Adam, batches of 32: z [n, k], weight [n] = L - lambda, orders [epochs, n]. Returns the steps so far.
 
-
-@triton.jit
-def conv(
-    x, w, bias, out, step, limit, pixels, x_stride, out_stride, size,
-    H: tl.constexpr, S: tl.constexpr, PAD: tl.constexpr, CI: tl.constexpr, CO: tl.constexpr,
-    BACK: tl.constexpr, MASK: tl.constexpr, BM: tl.constexpr,
-):  # fmt: skip
-    """3x3 over x [B, H, H, CI] to out [B, S, S, CO], with ReLU; BACK: the gradient of one, by out's old sign if MASK."""
-    m = tl.program_id(1).to(tl.int64)
-    if tl.load(step) >= tl.load(limit + m):
-        return
-    x += m * x_stride
-    w += m * size
-    out += m * out_stride
-    p = tl.program_id(0) * BM + tl.arange(0, BM)
-    n = tl.arange(0, CO)
-    inside = p < pixels
-    b, y, z = p // (S * S), p // S % S - PAD, p % S - PAD
-    acc = tl.zeros([BM, CO], tl.float32)
-    if CI == 3:
-        k = tl.arange(0, 32)
-        rows = ((b * H + y) * H + z) * 3
-        taps = (k // 9 * H + k // 3 % 3) * 3 + k % 3
-        a = tl.load(x + rows[:, None] + taps[None, :], mask=inside[:, None] & (k < 27)[None, :], other=0.0)
-        f = tl.load(w + k[:, None] * CO + n[None, :], mask=(k < 27)[:, None], other=0.0)
-        acc = tl.dot(a, f, acc)
-    else:
-        k = tl.arange(0, CI)
-        for t in range(9):
-            i, j = y + t // 3, z + t % 3
-            ok = inside
-            if PAD > 0:
-                ok = inside & (i >= 0) & (i < H) & (j >= 0) & (j < H)
-            a = tl.load(x + ((b * H + i) * H + j)[:, None] * CI + k[None, :], mask=ok[:, None], other=0.0)
-            if BACK:
-                f = tl.load(w + (8 - t) * CI * CO + n[None, :] * CI + k[:, None])
-            else:
-                f = tl.load(w + t * CI * CO + k[:, None] * CO + n[None, :])
-            acc = tl.dot(a, f, acc)
-    here = out + p[:, None] * CO + n[None, :]
-    if MASK:
-        acc = tl.where(tl.load(here, mask=inside[:, None], other=0.0) > 0, acc, 0.0)
-    if not BACK:
-        acc = tl.maximum(acc + tl.load(bias + m * size + n)[None, :], 0.0)
-    tl.store(here, acc, mask=inside[:, None])
-
-
-@triton.jit
-def conv_grad(
-    x, d, g, step, limit, pixels, x_stride, d_stride, size,
-    H: tl.constexpr, S: tl.constexpr, CI: tl.constexpr, CO: tl.constexpr,
-    BR: tl.constexpr, BP: tl.constexpr, CHUNK: tl.constexpr,
-):  # fmt: skip
-    """Adds the gradient of rows of a kernel [9 CI, CO], and of the bias as its row 9 CI, over a chunk of pixels."""
-    m = tl.program_id(2).to(tl.int64)
-    if tl.load(step) >= tl.load(limit + m):
-        return
-    x += m * x_stride
-    d += m * d_stride
-    r = tl.program_id(0) * BR + tl.arange(0, BR)
-    n = tl.arange(0, CO)
-    taps = (r // (3 * CI) * H + r // CI % 3) * CI + r % CI
-    one = tl.where(r == 9 * CI, 1.0, 0.0)
-    acc = tl.zeros([BR, CO], tl.float32)
-    for s in range(0, CHUNK, BP):
-        p = tl.program_id(1) * CHUNK + s + tl.arange(0, BP)
-        inside = p < pixels
-        rows = ((p // (S * S) * H + p // S % S) * H + p % S) * CI
-        a = tl.load(x + rows[:, None] + taps[None, :], mask=inside[:, None] & (r < 9 * CI)[None, :], other=0.0)
-        v = tl.load(d + p[:, None] * CO + n[None, :], mask=inside[:, None], other=0.0)
-        acc = tl.dot(tl.trans(a + one[None, :]), v, acc)
-    tl.atomic_add(g + m * size + r[:, None] * CO + n[None, :], acc, mask=(r <= 9 * CI)[:, None], sem="relaxed")
-
-
-@triton.jit
-def pool(
-    a, p, seeds, base, step, limit, count, a_stride, p_stride,
-    H: tl.constexpr, S: tl.constexpr, C: tl.constexpr, PAD: tl.constexpr, RATE: tl.constexpr, LAYER: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """The largest of each 2x2 of a [B, H, H, C], dropped out, into p [B, S + 2 PAD, S + 2 PAD, C]."""
-    m = tl.program_id(1).to(tl.int64)
-    s = tl.load(step)
-    if s >= tl.load(limit + m):
-        return
-    e = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = e < count
-    b, i, j, c = e // (S * S * C), e // (S * C) % S, e // C % S, e % C
-    at = a + m * a_stride + ((b * H + 2 * i) * H + 2 * j) * C + c
-    v = tl.maximum(tl.load(at, mask=inside), tl.load(at + C, mask=inside))
-    v = tl.maximum(v, tl.maximum(tl.load(at + H * C, mask=inside), tl.load(at + H * C + C, mask=inside)))
-    if RATE > 0:
-        seed = tl.load(seeds + m) + (tl.load(base + m) + s) * 4 + LAYER
-        v = tl.where(tl.rand(seed, e) < RATE, 0.0, v / (1 - RATE))
-    tl.store(p + m * p_stride + ((b * (S + 2 * PAD) + i + PAD) * (S + 2 * PAD) + j + PAD) * C + c, v, mask=inside)
-
-
-@triton.jit
-def unpool(
-    a, p, d, step, limit, count, a_stride, p_stride, d_stride,
-    H: tl.constexpr, S: tl.constexpr, C: tl.constexpr, PAD: tl.constexpr, RATE: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """In place of a: the loss's gradient before its ReLU, from d [B, S, S, C], the gradient of p (pool)."""
-    m = tl.program_id(1).to(tl.int64)
-    if tl.load(step) >= tl.load(limit + m):
-        return
-    U: tl.constexpr = (H + 1) // 2  # windows along a side, the cut ones too
-    e = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = e < count
-    b, i, j, c = e // (U * U * C), e // (U * C) % U, e // C % U, e % C
-    whole = inside & (i < S) & (j < S)
-    kept = tl.load(p + m * p_stride + ((b * (S + 2 * PAD) + i + PAD) * (S + 2 * PAD) + j + PAD) * C + c, mask=whole, other=0.0) > 0
-    g = tl.load(d + m * d_stride + ((b * S + i) * S + j) * C + c, mask=whole, other=0.0)
-    g = tl.where(kept, g / (1 - RATE), 0.0)
-    at = a + m * a_stride + ((b * H + 2 * i) * H + 2 * j) * C + c
-    right, below = inside & (2 * j + 1 < H), inside & (2 * i + 1 < H)
-    v0, v1 = tl.load(at, mask=inside, other=0.0), tl.load(at + C, mask=right, other=0.0)
-    v2, v3 = tl.load(at + H * C, mask=below, other=0.0), tl.load(at + H * C + C, mask=right & below, other=0.0)
-    first, second, third = (v0 >= v1) & (v0 >= v2) & (v0 >= v3), (v1 >= v2) & (v1 >= v3), v2 >= v3
-    tl.store(at, tl.where(first, g, 0.0), mask=inside)
-    tl.store(at + C, tl.where(second & ~first, g, 0.0), mask=right)
-    tl.store(at + H * C, tl.where(third & ~first & ~second, g, 0.0), mask=below)
-    tl.store(at + H * C + C, tl.where(first | second | third, 0.0, g), mask=right & below)
-
-
-@triton.jit
-def hidden(z, bias, seed, b, k, RATE: tl.constexpr):
-    at = b[:, None] * 512 + k[None, :]
-    h = tl.maximum(tl.load(z + at) + tl.load(bias + k)[None, :], 0.0)
-    if RATE > 0:
-        h = tl.where(tl.rand(seed, at) < RATE, 0.0, h / (1 - RATE))
-    return h
-
-
-@triton.jit
-def head(
-    z, dz, targets, prior, bias5, w6, bias6, g5, g6, gb6, losses, seeds, base, step, limit, longest, size,
-    B: tl.constexpr, RATE: tl.constexpr,
-):  # fmt: skip
-    """From the dense layer's product z [B, 512] to the mean loss of softmax(logits + prior) and back to dz."""
-    m = tl.program_id(0).to(tl.int64)
-    s = tl.load(step)
-    if s >= tl.load(limit + m):
-        return
-    seed = tl.load(seeds + m) + (tl.load(base + m) + s) * 4 + 3
-    z += m * B * 512
-    dz += m * B * 512
-    bias5 += m * size
-    w6 += m * size
-    b, n, q = tl.arange(0, B), tl.arange(0, 16), tl.arange(0, 64)
-    logits = tl.zeros([B, 16], tl.float32)
-    for k0 in range(0, 512, 64):
-        f = tl.load(w6 + (k0 + q)[:, None] * 10 + n[None, :], mask=(n < 10)[None, :], other=0.0)
-        logits = tl.dot(hidden(z, bias5, seed, b, k0 + q, RATE), f, logits, input_precision="ieee")
-    extra = tl.load(bias6 + m * size + n, mask=n < 10, other=0.0) + tl.load(prior + m * 16 + n)
-    logits = tl.where((n < 10)[None, :], logits + extra[None, :], -1e30)
-    shifted = logits - tl.max(logits, 1)[:, None]
-    total = tl.sum(tl.exp(shifted), 1)
-    true = tl.load(targets + m * longest + s * B + b)[:, None] == n[None, :]
-    loss = tl.sum(tl.log(total) - tl.sum(tl.where(true, shifted, 0.0), 1), 0) / B
-    tl.store(losses + m, tl.load(losses + m) + loss)
-    d = (tl.exp(shifted) / total[:, None] - tl.where(true, 1.0, 0.0)) / B
-    tl.store(gb6 + m * size + n, tl.sum(d, 0), mask=n < 10)
-    for k0 in range(0, 512, 64):
-        h = hidden(z, bias5, seed, b, k0 + q, RATE)
-        f = tl.load(w6 + (k0 + q)[None, :] * 10 + n[:, None], mask=(n < 10)[:, None], other=0.0)
-        back = tl.where(h > 0, tl.dot(d, f, input_precision="ieee") / (1 - RATE), 0.0)
-        tl.store(dz + b[:, None] * 512 + (k0 + q)[None, :], back)
-        tl.store(g5 + m * size + k0 + q, tl.sum(back, 0))
-        grad = tl.dot(tl.trans(h), d, input_precision="ieee")
-        tl.store(g6 + m * size + (k0 + q)[:, None] * 10 + n[None, :], grad, mask=(n < 10)[None, :])
-
-
-@triton.jit
-def update(w, state, g, kind, rate, decay, base, step, limit, size, BLOCK: tl.constexpr):
-    """Keras's SGD with momentum 0.9, or Keras 2.2.4's RMSprop; then the gradient is zero again."""
-    m = tl.program_id(1).to(tl.int64)
-    s = tl.load(step)
-    if s >= tl.load(limit + m):
-        return
-    at = m * size + tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK) < size
-    old, v, grad = tl.load(w + at, mask=inside), tl.load(state + at, mask=inside), tl.load(g + at, mask=inside)
-    lr = tl.load(rate + m) / (1.0 + tl.load(decay + m) * (tl.load(base + m) + s).to(tl.float32))
-    if tl.load(kind + m) == 0:
-        v = 0.9 * v - lr * grad
-        new = old + v
-    else:
-        v = 0.9 * v + 0.1 * grad * grad
-        new = old - lr * grad / (tl.sqrt(v) + 1e-7)
-    tl.store(state + at, v, mask=inside)
-    tl.store(w + at, new, mask=inside)
-    tl.store(g + at, tl.zeros([BLOCK], tl.float32), mask=inside)
-
-
-class Network:
-    """M networks side by side.
-
-    Args:
-        images: [n, 32, 32, 3] uint8 on the device.
-        members: (recipe, seed) of each.
-        drop: the three dropout rates.
+    theta and Adam's two moments hold, in a row: kernel [k, 8], bias, kernel [8, 4], bias, kernel [4], bias. They are changed in place.
     """
-
-    def __init__(self, images, members, drop=(0.25, 0.25, 0.5), config=CONFIG):
-        self.images, self.drop, self.config, self.device = images, drop, config, images.device
-        self.m = m = len(members)
-        full = lambda values, dtype: torch.tensor(values, dtype=dtype, device=self.device)  # noqa: E731
-        recipes = [RECIPES[recipe] for recipe, _ in members]
-        self.kind, self.rate = full([r[0] for r in recipes], torch.int32), full([r[1] for r in recipes], torch.float32)
-        self.decay, self.shift = full([r[2] for r in recipes], torch.float32), full([r[3] for r in recipes], torch.float32)
-        self.seeds = full([int(np.random.default_rng([seed, 3]).integers(2**62)) for _, seed in members], torch.int64)
-        self.base, self.step, self.limit = (full([0] * k, torch.int32) for k in (m, 1, m))
-        self.prior, self.losses = full([[0.0] * 16] * m, torch.float32), full([0.0] * m, torch.float32)
-        self.index, self.targets = (torch.zeros(m, LONGEST, dtype=torch.int32, device=self.device) for _ in range(2))
-        self.weights = torch.zeros(m, SIZE, device=self.device)
-        self.state, self.grads = torch.zeros_like(self.weights), torch.zeros_like(self.weights)
-        for weights, (_, seed) in zip(self.weights, members, strict=True):
-            weights.copy_(torch.from_numpy(initial(seed)))
-        self.train, self.test, self.graph = self._buffers(BATCH), None, None
-
-    def _buffers(self, batch):
-        new = lambda *shape: torch.zeros(self.m, batch, *shape, device=self.device)  # noqa: E731
-        shapes = {"x": (34, 34, 3), "a1": (32, 32, 32), "a2": (30, 30, 32), "p1": (17, 17, 32), "a3": (15, 15, 64), "a4": (13, 13, 64)}
-        shapes |= {"p2": (2304,), "z": (512,), "dz": (512,), "dp2": (2304,), "dp1": (15, 15, 32)}
-        return {name: new(*shape) for name, shape in shapes.items()}
-
-    def _conv(self, name, x, out, offset, steps, H, S, CI, CO, pad=0, back=False, mask=False, shared=False):
-        block, warps, stages = self.config[name]
-        pixels = x.shape[1] * S * S
-        conv[(triton.cdiv(pixels, block), self.m)](
-            x, self.weights[:, offset:], self.weights[:, offset + 9 * CI * CO :], out, *steps, pixels,
-            0 if shared else x.stride(0), out.stride(0), SIZE, H=H, S=S, PAD=pad, CI=CI, CO=CO, BACK=back, MASK=mask, BM=block,
-            num_warps=warps, num_stages=stages,
-        )  # fmt: skip
-
-    def _conv_grad(self, name, x, d, offset, H, S, CI, CO):
-        rows, block, chunk, warps, stages = self.config[name]
-        pixels = BATCH * S * S
-        conv_grad[(triton.cdiv(9 * CI + 1, rows), triton.cdiv(pixels, chunk), self.m)](
-            x, d, self.grads[:, offset:], self.step, self.limit, pixels, x.stride(0), d.stride(0), SIZE,
-            H=H, S=S, CI=CI, CO=CO, BR=rows, BP=block, CHUNK=chunk, num_warps=warps, num_stages=stages,
-        )  # fmt: skip
-
-    def _pool(self, a, p, steps, H, S, C, pad, rate, layer):
-        count = a.shape[1] * S * S * C
-        pool[(triton.cdiv(count, 1024), self.m)](
-            a, p, self.seeds, self.base, *steps, count, a.stride(0), p.stride(0),
-            H=H, S=S, C=C, PAD=pad, RATE=rate, LAYER=layer, BLOCK=1024,
-        )  # fmt: skip
-
-    def _unpool(self, a, p, d, H, S, C, pad, rate):
-        count = BATCH * ((H + 1) // 2) ** 2 * C
-        unpool[(triton.cdiv(count, 1024), self.m)](
-            a, p, d, self.step, self.limit, count, a.stride(0), p.stride(0), d.stride(0),
-            H=H, S=S, C=C, PAD=pad, RATE=rate, BLOCK=1024,
-        )  # fmt: skip
-
-    def _forward(self, u, steps, index, drop, train):
-        x, batch = u["x"], u["x"].shape[1]
-        augment[(batch, self.m if train else 1)](
-            self.images, index, x, self.shift, self.seeds, self.base, *steps, x.stride(0), LONGEST, B=batch, TRAIN=train
-        )
-        self._conv("conv1", x, u["a1"], W1, steps, 34, 32, 3, 32, shared=not train)
-        self._conv("conv2", u["a1"], u["a2"], W2, steps, 32, 30, 32, 32)
-        self._pool(u["a2"], u["p1"], steps, 30, 15, 32, 1, drop[0], 1)
-        self._conv("conv3", u["p1"], u["a3"], W3, steps, 17, 15, 32, 64)
-        self._conv("conv4", u["a3"], u["a4"], W4, steps, 15, 13, 64, 64)
-        self._pool(u["a4"], u["p2"], steps, 13, 6, 64, 0, drop[1], 2)
-        torch.bmm(u["p2"], self._dense(self.weights), out=u["z"])
-
-    def _dense(self, flat):
-        return flat[:, W5:B5].view(self.m, 2304, 512)
-
-    def train_step(self):
-        """One step of every member whose limit is not reached."""
-        u, steps = self.train, (self.step, self.limit)
-        self._forward(u, steps, self.index, self.drop, True)
-        w, g = self.weights, self.grads
-        head[(self.m,)](
-            u["z"], u["dz"], self.targets, self.prior, w[:, B5:], w[:, W6:], w[:, B6:], g[:, B5:], g[:, W6:], g[:, B6:],
-            self.losses, self.seeds, self.base, *steps, LONGEST, SIZE, B=BATCH, RATE=self.drop[2],
-        )  # fmt: skip
-        torch.bmm(u["p2"].transpose(1, 2), u["dz"], out=self._dense(g))
-        torch.bmm(u["dz"], self._dense(w).transpose(1, 2), out=u["dp2"])
-        self._unpool(u["a4"], u["p2"], u["dp2"], 13, 6, 64, 0, self.drop[1])
-        self._conv_grad("grad4", u["a3"], u["a4"], W4, 15, 13, 64, 64)
-        self._conv("back4", u["a4"], u["a3"], W4, steps, 13, 15, 64, 64, pad=2, back=True, mask=True)
-        self._conv_grad("grad3", u["p1"], u["a3"], W3, 17, 15, 32, 64)
-        self._conv("back3", u["a3"], u["dp1"], W3, steps, 15, 15, 64, 32, pad=1, back=True)
-        self._unpool(u["a2"], u["p1"], u["dp1"], 30, 15, 32, 1, self.drop[0])
-        self._conv_grad("grad2", u["a1"], u["a2"], W2, 32, 30, 32, 32)
-        self._conv("back2", u["a2"], u["a1"], W2, steps, 30, 32, 32, 32, pad=2, back=True, mask=True)
-        self._conv_grad("grad1", u["x"], u["a1"], W1, 34, 32, 3, 32)
-        update[(triton.cdiv(SIZE, 1024), self.m)](w, self.state, g, self.kind, self.rate, self.decay, self.base, *steps, SIZE, BLOCK=1024)
-        self.step += 1
-
-    def run(self, steps):
-        """That many steps, from one captured graph on a GPU."""
-        if self.device.type != "cuda":
-            for _ in range(steps):
-                self.train_step()
-            return
-        if self.graph is None:
-            self.limit.zero_()  # compiles every kernel, and changes nothing
-            self.train_step()
-            self.grads.zero_()
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):
-                for _ in range(10):
-                    self.train_step()
-        for _ in range(-(-steps // 10)):
-            self.graph.replay()
-
-    def epoch(self, samples):
-        """Trains on each member's samples: (index [k], targets [k]), in order; the last incomplete batch is left out."""
-        limits = [len(index) // BATCH for index, _ in samples]
-        if self.device.type == "cuda" and self.graph is None:
-            self.run(0)
-        for m, (index, targets) in enumerate(samples):
-            self.index[m, : len(index)] = torch.from_numpy(index.astype(np.int32)).to(self.device)
-            self.targets[m, : len(index)] = torch.from_numpy(targets.astype(np.int32)).to(self.device)
-        self.limit.copy_(torch.tensor(limits, dtype=torch.int32))
-        self.step.zero_()
-        self.losses.zero_()
-        self.run(max(limits))
-        self.base += self.limit
-        return (self.losses / self.limit).cpu().numpy()
-
-    def predict(self, first, last, batch=2000):
-        """Probabilities [m, last - first, 10] of images as they are."""
-        if self.test is None:
-            self.test = self._buffers(batch)
-            self.test_steps = torch.zeros(1, dtype=torch.int32, device=self.device), torch.ones_like(self.limit)
-        bias5, w6 = self.weights[:, None, B5:W6], self.weights[:, W6:B6].view(self.m, 512, 10)
-        found = []
-        for start in range(first, last, batch):
-            index = torch.arange(start, start + batch, dtype=torch.int32, device=self.device).clamp_(max=last - 1)
-            self._forward(self.test, self.test_steps, index, (0.0, 0.0), False)
-            logits = torch.relu(self.test["z"] + bias5) @ w6 + self.weights[:, None, B6:LENGTH]
-            found.append(torch.softmax(logits, -1))
-        return torch.cat(found, 1)[:, : last - first]
+    k, n = z.shape[1], len(z)
+    b1, w2, b2, w3, b3 = 8 * k, 8 * k + 8, 8 * k + 40, 8 * k + 44, 8 * k + 48
+    h, g, grad = np.empty(8, np.float32), np.empty(4, np.float32), np.empty_like(theta)
+    for epoch in range(len(orders)):
+        for start in range(0, n, 32):
+            batch = min(32, n - start)
+            grad[:] = 0
+            for at in range(start, start + batch):
+                i = orders[epoch, at]
+                out = forward(theta, z[i], h, g)
+                d = weight[i] * out * (1 - out) / batch
+                grad[b3] += d
+                back = np.zeros(8, np.float32)
+                for v in range(4):
+                    grad[w3 + v] += d * g[v]
+                    if g[v] > 0:
+                        dv = d * theta[w3 + v]
+                        grad[b2 + v] += dv
+                        for u in range(8):
+                            grad[w2 + 4 * u + v] += dv * h[u]
+                            back[u] += dv * theta[w2 + 4 * u + v]
+                for u in range(8):
+                    if h[u] > 0:
+                        grad[b1 + u] += back[u]
+                        for j in range(k):
+                            grad[8 * j + u] += back[u] * z[i, j]
+            steps += 1
+            scale = rate * np.sqrt(1 - 0.999**steps) / (1 - 0.9**steps)
+            for j in range(len(theta)):
+                mean[j] += 0.1 * (grad[j] - mean[j])
+                square[j] += 0.001 * (grad[j] * grad[j] - square[j])
+                theta[j] -= scale * mean[j] / (np.sqrt(square[j]) + 1e-7)
+    return steps
 
 
-def initial(seed):
-    """Flat weights: Glorot uniform kernels, zero biases."""
-    rng, flat = np.random.default_rng([seed, 4]), np.zeros(SIZE, np.float32)
-    for shape, offset in zip(SHAPES, OFFSETS, strict=False):
-        if len(shape) == 2:
-            taps = 9 if offset < W5 else 1
-            reach = np.sqrt(6 / (shape[0] + shape[1] * taps))
-            flat[offset : offset + shape[0] * shape[1]] = rng.uniform(-reach, reach, shape).ravel()
-    return flat
+@numba.njit(nogil=True)
+def forward(theta, x, h, g):
+    """f_s of one sample x [k]; h [8] and g [4] take what the hidden layers say."""
+    k = len(x)
+    for u in range(8):
+        total = theta[8 * k + u]
+        for j in range(k):
+            total += x[j] * theta[8 * j + u]
+        h[u] = max(total, 0)
+    out = theta[8 * k + 48]
+    for v in range(4):
+        total = theta[8 * k + 40 + v]
+        for u in range(8):
+            total += h[u] * theta[8 * k + 8 + 4 * u + v]
+        g[v] = max(total, 0)
+        out += g[v] * theta[8 * k + 44 + v]
+    return 1 / (1 + np.exp(-out))
 
 
+@numba.njit(nogil=True)
+def trusted(theta, z):
+    """f_s of all z [n, k]: [n]."""
+    out, h, g = np.empty(len(z), np.float32), np.empty(8, np.float32), np.empty(4, np.float32)
+    for i in range(len(z)):
+        out[i] = forward(theta, z[i], h, g)
+    return out
+
+
+class Selector:
+    """The 8-4-1 network, kept from round to round. The paper's text, or what is known of the released code, decides how it is trained."""
+
+    def __init__(self, inputs, released, seed):
+        self.rate, self.epochs = (1e-3, 5) if released else (1e-2, 20)
+        self.rng, parts = np.random.default_rng([seed, 6]), []
+        for rows, columns in ((inputs, 8), (8, 4), (4, 1)):
+            reach = np.sqrt(6 / (rows + columns))
+            kernel = self.rng.normal(0, 0.05, (rows, columns)) if released else self.rng.uniform(-reach, reach, (rows, columns))
+            parts += [kernel.ravel(), np.zeros(columns)]
+        self.theta = np.concatenate(parts).astype(np.float32)
+        self.mean, self.square, self.steps = np.zeros_like(self.theta), np.zeros_like(self.theta), 0
+
+    def fit(self, z, weight):
+        orders = np.stack([self.rng.permutation(len(z)) for _ in range(self.epochs)])
+        self.steps = fit_selector(self.theta, self.mean, self.square, self.steps, z, weight.astype(np.float32), orders, self.rate)
+
+
+@dataclasses.dataclass
 class Member:
-    """What one run trains on. labels: [50000] true classes; only the labeled ones reach the training, but for oracle."""
+    """One run: how it is trained, what it trains on, and what it picks."""
 
-    def __init__(self, spec, labels):
-        self.recipe, self.method, tau, seed = spec.split(":")
-        self.tau, self.seed, self.truth = float(tau), int(seed), labels
-        rng = np.random.default_rng([self.seed, 0])
-        kept = [rng.permutation(np.flatnonzero(labels == c))[: 50 if c in MINOR else 4500] for c in range(10)]
-        self.labeled = np.isin(np.arange(len(labels)), np.concatenate(kept))
-        self.index = np.arange(len(labels)) if self.method == "oracle" else np.flatnonzero(self.labeled)
-        self.selects = self.method in ("self_paced", "context")
-        self.own, self.targets = self.index, labels[self.index]
-        if self.method == "oversampling" or self.selects:
-            rng = np.random.default_rng([self.seed, 1])
-            extra = np.concatenate([rng.choice(np.sort(kept[c]), 4500 - len(kept[c])) for c in range(10)])
-            self.index, self.targets = np.append(self.own, extra), np.append(self.targets, labels[extra])
+    recipe: str = "sgd"
+    method: str = "selectnet"  # or imbalanced, oversampling, self_paced, context, oracle
+    preset: str = "paper"  # or released
+    tau: float = 0.0  # strength of the prior-aware loss
+    align: float = 0.0  # root of the alignment of the minor classes
+    cap: float = 0.0  # alpha of the cap on the picks of a class
+    validation: int = 0  # images of a class held out of the training set, and tested on instead of the test set
+    seed: int = 0
+
+    @classmethod
+    def of(cls, spec):
+        given = dict(part.split("=") for part in spec.split(","))
+        types = {field.name: field.type for field in dataclasses.fields(cls)}
+        return cls(**{name: types[name](value) for name, value in given.items()})
+
+    def prepare(self, labels):
+        """labels: [50000] true classes; only the labeled ones reach the training, but for oracle."""
+        self.truth, self.released = labels, self.preset == "released"
+        rng, places = np.random.default_rng([self.seed, 5]), np.arange(len(labels))
+        held = [rng.permutation(np.flatnonzero(labels == c))[: self.validation] for c in range(10)]
+        self.held = np.sort(np.concatenate(held))
+        self.known = ~np.isin(places, self.held)  # D and U
+        rng, kept = np.random.default_rng([self.seed, 0]), []
+        for c in range(10):
+            own = np.flatnonzero(self.known & (labels == c))
+            kept.append((own if self.released else rng.permutation(own))[: len(own) // 100 if c in MINOR else len(own) * 9 // 10])
+        self.labeled = np.isin(places, np.concatenate(kept))
+        self.own = np.flatnonzero(self.known if self.method == "oracle" else self.labeled)
+        self.selects = self.method in ("self_paced", "context", "selectnet")
+        extra = np.zeros(0, int)
+        if self.released and (self.method == "oversampling" or self.selects):
+            extra = np.tile(np.concatenate([kept[c] for c in MINOR]), 20 if self.selects else 100)
+        elif self.method == "oversampling" or self.selects:
+            rng, most = np.random.default_rng([self.seed, 1]), max(map(len, kept))
+            extra = np.concatenate([rng.choice(np.sort(own), most - len(own)) for own in kept])
+        self.index = np.append(self.own, extra)
+        self.targets = labels[self.index]
+        self.selector = Selector(10 if self.released else 11, self.released, self.seed)
+        self.usual = None  # what the pool's minors are predicted as, a moving mean
 
     def samples(self, epoch):
         order = np.random.default_rng([self.seed, 2, epoch]).permutation(len(self.index))
@@ -452,27 +168,59 @@ class Member:
         counts = np.maximum(np.bincount(self.targets, minlength=10), 1)
         return np.append(self.tau * np.log(counts / counts.sum()), np.zeros(6))
 
+    def aligned(self, probs):
+        """Each minor's column times (mean of the minors' means over the pool / its own) ** align; the means are moving."""
+        found = probs[self.known & ~self.labeled][:, MINOR].mean(0)
+        self.usual = found if self.usual is None else (self.usual + found) / 2
+        probs = probs.copy()
+        probs[:, MINOR] *= np.clip((self.usual.mean() / self.usual) ** self.align, 0.1, 10)
+        return probs / probs.sum(1, keepdims=True)
+
+    def capped(self, new, predicted, sure):
+        """Of each class's n unlabeled picks the surest n (fewest / n) ** cap."""
+        counts = [(new & (predicted == c)).sum() for c in MINOR]
+        fewest = max(10, min(counts))
+        for c, n in zip(MINOR, counts, strict=True):
+            if n > fewest:
+                places = np.flatnonzero(new & (predicted == c))
+                new[places[np.argsort(-sure[places], kind="stable")][int(n * (fewest / n) ** self.cap) :]] = False
+        return new
+
     def select(self, probs):
-        """D, and behind it the picks of self_paced or context. Returns (class, picked, right) of the unlabeled ones."""
-        predicted, sure = probs.argmax(1), -np.log(np.clip(probs.max(1), 1e-7, 1)) < THRESHOLD
-        picked = np.isin(predicted, MINOR) & sure
-        if self.method == "self_paced":
-            picked &= ~self.labeled
-        added = np.flatnonzero(picked)
+        """D, and behind it the picks. probs: [50000, 10]. Returns a row of PICKS for each minor class."""
+        probs = self.aligned(probs) if self.align else probs
+        predicted, sure = probs.argmax(1), probs.max(1)
+        loss = -np.log(np.clip(sure, 1e-7, 1))  # eq. (3)'s y-hat, also for labeled images
+        candidate = self.known & np.isin(predicted, MINOR)
+        if self.released:
+            wrong = self.labeled & (predicted != self.truth)
+            true = -np.log(np.clip(probs[np.arange(len(probs)), self.truth], 1e-7, 1))
+            loss = np.where(wrong, loss + true, loss)
+        if self.method == "selectnet" and candidate.any():
+            z = np.ascontiguousarray(probs if self.released else np.column_stack([probs, loss]), np.float32)
+            fitted = self.known if self.released else candidate
+            self.selector.fit(z[fitted], loss[fitted] - THRESHOLD)
+            picked = candidate & (trusted(self.selector.theta, z) > THRESHOLD)
+        else:
+            picked = candidate & (loss < THRESHOLD)
+        new = picked & ~self.labeled
+        again = np.zeros_like(new) if self.method == "self_paced" else picked & self.labeled
+        new = self.capped(new, predicted, sure) if self.cap else new
+        added = np.flatnonzero(new | again)
         self.index = np.append(self.own, added)
         self.targets = np.append(self.truth[self.own], np.where(self.labeled, self.truth, predicted)[added])
-        new = picked & ~self.labeled
-        return [(c, (new & (predicted == c)).sum(), (new & (predicted == c) & (self.truth == c)).sum()) for c in MINOR]
+        right, major = predicted == self.truth, np.isin(self.truth, MAJOR)
+        kinds = (new, new & right, new & major, again, again & right)
+        return [(c, *(np.count_nonzero(kind & (predicted == c)) for kind in kinds)) for c in MINOR]
 
-
-def scores(predicted, truth):
-    """Accuracy over all, the minor and the major classes; the lowest F1 of a minor class; each class's recall."""
-    matrix = np.zeros((10, 10))
-    np.add.at(matrix, (truth, predicted), 1)
-    right, true, said = np.diag(matrix), matrix.sum(1), matrix.sum(0)
-    minor = np.isin(np.arange(10), MINOR)
-    accuracy = [right[c].sum() / true[c].sum() for c in (slice(None), minor, ~minor)]
-    return [*accuracy, (2 * right / (true + said))[minor].min(), *(right / true)]
+    def scores(self, probs):
+        """MEASURES of probs [60000, 10], on the test images or on those held out."""
+        tested, truth = (self.held, self.truth[self.held]) if self.validation else (slice(50000, None), self.test_truth)
+        predicted, matrix = probs[tested].argmax(1), np.zeros((10, 10))
+        np.add.at(matrix, (truth, predicted), 1)
+        right, true, said = np.diag(matrix), matrix.sum(1), matrix.sum(0)
+        accuracy = [right[c].sum() / true[c].sum() for c in (slice(None), MINOR, MAJOR)]
+        return [*accuracy, (2 * right / (true + said))[MINOR].min(), *(right / true)]
 
 
 def read(folder):
@@ -486,7 +234,7 @@ def read(folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="folder of CIFAR-10's python batches")
-    parser.add_argument("--members", nargs="+", required=True, help="recipe:method:tau:seed")
+    parser.add_argument("--members", nargs="+", required=True, help=f"{','.join(f.name for f in dataclasses.fields(Member))} as name=value")
     parser.add_argument("--out", default="out", help="folder of epochs.csv and picks.csv, which are appended to")
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--test_every", type=int, default=5, help="epochs between two tests; the last ten are all tested")
@@ -494,30 +242,38 @@ def main():
     args = parser.parse_args()
     start = time.perf_counter()
     images, labels = read(args.data)
-    members = [Member(spec, labels[:50000]) for spec in args.members]
+    members = [Member.of(spec) for spec in args.members]
+    for m in members:
+        m.prepare(labels[:50000])
+        m.test_truth = labels[50000:]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cuda.matmul.allow_tf32 = True
-    network = Network(torch.from_numpy(images).to(device), [(m.recipe, m.seed) for m in members])
+    network = Network(torch.from_numpy(images).to(device), [(RECIPES[m.recipe], m.seed) for m in members])
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    measures = ["accuracy", "minor_accuracy", "major_accuracy", "worst_minor_f1", *(f"recall_{c}" for c in range(10))]
-    epochs = Table(out / "epochs.csv", ["epoch", *measures, "loss", "images"])
-    picks = Table(out / "picks.csv", ["epoch", "class", "picked", "right"])
-    for epoch in range(1, args.epochs + 1):
-        if time.perf_counter() - start > args.deadline:
-            break
-        network.prior.copy_(torch.from_numpy(np.stack([m.prior() for m in members])))
-        losses = network.epoch([m.samples(epoch - 1) for m in members])
-        if epoch % args.test_every == 0 or epoch > args.epochs - 10:
-            predicted = network.predict(50000, 60000).argmax(-1).cpu().numpy()
-            for m, p, loss in zip(members, predicted, losses, strict=True):
-                epochs.add(m, epoch, *scores(p, labels[50000:]), loss, len(m.index))
-        if epoch % EVERY == 0:
-            print(f"epoch {epoch}, {time.perf_counter() - start:.0f} s, loss {losses.round(3)}", flush=True)
-        if epoch % EVERY == 0 and any(m.selects for m in members):
-            for m, probs in zip(members, network.predict(0, 50000).cpu().numpy(), strict=True):
-                for row in m.select(probs) if m.selects else ():
-                    picks.add(m, epoch, *row)
+    epochs, picks = Table(out / "epochs.csv", ["epoch", *MEASURES, "loss", "images"]), Table(out / "picks.csv", ["epoch", *PICKS])
+    everywhere = any(m.validation for m in members)
+    with ThreadPoolExecutor() as threads:
+        for epoch in range(1, args.epochs + 1):
+            if time.perf_counter() - start > args.deadline:
+                break
+            network.prior.copy_(torch.from_numpy(np.stack([m.prior() for m in members])))
+            losses = network.epoch([m.samples(epoch - 1) for m in members])
+            tested, swapped = epoch % args.test_every == 0 or epoch > args.epochs - 10, epoch % EVERY == 0
+            if not (tested or swapped):
+                continue
+            probs = np.zeros((len(members), 60000, 10), np.float32)
+            first = 0 if everywhere or swapped else 50000
+            probs[:, first:] = network.predict(first, 60000).cpu().numpy()
+            if tested:
+                for m, p, loss in zip(members, probs, losses, strict=True):
+                    epochs.add(m, epoch, *m.scores(p), loss, len(m.index))
+            if swapped:
+                selecting = [(m, p[:50000]) for m, p in zip(members, probs, strict=True) if m.selects]
+                for m, rows in zip((m for m, _ in selecting), threads.map(lambda pair: pair[0].select(pair[1]), selecting), strict=True):
+                    for row in rows:
+                        picks.add(m, epoch, *row)
+                print(f"epoch {epoch}, {time.perf_counter() - start:.0f} s, loss {losses.round(3)}", flush=True)
 
 
 class Table:
@@ -526,11 +282,11 @@ class Table:
     def __init__(self, path, names):
         self.path = path
         if not path.exists():
-            self._write(["recipe", "method", "tau", "seed", *names])
+            self._write([*(field.name for field in dataclasses.fields(Member)), *names])
 
     def add(self, member, *values):
         values = [f"{v:.6g}" if isinstance(v, float | np.floating) else int(v) for v in values]
-        self._write([member.recipe, member.method, member.tau, member.seed, *values])
+        self._write([*(getattr(member, field.name) for field in dataclasses.fields(Member)), *values])
 
     def _write(self, row):
         with open(self.path, "a", newline="") as file:
