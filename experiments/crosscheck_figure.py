@@ -1,10 +1,11 @@
-"""Draws results/crosscheck.csv and results/crosscheck_picks.csv, which experiments/crosscheck.py wrote on one H100.
+"""Draws what experiments/crosscheck.py wrote on one H100, results/crosscheck*.csv.
 
-    python experiments/crosscheck_figure.py        writes results/crosscheck.png, in seconds
+    python experiments/crosscheck_figure.py        writes three figures, in seconds
 
-Left and middle: test accuracy under the released code's SGD and under the recipe of Keras's cifar10_cnn, a line a method, the
-mean over its seeds; right: unlabeled images picked as birds, with and without the prior-aware loss. The dots at the right edge
-are the paper's numbers.
+crosscheck.png: test accuracy under the released code's SGD and under the recipe of Keras's cifar10_cnn, a line a method, the mean
+over its seeds, with the paper's numbers as circles; and unlabeled images picked as birds by `context`, with and without the
+prior-aware loss. crosscheck_robust.png: `selectnet` by preset paper, with the prior-aware loss, and with all parts of preset robust,
+a line a seed. crosscheck_released.png: preset released, its accuracies and its picks over the points of the paper's Figure 2.
 """
 
 import pathlib
@@ -18,20 +19,28 @@ from selectnet_tf.report.figures import COLORS, STYLE
 
 RESULTS = pathlib.Path(__file__).parent.parent / "results"
 BIRD = 2
+VARIANTS = {  # tau, align
+    "preset paper": (0.0, 0.0, "tab:red"),
+    "prior-aware loss": (1.0, 0.0, "tab:green"),
+    "preset robust": (1.0, 0.5, "tab:blue"),
+}
+TOLD = {r["method"]: float(r["value"]) for r in paper.numbers("table1") if (r["dataset"], r["arch"]) == ("cifar10-4minor", "simple")}
+
+
+def mean(panel, rows, told=None, **style):
+    """One line: the mean accuracy over the seeds; a circle at the right edge for the paper's number."""
+    line = rows[rows.epoch % 5 == 0].groupby("epoch").accuracy.mean()
+    panel.plot(line.index, line, **style)
+    if told:
+        panel.plot(204, told, "o", mfc="none", color=style["color"], clip_on=False)
 
 
 def accuracies(panel, epochs, recipe):
-    """One line a method without the prior-aware loss, and the paper's number of each."""
-    told = {r["method"]: float(r["value"]) for r in paper.numbers("table1") if (r["dataset"], r["arch"]) == ("cifar10-4minor", "simple")}
-    chosen = epochs[(epochs.recipe == recipe) & (epochs.tau == 0) & (epochs.epoch % 5 == 0)]
-    for method, rows in chosen.groupby("method"):
-        mean = rows.groupby("epoch").accuracy.mean()
-        panel.plot(mean.index, mean, color=COLORS[method], label=f"{method} ({rows.seed.nunique()})")
-        if method in told:
-            panel.plot(204, told[method], "o", mfc="none", color=COLORS[method], clip_on=False)
-    panel.set(title=f"test accuracy, {recipe} (seeds; o: paper)", xlabel="epoch", ylim=(0.35, 0.8), xlim=(0, 204))
+    """One line a method without the prior-aware loss."""
+    for method, rows in epochs[(epochs.recipe == recipe) & (epochs.tau == 0)].groupby("method"):
+        mean(panel, rows, TOLD.get(method), color=COLORS[method], label=f"{method} ({rows.seed.nunique()})")
+    panel.set(title=f"test accuracy, {recipe} (seeds; o: paper)", ylim=(0.35, 0.8), xlim=(0, 204))
     panel.legend(fontsize=7, loc="lower right", ncol=2)
-    panel.grid(alpha=0.3)
 
 
 def birds(panel, picks):
@@ -41,20 +50,74 @@ def birds(panel, picks):
         style = {0.0: "tab:red", 0.5: "tab:orange", 1.0: "tab:green"}[tau]
         counts = rows.set_index("epoch").picked.reindex(range(10, 201, 10), fill_value=0)
         panel.plot(counts.index, counts, "-" if seed == 0 else "--", color=style, label=f"tau {tau:g}" if seed == 0 else None)
-    panel.set(title="context under sgd: picked as birds", xlabel="epoch")
+    panel.set(title="context under sgd: picked as birds")
     panel.legend(fontsize=7)
-    panel.grid(alpha=0.3)
 
 
-def main():
-    epochs, picks = (pd.read_csv(RESULTS / f"{name}.csv") for name in ("crosscheck", "crosscheck_picks"))
+def robust(panels, epochs, picks):
+    """Accuracy, F1 of the worst minor class, and picks as birds: a line for each of preset paper's variants and each seed."""
+    where = "recipe == 'sgd' and method == 'selectnet' and preset == 'paper' and validation == 0"
+    epochs, picks = epochs.query(where), picks[picks["class"] == BIRD].query(where)
+    for name, (tau, align, color) in VARIANTS.items():
+        runs, found = (t[(t.tau == tau) & (t["align"] == align) & ((t.cap > 0) == (align > 0))] for t in (epochs, picks))
+        for seed, rows in runs.groupby("seed"):
+            rows, label = rows[rows.epoch % 5 == 0], name if seed == 0 else None
+            panels[0].plot(rows.epoch, rows.accuracy, color=color, lw=1, label=label)
+            panels[1].plot(rows.epoch, rows.worst_minor_f1, color=color, lw=1)
+            panels[2].plot("epoch", "picked", data=found[found.seed == seed], color=color, lw=1)
+    for panel, title in zip(panels, ("test accuracy", "F1 of the worst minor class", "picked as birds"), strict=True):
+        panel.set(title=f"{title} (3 seeds)")
+    panels[0].legend(fontsize=7)
+
+
+def released(panels, epochs, picks):
+    """Accuracies with the paper's circles, then the picks of `selectnet` over the points of Figure 2: with augmentation and without."""
+    epochs, picks = epochs[epochs.preset == "released"], picks[(picks.preset == "released") & (picks.method == "selectnet")]
+    for method, rows in epochs[epochs.recipe == "sgd"].groupby("method"):
+        mean(panels[0], rows, TOLD[method], color=COLORS[method], label=f"{method} ({rows.seed.nunique()})")
+    plain = epochs[epochs.recipe == "plain"]
+    mean(panels[0], plain, color=COLORS["selectnet"], ls=":", label="selectnet, not augmented (1)")
+    panels[0].set(title="test accuracy, preset released (seeds; o: paper)", ylim=(0.35, 0.8), xlim=(0, 204))
+    panels[0].legend(fontsize=7, loc="lower right")
+    points = pd.DataFrame(paper.numbers("figure2")).astype({"epoch": int, "value": float})
+    for panel, (recipe, title) in zip(panels[1:], (("sgd", "shifts and flips"), ("plain", "not augmented")), strict=True):
+        one = picks[(picks.recipe == recipe) & (picks.seed == 0)].groupby("epoch")[["picked", "major", "labeled", "labeled_right"]].sum()
+        curves = {
+            "unlabeled_minor": ("tab:blue", one.picked - one.major),
+            "unlabeled_confused": ("tab:orange", one.major),
+            "labeled_minor": ("tab:green", one.labeled_right),
+            "labeled_confused": ("tab:red", one.labeled - one.labeled_right),
+        }
+        for series, (color, values) in curves.items():
+            panel.plot(values.index, values, color=color, label=series.replace("_", " "))
+            told = points[points.series == series]
+            panel.plot(told.epoch, told.value, "o", ms=3.5, mfc="none", color=color)
+        panel.set(title=f"picks, {title} (o: paper's Figure 2)", yscale="log", ylim=(0.8, 30_000))
+    panels[1].legend(fontsize=7)
+
+
+def draw(name, fill):
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11.5, 3.6), layout="constrained")
         panels = figure.subplots(1, 3)
+        fill(panels)
+        for panel in panels:
+            panel.set(xlabel="epoch")
+            panel.grid(alpha=0.3)
+        figure.savefig(RESULTS / f"{name}.png", dpi=110, metadata={"Software": None})
+
+
+def main():
+    tables = {name: pd.read_csv(RESULTS / f"crosscheck{name}.csv") for name in ("", "_picks", "_selectnet", "_selectnet_picks")}
+
+    def recipes(panels):
         for panel, recipe in zip(panels, ("sgd", "keras_cnn"), strict=False):
-            accuracies(panel, epochs, recipe)
-        birds(panels[2], picks)
-        figure.savefig(RESULTS / "crosscheck.png", dpi=110, metadata={"Software": None})
+            accuracies(panel, tables[""], recipe)
+        birds(panels[2], tables["_picks"])
+
+    draw("crosscheck", recipes)
+    draw("crosscheck_robust", lambda panels: robust(panels, tables["_selectnet"], tables["_selectnet_picks"]))
+    draw("crosscheck_released", lambda panels: released(panels, tables["_selectnet"], tables["_selectnet_picks"]))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ DATASETS: dict[str, dict[str, Any]] = {
     "cifar10-lt": {"minor": tuple(range(5, 10)), "imb_factor": 0.01, "balance": "minor"},
     "cifar100-lt": {"minor": tuple(range(50, 100)), "imb_factor": 0.01, "balance": "minor"},
     "digits-4minor": {"minor": (0, 2, 6, 7), "minor_ratio": 0.05, "major_ratio": 0.9, "augment": "shift", "shift": 0.1},
-    "folder": {"preset": "robust", "minor": ("auto",), "shift": 0.1},
+    "folder": {"preset": "robust", "align": 0.0, "cap": 0.0, "minor": ("auto",), "shift": 0.1},  # whose pool may hold few of a class
     "csv": {"minor": ("auto",), "arch": "forest", "method": "self_paced", "augment": "none", "threshold": None},
 }
 AUTO = "auto"  # a threshold that the labeled rows decide, see experiment/tuned.py

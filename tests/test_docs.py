@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 
 from selectnet_tf import recipes
 from selectnet_tf.experiment import runs
+from selectnet_tf.report import paper
 
 HOME = pathlib.Path(__file__).parent.parent
 DOCS = HOME / "docs"
@@ -160,7 +161,74 @@ def test_the_optimizer_card_s_numbers_are_those_measured() -> None:
     assert len(groups) == 13
 
 
-def test_the_ablation_card_s_numbers_are_those_measured() -> None:
+def crosschecked() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tested epochs and picks of the runs that select by SelectNet, with what the cards call each variant of preset paper."""
+    names = {(0, 0, 0): "preset `paper`", (0.5, 0, 0): "`prior_loss` 0.5", (1, 0, 0): "`prior_loss` 1", (1, 0.5, 0.333333): "together"}
+    names |= {(0, 0.5, 0): "`align` 0.5", (0, 0, 0.333333): "`cap` 1/3"}
+    epochs, picks = (pd.read_csv(HOME / "results" / f"crosscheck_selectnet{end}.csv") for end in ("", "_picks"))
+    for table in (epochs, picks):
+        table["variant"] = [names[key] for key in zip(table.tau, table["align"], table.cap, strict=True)]
+    return epochs, picks
+
+
+def right(picks: pd.DataFrame) -> str:
+    """The share of the picks that is right, in the mean of the seeds."""
+    sums = picks.groupby("seed")[["picked", "right"]].sum()
+    return f"{(sums.right / sums.picked).mean():.0%}"
+
+
+def test_the_ablation_card_s_numbers_of_whole_networks_are_those_measured() -> None:
+    page = (DOCS / "results" / "ablation.md").read_text(encoding="utf-8")
+    other = (DOCS / "robust.md").read_text(encoding="utf-8")
+    epochs, picks = crosschecked()
+    chosen, final = epochs[epochs.validation == 500], picks[(picks.validation == 500) & (picks.epoch == 60)]
+    for variant, rows in chosen.groupby("variant"):
+        seeds = rows[rows.epoch > 50].groupby("seed").accuracy.mean()
+        name = "together: `prior_loss` 1, `align` 0.5, `cap` 1/3" if variant == "together" else variant
+        assert f"| {name} | {' | '.join(f'{v:.4f}' for v in [*seeds, seeds.mean()])} |" in page
+        last, found = rows[rows.epoch == 60].mean(numeric_only=True), final[final.variant == variant]
+        birds = f"{found[found['class'] == 2].picked.mean():,.0f}"
+        assert f"| {variant} | {last.minor_accuracy:.4f} | {last.worst_minor_f1:.4f} | {right(found)} | {birds} |" in page
+    where = "validation == 0 and recipe == 'sgd' and method == 'selectnet' and preset == 'paper'"
+    reported, taken = epochs.query(where), picks.query(where)
+    assert sorted(chosen.variant.unique()) == sorted(reported.variant.unique()) and len(chosen.variant.unique()) == 6
+    for variant in ("preset `paper`", "`prior_loss` 1", "together"):
+        rows, found = reported[reported.variant == variant], taken[taken.variant == variant]
+        seeds = rows[rows.epoch > 190].groupby("seed").accuracy.mean()
+        last, ends = rows[rows.epoch == 200].mean(numeric_only=True), found[found.epoch == 200]
+        cells = [f"{last[c]:.4f}" for c in ("accuracy", "minor_accuracy", "worst_minor_f1")] + [right(ends)]
+        assert f"| {variant} | {' | '.join([*(f'{v:.4f}' for v in [*seeds, seeds.mean()]), *cells])} |" in page
+        birds = f"{ends[ends['class'] == 2].picked.mean():,.0f}"
+        name = "preset `robust`: together" if variant == "together" else variant
+        assert f"| {name} | {' | '.join([f'{seeds.mean():.4f}', *cells, birds])} |" in other
+        for seed, line in found[found["class"] == 2].groupby("seed"):
+            counts = line.set_index("epoch").picked[[10, 20, 30, 40, 50, 60, 100, 150, 200]]
+            assert variant == "`prior_loss` 1" or f"| {variant}, seed {seed} | {' | '.join(f'{n:,}' for n in counts)} |" in page
+
+
+def test_the_released_card_s_numbers_are_those_measured() -> None:
+    page = (DOCS / "results" / "released.md").read_text(encoding="utf-8")
+    epochs, picks = (table[table.preset == "released"] for table in crosschecked())
+    told = {r["method"]: r["value"] for r in paper.numbers("table1") if (r["dataset"], r["arch"]) == ("cifar10-4minor", "simple")}
+    for (method, recipe), rows in epochs.groupby(["method", "recipe"]):
+        last, ten = rows[rows.epoch == 200], rows[rows.epoch > 190].groupby("seed").accuracy.mean().mean()
+        cells = [f"{v:.4f}" for v in (float(told[method]), last.accuracy.mean(), ten, last.minor_accuracy.mean())]
+        name = f"`{method}`" + (", not augmented" if recipe == "plain" else "")
+        assert f"| {name} | {' | '.join(cells)} | {rows.seed.nunique()} |" in page
+    at = [10, 20, 30, 40, 50, 100, 200]
+    points = {(r["series"], int(r["epoch"])): f"{float(r['value']):,.0f}" for r in paper.numbers("figure2")}
+    series = {"unlabeled, of a minor class": "unlabeled_minor", "unlabeled, of a major class": "unlabeled_confused"}
+    series |= {"labeled, rightly minor": "labeled_minor", "labeled, wrongly minor": "labeled_confused"}
+    for title, name in series.items():
+        assert f"| **{title}**: paper | {' | '.join(points[name, epoch] for epoch in at)} |" in page
+    for recipe, name in (("plain", "not augmented"), ("sgd", "shifts and flips")):
+        one = picks[(picks.method == "selectnet") & (picks.recipe == recipe) & (picks.seed == 0)].groupby("epoch").sum(numeric_only=True)
+        lines = (one.picked - one.major, one.major, one.labeled_right, one.labeled - one.labeled_right)
+        for values in lines:
+            assert f"| {name} | {' | '.join(f'{n:,}' for n in values[at])} |" in page
+
+
+def test_the_ablation_card_s_numbers_of_frozen_features_are_those_measured() -> None:
     page = (DOCS / "results" / "ablation.md").read_text(encoding="utf-8")
     last = pd.read_csv(HOME / "results" / "ablation_frozen.csv").query("epoch == 60")
     names = {"paper": "preset `paper`", "together": "together"}  # of the rest: `field` value
