@@ -192,6 +192,10 @@ def test_the_ablation_card_s_numbers_of_whole_networks_are_those_measured() -> N
     where = "validation == 0 and recipe == 'sgd' and method == 'selectnet' and preset == 'paper'"
     reported, taken = epochs.query(where), picks.query(where)
     assert sorted(chosen.variant.unique()) == sorted(reported.variant.unique()) and len(chosen.variant.unique()) == 6
+    for variant, rows in reported[reported.epoch == 60].groupby("variant"):
+        shares, found = rows.mean(numeric_only=True), taken[(taken.variant == variant) & (taken.epoch == 60)]
+        cells = [f"{shares[c]:.4f}" for c in ("accuracy", "minor_accuracy", "worst_minor_f1")] + [right(found)]
+        assert f"| {variant} | {' | '.join(cells)} | {found[found['class'] == 2].picked.mean():,.0f} |" in page
     for variant in ("preset `paper`", "`prior_loss` 1", "together"):
         rows, found = reported[reported.variant == variant], taken[taken.variant == variant]
         seeds = rows[rows.epoch > 190].groupby("seed").accuracy.mean()
