@@ -148,7 +148,7 @@ def write_recipe(folder: pathlib.Path, recipe: Recipe, task: Task, pool: Pool, o
     write_npz(folder / "split.npz", labeled=task.index[pool.labeled], unlabeled=task.index[~pool.labeled], minor=task.minor)
 
 
-def write_classes(path: pathlib.Path, truth: np.ndarray, probs: np.ndarray, task: Task) -> None:
+def classes(truth: np.ndarray, probs: np.ndarray, task: Task) -> pd.DataFrame:
     """Per class: precision, recall, F1, the ranking's quality, and how many of its test images were taken for each class (as_0, ...)."""
     predicted = probs.argmax(1)
     m = len(task.names)
@@ -156,7 +156,7 @@ def write_classes(path: pathlib.Path, truth: np.ndarray, probs: np.ndarray, task
     table = {"class": range(m), "name": task.names, "minor": np.isin(range(m), task.minor).astype(int), "labeled": labeled}
     counts = metrics.confusion(truth, predicted, m)
     taken = {f"as_{c}": counts[:, c] for c in range(m)}
-    write_frame(path, pd.DataFrame(table | metrics.by_class(truth, predicted, m) | metrics.ranking(truth, probs) | taken))
+    return pd.DataFrame(table | metrics.by_class(truth, predicted, m) | metrics.ranking(truth, probs) | taken)
 
 
 def write_model(path: pathlib.Path, model: keras.Model, task: Task) -> None:

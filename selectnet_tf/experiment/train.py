@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from selectnet_tf import presets
@@ -19,7 +20,7 @@ from selectnet_tf.data import tasks
 from selectnet_tf.experiment import ask, begun, earlier, fitted, frozen, keeping, methods, metrics, picks, record, rows, runs, tested, tuned
 from selectnet_tf.experiment.claims import claim
 from selectnet_tf.experiment.origin import Origin
-from selectnet_tf.files import FULL, clear
+from selectnet_tf.files import FULL, clear, write_frame
 from selectnet_tf.networks import models, schedules
 from selectnet_tf.pool import Pool
 from selectnet_tf.recipes import Recipe
@@ -97,9 +98,10 @@ def _run(
     else:
         evaluate, probs, log = _fit(recipe, seen, selection, model, folder, verbose, origin, keeper)
         record.write_model(folder / "model.keras", frozen.join(backbone, model, recipe.arch) if backbone else model, task)
-    row = {"name": folder.name, **dataclasses.asdict(recipe), **_results(evaluate, probs, log, len(task.names)), **origin.row()}
+    classes = record.classes(evaluate.truth, probs, task)
+    row = {"name": folder.name, **dataclasses.asdict(recipe), **_results(evaluate, probs, log, classes), **origin.row()}
     row |= {"chosen": answer} if answer else {}
-    record.write_classes(folder / "classes.csv", evaluate.truth, probs, task)
+    write_frame(folder / "classes.csv", classes)
     print("\n".join(["accuracy on the test set", *tested.lines(evaluate.truth, probs, task.minor)]), flush=True)
     try:  # what is for people to read: the model and the row stand whatever becomes of it
         tested.write(folder, task, probs)
@@ -143,14 +145,13 @@ def _fit(
     return evaluate, probs, log
 
 
-def _results(evaluate: record.Evaluate, probs: np.ndarray, log: record.Log, classes: int) -> dict[str, Any]:
+def _results(evaluate: record.Evaluate, probs: np.ndarray, log: record.Log, classes: pd.DataFrame) -> dict[str, Any]:
     accuracy = [row["val_accuracy"] for row in log.rows]
-    found = metrics.summary(evaluate.truth, probs.argmax(1), evaluate.minor, classes)
-    ranking = metrics.ranking(evaluate.truth, probs)
+    found = metrics.summary(evaluate.truth, probs.argmax(1), evaluate.minor, len(classes))
     minor = list(evaluate.minor)
     return found | {
-        "minor_average_precision": float(ranking["average_precision"][minor].mean()),
-        "minor_roc_auc": float(ranking["roc_auc"][minor].mean()),
+        "minor_average_precision": float(classes.average_precision.to_numpy()[minor].mean()),
+        "minor_roc_auc": float(classes.roc_auc.to_numpy()[minor].mean()),
         "best_accuracy": max(accuracy),
         "last10_accuracy": float(np.mean(accuracy[-10:])),
         "seconds": round(log.seconds, 1),
