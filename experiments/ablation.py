@@ -136,9 +136,11 @@ def draw(lines: list[dict[str, str | float]], path: pathlib.Path) -> None:
         for axis in axes[len(panels) :]:
             axis.remove()
         for axis, column in zip(axes, panels, strict=False):
-            for variant in VARIANTS:
+            for i, variant in enumerate(VARIANTS):
                 chosen = [line for line in lines if line["variant"] == variant]
-                axis.plot([int(line["epoch"]) for line in chosen], [float(line[column]) for line in chosen], ".-", label=variant)
+                if chosen:  # each keeps its colour while others are not finished
+                    points = [int(line["epoch"]) for line in chosen], [float(line[column]) for line in chosen]
+                    axis.plot(*points, f"C{i}.-", label=variant)
             picks = column in classes
             axis.set(title=f"unlabeled picks as class {column[3:]}" if picks else f"test: {column.replace('_', ' ')}", xlabel="epoch")
             if picks and lost:

@@ -210,6 +210,19 @@ def test_the_ablation_card_s_numbers_of_whole_networks_are_those_measured() -> N
             assert variant == "`prior_loss` 1" or f"| {variant}, seed {seed} | {' | '.join(f'{n:,}' for n in counts)} |" in page
 
 
+def test_the_ablation_card_s_numbers_of_this_package_s_own_runs_are_those_measured() -> None:
+    page = (DOCS / "results" / "ablation.md").read_text(encoding="utf-8")
+    lines = pd.read_csv(HOME / "results" / "ablation.csv")
+    names = {"paper": "preset `paper`", "prior_loss 1": "`prior_loss` 1", "together": "together"}
+    for (part, variant), rows in lines.groupby(["part", "variant"]):
+        where = {"choose": "held out of seed 10: ", "report": "test set, seed 0: "}[part] if variant == "paper" else ""
+        last = rows[rows.epoch == 60].squeeze()
+        shares = [f"{last[c]:.4f}" for c in ("last10_accuracy", "accuracy", "minor_accuracy", "worst_minor_f1")]
+        birds = ", ".join(f"{n:,}" for n in rows.as_2)
+        assert f"| {where}{names[variant]} | {' | '.join(shares)} | {last.precision:.0%} | {birds} |" in page
+    assert list(lines.epoch) == [10, 20, 30, 40, 50, 60] * 6
+
+
 def test_the_released_card_s_numbers_are_those_measured() -> None:
     page = (DOCS / "results" / "released.md").read_text(encoding="utf-8")
     epochs, picks = (table[table.preset == "released"] for table in crosschecked())
