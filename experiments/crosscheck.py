@@ -135,15 +135,15 @@ class Member:
         return cls(**{name: types[name](value) for name, value in given.items()})
 
     def prepare(self, labels):
-        """labels: [50000] true classes; only the labeled ones reach the training, but for oracle."""
-        self.truth, self.released = labels, self.preset == "released"
-        rng, places = np.random.default_rng([self.seed, 5]), np.arange(len(labels))
-        held = [rng.permutation(np.flatnonzero(labels == c))[: self.validation] for c in range(10)]
-        self.held = np.sort(np.concatenate(held))
-        self.known = ~np.isin(places, self.held)  # D and U
+        """labels: [60000] true classes, the test images' last; only the labeled ones reach the training, but for oracle."""
+        self.labels, self.truth, self.released = labels, labels[:50000], self.preset == "released"
+        rng, places = np.random.default_rng([self.seed, 5]), np.arange(50000)
+        held = np.concatenate([rng.permutation(np.flatnonzero(self.truth == c))[: self.validation] for c in range(10)])
+        self.tested = np.sort(held) if self.validation else np.arange(50000, 60000)
+        self.known = ~np.isin(places, held)  # D and U
         rng, kept = np.random.default_rng([self.seed, 0]), []
         for c in range(10):
-            own = np.flatnonzero(self.known & (labels == c))
+            own = np.flatnonzero(self.known & (self.truth == c))
             kept.append((own if self.released else rng.permutation(own))[: len(own) // 100 if c in MINOR else len(own) * 9 // 10])
         self.labeled = np.isin(places, np.concatenate(kept))
         self.own = np.flatnonzero(self.known if self.method == "oracle" else self.labeled)
@@ -215,8 +215,7 @@ class Member:
 
     def scores(self, probs):
         """MEASURES of probs [60000, 10], on the test images or on those held out."""
-        tested, truth = (self.held, self.truth[self.held]) if self.validation else (slice(50000, None), self.test_truth)
-        predicted, matrix = probs[tested].argmax(1), np.zeros((10, 10))
+        truth, predicted, matrix = self.labels[self.tested], probs[self.tested].argmax(1), np.zeros((10, 10))
         np.add.at(matrix, (truth, predicted), 1)
         right, true, said = np.diag(matrix), matrix.sum(1), matrix.sum(0)
         accuracy = [right[c].sum() / true[c].sum() for c in (slice(None), MINOR, MAJOR)]
@@ -244,8 +243,7 @@ def main():
     images, labels = read(args.data)
     members = [Member.of(spec) for spec in args.members]
     for m in members:
-        m.prepare(labels[:50000])
-        m.test_truth = labels[50000:]
+        m.prepare(labels)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cuda.matmul.allow_tf32 = True
     network = Network(torch.from_numpy(images).to(device), [(RECIPES[m.recipe], m.seed) for m in members])
@@ -269,8 +267,8 @@ def main():
                 for m, p, loss in zip(members, probs, losses, strict=True):
                     epochs.add(m, epoch, *m.scores(p), loss, len(m.index))
             if swapped:
-                selecting = [(m, p[:50000]) for m, p in zip(members, probs, strict=True) if m.selects]
-                for m, rows in zip((m for m, _ in selecting), threads.map(lambda pair: pair[0].select(pair[1]), selecting), strict=True):
+                found = threads.map(lambda m, p: m.select(p[:50000]) if m.selects else [], members, probs)
+                for m, rows in zip(members, found, strict=True):
                     for row in rows:
                         picks.add(m, epoch, *row)
                 print(f"epoch {epoch}, {time.perf_counter() - start:.0f} s, loss {losses.round(3)}", flush=True)
