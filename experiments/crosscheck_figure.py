@@ -35,12 +35,11 @@ def mean(panel, rows, told=None, **style):
         panel.plot(204, told, "o", mfc="none", color=style["color"], clip_on=False)
 
 
-def accuracies(panel, epochs, recipe):
-    """One line a method without the prior-aware loss."""
-    for method, rows in epochs[(epochs.recipe == recipe) & (epochs.tau == 0)].groupby("method"):
+def accuracies(panel, epochs, what):
+    """One line a method."""
+    for method, rows in epochs.groupby("method"):
         mean(panel, rows, TOLD.get(method), color=COLORS[method], label=f"{method} ({rows.seed.nunique()})")
-    panel.set(title=f"test accuracy, {recipe} (seeds; o: paper)", ylim=(0.35, 0.8), xlim=(0, 204))
-    panel.legend(fontsize=7, loc="lower right", ncol=2)
+    panel.set(title=f"test accuracy, {what} (seeds; o: paper)", ylim=(0.35, 0.8), xlim=(0, 204))
 
 
 def birds(panel, picks):
@@ -73,11 +72,8 @@ def robust(panels, epochs, picks):
 def released(panels, epochs, picks):
     """Accuracies with the paper's circles, then the picks of `selectnet` over the points of Figure 2: with augmentation and without."""
     epochs, picks = epochs[epochs.preset == "released"], picks[(picks.preset == "released") & (picks.method == "selectnet")]
-    for method, rows in epochs[epochs.recipe == "sgd"].groupby("method"):
-        mean(panels[0], rows, TOLD[method], color=COLORS[method], label=f"{method} ({rows.seed.nunique()})")
-    plain = epochs[epochs.recipe == "plain"]
-    mean(panels[0], plain, color=COLORS["selectnet"], ls=":", label="selectnet, not augmented (1)")
-    panels[0].set(title="test accuracy, preset released (seeds; o: paper)", ylim=(0.35, 0.8), xlim=(0, 204))
+    accuracies(panels[0], epochs[epochs.recipe == "sgd"], "preset released")
+    mean(panels[0], epochs[epochs.recipe == "plain"], color=COLORS["selectnet"], ls=":", label="selectnet, not augmented (1)")
     panels[0].legend(fontsize=7, loc="lower right")
     points = pd.DataFrame(paper.numbers("figure2")).astype({"epoch": int, "value": float})
     for panel, (recipe, title) in zip(panels[1:], (("sgd", "shifts and flips"), ("plain", "not augmented")), strict=True):
@@ -96,11 +92,21 @@ def released(panels, epochs, picks):
     panels[1].legend(fontsize=7)
 
 
-def draw(name, fill):
+def recipes(panels, epochs, picks):
+    """Accuracies without the prior-aware loss, under SGD and under the example's recipe; picks as birds with it and without."""
+    for panel, recipe in zip(panels, ("sgd", "keras_cnn"), strict=False):
+        accuracies(panel, epochs[(epochs.recipe == recipe) & (epochs.tau == 0)], recipe)
+        panel.legend(fontsize=7, loc="lower right", ncol=2)
+    birds(panels[2], picks)
+
+
+def draw(name, table, fill):
+    """name: of the figure; table: of the CSV files that `fill` is given with the three panels."""
+    epochs, picks = (pd.read_csv(RESULTS / f"{table}{end}.csv") for end in ("", "_picks"))
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11.5, 3.6), layout="constrained")
         panels = figure.subplots(1, 3)
-        fill(panels)
+        fill(panels, epochs, picks)
         for panel in panels:
             panel.set(xlabel="epoch")
             panel.grid(alpha=0.3)
@@ -108,16 +114,9 @@ def draw(name, fill):
 
 
 def main():
-    tables = {name: pd.read_csv(RESULTS / f"crosscheck{name}.csv") for name in ("", "_picks", "_selectnet", "_selectnet_picks")}
-
-    def recipes(panels):
-        for panel, recipe in zip(panels, ("sgd", "keras_cnn"), strict=False):
-            accuracies(panel, tables[""], recipe)
-        birds(panels[2], tables["_picks"])
-
-    draw("crosscheck", recipes)
-    draw("crosscheck_robust", lambda panels: robust(panels, tables["_selectnet"], tables["_selectnet_picks"]))
-    draw("crosscheck_released", lambda panels: released(panels, tables["_selectnet"], tables["_selectnet_picks"]))
+    draw("crosscheck", "crosscheck", recipes)
+    draw("crosscheck_robust", "crosscheck_selectnet", robust)
+    draw("crosscheck_released", "crosscheck_selectnet", released)
 
 
 if __name__ == "__main__":
