@@ -97,6 +97,8 @@ def main(argv: list[str]) -> int:
         keeper = storage.Storage(FLAGS.storage) if FLAGS.storage else None
     except ValueError as error:
         return fail(error, 2)
+    except OSError as error:
+        return fail(error, 1)
     results = pathlib.Path(FLAGS.results_dir).expanduser()  # a shell leaves the ~ of --results_dir=~/here alone
     cache_dir = pathlib.Path(FLAGS.cache_dir).expanduser() if FLAGS.cache_dir else results / "cache"
     signal.signal(signal.SIGTERM, _terminated)

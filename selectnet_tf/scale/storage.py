@@ -28,7 +28,8 @@ class Storage:
         try:
             import fsspec
 
-            self._files, self._root = fsspec.core.url_to_fs(address)
+            with self._one_line(ModuleNotFoundError, ImportError, ValueError):  # some connect at once
+                self._files, self._root = fsspec.core.url_to_fs(address)
         except ModuleNotFoundError as error:
             raise ValueError(f"--storage needs {error.name}: python -m pip install -e '.[scale]'") from None
         except ImportError as error:  # fsspec says which package to install
@@ -62,7 +63,7 @@ class Storage:
             there = {name for name in self._names(folder.name) if not name.startswith(".")} - {LOG}
             if (folder / ROW).exists():
                 return
-            if ROW in there:
+            if ROW in there and not (folder / rows.OLD).is_dir():  # which is of the run that --force has begun to replace here
                 self._get(folder, there - {STATE})
             elif STATE in there:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -126,9 +127,12 @@ class Storage:
                 self._files.get_file(self._path(folder.name, name), str(beside))
 
     @contextlib.contextmanager
-    def _one_line(self) -> Iterator[None]:
+    def _one_line(self, *but: type[Exception]) -> Iterator[None]:
+        """Whatever is raised but these becomes an OSError of one line."""
         try:
             yield
+        except but:
+            raise
         except Exception as error:  # each kind of storage has its own
             said = str(error).strip().splitlines()
             raise OSError(f"--storage={self.address}: {said[0] if said else type(error).__name__}") from error

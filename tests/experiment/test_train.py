@@ -267,6 +267,9 @@ def test_what_force_puts_aside_counts_until_the_new_row_is_there(tmp_path):
     (folder / "state.npz").touch()
     earlier.set_aside(folder)  # --force once more: what was half trained goes, the finished run stays
     assert not (folder / "state.npz").exists() and (folder / "old" / "model.keras").exists()
+    (folder / "epochs.csv").write_text("of the first epoch, whose state the full disk had no room for")
+    earlier.set_aside(folder)
+    assert not (folder / "epochs.csv").exists() and (folder / "old" / "epochs.csv").read_text() == "epochs.csv"
     runs.write_row(tmp_path, "a", {"name": "a", "accuracy": 0.75})
     assert earlier.finished(recipes.make(), tmp_path, folder)["accuracy"] == "0.75" and not (folder / "old").exists()
 

@@ -166,6 +166,15 @@ def test_force_begins_again_there_too(bucket, tmp_path):
     assert set(bucket._names("a")) == {"epochs.csv", "state.npz"}
 
 
+def test_force_that_was_killed_before_it_was_put_there_is_gone_on_with(bucket, tmp_path):
+    bucket.put(folder(tmp_path / "1", row_json="{}", epochs_csv="old"))
+    here = folder(tmp_path / "1", state=(1, 0), epochs_csv="new")
+    (here / "old").mkdir()
+    (here / "row.json").rename(here / "old" / "row.json")
+    bucket.get(here)
+    assert not (here / "row.json").exists() and runs.position(here / "state.npz") == (1, 0)
+
+
 def test_a_sweep_collects_rows_and_small_files(bucket, tmp_path):
     row = '{"name": "a", "accuracy": 0.5}'
     bucket.put(folder(tmp_path / "1", "a", row_json=row, epochs_csv="epoch\n1", model_keras="large", log_txt="said"))
@@ -185,6 +194,15 @@ def test_what_is_no_storage_is_one_line(address, words, monkeypatch):
     with pytest.raises(ValueError) as error:
         storage.Storage(address)
     assert str(error.value) == f"--storage={address}: {words}"
+
+
+def test_an_address_that_cannot_be_reached_is_one_line(monkeypatch):
+    def refused(address):
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", refused)
+    with pytest.raises(OSError, match=r"^--storage=ftp://host/x: \[Errno 111\] Connection refused$"):
+        storage.Storage("ftp://host/x")
 
 
 def test_without_fsspec_the_extra_is_named(monkeypatch):
