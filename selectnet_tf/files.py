@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, a limit on files
+NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # a storage that has no locks
 TAKEN = "is training this run"  # what a process is told that finds a run's lock held
 Path = str | os.PathLike[str]
 

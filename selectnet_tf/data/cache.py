@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from selectnet_tf.data.decoding import decode_and_look
-from selectnet_tf.files import digest, lock
+from selectnet_tf.files import NO_FLOCK, digest, lock
 
 if TYPE_CHECKING:
     from selectnet_tf.images import Subset
@@ -57,13 +57,24 @@ def read(paths: list[pathlib.Path], size: int, fit: str, folder: pathlib.Path) -
 
     place = folder / f"{size}px-{fit}-{VERSION}"
     place.mkdir(parents=True, exist_ok=True)
-    with lock(place / ".lock", wait=True), _index(place, size) as index:
+    with _locked(place), _index(place, size) as index:
         known = {row[0]: Found(*row) for row in index.execute("SELECT mark, place, pixels, look FROM pictures")}
         seen = {path: (size, mtime, mark) for path, size, mtime, mark in index.execute("SELECT path, size, mtime, mark FROM seen")}
         marks, whys = _decode_all(paths, size, fit, place / "pictures", index, known, seen)
     found = [known.get(mark) for mark in marks]
     images = _images(place / "pictures", size, len(known))
     return Subset(images, [one.place for one in found if one]), found, whys
+
+
+@contextlib.contextmanager
+def _locked(place: pathlib.Path) -> Iterator[None]:
+    try:
+        with lock(place / ".lock", wait=True):
+            yield
+    except OSError as error:
+        if error.errno not in NO_FLOCK:
+            raise
+        raise OSError(f"{place} is on storage without file locks: give --cache_dir a folder on a local disk") from None
 
 
 def _images(path: pathlib.Path, size: int, count: int) -> np.ndarray:

@@ -5,7 +5,6 @@ heartbeat in it. One whose process is gone, or whose heart has stood still for S
 """
 
 import contextlib
-import errno
 import json
 import os
 import pathlib
@@ -23,7 +22,6 @@ BEAT = 20.0  # seconds between two heartbeats
 STALE = 300.0  # seconds without one after which a claim is anybody's
 POLL = 0.2  # seconds between two looks at a claim that is waited for
 UNREADABLE = "unreadable-"  # how the token of a claim begins that does not say whose it is
-NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 class Holder(NamedTuple):
@@ -66,7 +64,7 @@ def claim(path: pathlib.Path, wait: bool = False) -> Iterator[None]:
         try:
             stack.enter_context(files.lock(path, wait))
         except OSError as error:
-            if error.errno not in NO_FLOCK:
+            if error.errno not in files.NO_FLOCK:
                 raise
         stack.enter_context(hold(folder_of(path), wait))
         yield
@@ -121,7 +119,7 @@ def busy(path: pathlib.Path) -> bool:
     except BlockingIOError:
         return True
     except OSError as error:
-        if error.errno not in NO_FLOCK:
+        if error.errno not in files.NO_FLOCK:
             raise
         return False
 
@@ -165,7 +163,10 @@ def _release(folder: pathlib.Path, token: str) -> None:
 
 def _beat(folder: pathlib.Path, token: str, ended: threading.Event) -> None:
     while not ended.wait(BEAT):
-        found = holder(folder)
+        try:
+            found = holder(folder)
+        except OSError:  # a full disk, a storage that is ill: the next beat asks again
+            continue
         if found and found.token == token:
             with contextlib.suppress(OSError):
                 os.utime(folder / "holder.json")

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from selectnet_tf.experiment import csvs
-from selectnet_tf.files import clear, lock, replacing, write_json
+from selectnet_tf.experiment.claims import claim
+from selectnet_tf.files import clear, replacing, write_json
 
 OLD = "old"  # in a run's folder: the finished run that --force has not replaced yet
 
@@ -94,7 +95,7 @@ def write(results: pathlib.Path, name: str, row: Mapping[str, Any] | None = None
 
     Every other line of runs.csv stays to the letter, damaged ones too; new columns go to the end.
     """
-    with lock(results / ".runs.lock", wait=True):
+    with claim(results / ".runs.lock", wait=True):
         clear(results, "runs")
         folder = results / "runs" / name
         if row is None:
@@ -108,7 +109,7 @@ def write(results: pathlib.Path, name: str, row: Mapping[str, Any] | None = None
 
 def build(results: pathlib.Path) -> None:
     """Builds runs.csv from the runs' own rows and what else it holds."""
-    with lock(results / ".runs.lock", wait=True):
+    with claim(results / ".runs.lock", wait=True):
         clear(results, "runs")
         _build(results)
 

@@ -1,9 +1,11 @@
+import errno
 import os
 
 import numpy as np
 import pytest
 from conftest import picture
 
+from selectnet_tf import files
 from selectnet_tf.data import cache
 
 
@@ -86,3 +88,9 @@ def test_copies_are_kept_once_and_broken_ones_are_named(paths, decoded, tmp_path
     assert found[5] == found[1] and np.array_equal(images[5], images[1]) and len(images) == 6
     assert found[6] is None and whys[:6] == [""] * 6 and whys[6]
     assert next(tmp_path.rglob("pictures")).stat().st_size == 5 * 8 * 8 * 3
+
+
+def test_storage_without_locks_is_one_line(paths, tmp_path, monkeypatch):
+    monkeypatch.setattr(files.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "No locks available")))
+    with pytest.raises(OSError, match="is on storage without file locks: give --cache_dir a folder on a local disk$"):
+        read(paths, tmp_path)

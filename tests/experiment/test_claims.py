@@ -12,7 +12,7 @@ import time
 import pytest
 
 from selectnet_tf import files
-from selectnet_tf.experiment import claims
+from selectnet_tf.experiment import claims, rows
 
 ELSEWHERE = """
 import contextlib, pathlib, sys, time
@@ -146,6 +146,28 @@ def test_storage_that_knows_no_flock_is_enough(number, tmp_path, monkeypatch):
     monkeypatch.setattr(files.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
     with pytest.raises(OSError, match="broken"), claims.claim(tmp_path / ".lock"):
         pass
+
+
+def test_rows_are_written_where_there_is_no_flock(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "No locks available")))
+    rows.write(tmp_path, "a", {"name": "a", "accuracy": 0.5})
+    assert rows.row_of(tmp_path, "a")["accuracy"] == "0.5" and [path.name for path in tmp_path.glob("*.claim*")] == []
+
+
+def test_the_heart_beats_on_after_a_storage_that_was_full(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "BEAT", 0.01)
+    now = claims._now
+    with claims.hold(tmp_path / "claim"):
+        with monkeypatch.context() as patch:
+            patch.setattr(claims, "_now", lambda folder: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+            time.sleep(0.1)
+        assert claims._now is now
+        before = (tmp_path / "claim" / "holder.json").stat().st_mtime_ns
+        for _ in range(500):
+            if (tmp_path / "claim" / "holder.json").stat().st_mtime_ns > before:
+                return
+            time.sleep(0.01)
+    pytest.fail("no beat in five seconds")
 
 
 def test_a_holder_that_stood_still_stops_before_it_writes(tmp_path, monkeypatch):
