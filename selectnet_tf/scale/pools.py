@@ -126,7 +126,25 @@ def _image_column(schema: Any) -> str:
     column = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
     if column is None:
         raise ValueError(f"no column {' or '.join(IMAGE_COLUMNS)}, only {', '.join(schema.names)}")
+    _check_type(column, schema.field(column).type)
     return column
+
+
+def _check_type(column: str, kind: Any) -> None:
+    """Raises ValueError where it holds neither pictures' bytes nor pixels."""
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        kind = kind.field("bytes").type if kind.get_field_index("bytes") >= 0 else kind
+    pixels = _is_list(kind) and pa.types.is_integer(kind.value_type)
+    if not (pixels or pa.types.is_fixed_size_binary(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise ValueError(f"its column {column} holds {kind}, neither pictures' bytes nor pixels from 0 to 255")
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _row_groups(path: pathlib.Path, number: int, groups: list[int], start: int, column: str, footer: bytes) -> Shard:
@@ -152,6 +170,7 @@ def _images(column: Any) -> list[Any]:
         column = column.field("bytes")
     if pa.types.is_fixed_size_binary(kind):
         return [np.frombuffer(value, np.uint8) if value is not None else None for value in column.to_pylist()]
-    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
-        return [np.asarray(value.values, np.uint8) if value.is_valid else None for value in column]
+    if _is_list(kind):
+        pixels = [value.values.cast(pa.uint8()) if value.is_valid else None for value in column]  # ValueError beyond 0 to 255
+        return [None if one is None or one.null_count else one.to_numpy() for one in pixels]
     return list(column.to_pylist())

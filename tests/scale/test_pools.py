@@ -76,8 +76,10 @@ def test_another_file_has_another_digest_and_a_copy_the_same(tmp_path):
         (pa.array([bytes([255, 0, 0]) * 64, bytes(192), None], pa.binary(192)), [255, 0]),
         (pa.array([[255, 0, 0] * 64, [0] * 192, None], pa.list_(pa.uint8())), [255, 0]),
         (pa.array([[255, 0, 0] * 64, [0] * 192, None], pa.list_(pa.uint8(), 192)), [255, 0]),
+        (pa.array([[255, 0, 0] * 64, [0] * 192, [None] * 192], pa.large_list(pa.int32())), [255, 0]),
+        (pa.array([jpeg((255, 0, 0)), jpeg((0, 0, 0)), None], pa.large_binary()), [255, 0]),
     ],
-    ids=["encoded", "hugging face", "fixed size", "list", "fixed list"],
+    ids=["encoded", "hugging face", "fixed size", "list", "fixed list", "large list of integers", "large"],
 )
 def test_images_of_every_kind_of_column(column, red, tmp_path):
     pq.write_table(pa.table({"id": ["x", None, "z"], "image": column}), tmp_path / "a.parquet")
@@ -87,6 +89,21 @@ def test_images_of_every_kind_of_column(column, red, tmp_path):
     assert [f.shape for f in found] == [(8, 8, 3)] * 2 and [int(f[4, 4, 0]) for f in found] == red and found[0][..., 1].max() == 0
     with pytest.raises(ValueError, match="there is no image"):
         pools.decode(sources[2], (8, 8, 3))
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        (pa.array([[0.5] * 192]), "its column image holds list<.*double>, neither pictures' bytes nor pixels from 0 to 255"),
+        (pa.array([[300] * 192], pa.list_(pa.int32())), "Integer value 300 not in range: 0 to 255"),
+        (pa.array(["a.png"]), "its column image holds string, neither"),
+        (pa.array([{"path": "a.png"}]), "its column image holds struct<path: string>, neither"),
+    ],
+)
+def test_what_is_no_image_is_never_scored_as_one(column, words, tmp_path):
+    pq.write_table(pa.table({"image": column}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=rf"a.parquet can't be read as Parquet \({words}"):
+        rows(next(pools.shards(tmp_path, 10)))
 
 
 def test_gray_models_get_gray_pictures_and_pixels_have_to_fit():
