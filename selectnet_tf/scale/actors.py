@@ -101,9 +101,15 @@ def score(job: Job, actors: int = 0, cpu: bool = False, say: Callable[[str], obj
 def _make(job: Job, actors: int, cpu: bool) -> list[Any]:
     has = ray.cluster_resources()
     gpus, cpus = 0 if cpu else int(has.get("GPU", 0)), max(1, int(has.get("CPU", 1)))
-    threads = max(1, cpus // gpus) if gpus else 1
+    threads = _cores_beside_a_gpu(ray.nodes()) if gpus else 1
     options = {"num_cpus": threads, "num_gpus": int(gpus > 0), "max_restarts": RETRIES, "max_task_retries": RETRIES}
     return [_Scorer.options(**options).remote(job, threads) for _ in range(actors or gpus or cpus)]  # type: ignore[attr-defined]
+
+
+def _cores_beside_a_gpu(nodes: list[dict[str, Any]]) -> int:
+    """How many cores every node has for each of its GPUs, at least one: an actor that asks for more is never placed."""
+    shares = [n["Resources"].get("CPU", 0) // n["Resources"]["GPU"] for n in nodes if n["Alive"] and n["Resources"].get("GPU")]
+    return max(1, int(min(shares, default=1)))
 
 
 def _get(ref: Any) -> Any:

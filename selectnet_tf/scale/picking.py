@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from selectnet_tf.capped import Capped
+from selectnet_tf.data import folders
 from selectnet_tf.data.decisions import OFFERED
 from selectnet_tf.experiment import runs
 from selectnet_tf.files import digest
@@ -26,7 +28,7 @@ from selectnet_tf.scale import pools
 KEY = b"selectnet_tf"  # of a part's metadata: what it was made of
 BITS = 18  # of a loss as float32, which make no difference between sizes: each size is 3% of the loss wide
 ROWS = 65536  # at once
-LONGEST = 150  # characters of an image's id in its file's name
+LONGEST = 150  # bytes of an image's id in its file's name: file systems allow 255
 
 
 class Picks(NamedTuple):
@@ -54,8 +56,12 @@ def pick(scores: pathlib.Path, minor: Sequence[str], threshold: float = 0.6, cap
     """What Capped(SelfPaced(threshold), cap, most=most) picks of the pool.
 
     minor: the minor classes' names. threshold: nats. cap: Capped's alpha. most: picks of a class.
+
+    Raises:
+        ValueError: no scores of a whole pool there, or a name that none of their classes has.
     """
     files = parts(scores)
+    _check_names(files, minor)
     counts = np.zeros((len(minor), 2 ** (32 - BITS)), np.int64)
     for _, batch in _candidates(files, minor, threshold):
         np.add.at(counts, (batch.label, _sizes(batch.loss)), 1)
@@ -79,6 +85,16 @@ def pick(scores: pathlib.Path, minor: Sequence[str], threshold: float = 0.6, cap
         found.append(_at(at_edge, of_class[surest]))
     picked = _joined(found)
     return _at(picked, np.lexsort((picked.row, picked.part)))
+
+
+def _check_names(files: list[pathlib.Path], minor: Sequence[str]) -> None:
+    with pq.ParquetFile(files[0]) as file:
+        known = next(file.iter_batches(1, columns=["class"]))["class"].dictionary.to_pylist()  # the model's, predicted or not
+    if unknown := [name for name in minor if name not in known]:
+        some = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
+        raise ValueError(f"minor class {unknown[0]!r} is none of the {len(known)} classes of these scores: {some}")
+    if len(set(minor)) < len(minor):
+        raise ValueError(f"a minor class is named twice: {', '.join(minor)}")
 
 
 def _candidates(files: list[pathlib.Path], minor: Sequence[str], threshold: float) -> Iterator[tuple[int, Picks]]:
@@ -127,7 +143,7 @@ def write(picks: Picks, scores: pathlib.Path, source: pathlib.Path, minor: Seque
         for number, (id, image) in enumerate(_images(picks, scores, source)):
             folder = beside / minor[picks.label[number]]
             folder.mkdir(exist_ok=True)
-            place = _put(image, folder, f"{picks.probability[number]:.4f}_{id.replace('/', '_').replace(os.sep, '_')[-LONGEST:]}", number)
+            place = _put(image, folder, f"{picks.probability[number]:.4f}_{_shortened(id.replace('/', '_').replace(os.sep, '_'))}", number)
             lines.append((place.relative_to(beside).as_posix(), digest(place.read_bytes()), folder.name))
         runs.write_csv(beside / OFFERED, lines)
         beside.rename(out)
@@ -140,21 +156,30 @@ def _images(picks: Picks, scores: pathlib.Path, source: pathlib.Path) -> Iterato
     files = parts(scores)
     made_of = [json.loads(pq.read_schema(path).metadata[KEY]) for path in files]
     starts = np.searchsorted(picks.part, np.arange(len(files) + 1))
-    for shard in pools.shards(source, made_of[0]["--shard"]):
+    changed = ValueError(f"{scores} are not the scores of {source}, or it has changed: score it again")
+    count = 0
+    for count, shard in enumerate(pools.shards(source, made_of[0]["--shard"]), 1):
         if shard.number >= len(files) or shard.digest != made_of[shard.number]["images"]:
-            raise ValueError(f"{scores} are not the scores of {source}, or it has changed: score it again")
+            raise changed
         wanted = picks.row[starts[shard.number] : starts[shard.number + 1]]
         row = 0
         for ids, sources in shard.read(1024) if len(wanted) else ():
             for i in wanted[(wanted >= row) & (wanted < row + len(ids))] - row:
                 yield ids[i], sources[i]
             row += len(ids)
+    if count < len(files):
+        raise changed
+
+
+def _shortened(name: str) -> str:
+    """Its last LONGEST bytes, in whole characters."""
+    return os.fsencode(name)[-LONGEST:].decode(sys.getfilesystemencoding(), "ignore")
 
 
 def _put(image: Any, folder: pathlib.Path, name: str, number: int) -> pathlib.Path:
     """Under a name that no other pick has."""
-    suffix = image.suffix[:16] if isinstance(image, pathlib.Path) else ".png" if isinstance(image, np.ndarray) else ""
-    stem = name.removesuffix(suffix) if suffix else name
+    suffix = _suffix(image)
+    stem = name.removesuffix(suffix)
     place = folder / f"{stem}{suffix}"
     if place.exists():
         place = folder / f"{stem}~{number}{suffix}"
@@ -163,10 +188,18 @@ def _put(image: Any, folder: pathlib.Path, name: str, number: int) -> pathlib.Pa
     elif isinstance(image, np.ndarray):
         _picture(image).save(place)
     else:
-        kind = Image.open(io.BytesIO(image)).format
-        place = place.with_name(f"{place.name}.{str(kind).lower()}")
         place.write_bytes(image)
     return place
+
+
+def _suffix(image: Any) -> str:
+    """The ending by which a run knows the picture as one, whatever Pillow calls what it holds: many phones' JPEGs are MPO."""
+    if isinstance(image, pathlib.Path):
+        return image.suffix[:16]
+    if isinstance(image, np.ndarray):
+        return ".png"
+    suffix = f".{str(Image.open(io.BytesIO(image)).format).lower()}"
+    return suffix if suffix in folders.SUFFIXES else ".jpg"  # Pillow reads it by what it holds
 
 
 def _picture(pixels: np.ndarray) -> Image.Image:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from selectnet_tf import saved
 from selectnet_tf.data import decoding
 from selectnet_tf.devices import cores
 from selectnet_tf.experiment import claims, metrics
@@ -45,7 +46,7 @@ class Model:
     """A run's model, loaded once, for batches of one shape: the last one is filled up, and cut off again.
 
     Args:
-        path: a .keras file of a classifier of square pictures.
+        path: the model.keras of a run that classifies square pictures; looked through before Keras reads it.
         names: of its classes; numbers where there are none.
         batch: images at once.
         features: also give the input of the last layer that has weights, as float16.
@@ -55,9 +56,9 @@ class Model:
     def __init__(
         self, path: pathlib.Path, names: Callable[[int], list[str]], batch: int = 256, features: bool = False, threads: int | None = None
     ) -> None:  # fmt: skip
-        model = keras.saving.load_model(path, compile=False)
+        model = saved.load(path)
         shape = tuple(model.input_shape[1:])
-        if len(shape) != 3 or shape[0] != shape[1] or shape[2] not in (1, 3):
+        if len(shape) != 3 or not shape[0] or shape[0] != shape[1] or shape[2] not in (1, 3):
             raise ValueError(f"{path} takes inputs of {list(shape)}, not square pictures: predict classifies the rows of tables")
         self.shape, self.batch, self.features, self.threads = shape, batch, features, threads or cores()
         self.fit = decoding.fit_of(path)

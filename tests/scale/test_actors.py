@@ -120,15 +120,16 @@ def test_no_cluster_is_one_line(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("has", "cpu", "wanted", "count", "cores", "gpus"),
+    ("nodes", "cpu", "wanted", "count", "cores", "gpus"),
     [
-        ({"GPU": 2, "CPU": 16}, False, 0, 2, 8, 1),  # the cores are shared out among the GPUs, for decoding
-        ({"GPU": 2, "CPU": 16}, True, 0, 16, 1, 0),
-        ({"CPU": 3}, False, 0, 3, 1, 0),
-        ({"GPU": 4, "CPU": 2}, False, 3, 3, 1, 1),
+        ([{"GPU": 2, "CPU": 16}], False, 0, 2, 8, 1),  # a node's cores are shared out among its GPUs, for decoding
+        ([{"CPU": 32}, {"GPU": 4, "CPU": 8}], False, 0, 4, 2, 1),  # more than two no node has
+        ([{"GPU": 2, "CPU": 16}], True, 0, 16, 1, 0),
+        ([{"CPU": 3}], False, 0, 3, 1, 0),
+        ([{"GPU": 4, "CPU": 2}], False, 3, 3, 1, 1),
     ],
 )
-def test_an_actor_for_each_gpu_or_core(has, cpu, wanted, count, cores, gpus, pool, tmp_path, monkeypatch):
+def test_an_actor_for_each_gpu_or_core(nodes, cpu, wanted, count, cores, gpus, pool, tmp_path, monkeypatch):
     made = []
 
     class Actor:
@@ -142,7 +143,8 @@ def test_an_actor_for_each_gpu_or_core(has, cpu, wanted, count, cores, gpus, poo
             made[-1]["threads"] = threads
 
     monkeypatch.setattr(actors, "_Scorer", Actor)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: has)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {kind: sum(n.get(kind, 0) for n in nodes) for kind in ("GPU", "CPU")})
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": n} for n in nodes])
     actors._make(job(pool, tmp_path / "out"), wanted, cpu)
     assert len(made) == count and all(o["max_restarts"] == o["max_task_retries"] == 5 for o in made)
     assert {(o["num_cpus"], o["num_gpus"], o["threads"]) for o in made} == {(cores, gpus, cores)}

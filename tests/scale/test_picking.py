@@ -11,6 +11,7 @@ from PIL import Image
 
 from selectnet_tf import rules
 from selectnet_tf.capped import Capped
+from selectnet_tf.data import folders
 from selectnet_tf.data.decisions import OFFERED
 from selectnet_tf.experiment import runs
 from selectnet_tf.scale import picking, pools
@@ -106,6 +107,43 @@ def test_the_picks_images_are_a_labeled_folder(pool, tmp_path, monkeypatch):
     assert {row["label"] for row in offered} == {"fox"} and {row["file"] for row in offered} == {f"fox/{p.name}" for p in files}
     with pytest.raises(ValueError, match="is there already: give --out a new folder"):
         picking.write(picks, *pool, ["fox"], tmp_path / "picks")
+
+
+def test_pictures_of_one_name_and_probability_are_all_kept_and_long_names_fit(tmp_path):
+    def encoded(i, kind):
+        buffer = io.BytesIO()
+        first, second = Image.new("RGB", (4, 4), (i, 0, 0)), Image.new("RGB", (4, 4), (i, 9, 9))
+        first.save(buffer, kind, **({"save_all": True, "append_images": [second]} if kind == "MPO" else {}))
+        return buffer.getvalue()
+
+    kinds, name = ["PNG", "PNG", "MPO", "TGA", "PNG"], "ねこ" * 100
+    table = pa.table({"id": [name, name, name, "x", "x"], "image": pa.array([encoded(i, k) for i, k in enumerate(kinds)], pa.binary())})
+    pq.write_table(table, tmp_path / "pool.parquet")
+    (shard,) = pools.shards(tmp_path / "pool.parquet", 10)
+    scores = write_scores(tmp_path / "scores", np.tile(np.float32([[0, 0.9, 0.1, 0]]), (5, 1)), 10, [shard.digest])
+    picking.write(picking.pick(scores, ["dog"]), scores, tmp_path / "pool.parquet", ["dog"], tmp_path / "picks")
+    files = folders.list_files(tmp_path / "picks" / "dog")
+    assert len(files) == 5 and sorted(Image.open(tmp_path / "picks" / "dog" / f).format for f in files) == sorted(kinds)
+    assert len({row["digest"] for row in runs.read_csv(tmp_path / "picks" / OFFERED)}) == 5
+
+
+@pytest.mark.parametrize("names", [["foxx"], ["fox", "Dog"], ["fox", "fox"]])
+def test_a_name_that_is_no_class_or_twice_there_is_refused(names, pool):
+    assert len(picking.pick(pool[0], ["emu"]).row) == 0  # a class, although none is predicted as it
+    with pytest.raises(ValueError, match=r"is none of the 4 classes of these scores: cat, dog, emu, fox$|named twice: fox, fox$"):
+        picking.pick(pool[0], names)
+
+
+def test_a_pool_that_lost_a_file_is_not_picked_from(tmp_path):
+    (tmp_path / "pool").mkdir()
+    for name in ("a", "b"):
+        column = pa.array([bytes([ord(name)]) * 48] * 2, pa.binary(48))
+        pq.write_table(pa.table({"image": column}), tmp_path / "pool" / f"{name}.parquet")
+    digests = [shard.digest for shard in pools.shards(tmp_path / "pool", 2)]
+    scores = write_scores(tmp_path / "scores", np.tile(np.float32([[0, 0.9, 0.1, 0]]), (4, 1)), 2, digests)
+    (tmp_path / "pool" / "b.parquet").unlink()
+    with pytest.raises(ValueError, match="or it has changed: score it again"):
+        picking.write(picking.pick(scores, ["dog"]), scores, tmp_path / "pool", ["dog"], tmp_path / "picks")
 
 
 @pytest.mark.parametrize(("shape", "mode"), [((4, 4, 3), "RGB"), ((4, 4), "L")])

@@ -238,6 +238,20 @@ def test_tables_models_are_refused(tmp_path):
         scoring.Model(tmp_path / "model.keras", names)
 
 
+def test_what_no_run_left_is_never_handed_to_keras(pool, tmp_path):
+    keras.Sequential([keras.Input((None, None, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]).save(tmp_path / "any.keras")
+    with pytest.raises(ValueError, match=r"takes inputs of \[None, None, 3\], not square pictures"):
+        scoring.Model(tmp_path / "any.keras", names)
+    keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.GaussianNoise(0.1)]).save(tmp_path / "foreign.keras")
+    with pytest.raises(ValueError, match="GaussianNoise, which no model of this package has, and was not loaded"):
+        scoring.Model(tmp_path / "foreign.keras", names)
+    content = bytearray(pool[0].read_bytes())
+    content[len(content) // 2] ^= 1
+    pool[0].write_bytes(content)
+    with pytest.raises(ValueError, match="is damaged"):
+        scoring.Model(pool[0], names)
+
+
 def test_the_metadata_says_what_a_shard_was_made_of(pool, tmp_path):
     run(pool, tmp_path / "out")
     found = json.loads(pq.read_schema(tmp_path / "out" / "part-000002.parquet").metadata[b"selectnet_tf"])
