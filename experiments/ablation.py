@@ -28,7 +28,7 @@ from absl import flags
 from matplotlib.figure import Figure
 
 from selectnet_tf import devices, recipes
-from selectnet_tf.cli import fail, parse
+from selectnet_tf.cli import fail, parse, path_of
 from selectnet_tf.experiment import runs, sweep
 from selectnet_tf.recipes import Recipe
 
@@ -183,7 +183,7 @@ def main(argv: list[str]) -> int:
             raise ValueError("flags are written --name=value, and seeds are numbers such as 0,1,2")
         options = {name: getattr(values, name) for name in ("dataset", "arch", "epochs", "every", "weights", "freeze", "precision")}
         seeds, choice_seeds = ([int(seed) for seed in found] for found in (values.seeds, values.choice_seeds))
-        plan = Plan(pathlib.Path(values.results_dir), seeds, choice_seeds, values.validation, values.every_seed, **options)
+        plan = Plan(path_of(values.results_dir), seeds, choice_seeds, values.validation, values.every_seed, **options)
         jobs = values.jobs or devices.usual_jobs()
         known = [recipe for _, recipe in plan.choosing() + plan.reported()]
         if values.dry:

@@ -30,7 +30,7 @@ import time
 
 from absl import flags
 
-from selectnet_tf.cli import fail, parse
+from selectnet_tf.cli import fail, parse, path_of
 from selectnet_tf.experiment import estimate, runs
 
 HOME = pathlib.Path(__file__).parent.parent
@@ -254,7 +254,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("repeats", 5, "turns of each contender", 1)
     flags.DEFINE_string("results_dir", "results", "where benchmark.csv and benchmark.png go")
     parse(sys.argv)
-    results = pathlib.Path(flags.FLAGS.results_dir)
+    results = path_of(flags.FLAGS.results_dir)
     try:
         results.mkdir(parents=True, exist_ok=True)
         made = Table(results / "benchmark.csv", flags.FLAGS.only)

@@ -8,14 +8,13 @@ row of results/demo/runs.csv; Figure 2's counts are drawn into results/demo/figu
 of the last three means nothing.
 """
 
-import pathlib
 import sys
 import time
 
 from absl import flags
 
 from selectnet_tf import recipes
-from selectnet_tf.cli import fail, importing_tensorflow, parse
+from selectnet_tf.cli import fail, importing_tensorflow, parse, path_of
 
 METHODS = ("imbalanced", "oversampling", "self_paced", "context", "selectnet")
 SETTINGS = {"dataset": "digits-4minor", "epochs": 16, "every": 4, "lr": 0.03}
@@ -40,7 +39,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("results_dir", "results/demo", "where the rows, the runs and the figure go")
     parse(sys.argv)
     try:
-        main(pathlib.Path(flags.FLAGS.results_dir))
+        main(path_of(flags.FLAGS.results_dir))
     except (ValueError, OSError) as error:
         sys.exit(fail(error, 1))
     except KeyboardInterrupt:

@@ -18,7 +18,7 @@ from selenium import webdriver
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 
-from selectnet_tf.cli import parse
+from selectnet_tf.cli import parse, path_of
 from selectnet_tf.data import cifar
 from selectnet_tf.experiment import runs
 
@@ -81,7 +81,7 @@ def main() -> None:
     flags.DEFINE_integer("picked", 150, "least sure picks to decide about")
     flags.DEFINE_integer("epochs", 20, "of each run", 1)
     flags.DEFINE_string("results_dir", "results", "where journey.csv goes")
-    folder = pathlib.Path(parse(sys.argv)[1])
+    folder = path_of(parse(sys.argv)[1])
     first = pictures.measure(folder, FIRST, flags.FLAGS.epochs, "journey")
     run = pictures.recipe_of(folder, FIRST, flags.FLAGS.epochs).name
     start = time.perf_counter()
@@ -90,7 +90,7 @@ def main() -> None:
     pictures.RUNS["second"] = {**pictures.RUNS[FIRST], "decisions": str(decisions)}
     second = pictures.measure(folder, "second", flags.FLAGS.epochs, "journey")
     lines = [("first", 0, *first[1:]), ("second", done, *second[1:])]
-    runs.write_csv(pathlib.Path(flags.FLAGS.results_dir) / "journey.csv", [("run", "decided", *pictures.HEADER[1:]), *lines])
+    runs.write_csv(path_of(flags.FLAGS.results_dir) / "journey.csv", [("run", "decided", *pictures.HEADER[1:]), *lines])
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from PIL import Image
 
 import selectnet_tf as sn
 from selectnet_tf import recipes
-from selectnet_tf.cli import parse
+from selectnet_tf.cli import parse, path_of
 from selectnet_tf.data import cifar, tasks
 from selectnet_tf.experiment import frozen, methods, runs, train
 from selectnet_tf.networks import models
@@ -166,15 +166,15 @@ def main() -> None:
     flags.DEFINE_list("runs", [*RUNS], "what to compare")
     flags.DEFINE_bool("costs", False, "measure processor times alone, into pictures_cpu.csv")
     flags.DEFINE_string("results_dir", "results", "where pictures.csv goes")
-    folder = pathlib.Path(parse(sys.argv)[1])
+    folder = path_of(parse(sys.argv)[1])
     if not (folder / ANSWERS).exists():
         lay_out(folder, flags.FLAGS.data_dir)
     if not (folder / "backbone.keras").exists():
         pretrain(folder, flags.FLAGS.data_dir)
     if flags.FLAGS.costs:
-        runs.write_csv(pathlib.Path(flags.FLAGS.results_dir) / "pictures_cpu.csv", costs(folder))
+        runs.write_csv(path_of(flags.FLAGS.results_dir) / "pictures_cpu.csv", costs(folder))
         return
-    table = pathlib.Path(flags.FLAGS.results_dir) / "pictures.csv"
+    table = path_of(flags.FLAGS.results_dir) / "pictures.csv"
     known = {row["run"]: tuple(row.values()) for row in runs.read_csv(table)}
     for name in flags.FLAGS.runs:
         known[name] = measure(folder, name, flags.FLAGS.epochs)

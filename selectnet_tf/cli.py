@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import pathlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
@@ -90,6 +91,11 @@ def parse(argv: list[str]) -> list[str]:
         sys.exit(fail(error, 2))
     except SystemExit:  # --help and its like
         sys.exit(0)
+
+
+def path_of(text: str) -> pathlib.Path:
+    """The path that a flag gives: a shell leaves the ~ of --results_dir=~/here alone."""
+    return pathlib.Path(text).expanduser()
 
 
 def aligned(lines: Sequence[Sequence[Any]]) -> str:

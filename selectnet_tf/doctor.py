@@ -225,7 +225,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--data_dir", help="where a run would look for CIFAR; else SELECTNET_DATA, else a download")
     parser.add_argument("--results_dir", default="results", help="where a run would write to")
     given = parser.parse_args(argv)
-    lines = examine(given.data_dir, pathlib.Path(given.results_dir))
+    lines = examine(given.data_dir, pathlib.Path(given.results_dir).expanduser())
     for what, text, problem in lines:
         print(f"{what:<11}{text}" + (f" -- {problem}" if problem else ""))
     return int(any(problem for _, _, problem in lines))

@@ -4,12 +4,11 @@ As self-paced selection does, what is predicted as a minor class with a loss und
 the picked images: the next run takes it as --labeled_dir=LABELED,PICKS. The pool may be of any size: only the picks are in memory.
 """
 
-import pathlib
 import sys
 
 from absl import flags
 
-from selectnet_tf.cli import fail, parse
+from selectnet_tf.cli import fail, parse, path_of
 from selectnet_tf.files import shown
 
 
@@ -33,7 +32,7 @@ def main(argv: list[str]) -> int:
         from selectnet_tf.scale import picking
     except ImportError:
         return fail("the scores are Parquet files, which need pyarrow: python -m pip install -e '.[scale]'", 1)
-    scores, images, out = (pathlib.Path(place).expanduser() for place in (values.scores, values.images, values.out))
+    scores, images, out = (path_of(text) for text in (values.scores, values.images, values.out))
     minor = [name.strip() for name in values.minor]
     try:
         picks = picking.pick(scores, minor, values.threshold, values.cap, values.max_per_class)

@@ -13,7 +13,7 @@ from typing import Any
 from absl import flags
 
 from selectnet_tf import devices, recipes
-from selectnet_tf.cli import fail, importing_tensorflow, parse
+from selectnet_tf.cli import fail, importing_tensorflow, parse, path_of
 from selectnet_tf.experiment import review
 from selectnet_tf.files import FULL
 from selectnet_tf.scale import storage
@@ -79,7 +79,7 @@ def _dry_run(recipe: recipes.Recipe, cache_dir: pathlib.Path) -> int:
 
 
 def _review(folder: pathlib.Path) -> None:
-    target = pathlib.Path(FLAGS.review).expanduser()
+    target = path_of(FLAGS.review)
     count, problems = review.review(folder, target, FLAGS.review_links)
     for problem in problems:
         print(f"not put into {target}: {problem}", file=sys.stderr)
@@ -99,8 +99,8 @@ def main(argv: list[str]) -> int:
         return fail(error, 2)
     except OSError as error:
         return fail(error, 1)
-    results = pathlib.Path(FLAGS.results_dir).expanduser()  # a shell leaves the ~ of --results_dir=~/here alone
-    cache_dir = pathlib.Path(FLAGS.cache_dir).expanduser() if FLAGS.cache_dir else results / "cache"
+    results = path_of(FLAGS.results_dir)
+    cache_dir = path_of(FLAGS.cache_dir) if FLAGS.cache_dir else results / "cache"
     signal.signal(signal.SIGTERM, _terminated)
     try:
         if FLAGS.dry_run:
@@ -157,7 +157,7 @@ def _kept(recipe: recipes.Recipe) -> str:
     """What a stopped run has saved, in one line."""
     from selectnet_tf.experiment import runs
 
-    results = pathlib.Path(FLAGS.results_dir).expanduser()
+    results = path_of(FLAGS.results_dir)
     found = runs.position(results / "runs" / runs.name_of(results, recipe) / "state.npz")
     if not found:
         return "stopped before anything was trained: the same command begins again"

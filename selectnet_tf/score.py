@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from selectnet_tf import devices
-from selectnet_tf.cli import fail, importing_tensorflow, parse
+from selectnet_tf.cli import fail, importing_tensorflow, parse, path_of
 
 if TYPE_CHECKING:
     from selectnet_tf.scale import scoring
@@ -35,7 +35,7 @@ def define_flags() -> None:
 
 def _places() -> list[pathlib.Path]:
     """The model's file, the images and the scores' folder."""
-    return [pathlib.Path(flags.FLAGS[name].value).expanduser() for name in ("model", "images", "out")]
+    return [path_of(flags.FLAGS[name].value) for name in ("model", "images", "out")]
 
 
 def _here() -> "scoring.Scored":
@@ -80,7 +80,7 @@ def main(argv: list[str]) -> int:
         return fail(f"unexpected {argv[1]!r}: flags are written --name=value", 2)
     if not (values.model and values.images and values.out):
         return fail("what to score with what, and where to? Give --model, --images and --out", 2)
-    path = pathlib.Path(values.model).expanduser()
+    path = path_of(values.model)
     if not zipfile.is_zipfile(path):
         return fail(f"{path} is no .keras file: give the model.keras of a run", 1)
     if problem := _missing(bool(values.ray)):

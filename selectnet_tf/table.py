@@ -10,7 +10,7 @@ import sys
 from absl import flags
 
 from selectnet_tf import devices, recipes
-from selectnet_tf.cli import fail, parse
+from selectnet_tf.cli import fail, parse, path_of
 from selectnet_tf.experiment import grids, sweep
 from selectnet_tf.report import reports
 from selectnet_tf.scale import storage
@@ -46,9 +46,9 @@ def main(argv: list[str]) -> int:
             raise ValueError("seeds are numbers such as 0,1,2")
         seeds = [int(seed) for seed in values.seeds]
         cells = grids.grid(argv[1], seeds, values.preset, values.datasets, values.archs, values.methods, values.epochs)
-        results, data_dir = pathlib.Path(values.results_dir), values.data_dir
+        results, data_dir = path_of(values.results_dir), values.data_dir and str(path_of(values.data_dir))
         if values["print"].value:  # for another place's shell
-            results, data_dir = results.absolute(), data_dir and pathlib.Path(data_dir).expanduser().absolute()
+            results, data_dir = results.absolute(), data_dir and str(path_of(data_dir).absolute())
         devices.choose(values.device)
         keeper = _storage(values.storage)
         work = sweep.Sweep(cells, results, data_dir, values.jobs or devices.usual_jobs(), keeper.address if keeper else None)
@@ -75,7 +75,7 @@ def main(argv: list[str]) -> int:
 
 def _storage(address: str | None) -> storage.Storage | None:
     """A plain folder's address is made whole: other machines, or other folders, read it."""
-    return storage.Storage(address if "://" in address else str(pathlib.Path(address).expanduser().absolute())) if address else None
+    return storage.Storage(address if "://" in address else str(path_of(address).absolute())) if address else None
 
 
 def _on_cluster(
@@ -86,7 +86,7 @@ def _on_cluster(
     except ImportError:
         raise OSError("a sweep on a cluster needs Ray: python -m pip install -e '.[ray]'") from None
     cluster.connect(address)
-    return cluster.ClusterSweep(cells, results, data_dir and str(pathlib.Path(data_dir).absolute()), jobs, keeper)
+    return cluster.ClusterSweep(cells, results, data_dir and str(path_of(data_dir).absolute()), jobs, keeper)
 
 
 def command(name: str) -> None:

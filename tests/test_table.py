@@ -1,5 +1,6 @@
 """The tables' command, where it does not train; what it trains is tested in experiment/test_sweep.py."""
 
+import os
 import pathlib
 import re
 import shlex
@@ -29,6 +30,15 @@ def test_print_gives_a_command_for_each_missing_cell(tmp_path):
     assert {recipes.make(**g | {field: int(g[field]) for field in ("epochs", "every") if field in g}).name for g in given} == {
         recipes.make(**made, method=method).name for method in ("selectnet", "oversampling")
     }
+
+
+def test_the_home_folder_is_the_same_one_for_the_sweep_and_its_runs(tmp_path):
+    words = ["table1", "--print", "--datasets=digits-4minor", "--archs=simple", "--seeds=0", "--methods=context"]
+    words += ["--results_dir=~/results", "--data_dir=~/data"]
+    command, home = [sys.executable, "-m", "selectnet_tf.table", *words], {**os.environ, "HOME": str(tmp_path)}
+    found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=home)
+    assert shlex.split(found.stdout)[-2:] == [f"--results_dir={tmp_path / 'results'}", f"--data_dir={tmp_path / 'data'}"], found.stderr
+    assert not (tmp_path / "~").exists()
 
 
 def test_without_ray_the_extra_is_named(tmp_path):

@@ -9,13 +9,12 @@ run is off (with --strict, also where one was not run) or runs.csv is damaged. t
 on; figures the *.png; html report.html; readme the results between the two marks in README.md beside the results folder.
 """
 
-import pathlib
 import sys
 
 from absl import flags
 
 from selectnet_tf import recipes
-from selectnet_tf.cli import fail, parse
+from selectnet_tf.cli import fail, parse, path_of
 from selectnet_tf.report import reports
 
 WHAT = ("diff", "tables", "figures", "html", "readme")
@@ -35,7 +34,7 @@ def main(argv: list[str]) -> int:
     if unknown or not wanted:
         return fail(f"what to report has to be some of {', '.join(WHAT)}, received {' '.join(unknown) or 'nothing'}", 2)
     values = flags.FLAGS
-    results = pathlib.Path(values.results_dir)
+    results = path_of(values.results_dir)
     if not results.is_dir():
         return fail(f"there is no folder {results}: train a run first, or give --results_dir", 1)
     try:

@@ -158,9 +158,10 @@ def _images(picks: Picks, scores: pathlib.Path, source: pathlib.Path) -> Iterato
     starts = np.searchsorted(picks.part, np.arange(len(files) + 1))
     changed = ValueError(f"{scores} are not the scores of {source}, or it has changed: score it again")
     count = 0
-    for count, shard in enumerate(pools.shards(source, made_of[0]["--shard"]), 1):
+    for shard in pools.shards(source, made_of[0]["--shard"]):
         if shard.number >= len(files) or shard.digest != made_of[shard.number]["images"]:
             raise changed
+        count += 1
         wanted = picks.row[starts[shard.number] : starts[shard.number + 1]]
         row = 0
         for ids, sources in shard.read(1024) if len(wanted) else ():

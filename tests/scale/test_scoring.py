@@ -239,7 +239,9 @@ def test_tables_models_are_refused(tmp_path):
 
 
 def test_what_no_run_left_is_never_handed_to_keras(pool, tmp_path):
-    keras.Sequential([keras.Input((None, None, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]).save(tmp_path / "any.keras")
+    keras.Sequential([keras.Input((None, None, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]).save(
+        tmp_path / "any.keras"
+    )
     with pytest.raises(ValueError, match=r"takes inputs of \[None, None, 3\], not square pictures"):
         scoring.Model(tmp_path / "any.keras", names)
     keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.GaussianNoise(0.1)]).save(tmp_path / "foreign.keras")
