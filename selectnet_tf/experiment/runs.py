@@ -178,6 +178,7 @@ def _run(row: dict[str, str]) -> Run:
     base = recipes.make(**{k: row.get(k) for k in ("dataset", "arch", "method", "preset", *places)})
     same = ("dataset", "arch", "method", "preset", "seed", "epochs")
     plain = {f.name: text(getattr(base, f.name)) for f in dataclasses.fields(base) if f.name not in same}
+    plain |= dict.fromkeys(places[1:], "")  # the first is in the data set's name; runs on other pools, tests or decisions are no repeats
     changes = tuple((k, row[k]) for k, v in plain.items() if row.get(k) and row[k] != v)  # an older version's row lacks columns
     arch = grids.table_arch(row["arch"], row["preset"])
     dataset = " ".join([row["dataset"], *(row[k] for k in places[:1])])

@@ -47,6 +47,17 @@ def test_changes_are_what_differs_from_the_preset(tmp_path):
     assert [(run.seed, run.epochs, run.preset) for run in found][-1] == (3, 20, "released") and found[0].number("seconds") != 0
 
 
+def test_runs_on_other_files_of_one_s_own_are_no_repeats_of_one_run(tmp_path):
+    own = {"dataset": "csv", "labeled_csv": "a.csv", "unlabeled_csv": "pool.csv", "label_column": "y", "arch": "forest"}
+    for places in ({}, {"unlabeled_csv": "other.csv", "test_csv": "test.csv"}):
+        write_run(tmp_path, **own | places, method="self_paced")
+    found, problems = runs.read(tmp_path)
+    assert not problems and {run.dataset for run in found} == {"csv a.csv"}
+    changes = [dict(run.changes) for run in found]
+    assert changes[0] == {"unlabeled_csv": "pool.csv", "label_column": "y"}
+    assert changes[1] == {"unlabeled_csv": "other.csv", "label_column": "y", "test_csv": "test.csv"}
+
+
 @pytest.mark.parametrize(
     ("arch", "preset", "named"),
     [("resnet20v2", "released", "resnet20"), ("resnet20", "released", "resnet20 v1"), ("resnet20v2", "paper", "resnet20v2")],
