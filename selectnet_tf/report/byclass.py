@@ -10,7 +10,7 @@ import matplotlib
 from selectnet_tf import recipes
 from selectnet_tf.experiment import runs
 from selectnet_tf.report import paper
-from selectnet_tf.report.figures import STYLE, grid, save, whole_epochs
+from selectnet_tf.report.figures import STYLE, grid, plain, save, whole_epochs
 
 MOST_LINES = 10  # classes in a panel
 
@@ -25,9 +25,9 @@ def by_class(results: pathlib.Path, found: Sequence[runs.Run]) -> dict[tuple[str
     selecting = sorted((run for run in found if run.method in recipes.SELECTING), key=lambda run: order[run.name])
     for dataset, arch in dict.fromkeys((run.dataset, run.arch) for run in selecting):
         chosen = [run for run in selecting if (run.dataset, run.arch) == (dataset, arch)]
-        folders = {_title(run): results / "runs" / run.name for run in chosen}
+        folders = [(_title(run), results / "runs" / run.name) for run in chosen]
         path = results / f"byclass_{dataset.replace(' ', '-').replace('/', '-')}_{arch}.png"
-        here = all((folder / "selection.csv").exists() for folder in folders.values())
+        here = all((folder / "selection.csv").exists() for _, folder in folders)
         if (path.exists() and not here) or _draw_by_class(folders, path):
             made[dataset, arch] = path
     return made
@@ -36,7 +36,7 @@ def by_class(results: pathlib.Path, found: Sequence[runs.Run]) -> dict[tuple[str
 def by_class_html(folder: pathlib.Path) -> str:
     """The same of one run, from its folder, as HTML with the picture in it; '' where it left none."""
     buffer = io.BytesIO()
-    if not _draw_by_class({"unlabeled picks by class, round by round": folder}, buffer):
+    if not _draw_by_class([("unlabeled picks by class, round by round", folder)], buffer):
         return ""
     source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     return f'<figure class="plot"><div class="wide"><img src="{source}" alt="unlabeled picks by class, round by round"></div></figure>'
@@ -47,21 +47,18 @@ def _title(run: runs.Run) -> str:
     return f"{run.method}, seed {run.seed}, {run.preset}, {run.epochs} epochs{changes}"
 
 
-def _draw_by_class(folders: dict[str, pathlib.Path], file: pathlib.Path | io.BytesIO) -> bool:
+def _draw_by_class(folders: list[tuple[str, pathlib.Path]], file: pathlib.Path | io.BytesIO) -> bool:
     """One panel for each title and folder that holds picks by class; the MOST_LINES least picked ones where there are more."""
-    tables = {title: runs.read_file(folder.parent.parent, folder.name, "selection.csv") for title, folder in folders.items()}
-    tables = {title: rows for title, rows in tables.items() if rows and any(c.startswith("as_") for c in rows[0])}
+    tables = [(title, folder, runs.read_file(folder.parent.parent, folder.name, "selection.csv")) for title, folder in folders]
+    tables = [(title, folder, rows) for title, folder, rows in tables if rows and any(c.startswith("as_") for c in rows[0])]
     if not tables:
         return False
-    lines = max(title.count("\n") for title in tables)
+    lines = max(title.count("\n") for title, *_ in tables)
     with matplotlib.rc_context(STYLE):
         figure, panels = grid(len(tables), 3.6, 3.0 + 0.17 * lines, columns=min(3, len(tables)), margin=0.3, top=0.5 + 0.17 * lines)
-        for panel, (title, rows) in zip(panels, tables.items(), strict=False):
-            names = {
-                row["class"]: row["name"]
-                for row in runs.read_file(folders[title].parent.parent, folders[title].name, "classes.csv")
-                if "name" in row
-            }
+        for panel, (title, folder, rows) in zip(panels, tables, strict=False):
+            described = runs.read_file(folder.parent.parent, folder.name, "classes.csv")
+            names = {row["class"]: plain(row["name"]) for row in described if "name" in row}
             classes = sorted((c for c in rows[0] if c.startswith("as_")), key=lambda c: int(rows[-1][c]))[:MOST_LINES]
             for c in sorted(classes, key=list(rows[0]).index):
                 values = [int(row[c]) for row in rows]

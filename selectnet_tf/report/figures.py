@@ -114,10 +114,11 @@ def f1(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, tit
     by_method = {m: chosen for m, chosen in by_method.items() if chosen}
     if not by_method:
         return None
-    classes = list(next(iter(by_method.values()))[0])
-    minor = found[0].row.get("minor", "").split()
+    rows = next(rows for run in found if (rows := runs.read_file(results, run.name, "classes.csv")))
+    classes, minor = [row["class"] for row in rows], {row["class"] for row in rows if row["minor"] == "1"}
+    names = {row["class"]: plain(row.get("name", row["class"])[:12]) for row in rows if found[0].row["dataset"] in recipes.OWN_FIELDS}
     if len(classes) > 20:  # too many bars: the minor classes only, at most twenty
-        classes = [c for c in classes if c in minor][:20]
+        classes = [c for c in classes if c in minor][:20] or classes[:20]
     lines = [r for r in paper.numbers("table2") if (r["dataset"], r["arch"]) == (found[0].dataset, found[0].arch)]
     theirs = {(r["method"], r["class"]): float(r["value"]) for r in lines if r["method"] in by_method}
     with matplotlib.rc_context(STYLE):
@@ -132,7 +133,7 @@ def f1(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, tit
                     panel.plot([x - width / 2, x + width / 2], [theirs[method, c]] * 2, color="black", lw=1.5)
         if theirs:
             panel.plot([], [], color="black", lw=1.5, label="paper, Table 2")
-        panel.set_xticks(range(len(classes)), [f"{c}\nminor" if c in minor else c for c in classes])
+        panel.set_xticks(range(len(classes)), [names.get(c, c) + "\nminor" * (c in minor) for c in classes])
         panel.set(title=f"F1 of each class on the test set · {found[0].dataset}, {found[0].arch}: {title}", ylim=(0, 1))
         panel.grid(alpha=0.3, axis="y")
         figure.legend(loc="center right")
@@ -180,6 +181,11 @@ def grid(
     # fixed sizes, since Matplotlib's layout engine draws everything twice
     figure.subplots_adjust(0.65 / wide, 0.55 / high, 1 - (margin + 0.1) / wide, 1 - top / high, 0.62 / width, (0.2 + top) / height)
     return figure, list(panels.flat)
+
+
+def plain(name: str) -> str:
+    """A class's name as Matplotlib shows it: a pair of $ would be a formula."""
+    return name.replace("$", r"\$")
 
 
 def whole_epochs(panel: Axes) -> None:

@@ -85,13 +85,38 @@ def test_runs_that_left_no_files_are_left_out(results):
 def test_every_selecting_run_has_a_panel_of_its_picks_by_class(results, monkeypatch):
     titles = []
     draw = byclass._draw_by_class
-    monkeypatch.setattr(byclass, "_draw_by_class", lambda folders, file: titles.extend(folders) or draw(folders, file))
+    monkeypatch.setattr(
+        byclass, "_draw_by_class", lambda folders, file: titles.extend(title for title, _ in folders) or draw(folders, file)
+    )
     write_run(results, method="context", preset="robust", cap=0.25, seed=1)  # left no files
     made = byclass.by_class(results, runs.read(results)[0])
     assert made == {("cifar10-4minor", "simple"): results / "byclass_cifar10-4minor_simple.png"}
     names = ["self_paced, seed 0, paper, 20 epochs", "selectnet, seed 0, paper, 20 epochs"]
     assert titles == ["context, seed 1, robust, 200 epochs\ncap=0.25", *names]
     assert imread(made["cifar10-4minor", "simple"]).std() > 0.05
+
+
+def test_runs_of_one_title_have_a_panel_each(results, monkeypatch):
+    panels, grid = [], byclass.grid
+    monkeypatch.setattr(byclass, "grid", lambda n, *rest, **options: panels.append(n) or grid(n, *rest, **options))
+    monkeypatch.setattr(byclass, "_title", lambda run: "long settings look alike when they are cut")
+    assert byclass.by_class(results, runs.read(results)[0]) and panels == [2]
+
+
+def test_f1_names_the_classes_of_one_s_own_data_and_marks_the_minor_ones(tmp_path, monkeypatch):
+    own = {"dataset": "csv", "labeled_csv": "a.csv", "label_column": "y", "minor": ("auto",), "arch": "forest"}
+    for method in ("imbalanced", "oversampling"):
+        folder = tmp_path / "runs" / write_run(tmp_path, **own, method=method).name
+        write(
+            folder / "classes.csv",
+            [{"class": c, "name": name, "minor": int(c == 0), "f1": 0.5, "as_0": 1} for c, name in enumerate(("1", "$2$"))],
+        )
+    ticks, save = [], figures.save
+    monkeypatch.setattr(
+        figures, "save", lambda figure, path: ticks.extend(t.get_text() for t in figure.axes[0].get_xticklabels()) or save(figure, path)
+    )
+    assert figures.f1(tmp_path, runs.read(tmp_path)[0], tmp_path / "f1.png", "two runs")
+    assert ticks == ["1\nminor", r"\$2\$"]
 
 
 def test_picks_by_class_of_a_run_elsewhere_are_kept_and_none_are_nothing(results):
