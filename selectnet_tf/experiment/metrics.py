@@ -10,18 +10,21 @@ KINDS = ("right", "wrong_minor", "major")
 
 
 def summary(truth: np.ndarray, predicted: np.ndarray, minor: Sequence[int], classes: int) -> dict[str, float]:
-    """One run's numbers, each in [0, 1]. truth, predicted: [n] classes; minor: the minor ones; classes: m."""
+    """One run's numbers, each in [0, 1]. truth, predicted: [n] classes; minor: the minor ones; classes: m.
+
+    A class without a test sample has no recall, and no F1 unless something is taken for it: means are over the others, as scikit-learn's.
+    """
     per_class = by_class(truth, predicted, classes)
     is_minor = np.isin(truth, minor)
     right = truth == predicted
-    recall = np.array(per_class["recall"])
+    there = np.flatnonzero(per_class["count"])
     return {
         "accuracy": float(right.mean()),
         "minor_accuracy": float(right[is_minor].mean()),
         "major_accuracy": float(right[~is_minor].mean()),
-        "macro_f1": float(np.mean(per_class["f1"])),
-        "balanced_accuracy": float(recall.mean()),
-        "g_mean": float(geometric_mean_score(truth, predicted, labels=np.arange(classes), average="multiclass")),
+        "macro_f1": float(np.mean(per_class["f1"][np.union1d(there, predicted)])),
+        "balanced_accuracy": float(per_class["recall"][there].mean()),
+        "g_mean": float(geometric_mean_score(truth, predicted, labels=there, average="multiclass")),
     }
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+from imblearn.metrics import geometric_mean_score
+from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve, recall_score, roc_auc_score
 
 from selectnet_tf.experiment import metrics
 
@@ -16,6 +17,18 @@ def test_summary():
     assert found["macro_f1"] == pytest.approx(np.mean(f1))
     assert found["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2 + 2 / 3) / 3)
     assert found["g_mean"] == pytest.approx((2 / 3 * 1 / 2 * 2 / 3) ** (1 / 3))
+
+
+def test_a_class_without_a_test_sample_is_in_no_mean():
+    """As scikit-learn and imbalanced-learn have it."""
+    for predicted in (TRUTH, PREDICTED, np.where(PREDICTED == 1, 3, PREDICTED)):
+        found = metrics.summary(TRUTH, predicted, minor=[1], classes=5)
+        assert found["macro_f1"] == pytest.approx(f1_score(TRUTH, predicted, average="macro"))
+        assert found["balanced_accuracy"] == pytest.approx(
+            recall_score(TRUTH, predicted, labels=[0, 1, 2], average="macro", zero_division=0)
+        )
+        assert found["g_mean"] == pytest.approx(geometric_mean_score(TRUTH, predicted, labels=[0, 1, 2]))
+    assert metrics.summary(TRUTH, TRUTH, [1], 5)["g_mean"] == metrics.summary(TRUTH, TRUTH, [1], 5)["macro_f1"] == 1
 
 
 def test_a_class_never_predicted_counts_as_zero():
