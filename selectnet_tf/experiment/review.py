@@ -5,14 +5,16 @@ import os
 import pathlib
 import shutil
 import stat
+import uuid
 from typing import BinaryIO
 
 from selectnet_tf import recipes
 from selectnet_tf.data.decisions import OFFERED
 from selectnet_tf.experiment import runs
-from selectnet_tf.files import digest, shown
+from selectnet_tf.files import FULL, digest, shown
 
 LINKS = ("hard", "symbolic")
+NOT_EMPTY = "is not an empty folder: give --review a new one"
 LONGEST = 200  # bytes of a file's name: file systems allow 255
 
 
@@ -30,7 +32,7 @@ def check(target: str | None, links: str | None, recipe: recipes.Recipe) -> None
         )
     place = pathlib.Path(target).expanduser().resolve()
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise ValueError(f"{target} is not an empty folder: give --review a new one")
+        raise ValueError(f"{target} {NOT_EMPTY}")
     for root in ",".join(filter(None, (recipe.labeled_dir, recipe.unlabeled_dir, recipe.test_dir))).split(","):
         if pathlib.Path(root.strip()).expanduser().resolve() in (place, *place.parents):
             raise ValueError(f"{target} lies in {root.strip()}, where the next run would find every pick twice: give a folder elsewhere")
@@ -43,24 +45,35 @@ def review(folder: pathlib.Path, target: str | os.PathLike, links: str | None = 
     what was offered, so that the next run knows what a person rejected and never tests on what a machine picked.
 
     Args:
-        folder: the run's. target: a new folder.
+        folder: the run's. target: a new folder, or an empty one; it is filled beside, and so holds all pictures or none.
         links: "hard" or "symbolic" links instead of copies: no space needed, but an edit there is an edit of the original.
 
     Returns:
         How many pictures are there, and a line for each that could not be put there.
+
+    Raises:
+        FileExistsError: target is not empty. OSError: no space.
     """
-    target, lines, problems = pathlib.Path(target), [("file", "digest", "label")], []
-    for row in runs.read_csv(folder / "selected.csv"):
-        source = pathlib.Path(row["file"])
+    target, lines, problems = pathlib.Path(target).resolve(), [("file", "digest", "label")], []
+    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        beside.mkdir(parents=True)
+        for row in runs.read_csv(folder / "selected.csv"):
+            source = pathlib.Path(row["file"])
+            try:
+                place = _put(source, beside / row["pseudo_label"], row["score"], links)
+                lines.append((place.relative_to(beside).as_posix(), digest(place.read_bytes()), row["pseudo_label"]))
+            except OSError as error:
+                if error.errno in FULL:
+                    raise
+                problems.append(f"{shown(source)}: {error.strerror or error}")
+        runs.write_csv(beside / OFFERED, lines)
         try:
-            place = _put(source, target / row["pseudo_label"], row["score"], links)
-            lines.append((place.relative_to(target).as_posix(), digest(place.read_bytes()), row["pseudo_label"]))
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise
-            problems.append(f"{shown(source)}: {error.strerror or error}")
-    target.mkdir(parents=True, exist_ok=True)
-    runs.write_csv(target / OFFERED, lines)
+            beside.rename(target)
+        except OSError:
+            raise FileExistsError(f"{target} {NOT_EMPTY}") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
     return len(lines) - 1, problems
 
 

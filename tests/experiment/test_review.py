@@ -1,5 +1,6 @@
 """--review never harms a picture: its copies are new files, one for each pick, whatever the names are."""
 
+import errno
 import os
 
 import pytest
@@ -47,8 +48,30 @@ def test_what_is_already_there_is_never_written_to(picked, tmp_path):
     original = next(iter(content))
     (tmp_path / "look" / "lynx").mkdir(parents=True)
     os.link(original, tmp_path / "look" / "lynx" / "1.0000_cam1_DCIM_IMG_0001.JPG")
-    assert review.review(folder, tmp_path / "look") == (5, []) and original.read_bytes() == content[original]
-    assert len(list((tmp_path / "look" / "lynx").iterdir())) == 6
+    with pytest.raises(FileExistsError, match="look is not an empty folder: give --review a new one"):
+        review.review(folder, tmp_path / "look")
+    assert original.read_bytes() == content[original] and len(list((tmp_path / "look").rglob("*.*"))) == 1
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    assert review.review(folder, tmp_path / "link") == (5, []) and len(list((tmp_path / "empty" / "lynx").iterdir())) == 5
+
+
+def test_a_full_disk_leaves_no_half_of_a_review(picked, tmp_path, monkeypatch):
+    folder, _ = picked
+    real, put = review._put, []
+
+    def full(*given):
+        put.append(given)
+        if len(put) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(review, "_put", full)
+        with pytest.raises(OSError, match="No space"):
+            review.review(folder, tmp_path / "look")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pool", "run"]
+    assert review.review(folder, tmp_path / "look") == (5, [])
 
 
 def test_a_missing_picture_is_named_and_the_rest_is_done(picked, tmp_path):
