@@ -158,7 +158,10 @@ def _kept(recipe: recipes.Recipe) -> str:
     from selectnet_tf.experiment import runs
 
     results = path_of(FLAGS.results_dir)
-    found = runs.position(results / "runs" / runs.name_of(results, recipe) / "state.npz")
+    folder = results / "runs" / runs.name_of(results, recipe)
+    if (folder / "row.json").exists():
+        return "stopped: the run itself is finished, the same command does what is left"
+    found = runs.position(folder / "state.npz")
     if not found:
         return "stopped before anything was trained: the same command begins again"
     epoch, batch = found

@@ -135,6 +135,9 @@ def test_who_stops_a_run_is_told_what_was_saved(position, said, tmp_path, monkey
         (tmp_path / "runs" / recipe.name).mkdir(parents=True)
         np.savez(tmp_path / "runs" / recipe.name / "state.npz", position=np.array(position))
     assert command._kept(recipe) == said
+    (tmp_path / "runs" / recipe.name).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "runs" / recipe.name / "row.json").touch()
+    assert command._kept(recipe) == "stopped: the run itself is finished, the same command does what is left"
 
 
 @pytest.mark.slow

@@ -29,7 +29,10 @@ def finished(recipe: Recipe, results: pathlib.Path, folder: pathlib.Path) -> dic
     (folder / "state.npz").unlink(missing_ok=True)
     shutil.rmtree(folder / rows.OLD, ignore_errors=True)
     rows.build(results)
-    new = "its files are gone" if not (folder / "epochs.csv").exists() else begun.news(folder, recipe)
+    try:
+        new = "its files are gone" if not (folder / "epochs.csv").exists() else begun.news(folder, recipe)
+    except (OSError, ValueError):
+        new = "its pictures are not all there now"
     print(f"{folder.name} is finished{new and f', but {new}'} (--force trains it again)")
     return done
 

@@ -1,11 +1,12 @@
 import os
+import shutil
 
 import pytest
 from conftest import COLOURS, picture
 
 from selectnet_tf import recipes
 from selectnet_tf.data import tasks
-from selectnet_tf.experiment import begun, runs
+from selectnet_tf.experiment import begun, earlier, runs
 
 
 @pytest.fixture
@@ -58,3 +59,12 @@ def test_a_finished_run_says_how_many_are_new(start, tree):
     for i in range(2):
         picture(tree / "pool" / "new" / f"{i}.png", COLOURS["dog"], 800 + i)
     assert begun.news(folder, recipe) == "2 pictures are new since" and begun.news(tree, recipe) == ""
+
+
+def test_a_finished_run_is_finished_without_its_pictures(start, tree, capsys):
+    folder, recipe = start()
+    (folder / "epochs.csv").touch()
+    runs.write_row(folder.parent.parent, folder.name, {"name": folder.name, "accuracy": 0.5})
+    shutil.rmtree(tree / "pool")
+    assert earlier.finished(recipe, folder.parent.parent, folder)["accuracy"] == "0.5"
+    assert "is finished, but its pictures are not all there now (--force trains it again)" in capsys.readouterr().out
