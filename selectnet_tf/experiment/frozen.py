@@ -4,6 +4,8 @@ import hashlib
 import os
 import pathlib
 import sys
+import zipfile
+import zlib
 from collections.abc import Callable
 
 import keras
@@ -50,15 +52,17 @@ def embed(task: Task, recipe: Recipe, cache_dir: pathlib.Path) -> tuple[Task, ke
     place = cache_dir / f"embeddings-{network.output_shape[-1]}-{digest(weights)[:16]}.npz"
     known = _load(place)
     before = len(known)
-    rows = [_embed(network, images, known) for images in (task.x_labeled, task.x_unlabeled, task.x_test)]
-    if recipe.views > 1:
-        pixels = round(recipe.shift * task.x_labeled.shape[1])
+    pixels = round(recipe.shift * task.x_labeled.shape[1])
+    try:
+        rows = [_embed(network, images, known) for images in (task.x_labeled, task.x_unlabeled, task.x_test)]
         more = [_embed(network, task.x_labeled, known, lambda some, v=v: view(some, v, pixels)) for v in range(1, recipe.views)]  # type: ignore[misc]
+    finally:  # also where it was stopped
+        if len(known) > before:
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            write_npz(place, keys=np.array(list(known)), rows=np.stack(list(known.values())))
+    if recipe.views > 1:
         others = [np.broadcast_to(row[:, None], (len(row), recipe.views, row.shape[1])) for row in rows[1:]]
         rows = [np.stack([rows[0], *more], 1), *others]
-    if len(known) > before:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        write_npz(place, keys=np.array(list(known)), rows=np.stack(list(known.values())))
     x_labeled, x_unlabeled, x_test = rows
     return task._replace(x_labeled=x_labeled, x_unlabeled=x_unlabeled, x_test=x_test), network
 
@@ -94,10 +98,12 @@ def join(network: keras.Model, head: keras.Model, name: str) -> keras.Model:
 
 
 def _load(place: pathlib.Path) -> dict[str, np.ndarray]:
-    if not place.exists():
+    """{digest: row} of a file of the cache; of none, or a damaged one, nothing."""
+    try:
+        with np.load(place) as file:
+            return dict(zip(file["keys"].tolist(), file["rows"], strict=True))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return {}
-    with np.load(place) as file:
-        return dict(zip(file["keys"].tolist(), file["rows"], strict=True))
 
 
 def _embed(

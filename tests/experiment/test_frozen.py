@@ -33,6 +33,29 @@ def test_pictures_are_embedded_once(recipe, tree, monkeypatch):
     assert np.array_equal(again.x_labeled, first.x_labeled) and np.array_equal(again.x_unlabeled, first.x_unlabeled)
 
 
+def test_a_stop_keeps_what_is_embedded_and_a_damaged_cache_begins_anew(recipe, tree, monkeypatch):
+    task = tasks.make(recipe, cache_dir=tree / "cache")
+    embed, calls = frozen._embed, []
+
+    def stopped(*given):
+        calls.append(given)
+        if len(calls) == 2:
+            raise SystemExit(143)
+        return embed(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(frozen, "_embed", stopped)
+        with pytest.raises(SystemExit):
+            frozen.embed(task, recipe, tree / "cache")
+    (kept,) = (tree / "cache").glob("embeddings-*.npz")
+    assert len(frozen._load(kept)) == 34
+    whole, _ = frozen.embed(task, recipe, tree / "cache")
+    kept.write_bytes(kept.read_bytes()[:-200])
+    anew, _ = frozen.embed(task, recipe, tree / "cache")
+    np.testing.assert_allclose(anew.x_unlabeled, whole.x_unlabeled, rtol=1e-4, atol=1e-5)
+    assert len(frozen._load(kept)) == 71
+
+
 def test_a_frozen_run_saves_one_model_of_pictures(recipe, tree):
     row = train.train(recipe, results_dir=tree / "results", verbose=0)
     model = keras.saving.load_model(tree / "results" / "runs" / row["name"] / "model.keras")
