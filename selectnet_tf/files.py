@@ -103,6 +103,12 @@ def shown(path: Path) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def several(paths: str) -> list[str]:
+    """The paths in "A,B", with ~ for the home folder; what is there under a name with commas is one."""
+    whole = os.path.expanduser(paths)
+    return [whole] if os.path.exists(whole) else [os.path.expanduser(path.strip()) for path in paths.split(",") if path.strip()]
+
+
 def as_cell(path: str) -> str:
     """The same path as a spreadsheet's cell: none that begins like a formula."""
     return f"./{path}" if path.startswith(("=", "+", "-", "@")) else path

@@ -139,7 +139,7 @@ def _rows(
     for file in files:
         try:
             table = frames.read(file, labeled=False, **encode.reading | {"ignore": ()})
-            cells = _cells(table, columns)
+            cells = _cells(encode, table, columns)
             probs = ask(encode(table))
         except (ValueError, OSError) as error:
             print(f"skipped {shown(file)}: {error}", file=errors)
@@ -152,13 +152,13 @@ def _rows(
         yield from (([as_cell(row), *own], *rest) for row, own, *rest in zip(table.rows(), ids, probs, cells, strict=True))
 
 
-def _cells(table: frames.Table, columns: list[str]) -> np.ndarray:
-    """[n, k] what stands in these columns. Raises ValueError where there is no such column."""
+def _cells(encode: encoder.Encoder, table: frames.Table, columns: list[str]) -> np.ndarray:
+    """[n, k] texts in these columns. Raises ValueError where there is no such column."""
     missing = [column for column in columns if column not in table.frame]
     if missing:
         raise ValueError(f"{table.name} has no column {missing[0]!r}, only {', '.join(map(str, table.frame))}: correct --columns")
-    found = table.frame[columns].astype(object)
-    return found.where(found.notna(), "").map(lambda value: as_cell(value) if isinstance(value, str) else value).to_numpy()
+    shown = encode.named(table) if columns else table
+    return shown.shown(np.arange(len(table.frame)), columns, encode.reading["decimal"]).to_numpy()
 
 
 def class_names(path: str | os.PathLike[str], classes: int) -> list[str]:

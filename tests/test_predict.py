@@ -14,6 +14,7 @@ from conftest import COLOURS, picture
 from PIL import Image
 
 from selectnet_tf import predict, recipes
+from selectnet_tf.data import encoder, frames
 from selectnet_tf.experiment import review, runs, train
 from selectnet_tf.report import gallery
 
@@ -115,6 +116,17 @@ def test_the_likeliest_of_a_class(asked):
     assert list(asked(threshold=0.6)) == ["=", "b", "c"] and list(asked(top=1)) == ["="]
     with pytest.raises(ValueError, match="--class is 'lynx', but the model's classes are cat, dog, emu"):
         asked(of="lynx")
+
+
+def test_a_table_s_columns_are_printed_as_the_table_has_them(tmp_path):
+    (tmp_path / "a.csv").write_text("zip;amount;change;phone;n\n007;3.272,09;-2,58;+49 1;1\nA1;1.000,50;?;-;2\n")
+    (tmp_path / "b.csv").write_text("zip;amount;change;phone;n\n008;3.272,09;-2,58;=1;1\n009;1.000,50;;@x;-2\n")
+    reading = {"decimal": ",", "thousands": "."}
+    encode = encoder.Encoder([frames.read(tmp_path / "a.csv", labeled=False, **reading)], **reading)
+    table = frames.read(tmp_path / "b.csv", labeled=False, **reading)
+    rows = predict._cells(encode, table, ["zip", "amount", "change", "phone", "n"])
+    assert rows.tolist() == [["008", "3272,09", "-2,58", "=1", "1"], ["009", "1000,5", "", "@x", "-2"]]
+    assert predict._cells(encode, table, []).shape == (2, 0)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from numbers import Number
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,24 @@ def text(value: object) -> str:
     found = unicodedata.normalize("NFC", str(value)).strip()
     whole, point, rest = found.partition(".")
     return whole if point and not rest.strip("0") and whole.lstrip("+-").isdecimal() else found
+
+
+def label(value: object) -> str:
+    """A class's name, as `text`; empty where a cell holds nothing. A class may be called None, NA or null."""
+    return "" if pd.isna(value) else text(value)  # type: ignore[call-overload]
+
+
+def shown(column: pd.Series, decimal: str) -> list[str]:
+    """[n] what people see of cells, and what is the same value again where they are read with this decimal."""
+    return ["" if gone else _written(value, decimal) for value, gone in zip(column, column.isna(), strict=True)]
+
+
+def _written(value: object, decimal: str) -> str:
+    return str(value).replace(".", decimal) if _is_number(value) else str(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Number) and not isinstance(value, bool)
 
 
 def texts(column: pd.Series) -> pd.Series:
@@ -61,13 +80,15 @@ def numbers(column: pd.Series, decimal: str = ".", thousands: str | None = None)
         values = np.full(len(column), np.nan)
     else:
         codes, distinct = _distinct(column)
-        words = pd.Series([str(value).strip() for value in distinct], dtype=object)
-        if thousands:
-            words = words.str.replace(thousands, "", regex=False)
-        if decimal != ".":
-            words = words.str.replace(decimal, ".", regex=False)
+        words = pd.Series([value if _is_number(value) else _plain(str(value), decimal, thousands) for value in distinct], dtype=object)
         values = np.append(pd.to_numeric(words, errors="coerce").to_numpy(np.float64), np.nan)[codes]
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def _plain(word: str, decimal: str, thousands: str | None) -> str:
+    """A number as Python writes it."""
+    word = word.strip()
+    return (word.replace(thousands, "") if thousands else word).replace(decimal, ".")
 
 
 def days(column: pd.Series) -> np.ndarray:

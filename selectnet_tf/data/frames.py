@@ -3,7 +3,7 @@
 import csv
 import pathlib
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +37,14 @@ class Table(NamedTuple):
         found = self.frame[column]
         return cells.texts(self.reread(column) if self.reread and cells.plain(found) else found)
 
+    def renamed(self, names: dict[str, str]) -> "Table":
+        """These columns alone, {a name: the name that it gets}."""
+        before = {new: old for old, new in names.items()}
+        reread = self.reread
+        return self._replace(
+            frame=self.frame[list(names)].rename(columns=names), reread=(lambda column: reread(before[column])) if reread else None
+        )
+
     def take(self, chosen: np.ndarray, labels: np.ndarray | None = None) -> "Table":
         """The rows where `chosen` [n] is true, with these of `labels` [n]."""
         rows, whole = np.flatnonzero(chosen), self.reread
@@ -50,10 +58,9 @@ class Table(NamedTuple):
             ids=None if self.ids is None else self.ids[rows], reread=reread if whole else None,
         )  # fmt: skip
 
-    def people_s(self, places: np.ndarray, id_column: str | None) -> pd.DataFrame:
-        """The rows at `places` [k] as people know them: with the id in front."""
-        found = self.frame.iloc[places]
-        return found if self.ids is None else found.assign(**{id_column or "id": self.ids[places]})[[id_column or "id", *found]]
+    def shown(self, places: np.ndarray, columns: Sequence[str], decimal: str) -> pd.DataFrame:
+        """[k, c] texts: the cells at `places` [k] as people see them, and as they are read again with this decimal."""
+        return pd.DataFrame({c: cells.shown(self.frame[c].iloc[places], decimal) for c in columns}, range(len(places)), dtype=object)
 
     def rows(self) -> Iterator[str]:
         """FILE:LINE of each row."""

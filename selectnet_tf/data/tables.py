@@ -1,7 +1,6 @@
 """Tables' files -> a Task: labeled rows, a pool, and test rows or a part held out."""
 
 import os
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 from selectnet_tf.data import columns, frames, sides, splits, verdicts
 from selectnet_tf.data.encoder import Encoder
 from selectnet_tf.data.tasks import Task
+from selectnet_tf.files import several
 from selectnet_tf.images import Subset
 from selectnet_tf.recipes import Recipe
 
@@ -42,10 +42,12 @@ def make(recipe: Recipe) -> Task:
     head.append("  minor classes: " + ", ".join(f"{names[c]} ({(y[kept] == c).sum():,} labeled)" for c in minor))
     says = [*head, *columns.near_classes(names), *_indented([*table.says, *(pool.says if pool else []), *says])]
     files = [row for found in (table, pool) if found for row in found.rows()]
+    pool = encode.named(pool) if pool else None
 
     def cells_of(places: np.ndarray) -> pd.DataFrame:
         assert pool is not None
-        return pool.people_s(places - len(y), recipe.id_column).set_axis(places)
+        found = pool.shown(places - len(y), list(pool.frame), recipe.decimal).set_axis(places)
+        return found if pool.ids is None else pd.concat([pd.Series(pool.ids[places - len(y)], places, name=recipe.id_column), found], axis=1)
 
     return Task(
         Subset(x, kept), y[kept], Subset(x_pool, left), x_test, y_test, names, minor, truth, index, says, files, encode,
@@ -69,7 +71,7 @@ def _reading(recipe: Recipe) -> dict:
 
 
 def _read(recipe: Recipe, paths: str, labeled: bool = True) -> list[frames.Table]:
-    found = [paths] if pathlib.Path(paths).is_file() else list(_words(paths))
+    found = several(paths)
     for path in filter(os.path.isfile, found):
         if os.path.getsize(path) > SLOW:
             print(f"reading {path}, {os.path.getsize(path) / 1e6:,.0f} MB", flush=True)
@@ -77,12 +79,17 @@ def _read(recipe: Recipe, paths: str, labeled: bool = True) -> list[frames.Table
 
 
 def _one(recipe: Recipe, path: str, labeled: bool) -> frames.Table:
+    """A file's rows; those of a run's selected.csv have no labels. A column of labels in the pool is neither read nor shown."""
+    reading = _reading(recipe)
+    if not labeled:
+        return frames.read(path, labeled=False, **reading | {"ignore": (*reading["ignore"], recipe.label_column)})
+    if recipe.label_column in verdicts.OWN and (picks := verdicts.table(path, reading)):
+        return picks
     try:
-        return frames.read(path, recipe.label_column, labeled=labeled, **_reading(recipe))
+        return frames.read(path, recipe.label_column, **reading)
     except frames.NoLabels:
-        reading = _reading(recipe)
-        if verdicts.among(table := frames.read(path, labeled=False, **reading | {"text": (*reading["text"], *verdicts.COLUMNS)})):
-            return table
+        if picks := verdicts.table(path, reading):
+            return picks
         raise
 
 

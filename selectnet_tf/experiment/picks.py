@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from selectnet_tf.data import verdicts
 from selectnet_tf.experiment import runs
 from selectnet_tf.files import as_cell, write_frame, write_npz
 
@@ -62,10 +63,10 @@ def write(folder: pathlib.Path, history: "list[Round]", task: "Task") -> None:
         )
         frame["label"] = [task.names[c] for c in frame["label"]]
         frame.insert(0, "file", [as_cell(task.files[i]) for i in frame.index])
+        frame = frame.rename(columns={"label": "pseudo_label"})
         if task.columns:
-            frame = frame.assign(right="").join(task.columns(frame.index.to_numpy()), rsuffix=" of the row")
-        frame = frame.rename(columns={"label": "pseudo_label"}).sort_values(["pseudo_label", "score"], ascending=[True, False])
-        write_frame(folder / "selected.csv", frame)
+            frame = frame.assign(right="").join(task.columns(frame.index.to_numpy()).rename(columns=verdicts.of_row))
+        write_frame(folder / "selected.csv", frame.sort_values(["pseudo_label", "score"], ascending=[True, False]))
 
 
 def write_foreign(folder: pathlib.Path, rule: object, task: "Task") -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selectnet_tf.data import frames
+from selectnet_tf.data import cells, frames
 
 ROWS = "a,town,kind\n1,Ulm,x\n2.5,Köln,y\n"
 
@@ -154,6 +154,16 @@ def test_several_files_are_one_table(tmp_path):
     assert table.texts("a").tolist() == ["007", "8", "9"]
     with pytest.raises(ValueError, match="differ in column 'c'"):
         frames.join([first, read(tmp_path, "a,c,kind\n1,2,x\n")])
+
+
+def test_numbers_of_several_files_are_as_each_file_has_them(tmp_path):
+    """One cell that is none makes texts of a file's numbers, and of that file's alone."""
+    how = {"decimal": ",", "thousands": "."}
+    first, second = read(tmp_path, "a;kind\n1,5;x\n-2;y\n", name="a.csv", **how), read(tmp_path, "a;kind\n1.003,5;x\n?;y\n", name="b.csv", **how)
+    found = frames.join([first, second]).frame["a"]
+    assert np.array_equal(cells.numbers(found, **how), [1.5, -2, 1003.5, np.nan], equal_nan=True)
+    assert np.isnan(cells.numbers(pd.Series([True, "x"], dtype=object))).all()
+    assert cells.shown(found, ",") == ["1,5", "-2,0", "1.003,5", "?"]
 
 
 def test_a_long_text_costs_its_length_once(tmp_path):

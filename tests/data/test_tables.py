@@ -1,6 +1,9 @@
 """Tables' files -> a Task, and a run on them from end to end."""
 
+import csv
 import io
+import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,8 +11,8 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 
 from selectnet_tf import predict, recipes
-from selectnet_tf.data import sides, tasks
-from selectnet_tf.experiment import runs, train
+from selectnet_tf.data import sides, tables, tasks
+from selectnet_tf.experiment import picks, runs, train
 
 
 def write(path, frame):
@@ -47,10 +50,10 @@ def test_a_table_from_end_to_end(cancer, tmp_path):
     row = train.train(recipe, results_dir=tmp_path / "results", verbose=0)
     assert row["accuracy"] > 0.85 and row["minor_roc_auc"] > 0.95 and row["minor_average_precision"] > 0.9
     folder = tmp_path / "results" / "runs" / row["name"]
-    picks = runs.read_csv(folder / "selected.csv")
-    assert picks[0]["file"].startswith(cancer["unlabeled_csv"] + ":") and {p["pseudo_label"] for p in picks} == {"malignant"}
+    chosen = runs.read_csv(folder / "selected.csv")
+    assert chosen[0]["file"].startswith(cancer["unlabeled_csv"] + ":") and {p["pseudo_label"] for p in chosen} == {"malignant"}
     pool = pd.read_csv(cancer["unlabeled_csv"])
-    assert all(p["patient"] == pool["patient"][int(p["file"].rpartition(":")[2]) - 2] for p in picks)
+    assert all(p["patient"] == pool["patient"][int(p["file"].rpartition(":")[2]) - 2] for p in chosen)
     classes = runs.read_csv(folder / "classes.csv")
     assert [c["name"] for c in classes] == ["benign", "malignant"] and float(classes[1]["recall_at_90"]) > 0.5
     assert not (folder / "picks.html").exists()
@@ -159,8 +162,8 @@ def test_of_two_classes_the_smaller_is_minor_and_names_are_names(tmp_path):
 def test_verdicts_on_picks_become_labels_and_what_was_rejected_is_not_picked_again(tmp_path):
     before = small(tmp_path)
     pool = pd.read_csv(tmp_path / "b.csv")
-    picks = pool[:5].assign(file=[f"b.csv:{i}" for i in range(2, 7)], pseudo_label="b", score=0.9, right=["yes", "no", "", "a", "1"])
-    given = f"{tmp_path / 'a.csv'},{write(tmp_path / 'picks.csv', picks)}"
+    looked = pool[:5].assign(file=[f"b.csv:{i}" for i in range(2, 7)], pseudo_label="b", score=0.9, right=["yes", "no", "", "a", "1"])
+    given = f"{tmp_path / 'a.csv'},{write(tmp_path / 'picks.csv', looked)}"
     after = small(tmp_path, labeled_csv=given)
     assert len(after.y_labeled) == len(before.y_labeled) + 3 and after.y_labeled[-3:].tolist() == [1, 0, 1]
     assert [after.files[i].rpartition("/")[2] for i in after.index[-59:-56]] == ["picks.csv:2", "picks.csv:5", "picks.csv:6"]
@@ -169,7 +172,7 @@ def test_verdicts_on_picks_become_labels_and_what_was_rejected_is_not_picked_aga
     assert [before.files[i] for i in before.index[:48]] == [after.files[i] for i in after.index[:48]]  # the same rows are held out
     with pytest.raises(ValueError, match=r"picks\.csv:3: right is 'perhaps', but has to be yes, no, empty or a class: a, b"):
         small(
-            tmp_path, labeled_csv=f"{tmp_path / 'a.csv'},{write(tmp_path / 'picks.csv', picks.assign(right=['', 'perhaps', '', '', '']))}"
+            tmp_path, labeled_csv=f"{tmp_path / 'a.csv'},{write(tmp_path / 'picks.csv', looked.assign(right=['', 'perhaps', '', '', '']))}"
         )
     with pytest.raises(ValueError, match="give the labeled rows beside the picks"):
         small(tmp_path, labeled_csv=str(tmp_path / "picks.csv"))
@@ -178,7 +181,81 @@ def test_verdicts_on_picks_become_labels_and_what_was_rejected_is_not_picked_aga
 def test_a_run_s_list_of_picks_goes_back_in(cancer, tmp_path):
     recipe = recipes.make(dataset="csv", label_column="kind", method="context", epochs=1, **cancer)
     row = train.train(recipe, results_dir=tmp_path / "results", verbose=0)
-    picks = pd.read_csv(tmp_path / "results" / "runs" / row["name"] / "selected.csv").assign(right="yes")
-    given = {**cancer, "labeled_csv": f"{cancer['labeled_csv']},{write(tmp_path / 'picks.csv', picks)}"}
+    chosen = pd.read_csv(tmp_path / "results" / "runs" / row["name"] / "selected.csv").assign(right="yes")
+    given = {**cancer, "labeled_csv": f"{cancer['labeled_csv']},{write(tmp_path / 'picks.csv', chosen)}"}
     task = tasks.make(recipes.make(dataset="csv", label_column="kind", method="context", **given))
-    assert len(task.y_labeled) == 160 + len(picks) and len(task.x_unlabeled) == 250 - len(picks) > 0
+    assert len(task.y_labeled) == 160 + len(chosen) and len(task.x_unlabeled) == 250 - len(chosen) > 0
+
+
+FEATURES = ("amount", "score", "zip", "day", "file", "score of the row", "label", "right")
+
+
+def european(path, n, seed, labeled):
+    """n rows as a German spreadsheet writes them, under names that a run's list of picks has too; zip is A1 to A3 or 001 to 009."""
+    rng = np.random.default_rng(seed)
+
+    def number(value):
+        return f"{value:,.2f}".translate(str.maketrans(",.", ".,"))
+
+    lines = [";".join([*FEATURES, *(["pseudo_label", "kind"] if labeled else ["pseudo_label"])])]
+    for i in range(n):
+        town = f"A{rng.integers(1, 4)}" if labeled and i % 2 else f"00{rng.integers(1, 10)}"
+        loose = "?" if not labeled and i == 0 else number(rng.normal(-2, 0.5))
+        row = [number(rng.normal(3000, 500)), number(rng.random()), town, f"2021-04-{1 + i % 28:02}", loose, number(i * 1000.5)]
+        lines.append(";".join([*row, f"{i:03}", number(rng.random()), f"0{i % 3}", *(["b" if i < n // 4 else "a"] if labeled else [])]))
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+def picked(folder, task, places):
+    """The lines of selected.csv after a round that picked these places of the pool as class 0."""
+    index = len(task.y_labeled) + np.asarray(places)
+    zeros = np.zeros(len(index), int)
+    picks.write(folder, [SimpleNamespace(epoch=1, index=index, target=zeros, predicted=zeros, score=zeros + 0.75, loss=zeros + 0.25)], task)
+    with open(folder / "selected.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "two files"])
+def test_picks_come_back_as_the_rows_that_they_were(kind, tmp_path):
+    """With decimal commas, leading zeros, dates, and columns that are called as the run's own."""
+    pool = european(tmp_path / "pool.csv", 40, 1, labeled=False)
+    if kind == "parquet":
+        frame = pd.read_csv(pool, sep=";", decimal=",", thousands=".", dtype={c: str for c in ("zip", "label", "pseudo_label")})
+        frame.assign(day=pd.to_datetime(frame["day"])).to_parquet(tmp_path / "pool.parquet")
+        pool = str(tmp_path / "pool.parquet")
+    if kind == "two files":
+        pool += "," + european(tmp_path / "more.csv", 20, 2, labeled=False)
+    given = {
+        "dataset": "csv", "label_column": "kind", "method": "context", "decimal": ",", "thousands": ".", "unlabeled_csv": pool,
+        "labeled_csv": european(tmp_path / "labeled.csv", 48, 0, labeled=True), "text_columns": "label,pseudo_label",
+    }  # fmt: skip
+    before = tasks.make(recipes.make(**given))
+    rows = picked(tmp_path, before, range(0, len(before.x_unlabeled), 2))
+    own = ["file", "pseudo_label", "score", "loss", "first_chosen", "last_chosen", "rounds", "right"]
+    renamed = {"score of the row": "score of the row of the row"} | {c: f"{c} of the row" for c in ("score", "file", "right", "pseudo_label")}
+    assert list(rows[0]) == [*own, *(renamed.get(c, c) for c in (*FEATURES, "pseudo_label"))]
+    assert all(re.fullmatch("00[1-9]", row["zip"]) and row["score"] == "0.75" for row in rows)
+    runs.write_csv(tmp_path / "looked.csv", [[*rows[0]], *([*(row | {"right": "yes"}).values()] for row in rows)])
+    recipe = recipes.make(**given | {"labeled_csv": f"{given['labeled_csv']},{tmp_path / 'looked.csv'}"})
+    table, _ = tables._labeled(recipe, tables._read(recipe, recipe.labeled_csv))
+    was = {before.files[i]: before.by_index[np.array([i])] for i in before.index}
+    assert np.array_equal(before.encode(table)[-len(rows) :], np.concatenate([was[row["file"]] for row in rows]))
+    after = tasks.make(recipe)
+    assert len(after.y_labeled) == len(before.y_labeled) + len(rows) and len(after.x_unlabeled) == len(before.x_unlabeled) - len(rows)
+
+
+def test_a_column_of_the_label_in_the_pool_is_no_verdict(tmp_path):
+    task = small(tmp_path)
+    pool = write(tmp_path / "c.csv", pd.read_csv(tmp_path / "b.csv").assign(kind="?"))
+    task = small(tmp_path, unlabeled_csv=pool)
+    assert list(picked(tmp_path, task, [0])[0])[7:] == ["right", "u", "v", "w"]
+
+
+def test_labels_may_stand_in_a_column_called_right(tmp_path):
+    frames = [pd.read_csv(tmp_path / name) for name in ("a.csv", "b.csv") if small(tmp_path)]
+    given = {"labeled_csv": write(tmp_path / "c.csv", frames[0].rename(columns={"kind": "right"})), "label_column": "right"}
+    rows = picked(tmp_path, small(tmp_path, **given), [0, 1])
+    looked = write(tmp_path / "looked.csv", pd.DataFrame(rows).assign(right=["yes", ""]))
+    task = small(tmp_path, **given | {"labeled_csv": f"{given['labeled_csv']},{looked}"})
+    assert len(task.y_labeled) == 49 and task.names == ("a", "b") and len(task.x_unlabeled) == 59
