@@ -15,6 +15,7 @@ from selectnet_tf.images import Images, Subset
 from selectnet_tf.recipes import SELECTING, Recipe
 
 LABELED, TEST, UNLABELED, LEFT_OUT = "labeled", "test", "unlabeled", "left out"
+COPY = "a copy of another picture of the pool"
 
 
 class Pictures(NamedTuple):
@@ -95,11 +96,15 @@ def _decide(seen: Survey, found: Pictures, part: np.ndarray, y: np.ndarray, mach
     """What a person decided: rejected pictures leave the pool, accepted ones become labeled. Changes the arrays."""
     accepted, rejected = dict(seen.decisions.accepted), set(seen.decisions.rejected)
     present = set(found.marks[found.kind == LABELED])
+    taken: set[str] = set()
     for root in seen.labeled:
         rejected |= (decisions.offered(root) or set()) - present - accepted.keys()
     for i in np.flatnonzero(found.kind == UNLABELED):
         mark = found.marks[i]
-        if mark in accepted:
+        if mark in taken:
+            why[i] = COPY
+        elif mark in accepted:
+            taken.add(mark)
             part[i], y[i], machine[i] = LABELED, seen.names.index(accepted[mark]), True
         elif mark in rejected:
             why[i] = "rejected in a review"
@@ -127,7 +132,7 @@ def _sort_out(found: Pictures, part: np.ndarray, y: np.ndarray, why: np.ndarray)
     pool &= why == ""
     first = np.zeros(n, bool)
     first[np.flatnonzero(pool)[np.unique(same[pool], return_index=True)[1]]] = True
-    why[pool & ~first] = "a copy of another picture of the pool"
+    why[pool & ~first] = COPY
     return group
 
 

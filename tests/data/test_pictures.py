@@ -147,6 +147,15 @@ def test_decisions_are_taken_over(make, tmp_path):
     assert np.array_equal(task.x_labeled[np.arange(len(task.y_labeled))], task.by_index[task.index[: len(task.y_labeled)]])
 
 
+def test_one_decision_labels_one_picture(make, tmp_path):
+    for name in ("0a", "0b"):
+        shutil.copyfile(tmp_path / "pool" / "0.png", tmp_path / "pool" / f"{name}.png")
+    lines = [("0.png", digest((tmp_path / "pool" / "0.png").read_bytes()), "right", "emu")]
+    runs.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
+    found, why = parts(make(decisions=str(tmp_path / "decisions.csv")))
+    assert "pool/0.png" in found["labeled"] and why == dict.fromkeys(("pool/0a.png", "pool/0b.png"), "a copy of another picture of the pool")
+
+
 def test_a_pool_of_copies_only_is_refused(make, tmp_path):
     shutil.rmtree(tmp_path / "pool")
     picture(tmp_path / "pool" / "a.png", (0, 0, 0), 1)
