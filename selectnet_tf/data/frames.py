@@ -136,7 +136,7 @@ def read(
 
 def _labels(name: str, column: pd.Series, lines: np.ndarray) -> np.ndarray:
     """[n] texts; a class may be called None, NA or null."""
-    found = column.astype(object).map(lambda value: "" if value is None or value != value or value is pd.NA else cells.text(value))
+    found = column.astype(object).map(cells.label)
     empty = np.flatnonzero(found == "")
     if len(empty):
         raise ValueError(f"{name}:{lines[empty[0]]}: no label in column {column.name!r}: move unlabeled rows to --unlabeled_csv")

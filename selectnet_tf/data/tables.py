@@ -21,7 +21,10 @@ def make(recipe: Recipe) -> Task:
     tables = _read(recipe, recipe.labeled_csv or "")
     table, rejected = _labeled(recipe, tables)
     pool = frames.join(_read(recipe, recipe.unlabeled_csv, labeled=False)) if recipe.unlabeled_csv else None
-    test = frames.join(_read(recipe, recipe.test_csv)) if recipe.test_csv else None
+    tests = _read(recipe, recipe.test_csv) if recipe.test_csv else []
+    if any(each.labels is None for each in tests):
+        raise ValueError(f"{recipe.test_csv} holds a run's picks, which are no test: give them to --labeled_csv")
+    test = frames.join(tests) if tests else None
     _check_columns(recipe, table, pool)
     names = tuple(sorted(set(table.labels)))
     if len(names) < 2:
@@ -34,6 +37,9 @@ def make(recipe: Recipe) -> Task:
     kept, left, x_test, y_test, says = sides.sort_out(inputs, y, names, test, looked, recipe.seed)
     x_pool = inputs[1]
     minor = _minor(recipe.minor, names, np.bincount(y[kept], minlength=len(names)))
+    untested = [names[c] for c in minor if not (y_test == c).any()]
+    if untested:
+        raise ValueError(f"{recipe.test_csv} has no row of {', '.join(untested)}, a minor class: its accuracy could not be told; give some")
     index = np.concatenate([kept, len(y) + left])
     truth = np.concatenate([y[kept], np.full(len(left), -1)]).astype(np.int32)
     held_out = "" if test else f", {len(y_test):,} of them held out for the test"

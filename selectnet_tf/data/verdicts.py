@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from selectnet_tf.data import frames
-from selectnet_tf.data.cells import label, text
+from selectnet_tf.data.cells import label
 
 OWN = ("file", "pseudo_label", "score", "loss", "first_chosen", "last_chosen", "rounds", "right")  # a run's own columns
 COLUMNS = ("pseudo_label", "right")
-YES, NO = ("yes", "y", "1", "true", "x"), ("no", "n", "0", "false")
+YES, NO = ("yes", "y", "1", "true", "x", "right"), ("no", "n", "0", "false", "wrong")
+CLASS = "class "  # before a class's name, where that is such a word
 
 
 def of_row(column: str) -> str:
@@ -30,20 +31,29 @@ def read(table: frames.Table, names: set[str], columns: Sequence[str]) -> tuple[
     """(rows with labels, rejected rows), both with the table's `columns` alone; rows without a verdict are in neither.
 
     Raises:
-        ValueError: a verdict that is neither yes, no nor one of the classes `names`; a column is missing.
+        ValueError: a verdict that is neither yes, no nor one of the classes `names`, or is two of them; a column is missing.
     """
     missing = [of_row(column) for column in columns if of_row(column) not in table.frame]
     if missing:
         raise ValueError(f"{table.name} has no column {missing[0]!r}, which the labeled table has")
-    labels, verdict = table.frame["pseudo_label"].map(text).to_numpy(object), table.texts("right")
-    word = verdict.map(lambda word: word if word in names else word.casefold(), na_action="ignore").to_numpy(object)
-    right = np.array([each in YES for each in word], bool)
-    wrong = np.array([each in NO for each in word], bool)
-    named = np.array([each in names for each in word], bool)
-    unclear = np.flatnonzero(~right & ~wrong & ~named & verdict.notna().to_numpy())
-    if len(unclear):
-        place = unclear[0]
-        said, classes = verdict.iloc[place], ", ".join(sorted(names))
-        raise ValueError(f"{table.name}:{table.lines[place]}: right is {said!r}, but has to be yes, no, empty or a class: {classes}")
+    labels = np.full(len(table.frame), "", object)
+    wrong = np.zeros(len(labels), bool)
+    for i, (pseudo, word) in enumerate(zip(*(table.frame[column].map(label) for column in COLUMNS), strict=True)):
+        found = _meanings(word, pseudo, names)
+        if word and len(found) != 1:
+            same = next((name for name in names if name.casefold() == word.casefold()), "")
+            unclear = f"which can mean two things here: write right, wrong or {CLASS}{same}"
+            unknown = f"but has to be yes, no, empty or a class: {', '.join(sorted(names))}"
+            raise ValueError(f"{table.name}:{table.lines[i]}: right is {word!r}, {unclear if found else unknown}")
+        labels[i] = next(iter(found), "")
+        wrong[i] = found == {""}
     kept = table.renamed({of_row(column): column for column in columns})
-    return kept.take(right | named, np.where(named, word, labels)), kept.take(wrong & ~named)
+    return kept.take(labels != "", labels), kept.take(wrong)
+
+
+def _meanings(word: str, pseudo: str, names: set[str]) -> set[str]:
+    """The classes that a verdict on a row taken for `pseudo` may mean; "" for none of them."""
+    folded = word.casefold()
+    found = {pseudo} if folded in YES else {""} if folded in NO else set()
+    alike = {name for name in names if name == word or (found and name.casefold() == folded)}
+    return found | alike or {name for name in names if word == CLASS + name}

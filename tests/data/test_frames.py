@@ -75,6 +75,9 @@ def test_zip_parquet_excel_and_data_frames(tmp_path):
             frames.read(tmp_path / "u.zip", "kind")
     with pytest.raises(ValueError, match="parquet"):
         read(tmp_path, b"PAR1 and no more")
+    for kinds in (pd.array(["x", None], "string"), pd.array([1, None], "Int64"), ["x", None]):
+        with pytest.raises(ValueError, match="the table:1: no label in column 'kind'"):
+            frames.read(pd.DataFrame({"a": [1, 2], "kind": kinds}), "kind")
     table = frames.read(pd.DataFrame({"a": [1, 2], "kind": [1.0, None]}).astype({"kind": "Int64"}).fillna(3), "kind")
     assert table.labels.tolist() == ["1", "3"] and table.name == "the table"
 

@@ -11,7 +11,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 
 from selectnet_tf import predict, recipes
-from selectnet_tf.data import sides, tables, tasks
+from selectnet_tf.data import sides, tables, tasks, verdicts
 from selectnet_tf.experiment import picks, runs, train
 
 
@@ -259,3 +259,35 @@ def test_labels_may_stand_in_a_column_called_right(tmp_path):
     looked = write(tmp_path / "looked.csv", pd.DataFrame(rows).assign(right=["yes", ""]))
     task = small(tmp_path, **given | {"labeled_csv": f"{given['labeled_csv']},{looked}"})
     assert len(task.y_labeled) == 49 and task.names == ("a", "b") and len(task.x_unlabeled) == 59
+
+
+def test_a_verdict_that_is_a_class_s_name_too_has_to_be_clear(tmp_path):
+    (tmp_path / "s.csv").write_text("pseudo_label,right,u\nYes,Yes,1\nNo,right,2\nNo,wrong,3\nNo,class Yes,4\nYes,yes,5\nYes,,6\n")
+    reading = {"text": (), "decimal": ".", "thousands": None}
+    right, wrong = verdicts.read(verdicts.table(str(tmp_path / "s.csv"), reading), {"Yes", "No"}, ["u"])
+    assert right.labels.tolist() == ["Yes", "No", "Yes", "Yes"] and right.frame["u"].tolist() == [1, 2, 4, 5] and wrong.frame["u"].tolist() == [3]
+    for verdict in ("Yes,no", "Yes,No", "No,yes", "No,Yes", "No,No"):
+        (tmp_path / "s.csv").write_text(f"pseudo_label,right,u\n{verdict},1\n")
+        word = verdict.partition(",")[2]
+        with pytest.raises(ValueError, match=rf"s\.csv:2: right is '{word}', .*two things here: write right, wrong or class {word.title()}$"):
+            verdicts.read(verdicts.table(str(tmp_path / "s.csv"), reading), {"Yes", "No"}, ["u"])
+    (tmp_path / "s.csv").write_text("pseudo_label,right,u\n1,1,1\n1,2,2\n1,no,3\n")
+    right, wrong = verdicts.read(verdicts.table(str(tmp_path / "s.csv"), reading), {"1", "2"}, ["u"])
+    assert right.labels.tolist() == ["1", "2"] and wrong.frame["u"].tolist() == [3]
+
+
+def test_a_verdict_may_be_a_class_called_none(tmp_path):
+    (tmp_path / "s.csv").write_text("pseudo_label,right,u\nfraud,None,1\nfraud,,2\nNA,yes,3\n")
+    reading = {"text": (), "decimal": ".", "thousands": None}
+    right, wrong = verdicts.read(verdicts.table(str(tmp_path / "s.csv"), reading), {"None", "NA", "fraud"}, ["u"])
+    assert right.labels.tolist() == ["None", "NA"] and right.frame["u"].tolist() == [1, 3] and not len(wrong.frame)
+
+
+def test_a_test_without_a_minor_class_or_of_picks_is_refused(tmp_path):
+    small(tmp_path)
+    rows = pd.read_csv(tmp_path / "a.csv").query("kind == 'a'").assign(u=lambda frame: frame["u"] + 1)
+    with pytest.raises(ValueError, match=r"t\.csv has no row of b, a minor class: its accuracy could not be told; give some"):
+        small(tmp_path, test_csv=write(tmp_path / "t.csv", rows))
+    looked = write(tmp_path / "s.csv", rows.rename(columns={"kind": "pseudo_label"}).assign(right="yes"))
+    with pytest.raises(ValueError, match=r"s\.csv holds a run's picks, which are no test: give them to --labeled_csv"):
+        small(tmp_path, test_csv=looked)
