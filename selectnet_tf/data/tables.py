@@ -52,8 +52,10 @@ def make(recipe: Recipe) -> Task:
 
     def cells_of(places: np.ndarray) -> pd.DataFrame:
         assert pool is not None
-        found = pool.shown(places - len(y), list(pool.frame), recipe.decimal).set_axis(places)
-        return found if pool.ids is None else pd.concat([pd.Series(pool.ids[places - len(y)], places, name=recipe.id_column), found], axis=1)
+        found = pool.shown(places - len(y), [str(c) for c in pool.frame], recipe.decimal).set_axis(places)
+        return (
+            found if pool.ids is None else pd.concat([pd.Series(pool.ids[places - len(y)], places, name=recipe.id_column), found], axis=1)
+        )
 
     return Task(
         Subset(x, kept), y[kept], Subset(x_pool, left), x_test, y_test, names, minor, truth, index, says, files, encode,

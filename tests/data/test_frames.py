@@ -162,7 +162,10 @@ def test_several_files_are_one_table(tmp_path):
 def test_numbers_of_several_files_are_as_each_file_has_them(tmp_path):
     """One cell that is none makes texts of a file's numbers, and of that file's alone."""
     how = {"decimal": ",", "thousands": "."}
-    first, second = read(tmp_path, "a;kind\n1,5;x\n-2;y\n", name="a.csv", **how), read(tmp_path, "a;kind\n1.003,5;x\n?;y\n", name="b.csv", **how)
+    first, second = (
+        read(tmp_path, "a;kind\n1,5;x\n-2;y\n", name="a.csv", **how),
+        read(tmp_path, "a;kind\n1.003,5;x\n?;y\n", name="b.csv", **how),
+    )
     found = frames.join([first, second]).frame["a"]
     assert np.array_equal(cells.numbers(found, **how), [1.5, -2, 1003.5, np.nan], equal_nan=True)
     assert np.isnan(cells.numbers(pd.Series([True, "x"], dtype=object))).all()

@@ -153,7 +153,9 @@ def test_one_decision_labels_one_picture(make, tmp_path):
     lines = [("0.png", digest((tmp_path / "pool" / "0.png").read_bytes()), "right", "emu")]
     runs.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
     found, why = parts(make(decisions=str(tmp_path / "decisions.csv")))
-    assert "pool/0.png" in found["labeled"] and why == dict.fromkeys(("pool/0a.png", "pool/0b.png"), "a copy of another picture of the pool")
+    assert "pool/0.png" in found["labeled"] and why == dict.fromkeys(
+        ("pool/0a.png", "pool/0b.png"), "a copy of another picture of the pool"
+    )
 
 
 def test_a_pool_of_copies_only_is_refused(make, tmp_path):

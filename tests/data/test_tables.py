@@ -221,7 +221,7 @@ def test_picks_come_back_as_the_rows_that_they_were(kind, tmp_path):
     """With decimal commas, leading zeros, dates, and columns that are called as the run's own."""
     pool = european(tmp_path / "pool.csv", 40, 1, labeled=False)
     if kind == "parquet":
-        frame = pd.read_csv(pool, sep=";", decimal=",", thousands=".", dtype={c: str for c in ("zip", "label", "pseudo_label")})
+        frame = pd.read_csv(pool, sep=";", decimal=",", thousands=".", dtype=dict.fromkeys(("zip", "label", "pseudo_label"), str))
         frame.assign(day=pd.to_datetime(frame["day"])).to_parquet(tmp_path / "pool.parquet")
         pool = str(tmp_path / "pool.parquet")
     if kind == "two files":
@@ -233,7 +233,9 @@ def test_picks_come_back_as_the_rows_that_they_were(kind, tmp_path):
     before = tasks.make(recipes.make(**given))
     rows = picked(tmp_path, before, range(0, len(before.x_unlabeled), 2))
     own = ["file", "pseudo_label", "score", "loss", "first_chosen", "last_chosen", "rounds", "right"]
-    renamed = {"score of the row": "score of the row of the row"} | {c: f"{c} of the row" for c in ("score", "file", "right", "pseudo_label")}
+    renamed = {"score of the row": "score of the row of the row"} | {
+        c: f"{c} of the row" for c in ("score", "file", "right", "pseudo_label")
+    }
     assert list(rows[0]) == [*own, *(renamed.get(c, c) for c in (*FEATURES, "pseudo_label"))]
     assert all(re.fullmatch("00[1-9]", row["zip"]) and row["score"] == "0.75" for row in rows)
     runs.write_csv(tmp_path / "looked.csv", [[*rows[0]], *([*(row | {"right": "yes"}).values()] for row in rows)])
@@ -265,11 +267,17 @@ def test_a_verdict_that_is_a_class_s_name_too_has_to_be_clear(tmp_path):
     (tmp_path / "s.csv").write_text("pseudo_label,right,u\nYes,Yes,1\nNo,right,2\nNo,wrong,3\nNo,class Yes,4\nYes,yes,5\nYes,,6\n")
     reading = {"text": (), "decimal": ".", "thousands": None}
     right, wrong = verdicts.read(verdicts.table(str(tmp_path / "s.csv"), reading), {"Yes", "No"}, ["u"])
-    assert right.labels.tolist() == ["Yes", "No", "Yes", "Yes"] and right.frame["u"].tolist() == [1, 2, 4, 5] and wrong.frame["u"].tolist() == [3]
+    assert (
+        right.labels.tolist() == ["Yes", "No", "Yes", "Yes"]
+        and right.frame["u"].tolist() == [1, 2, 4, 5]
+        and wrong.frame["u"].tolist() == [3]
+    )
     for verdict in ("Yes,no", "Yes,No", "No,yes", "No,Yes", "No,No"):
         (tmp_path / "s.csv").write_text(f"pseudo_label,right,u\n{verdict},1\n")
         word = verdict.partition(",")[2]
-        with pytest.raises(ValueError, match=rf"s\.csv:2: right is '{word}', .*two things here: write right, wrong or class {word.title()}$"):
+        with pytest.raises(
+            ValueError, match=rf"s\.csv:2: right is '{word}', .*two things here: write right, wrong or class {word.title()}$"
+        ):
             verdicts.read(verdicts.table(str(tmp_path / "s.csv"), reading), {"Yes", "No"}, ["u"])
     (tmp_path / "s.csv").write_text("pseudo_label,right,u\n1,1,1\n1,2,2\n1,no,3\n")
     right, wrong = verdicts.read(verdicts.table(str(tmp_path / "s.csv"), reading), {"1", "2"}, ["u"])
