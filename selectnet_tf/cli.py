@@ -81,6 +81,11 @@ def steady_output() -> None:
     sys.stdout, sys.stderr = (s if isinstance(s, _Output) else _Output(s) for s in (sys.stdout, sys.stderr))  # type: ignore[assignment]
 
 
+def data_output() -> TextIO:
+    """Standard output for what was asked for, not for what is said about it: what can't be written there is an error."""
+    return sys.stdout._stream if isinstance(sys.stdout, _Output) else sys.stdout
+
+
 def parse(argv: list[str]) -> list[str]:
     """argv without its flags, which are read into flags.FLAGS. --help prints the command's docstring and its flags."""
     steady_output()

@@ -1,8 +1,9 @@
 """Classifies pictures, or tables, with a run's model: python -m selectnet_tf.predict RUN/model.keras FILES... > found.csv
 
-FILES: pictures or folders of them, or CSV files for a model of a table. Prints file (or file:line), class, probability as CSV;
-what can't be read is named on standard error. --class=lynx --top=50 prints the fifty that are most likely lynxes, the likeliest first;
---class=lynx --precision=0.9 those from the probability on that reached a precision of 90% on the run's test set.
+FILES: pictures or folders of them, or for a model of a table CSV files or folders of such. Prints file (or file:line), class,
+probability as CSV; what can't be read is named on standard error. --class=lynx --top=50 prints the fifty that are most likely
+lynxes, the likeliest first; --class=lynx --precision=0.9 those from the probability on that reached a precision of 90% on the
+run's test set.
 """
 
 import concurrent.futures
@@ -19,10 +20,10 @@ import numpy as np
 from absl import flags
 
 from selectnet_tf import estimators, saved
-from selectnet_tf.cli import fail, importing_tensorflow, parse
-from selectnet_tf.data import decoding, encoder, folders, frames
+from selectnet_tf.cli import data_output, fail, importing_tensorflow, parse
+from selectnet_tf.data import decoding, encoder, folders, frames, layout
 from selectnet_tf.experiment import metrics, tested
-from selectnet_tf.files import as_cell, shown
+from selectnet_tf.files import FULL, as_cell, shown
 
 if TYPE_CHECKING:
     import keras
@@ -178,11 +179,24 @@ def _attempt(file: str, side: int, channels: int, fit: str) -> np.ndarray | str:
     return pixels if channels == 3 else pixels.mean(-1, keepdims=True).astype(pixels.dtype)
 
 
-def expand(arguments: list[str]) -> list[str]:
-    """Files as they are named, folders as the pictures below them."""
-    found = []
+def expand(arguments: list[str], errors: TextIO, of_tables: bool = False) -> list[str]:
+    """Files as they are named, folders as the pictures below them, or the tables; what else lies there is named in errors.
+
+    Raises:
+        ValueError: a folder without any.
+    """
+    found: list[str] = []
+    suffixes, what = (layout.SUFFIXES, "table") if of_tables else (folders.SUFFIXES, "picture")
     for argument in map(pathlib.Path, arguments):
-        found += [str(argument / file) for file in folders.list_files(argument)] if argument.is_dir() else [str(argument)]
+        if not argument.is_dir():
+            found.append(str(argument))
+            continue
+        listing = folders.survey(argument, suffixes, what)
+        for file, why in listing.aside:
+            print(f"skipped {shown(argument / file)}: {why}", file=errors)
+        if not listing.files:
+            raise ValueError(f"{argument} holds no {what} that can be read: give a folder with some ({', '.join(suffixes)})")
+        found += [str(argument / file) for file in listing.files]
     return found
 
 
@@ -197,23 +211,25 @@ def define_flags() -> None:
 
 
 def main(argv: list[str]) -> int:
-    stream: Any  # has what TextIO lacks
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else "backslashreplace")  # a file may have any name
+    out: Any = data_output()  # has what TextIO lacks
+    out.reconfigure(errors="surrogateescape")  # a file may have any name
     if len(argv) < 3:
         return fail("what to classify with what? python -m selectnet_tf.predict MODEL FILES...", 2)
     try:
-        path, files = pathlib.Path(argv[1]), expand(argv[2:])
+        path = pathlib.Path(argv[1])
         if not zipfile.is_zipfile(path):
             raise ValueError(f"{path} is no .keras or .skops file: give the model of a run")
+        files = expand(argv[2:], sys.stderr, encoder.Encoder.of(path) is not None)
         asked = (FLAGS.all, FLAGS["class"].value, FLAGS.threshold, FLAGS.precision, FLAGS.top, tuple(FLAGS.columns), tuple(FLAGS.trust))
-        broken = predict(path, files, sys.stdout, sys.stderr, Wanted(*asked))
-        sys.stdout.flush()
+        broken = predict(path, files, out, sys.stderr, Wanted(*asked))
+        out.flush()
     except BrokenPipeError:  # of `| head`: who reads has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stdout.flush()  # which leads what is left nowhere
         return 0
     except (ValueError, OSError) as error:
-        return fail(error, 1)
+        sys.stdout.flush()
+        full = getattr(error, "errno", None) in FULL
+        return fail("the disk is full: free some space and run the same command again" if full else error, 1)
     return int(broken == len(files))
 
 

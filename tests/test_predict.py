@@ -61,7 +61,7 @@ def test_pictures_are_classified_by_name(trained):
         picture(tree / "new" / f"{name}.png", COLOURS[name], 900)
     (tree / "new" / "torn.png").write_bytes(b"no picture")
     out, errors = io.StringIO(), io.StringIO()
-    assert predict.predict(folder / "model.keras", predict.expand([tree / "new"]), out, errors) == 1
+    assert predict.predict(folder / "model.keras", predict.expand([tree / "new"], errors), out, errors) == 1
     rows = list(csv.DictReader(io.StringIO(out.getvalue())))
     assert [r["file"] for r in rows] == [str(tree / "new" / f"{n}.png") for n in COLOURS]
     assert sum(r["class"] in r["file"] for r in rows) >= 2 and all(0.33 < float(r["probability"]) <= 1 for r in rows)
@@ -142,6 +142,58 @@ def test_a_wrong_command_line_is_one_line(arguments, code, said, tmp_path):
     command = [sys.executable, "-m", "selectnet_tf.predict", *(a.format(tmp_path) for a in arguments)]
     found = subprocess.run(command, capture_output=True, text=True)
     assert found.returncode == code and said in found.stderr and len(found.stderr.splitlines()) == 1
+
+
+FAKE = """
+import sys
+from selectnet_tf import cli, predict
+def fake(path, files, out, errors, wanted):
+    for i in range(100_000):
+        print("line", i, file=out)
+    print("all were scored", file=errors)
+    return 0
+predict.predict = fake
+predict.define_flags()
+sys.exit(predict.main(cli.parse(["predict", sys.argv[1], "a.png"])))
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "code", "said"),
+    [
+        ("> /dev/full", 1, "error: the disk is full: free some space and run the same command again\n"),
+        ("| head -1 > /dev/null; exit ${PIPESTATUS[0]}", 0, ""),
+        ("> /dev/null", 0, "all were scored\n"),
+    ],
+)
+def test_a_full_disk_is_said_and_a_closed_pipe_ends_it(where, code, said, tmp_path):
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as file:
+        file.writestr("classes.json", "[]")
+    (tmp_path / "fake.py").write_text(FAKE)
+    found = subprocess.run(
+        ["bash", "-c", f"{sys.executable} {tmp_path / 'fake.py'} {tmp_path / 'model.keras'} {where}"], capture_output=True, text=True
+    )
+    assert (found.returncode, found.stderr) == (code, said)
+
+
+def test_a_folder_s_other_files_are_named_and_an_empty_one_is_refused(tmp_path):
+    picture(tmp_path / "in" / "a.png", COLOURS["cat"], 1)
+    for name in ("b.heic", "c.csv", "d.csv.gz", "e.xlsx"):
+        (tmp_path / "in" / name).write_bytes(b"")
+    (tmp_path / "in" / "f.jpg").symlink_to("nothing")
+    errors = io.StringIO()
+    assert predict.expand([tmp_path / "in", "x"], errors) == [str(tmp_path / "in" / "a.png"), "x"]
+    assert f"skipped {tmp_path / 'in' / 'b.heic'}: .heic is not read: convert it to JPEG or PNG\n" in errors.getvalue()
+    assert (
+        f"skipped {tmp_path / 'in' / 'f.jpg'}: a link to nothing\n" in errors.getvalue() and "e.xlsx: .xlsx is no pic" in errors.getvalue()
+    )
+    errors = io.StringIO()
+    assert predict.expand([tmp_path / "in"], errors, of_tables=True) == [str(tmp_path / "in" / name) for name in ("c.csv", "d.csv.gz")]
+    assert "a.png: .png is no table\n" in errors.getvalue() and "b.heic: .heic is no table\n" in errors.getvalue()
+    (tmp_path / "empty").mkdir()
+    for of_tables, what in ((False, "picture"), (True, "table")):
+        with pytest.raises(ValueError, match=f"empty holds no {what} that can be read: give a folder with some"):
+            predict.expand([tmp_path / "empty"], errors, of_tables)
 
 
 def test_a_model_of_other_inputs_is_refused(tmp_path):

@@ -16,6 +16,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 SEPARATORS = (",", ";", "\t", "|")
+SUFFIXES = (".csv", ".tsv", ".parquet", ".gz", ".bz2", ".xz", ".zip")  # of the tables in a folder
 SAMPLE = 1 << 16  # characters that separator and encoding are judged by
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, lzma.LZMAError, OSError)
 

@@ -81,7 +81,7 @@ def _pictures(root: pathlib.Path, number: int, ids: list[str]) -> Shard:
 
 
 def _walk(root: pathlib.Path) -> Iterator[str]:
-    """What folders.list_files lists, but folder by folder: never more than one folder's names in memory."""
+    """What folders.survey lists, but folder by folder: never more than one folder's names in memory."""
     for _, place, names in folders.walk(root):
         yield from ((place / name).as_posix() for name in sorted(names) if name.lower().endswith(folders.SUFFIXES))
 

@@ -29,7 +29,7 @@ def test_a_folder_falls_into_shards_of_its_pictures(tree):
     shards = list(pools.shards(tree / "pool", 8))
     assert [s.number for s in shards] == [0, 1, 2, 3] and [len(rows(s)[0]) for s in shards] == [8, 8, 8, 7]
     ids = [i for s in shards for i in rows(s)[0]]
-    assert sorted(ids) == folders.list_files(tree / "pool") and len(set(ids)) == 31
+    assert sorted(ids) == folders.survey(tree / "pool").files and len(set(ids)) == 31
     assert rows(shards[0])[1] == [tree / "pool" / i for i in rows(shards[0])[0]]
     assert [len(batch) for batch, _ in shards[0].read(3)] == [3, 3, 2]
     assert [s.digest for s in shards] == [s.digest for s in pools.shards(tree / "pool", 8)]
