@@ -103,10 +103,10 @@ def shown(path: Path) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def several(paths: str) -> list[str]:
+def several(paths: Path) -> list[str]:
     """The paths in "A,B", with ~ for the home folder; what is there under a name with commas is one."""
     whole = os.path.expanduser(paths)
-    return [whole] if os.path.exists(whole) else [os.path.expanduser(path.strip()) for path in paths.split(",") if path.strip()]
+    return [whole] if os.path.exists(whole) else [os.path.expanduser(path.strip()) for path in os.fspath(paths).split(",") if path.strip()]
 
 
 def as_cell(path: str) -> str:

@@ -109,7 +109,9 @@ class Recipe:
     thousands: str | None = _field(None, "dataset=csv: what separates the thousands in numbers")
     image_size: int = _field(96, "dataset=folder: pictures are scaled to so many pixels on each side")
     fit: str = _field("stretch", "dataset=folder: how pictures become squares; pad: with black", ("stretch", "pad", "crop"))
-    decisions: str | None = _field(None, "dataset=folder: what a person decided about an earlier run's picks, as its review page saves it")
+    decisions: str | None = _field(
+        None, "dataset=folder: what a person decided about earlier runs' picks, as the review pages save it: A,B"
+    )
     freeze: bool = _field(False, "put each picture through the network with --weights (or a run's model.keras) once; train one layer")
     views: int = _field(1, "with --freeze: embed so many views of each labeled picture, up to 4: itself, mirrored, moved, both")
     foreign: float = _field(0.99, "with --freeze: leave out picks farther from their class than so much of it is from the rest; 0: none")

@@ -5,6 +5,10 @@ import os
 import pathlib
 from typing import NamedTuple
 
+from selectnet_tf.files import several
+
+COLUMNS = ("digest", "decision", "label")
+REJECTED = "rejected in a review"
 OFFERED = ".picked.csv"  # in a folder that --review made: what was offered there
 
 
@@ -21,15 +25,18 @@ def offered(root: str | os.PathLike) -> set[str] | None:
     return {row["digest"] for row in _rows(path, ("digest",))} if path.exists() else None
 
 
-def read(path: str | os.PathLike, names: tuple[str, ...]) -> Decisions:
-    """A decisions.csv, as the review page saves it: columns digest, decision (right, corrected, wrong or nothing) and label.
+def read(paths: str | os.PathLike, names: tuple[str, ...]) -> Decisions:
+    """A decisions.csv, as the review page saves it, or several, A,B: what a later line decides counts.
+
+    Its columns are digest, decision (right, corrected, wrong or nothing) and label.
 
     Raises:
         ValueError, OSError: no such file, no such columns, a class that there is none of: one line.
     """
     accepted: dict[str, str] = {}
     rejected = set()
-    for line, row in enumerate(_rows(pathlib.Path(path), ("digest", "decision", "label")), 2):
+    found = [(path, line, row) for path in several(paths) for line, row in enumerate(_rows(pathlib.Path(path), COLUMNS), 2)]
+    for path, line, row in found:
         decision, label = row["decision"], row["label"]
         if decision not in ("right", "corrected", "wrong", ""):
             raise ValueError(f"{path}:{line}: the decision is {decision!r}, but has to be right, corrected or wrong")

@@ -167,6 +167,7 @@ def _load(
     path: pathlib.Path, as_text: set[str], decimal: str, thousands: str | None
 ) -> tuple[pd.DataFrame, np.ndarray, list[str], Callable[[str], pd.Series] | None]:
     """(cells, where each row begins, what was unusual, what reads a column anew) of a file."""
+    path = path.expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file: give a CSV file with a header line")
     with open(path, "rb") as file:

@@ -10,7 +10,7 @@ import numpy as np
 
 from selectnet_tf.archs import APPLICATIONS
 from selectnet_tf.data import decisions, decoding, folders, splits
-from selectnet_tf.files import digest, shown
+from selectnet_tf.files import digest, several, shown
 from selectnet_tf.recipes import Recipe
 
 MOST_CLASSES = 20  # that are counted on screen one by one
@@ -90,7 +90,7 @@ def details(found: Survey, recipe: Recipe, cache_dir: pathlib.Path) -> list[str]
 
 
 def _roots(text: str | None) -> list[pathlib.Path]:
-    return [pathlib.Path(root.strip()).expanduser() for root in (text or "").split(",") if root.strip()]
+    return [pathlib.Path(root) for root in several(text or "")]
 
 
 def _check_places(labeled: list[pathlib.Path], test: list[pathlib.Path], unlabeled: list[pathlib.Path]) -> None:

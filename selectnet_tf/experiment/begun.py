@@ -3,7 +3,7 @@
 import collections
 import pathlib
 
-from selectnet_tf.data import survey, tasks
+from selectnet_tf.data import decisions, survey, tasks
 from selectnet_tf.experiment import runs
 from selectnet_tf.files import as_cell
 from selectnet_tf.recipes import Recipe
@@ -39,11 +39,27 @@ def check(folder: pathlib.Path, task: tasks.Task) -> None:
 
 
 def news(folder: pathlib.Path, recipe: Recipe) -> str:
-    """A line on the pictures that came after a finished run; empty where there are none. Only their names are looked at."""
-    known = {row["file"] for row in runs.read_csv(folder / FILES)}
+    """A line on the pictures and decisions that came after a finished run; empty where there are none.
+
+    Of the pictures only the names are looked at.
+    """
+    known = {row["file"]: row for row in runs.read_csv(folder / FILES)}
     if not known:
         return ""
     found = survey.survey(recipe)
     every = {**found.labeled, **found.test, **found.unlabeled}
     count = sum(as_cell(str(root / file)) not in known for root, listing in every.items() for file in listing.files)
-    return f"{count:,} pictures are new since" if count else ""
+    pool = [as_cell(str(root / file)) for root, listing in found.unlabeled.items() for file in listing.files]
+    decided = sum(_decided_anew(known[file], found.decisions) for file in pool if file in known)
+    new = [f"{amount:,} {what}" for amount, what in ((count, "pictures"), (decided, "decisions")) if amount]
+    return f"{' and '.join(new)} are new since" if new else ""
+
+
+def _decided_anew(row: dict[str, str], now: decisions.Decisions) -> bool:
+    """Whether a picture of the pool would be something else by these decisions than it was by those before."""
+    accepted = now.accepted.get(row["digest"], "")
+    if row["part"] == "labeled":
+        return row["class"] != accepted
+    if row["why"] == decisions.REJECTED:
+        return bool(accepted)
+    return row["part"] == "unlabeled" and (bool(accepted) or row["digest"] in now.rejected)

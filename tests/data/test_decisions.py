@@ -15,6 +15,15 @@ def test_accepted_corrected_and_rejected(tmp_path):
     assert decisions.read(path, ("cat", "dog")) == ({"2b": "dog"}, {"3c", "1a"})  # what was decided twice: the last one counts
 
 
+def test_of_several_reviews_the_last_decision_counts(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "a.csv", "a.jpg,1a,right,cat", "b.jpg,2b,wrong,", "c.jpg,3c,right,cat")
+    write(tmp_path / "b.csv", "a.jpg,1a,wrong,", "b.jpg,2b,corrected,dog")
+    assert decisions.read("~/a.csv, ~/b.csv", ("cat", "dog")) == ({"2b": "dog", "3c": "cat"}, {"1a"})
+    with pytest.raises(ValueError, match=r"b\.csv:2: the label is 'cat', which is none of emu"):
+        decisions.read(f"{write(tmp_path / 'b.csv', 'a.jpg,1a,right,cat')},~/a.csv", ("emu",))
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import shutil
 
@@ -68,3 +69,22 @@ def test_a_finished_run_is_finished_without_its_pictures(start, tree, capsys):
     shutil.rmtree(tree / "pool")
     assert earlier.finished(recipe, folder.parent.parent, folder)["accuracy"] == "0.5"
     assert "is finished, but its pictures are not all there now (--force trains it again)" in capsys.readouterr().out
+
+
+def test_a_finished_run_says_how_many_decisions_are_new(start, tree):
+    folder, recipe = start()
+    rows = [row for row in runs.read_csv(folder / "files.csv") if row["part"] == "unlabeled"]
+    decided = [(row["file"], row["digest"], *what) for row, what in zip(rows, [("right", "emu"), ("wrong", ""), ("", "")], strict=False)]
+    header = ("file", "digest", "decision", "label")
+    runs.write_csv(tree / "decisions.csv", [header, *decided])
+    recipe = dataclasses.replace(recipe, decisions=str(tree / "decisions.csv"))
+    assert begun.news(folder, recipe) == "2 decisions are new since"
+    (folder / "state.npz").unlink()
+    begun.check(folder, tasks.make(recipe, cache_dir=tree / "cache"))
+    assert begun.news(folder, recipe) == ""
+    runs.write_csv(
+        tree / "decisions.csv",
+        [header, (rows[0]["file"], rows[0]["digest"], "corrected", "cat"), (rows[2]["file"], rows[2]["digest"], "wrong", "")],
+    )
+    picture(tree / "pool" / "new" / "0.png", COLOURS["dog"], 800)
+    assert begun.news(folder, recipe) == "1 pictures and 2 decisions are new since"
