@@ -107,14 +107,14 @@ def _decide(seen: Survey, found: Pictures, part: np.ndarray, y: np.ndarray, mach
             taken.add(mark)
             part[i], y[i], machine[i] = LABELED, seen.names.index(accepted[mark]), True
         elif mark in rejected:
-            why[i] = "rejected in a review"
+            why[i] = decisions.REJECTED
 
 
 def _sort_out(found: Pictures, part: np.ndarray, y: np.ndarray, why: np.ndarray) -> np.ndarray:
     """Says in `why` which pictures are copies that must not be there. Returns [n] groups of copies among labeled and test ones."""
-    n, own = len(part), np.flatnonzero(part != UNLABELED)
-    order = np.concatenate([own, np.flatnonzero(part == UNLABELED)])
-    pairs = copies.near([found.looks[i] for i in order], Subset(found.images, order), len(own))
+    n, own, rejected = len(part), np.flatnonzero(part != UNLABELED), np.flatnonzero(why == decisions.REJECTED)
+    order = np.concatenate([own, rejected, np.flatnonzero((part == UNLABELED) & (why != decisions.REJECTED))])
+    pairs = copies.near([found.looks[i] for i in order], Subset(found.images, order), len(own) + len(rejected))
     pairs = order[pairs]
     _, same = np.unique(found.pixels, return_inverse=True)
     labeled = np.flatnonzero(part == LABELED)
@@ -124,10 +124,10 @@ def _sort_out(found: Pictures, part: np.ndarray, y: np.ndarray, why: np.ndarray)
     group = copies.groups(n, np.concatenate([inside, copies.equal(same, own)]))
     tested = np.isin(group, group[part == TEST])
     why[(part == LABELED) & tested & (why == "")] = "a copy of a test picture"
-    near = np.zeros(n, bool)
-    near[pairs[part[pairs[:, 1]] == UNLABELED][:, 1]] = True
+    of_own, of_rejected = (np.isin(np.arange(n), pairs[np.isin(pairs[:, 0], some)][:, 1]) for some in (own, rejected))
     pool = (part == UNLABELED) & (why == "")
-    why[pool & near] = "a near copy of a labeled or test picture"
+    why[pool & of_rejected] = "a near copy of a rejected picture"
+    why[pool & of_own] = "a near copy of a labeled or test picture"
     why[pool & np.isin(same, same[own])] = "a copy of a labeled or test picture"
     pool &= why == ""
     first = np.zeros(n, bool)

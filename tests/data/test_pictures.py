@@ -147,6 +147,16 @@ def test_decisions_are_taken_over(make, tmp_path):
     assert np.array_equal(task.x_labeled[np.arange(len(task.y_labeled))], task.by_index[task.index[: len(task.y_labeled)]])
 
 
+def test_near_copies_of_rejected_pictures_are_left_out(make, tmp_path):
+    lines = [("2.png", digest((tmp_path / "pool" / "2.png").read_bytes()), "wrong", "")]
+    runs.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
+    with Image.open(tmp_path / "pool" / "2.png") as original:
+        original.resize((200, 150)).save(tmp_path / "pool" / "large.jpg", quality=80)
+    assert "pool/large.jpg" in parts(make())[0]["unlabeled"]
+    why = {"pool/2.png": "rejected in a review", "pool/large.jpg": "a near copy of a rejected picture"}
+    assert parts(make(decisions=str(tmp_path / "decisions.csv")))[1] == why
+
+
 def test_one_decision_labels_one_picture(make, tmp_path):
     for name in ("0a", "0b"):
         shutil.copyfile(tmp_path / "pool" / "0.png", tmp_path / "pool" / f"{name}.png")
