@@ -1,6 +1,5 @@
 """review.html: what a run picked, doubts and left out, for a person to say what is right; it saves decisions.csv. Needs no network."""
 
-import html
 import json
 import os
 import pathlib
@@ -42,7 +41,7 @@ def write(folder: pathlib.Path, task: "Task") -> None:
     data = json.dumps(_data(folder, items, task, task.files, task.listing)).replace("<", "\\u003c")  # ASCII, so that any file name fits
     body = f'{BODY}<script type="application/json" id="data">{data}</script>'
     with replacing(folder / "review.html") as beside:
-        beside.write_text(document(f"Review of {html.escape(folder.name)}", body, "review"), encoding="utf-8")
+        beside.write_text(document(f"Review of {folder.name}", body, "review"), encoding="utf-8")
 
 
 def _items(folder: pathlib.Path) -> list[dict[str, Any]]:

@@ -146,6 +146,18 @@ def test_what_is_doubted_and_what_was_left_out_have_their_own_places(page, brows
     assert found.accepted == {f"{1:032x}": "cat", f"{0:032x}": "emu", f"{3:032x}": "emu"} and not found.rejected
 
 
+def test_a_run_s_name_is_escaped_once(page, tmp_path):
+    path, files = page
+    (path.parent / "ask.csv").unlink()
+    path.parent.rename(tmp_path / "a&b")
+    x = np.zeros((36, 6, 6, 3), np.uint8)
+    listing = [("file", "digest", "part", "class", "why"), *((file, "0", "unlabeled", "", "") for file in files)]
+    y = np.array([0, 0, 1, 1, 2, 2])
+    task = SimpleNamespace(files=files, listing=listing, by_index=x, names=NAMES, x_labeled=x, y_labeled=y, rows_by_index=None)
+    review_page.write(tmp_path / "a&b", task)
+    assert "<title>Review of a&amp;b</title>" in (tmp_path / "a&b" / "review.html").read_text()
+
+
 def test_nothing_picked_no_page(tmp_path):
     review_page.write(tmp_path, SimpleNamespace(listing=[()]))
     assert not (tmp_path / "review.html").exists()
