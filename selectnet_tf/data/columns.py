@@ -21,7 +21,7 @@ def lines(encoder: Encoder, table: Table, y: np.ndarray) -> list[str]:
     Of many columns, only those that there is something to say about. table, y: the labeled rows and their classes.
     """
     leaks = {seen.column.name: leak(encoder, seen, table, y) for seen in encoder.seen}
-    said = [(seen, _remarks(seen, leaks[seen.column.name], len(table.frame))) for seen in encoder.seen]
+    said = [(seen, _remarks(seen, leaks[seen.column.name])) for seen in encoder.seen]
     shown = [(seen, words) for seen, words in said if words or len(said) <= MOST_COLUMNS][: 2 * MOST_COLUMNS]
     width = max([len("column"), *(len(seen.column.name) for seen, _ in shown)])
     found = [f"  {'column':<{width}}  {'kind':<8}{'distinct':>9}{'missing':>9}"]
@@ -32,7 +32,7 @@ def lines(encoder: Encoder, table: Table, y: np.ndarray) -> list[str]:
     return [*found, f"  and {left:,} columns more, with nothing to say about them"] if left else found
 
 
-def _remarks(seen: Seen, area: float, rows: int) -> list[str]:
+def _remarks(seen: Seen, area: float) -> list[str]:
     words = []
     if seen.coerced:
         cell = "cell is" if seen.coerced == 1 else "cells are"

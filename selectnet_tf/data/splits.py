@@ -118,19 +118,6 @@ def describe(split: Split, labels: np.ndarray) -> str:
     return f"{d}, {u}, classes of {counts.min():,} to {counts.max():,}: ratio {counts.max() / counts.min():.4g}"
 
 
-def hold_out(y: np.ndarray, names: Sequence[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(kept, held) places: about a fifth of each class, at least one picture of each on both sides."""
-    rng = np.random.default_rng([seed, 3])
-    parts = []
-    for c, name in enumerate(names):
-        places = rng.permutation(np.flatnonzero(y == c))
-        if len(places) < 2:
-            raise ValueError(f"class {name} has one picture: give it two or more, so that one can be held out, or a --test_dir")
-        parts.append(places[: max(1, round(len(places) * TEST_SHARE))])
-    held = np.sort(np.concatenate(parts))
-    return np.setdiff1d(np.arange(len(y)), held), held
-
-
 def hold_out_groups(y: np.ndarray, names: tuple, chances: np.ndarray, groups: np.ndarray, usable: np.ndarray) -> np.ndarray:
     """Places of about a fifth of each class, whole groups of copies, at least one on both sides of each class.
 
