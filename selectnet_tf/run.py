@@ -57,7 +57,7 @@ def recipe_from_flags() -> recipes.Recipe:
     given = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
     if "minor" in given:
         words = [word.strip() for word in given["minor"] or ()]
-        given["minor"] = tuple(int(word) if word.isdecimal() and given.get("dataset") != "folder" else word for word in words)
+        given["minor"] = tuple(int(word) if word.isdecimal() and given.get("dataset") not in ("folder", "csv") else word for word in words)
     with contextlib.suppress(ValueError):  # a word: make says what it may be
         given |= {"threshold": float(given["threshold"])} if "threshold" in given else {}
     return recipes.make(**given)
