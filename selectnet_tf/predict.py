@@ -157,7 +157,7 @@ def _cells(encode: encoder.Encoder, table: frames.Table, columns: list[str]) -> 
     """[n, k] texts in these columns. Raises ValueError where there is no such column."""
     missing = [column for column in columns if column not in table.frame]
     if missing:
-        raise ValueError(f"{table.name} has no column {missing[0]!r}, only {', '.join(map(str, table.frame))}: correct --columns")
+        raise ValueError(frames.lacks(table.name, table.frame, missing, f"only {', '.join(map(str, table.frame))}: correct --columns"))
     shown = encode.named(table) if columns else table
     return shown.shown(np.arange(len(table.frame)), columns, encode.reading["decimal"]).to_numpy()
 

@@ -58,8 +58,12 @@ def filled(column: pd.Series) -> np.ndarray:
 
 
 def _distinct(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """([n] places in what follows, -1 where a cell is empty; the different values as objects)."""
-    codes, values = pd.factorize(column)
+    """([n] places in what follows, -1 where a cell is empty; the different values as objects). Raises ValueError where cells are lists."""
+    try:
+        codes, values = pd.factorize(column)
+    except TypeError:  # they can't be told apart
+        name = column.name
+        raise ValueError(f"column {name!r} holds lists or the like, no numbers or texts: give --ignore_columns={name}") from None
     return codes, np.asarray(values, object)
 
 

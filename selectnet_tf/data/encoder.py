@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from selectnet_tf.data import cells
-from selectnet_tf.data.frames import Table
+from selectnet_tf.data.frames import Table, lacks
 
 MOST_CATEGORIES = 1000
 MISSING = "(missing)"
@@ -173,7 +173,7 @@ def _lost(parts: Sequence[pd.Series], values: Sequence[np.ndarray]) -> tuple[int
 def _check(table: Table, columns: Sequence[str]) -> None:
     missing = [c for c in columns if c not in table.frame]
     if missing:
-        raise ValueError(f"{table.name} has no column {', '.join(map(repr, missing))}, which the labeled table has")
+        raise ValueError(lacks(table.name, table.frame, missing, "which the labeled table has"))
 
 
 def _with_missing(texts: pd.Series) -> np.ndarray:

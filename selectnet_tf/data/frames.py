@@ -3,7 +3,7 @@
 import csv
 import pathlib
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,7 +127,7 @@ def read(
     frame, counted = _without_index(frame)
     says += [f"{name}: the unnamed first column counts the rows: left out"] if counted else []
     if labeled and label_column not in frame:
-        raise NoLabels(f"{name} has no column {label_column!r}, only {', '.join(frame.columns)}: give --label_column")
+        raise NoLabels(lacks(name, frame.columns, [str(label_column)], f"only {', '.join(frame.columns)}: give --label_column"))
     labels = _labels(name, frame[label_column], lines) if labeled else None
     ids = frame[id_column].map(cells.text, na_action="ignore").fillna("").to_numpy(object) if id_column in frame else None
     left_out = [str(c) for c in frame if c in (label_column, id_column, *ignore)]
@@ -157,10 +157,21 @@ def _names(name: str, header: list[str]) -> list[str]:
     names = [unicodedata.normalize("NFC", word).strip() or f"Unnamed: {i}" for i, word in enumerate(header)]
     twice = [c for i, c in enumerate(names) if c in names[:i]]
     if twice:
-        raise ValueError(f"{name} has two columns {twice[0]!r}: give each a name of its own")
-    if len(names) > 1 and all(np.isfinite(cells.numbers(pd.Series(names, dtype=object)))):
-        raise ValueError(f"{name} begins with a line of numbers, {', '.join(names[:4])}: put a line with the columns' names before it")
+        raise ValueError(_without_names(name, names) or f"{name} has two columns {twice[0]!r}: give each a name of its own")
     return names
+
+
+def lacks(name: str, columns: Iterable[Any], missing: Sequence[str], cure: str) -> str:
+    """What is wrong with a table of these columns that lacks others."""
+    return _without_names(name, list(map(str, columns))) or f"{name} has no column {', '.join(map(repr, missing))}, {cure}"
+
+
+def _without_names(name: str, header: Sequence[str]) -> str:
+    """What to say where a line of numbers was taken for the columns' names, other than those of a data frame, 0, 1, ...; else empty."""
+    counted = list(header) == [str(i) for i in range(len(header))]
+    if len(header) < 2 or counted or not np.isfinite(cells.numbers(pd.Series(header, dtype=object))).all():
+        return ""
+    return f"{name} begins with a line of numbers, {', '.join(header[:4])}: put a line with the columns' names before it"
 
 
 def _load(
@@ -181,15 +192,15 @@ def _load(
             raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
         return frame, np.arange(len(frame)), [], None
     try:
-        encoding, separator, header, lines = layout.find(path)
-        names = _names(str(path), header)
-        says = [] if encoding.startswith("utf") else [f"{path} is not UTF-8: read as {encoding}"]
+        found = layout.find(path)
+        names = _names(str(path), found.header)
+        says = [] if found.encoding.startswith("utf") else [f"{path} is not UTF-8: read as {found.encoding}"]
 
         def parse(columns: list[int] | None, dtype: dict | type) -> pd.DataFrame:
             missing = {c: list(cells.WORDS) for c in names if c not in as_text}
-            with layout.opened(path, encoding) as stream:
+            with layout.table(path, found) as stream:
                 return pd.read_csv(
-                    stream, sep=separator, header=0, names=names, index_col=False, usecols=columns, dtype=dtype,
+                    stream, sep=found.separator, header=0, names=names, index_col=False, usecols=columns, dtype=dtype,
                     keep_default_na=False, na_values=missing, low_memory=False, decimal=decimal, thousands=thousands,
                 )  # fmt: skip
 
@@ -198,9 +209,11 @@ def _load(
         raise ValueError(f"{path} is no CSV table: {str(error).strip().splitlines()[0]}") from None
     except layout.DAMAGED as error:
         raise ValueError(f"{path} is damaged: {error or type(error).__name__}") from None
-    if len(frame) != len(lines):
+    except RuntimeError as error:  # of zipfile: a password, a method that it lacks
+        raise ValueError(f"{path} can't be unpacked: {error}: pack it anew, as .gz or as .zip without a password") from None
+    if len(frame) != len(found.lines):
         raise ValueError(f"{path} is no CSV table: its quotes do not match")
     last = names[-1]
-    if header[-1] == "" and len(names) > 1 and frame[last].isna().all():  # each line ends in a separator
+    if found.header[-1] == "" and len(names) > 1 and frame[last].isna().all():  # each line ends in a separator
         frame = frame.drop(columns=[last])
-    return frame, lines, says, lambda column: parse([names.index(column)], str)[column]
+    return frame, found.lines, says, lambda column: parse([names.index(column)], str)[column]

@@ -22,10 +22,11 @@ DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, lzma.LZMA
 
 
 class Layout(NamedTuple):
-    """encoding, separator; header: the names of the columns; lines: [n] where each row begins, counted from 1."""
+    """encoding, separator; above: lines before the header; header: the columns' names; lines: [n] where each row begins, counted from 1."""
 
     encoding: str
     separator: str
+    above: int
     header: list[str]
     lines: np.ndarray
 
@@ -59,10 +60,13 @@ def _separator(sample: str) -> str:
     return max(SEPARATORS, key=agree)
 
 
-def _widths(path: pathlib.Path, stream: IO[str], separator: str) -> tuple[list[str], np.ndarray]:
-    reader = csv.reader(stream, delimiter=separator)
-    header = next((row for row in reader if any(cell.strip() for cell in row)), None)
-    if header is None:
+def _widths(path: pathlib.Path, stream: IO[str], separator: str) -> tuple[int, list[str], np.ndarray]:
+    reader, above = csv.reader(stream, delimiter=separator), 0
+    for header in reader:
+        if any(cell.strip() for cell in header):
+            break
+        above = reader.line_num
+    else:
         raise ValueError(f"{path} is no CSV table: it is empty")
     lines, before, width = array.array("q"), reader.line_num, len(header)
     for row in reader:
@@ -74,7 +78,16 @@ def _widths(path: pathlib.Path, stream: IO[str], separator: str) -> tuple[list[s
                 "correct that line (a separator too many, a text without quotes?)"
             )
         before = reader.line_num
-    return header, np.asarray(lines, np.int64)
+    return above, header, np.asarray(lines, np.int64)
+
+
+@contextlib.contextmanager
+def table(path: pathlib.Path, found: Layout) -> Iterator[IO[str]]:
+    """The file's text from the header on."""
+    with opened(path, found.encoding) as stream:
+        for _ in range(found.above):
+            stream.readline()
+        yield stream
 
 
 @contextlib.contextmanager

@@ -133,3 +133,13 @@ def test_a_model_of_version_0_1_is_refused(tmp_path):
         file.writestr("columns.json", "{}")
     with pytest.raises(ValueError, match=r"written by version 0.1.*train it again"):
         Encoder.of(tmp_path / "model.keras")
+
+
+def test_a_table_without_a_header_is_named_where_its_columns_are_missed():
+    made, _ = encoded(table(a=[1, 2], b=[3, 4]))
+    with pytest.raises(ValueError, match="the table begins with a line of numbers, 5.5, 7: put a line with the columns' names before it"):
+        made(table(**{"5.5": [1], "7": [2]}))
+    with pytest.raises(ValueError, match="the table has no column 'b', which the labeled table has"):
+        made(table(a=[1], c=[2]))
+    counted, _ = encoded(frames.read(pd.DataFrame(np.eye(3)), labeled=False))
+    assert [column.name for column in counted.columns] == ["0", "1", "2"]

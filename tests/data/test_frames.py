@@ -106,6 +106,42 @@ def test_bad_tables_are_named(content, said, tmp_path):
     assert said in str(found.value) and "\n" not in str(found.value)
 
 
+def test_columns_may_be_numbers_as_a_data_frame_counts_them(tmp_path):
+    assert list(read(tmp_path, "0,1,2\n5,6,7\n", labeled=False).frame) == ["0", "1", "2"]
+    assert list(read(tmp_path, "10,20\n5,6\n", labeled=False).frame) == ["10", "20"]
+    assert frames.lacks("t.csv", ["0", "1"], ["a"], "give it") == "t.csv has no column 'a', give it"
+    with pytest.raises(ValueError, match="begins with a line of numbers, 5, 5: put a line"):
+        read(tmp_path, "5,5\n6,7\n", labeled=False)
+
+
+def test_lines_of_separators_above_the_header_are_none(tmp_path):
+    table = read(tmp_path, ";;\n\n; ;\na;town;kind\n1;Ulm;x\n;;\n2;Bonn;y\n".replace(";;\n2", "3;;z\n2"))
+    assert table.frame["a"].tolist() == [1, 3, 2] and table.labels.tolist() == ["x", "z", "y"] and table.lines.tolist() == [5, 6, 7]
+    assert table.texts("a").tolist() == ["1", "3", "2"]
+
+
+def test_a_zip_that_can_t_be_unpacked_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as file:
+        file.writestr("inside.csv", ROWS)
+    whole = (tmp_path / "t.zip").read_bytes()
+    directory = whole.index(b"PK\x01\x02")
+    for place, value, said in ((6, 1, "is encrypted"), (8, 9, "compression method is not supported")):
+        changed = bytearray(whole)
+        changed[place] = changed[directory + place + 2] = value
+        with pytest.raises(
+            ValueError, match=rf"t\.zip can't be unpacked: .*{said}.*: pack it anew, as \.gz or as \.zip without a password"
+        ):
+            read(tmp_path, bytes(changed), name="t.zip")
+
+
+def test_columns_of_lists_are_named(tmp_path):
+    frame = pd.DataFrame({"e": [[1, 2], [3, 4]], "kind": ["x", "y"]})
+    frame.to_parquet(tmp_path / "t.parquet")
+    for source in (frame, tmp_path / "t.parquet"):
+        with pytest.raises(ValueError, match="column 'e' holds lists or the like, no numbers or texts: give --ignore_columns=e"):
+            cells.kind("e", [frames.read(source, "kind").frame["e"]])
+
+
 def test_no_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="is no file"):
         frames.read(tmp_path / "nothing.csv", "kind")
