@@ -87,10 +87,10 @@ def _read(recipe: Recipe, paths: str, labeled: bool = True) -> list[frames.Table
 
 
 def _one(recipe: Recipe, path: str, labeled: bool) -> frames.Table:
-    """A file's rows; those of a run's selected.csv have no labels. A column of labels in the pool is neither read nor shown."""
+    """A file's rows; those of a run's selected.csv have no labels."""
     reading = _reading(recipe)
     if not labeled:
-        return frames.read(path, labeled=False, **reading | {"ignore": (*reading["ignore"], recipe.label_column)})
+        return frames.read(path, recipe.label_column, labeled=False, **reading)
     if recipe.label_column in verdicts.OWN and (picks := verdicts.table(path, reading)):
         return picks
     try:

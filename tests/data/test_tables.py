@@ -247,13 +247,6 @@ def test_picks_come_back_as_the_rows_that_they_were(kind, tmp_path):
     assert len(after.y_labeled) == len(before.y_labeled) + len(rows) and len(after.x_unlabeled) == len(before.x_unlabeled) - len(rows)
 
 
-def test_a_column_of_the_label_in_the_pool_is_no_verdict(tmp_path):
-    task = small(tmp_path)
-    pool = write(tmp_path / "c.csv", pd.read_csv(tmp_path / "b.csv").assign(kind="?"))
-    task = small(tmp_path, unlabeled_csv=pool)
-    assert list(picked(tmp_path, task, [0])[0])[7:] == ["right", "u", "v", "w"]
-
-
 def test_labels_may_stand_in_a_column_called_right(tmp_path):
     frames = [pd.read_csv(tmp_path / name) for name in ("a.csv", "b.csv") if small(tmp_path)]
     given = {"labeled_csv": write(tmp_path / "c.csv", frames[0].rename(columns={"kind": "right"})), "label_column": "right"}
