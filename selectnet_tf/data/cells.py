@@ -90,9 +90,12 @@ def numbers(column: pd.Series, decimal: str = ".", thousands: str | None = None)
 
 
 def _plain(word: str, decimal: str, thousands: str | None) -> str:
-    """A number as Python writes it."""
+    """A number as Python writes it; empty where `thousands` separates anything else than groups of three digits, as in a date."""
     word = word.strip()
-    return (word.replace(thousands, "") if thousands else word).replace(decimal, ".")
+    if thousands and thousands in word:
+        mark, point = re.escape(thousands), re.escape(decimal)
+        word = word.replace(thousands, "") if re.fullmatch(rf"[-+]?\d{{1,3}}({mark}\d{{3}})+({point}\d*)?", word) else ""
+    return word.replace(decimal, ".")
 
 
 def days(column: pd.Series) -> np.ndarray:

@@ -201,10 +201,15 @@ def _load(
             with layout.table(path, found) as stream:
                 return pd.read_csv(
                     stream, sep=found.separator, header=0, names=names, index_col=False, usecols=columns, dtype=dtype,
-                    keep_default_na=False, na_values=missing, low_memory=False, decimal=decimal, thousands=thousands,
+                    keep_default_na=False, na_values=missing, low_memory=False, decimal=decimal,
                 )  # fmt: skip
 
         frame = parse(None, {c: str for c in names if c in as_text})
+        texts = [c for c in names if c not in as_text and not cells.plain(frame[c])]
+        for c in texts if thousands else []:  # which pandas would drop from 30.04.2021 as well
+            values = cells.numbers(frame[c], decimal, thousands)
+            if not np.isnan(values[cells.filled(frame[c])]).any():
+                frame[c] = values
     except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
         raise ValueError(f"{path} is no CSV table: {str(error).strip().splitlines()[0]}") from None
     except layout.DAMAGED as error:

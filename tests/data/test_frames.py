@@ -208,6 +208,16 @@ def test_numbers_of_several_files_are_as_each_file_has_them(tmp_path):
     assert cells.shown(found, ",") == ["1,5", "-2,0", "1.003,5", "?"]
 
 
+def test_thousands_are_groups_of_three_digits(tmp_path):
+    how = {"decimal": ",", "thousands": "."}
+    table = read(tmp_path, "day;a;b;c;kind\n30.04.2021;1.234.567,5;1.5;7;x\n01.05.2021;-12;1.000;;y\n", **how)
+    assert table.frame["a"].tolist() == [1234567.5, -12] and table.frame["b"].tolist() == ["1.5", "1.000"]
+    assert np.array_equal(cells.numbers(table.frame["b"], **how), [np.nan, 1000], equal_nan=True) and table.frame["c"].sum() == 7
+    with pytest.raises(ValueError, match=r"column 'day' holds dates such as 30\.04\.2021"):
+        cells.kind("day", [table.frame["day"]], **how)
+    assert read(tmp_path, "a;kind\n1,234.5;x\n", thousands=",").frame["a"].tolist() == [1234.5]
+
+
 def test_a_long_text_costs_its_length_once(tmp_path):
     table = read(tmp_path, "a,kind\n" + "x" * 200_000 + ",x\n" + "b,y\n" * 1000)
     assert [len(text) for text in table.texts("a")[:2]] == [200_000, 1] and np.unique(table.labels).tolist() == ["x", "y"]
