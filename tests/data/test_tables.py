@@ -67,7 +67,7 @@ def test_a_table_from_end_to_end(cancer, tmp_path):
         row["accuracy"]
     )
     found, problems = runs.read(tmp_path / "results")
-    assert not problems and found[0].changes == ()
+    assert not problems and {name for name, _ in found[0].changes} == {*cancer, "label_column"} - {"labeled_csv"}
 
 
 def test_predict_says_what_it_could_not_read(cancer, tmp_path):
