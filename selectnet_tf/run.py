@@ -6,6 +6,7 @@ Run it again to go on where it was stopped. Flags that are not given come from t
 import contextlib
 import dataclasses
 import pathlib
+import re
 import signal
 import sys
 from typing import Any
@@ -57,7 +58,8 @@ def recipe_from_flags() -> recipes.Recipe:
     given = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
     if "minor" in given:
         words = [word.strip() for word in given["minor"] or ()]
-        given["minor"] = tuple(int(word) if word.isdecimal() and given.get("dataset") not in ("folder", "csv") else word for word in words)
+        numbers = given.get("dataset") != "folder"
+        given["minor"] = tuple(int(w) if numbers and re.fullmatch("0|[1-9][0-9]*", w) else w for w in words)  # 007 is a name
     with contextlib.suppress(ValueError):  # a word: make says what it may be
         given |= {"threshold": float(given["threshold"])} if "threshold" in given else {}
     return recipes.make(**given)

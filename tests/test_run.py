@@ -24,7 +24,7 @@ def test_minor_classes_of_tables_and_folders_are_names(tmp_path):
     code = "import sys; from selectnet_tf import run; run.define_flags(); run.FLAGS(sys.argv); print(run.recipe_from_flags().minor)"
     flags = ["--dataset=csv", "--labeled_csv=a", "--unlabeled_csv=b", "--label_column=c", "--minor=007, 1"]
     found = subprocess.run([sys.executable, "-c", code, *flags], capture_output=True, text=True)
-    assert found.stdout == "('007', '1')\n", found.stderr
+    assert found.stdout == "('007', 1)\n", found.stderr
 
 
 @pytest.mark.parametrize(
