@@ -78,14 +78,17 @@ def at(threshold: Threshold, round: int) -> float:
     return float(threshold(round) if callable(threshold) else threshold)
 
 
-class Around:
-    """A rule around another one, `rule`: what else is asked of it (threshold, output, get_state, ...) is the inner rule's."""
+class Around(BaseEstimator):
+    """A rule around another one, `rule`: what else is asked of it (threshold, output, get_state, ...) is the inner rule's.
+
+    Not what Python or scikit-learn ask of an object to copy it (`__name__`s, parameters): a copy of it has it around it, too.
+    """
 
     def __init__(self, rule: Rule) -> None:
         self.rule: Any = rule
 
     def __getattr__(self, name: str) -> Any:
-        if name == "rule":  # not set yet, while Python copies or unpickles it
+        if name == "rule" or name.startswith("__"):  # `rule` is not set yet while Python copies or unpickles it
             raise AttributeError(name)
         return getattr(self.rule, name)
 

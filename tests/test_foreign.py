@@ -2,6 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from selectnet_tf.capped import Capped
 from selectnet_tf.foreign import Foreign, distances
@@ -69,6 +70,12 @@ def test_its_state_and_the_inner_rule_s_come_back(inner):
     assert other.left_out == rule.left_out and np.array_equal(rule(scores_of(round=1)), other(scores_of(round=1)))
     rule.reset()
     assert not rule.left_out and not getattr(inner, "get_state", dict)()
+
+
+def test_a_clone_leaves_out_the_same():
+    rule = clone(Foreign(everything, LABELS, 1.0))
+    assert rule(scores_of()).sum() == 10 and rule.left_out.keys() == {8, 10}
+    assert clone(Capped(rule, most=3)).rule.share == 1.0
 
 
 def test_what_else_is_asked_is_the_rule_s():

@@ -165,13 +165,17 @@ def test_random_states_of_any_kind():
     assert run(np.random.RandomState(3)) == run(3) and isinstance(run(None), bytes)
 
 
-@pytest.mark.parametrize("rule", [sn.SelfPaced(0.5), sn.Context(sn.linear(0.3, 0.6, 3)), sn.SelectNet(0.6, epochs=2)])
+@pytest.mark.parametrize(
+    "rule",
+    [sn.SelfPaced(0.5), sn.Context(sn.linear(0.3, 0.6, 3)), sn.SelectNet(0.6, epochs=2), sn.Capped(sn.SelectNet(0.6, epochs=2), 0, most=9)],
+)
 def test_after_a_fit_it_clones_copies_and_pickles_and_its_rule_is_as_it_was(rule):
     x, y, _ = two_classes()
     made, before = simple(rule, rounds=2), repr(rule)
     made.fit_resample(x, y)
     assert repr(rule) == before and getattr(rule, "output", None) is None
     for other in (clone(made), copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+        assert type(other.rule) is type(rule)
         other.fit_resample(x, y)
         assert np.array_equal(other.sample_indices_, made.sample_indices_)
 
@@ -180,6 +184,8 @@ def test_rules_have_parameters_and_say_them():
     assert repr(sn.Context(0.3)) == "Context(threshold=0.3)" and repr(sn.SelectNet(seed=3)) == "SelectNet(seed=3)"
     made = simple().set_params(rule__threshold=0.3)
     assert made.rule.threshold == 0.3 and "rule__threshold" in made.get_params()
+    made = clone(simple(sn.Capped(sn.Context()))).set_params(rule__most=5, rule__rule__threshold=0.3)
+    assert (made.rule.most, made.rule.rule.threshold, repr(made.rule)) == (5, 0.3, "Capped(most=5, rule=Context(threshold=0.3))")
 
 
 def test_without_selectnet_no_tensorflow_is_imported():
