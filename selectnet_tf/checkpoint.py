@@ -70,8 +70,8 @@ class Checkpoint(keras.callbacks.Callback):
         if not self._restored and self.file.path.exists():
             raise ValueError(f"{self.file.path} holds a run that this one would overwrite: call restore(model) before fit, or delete it")
         self._restored = True
-        for name, callback in self._monitoring():  # after they have set themselves back
-            _set_monitor(callback, group(self._monitors, name))
+        for callback in self.others:  # after they have set themselves back
+            self.remind(callback)
         self._monitors = {}
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -94,6 +94,12 @@ class Checkpoint(keras.callbacks.Callback):
         self.save(epoch + 1)
         if self._signal:
             raise Stopped(128 + self._signal)
+
+    def remind(self, callback: keras.callbacks.Callback) -> None:
+        """Gives one of the `others` back what it remembered when the restored state was saved."""
+        for name, other in self._monitoring():
+            if other is callback:
+                _set_monitor(callback, group(self._monitors, name))
 
     def _monitoring(self) -> list[tuple[str, keras.callbacks.Callback]]:
         return [(f"{type(c).__name__}{i}", c) for i, c in enumerate(c for c in self.others if isinstance(c, MONITORS))]

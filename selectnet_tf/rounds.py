@@ -37,9 +37,15 @@ class _SharedCallbacks(keras.callbacks.CallbackList):
     def finish(self) -> None:
         if self._begun:
             super().on_train_end(self._last_logs)
-        for callback in self.callbacks if not self._begun else ():  # nothing was left to train: an empty History, not half a one
-            if isinstance(callback, keras.callbacks.History):
-                callback.on_train_begin()
+
+    def end_again(self) -> None:
+        """Where nothing was left to train: an empty History, not half a one, and the best weights, if the run ended with these."""
+        ends = [c for c in self.callbacks if isinstance(c, keras.callbacks.History) or getattr(c, "restore_best_weights", False)]
+        for callback in ends if not self._begun else ():
+            callback.on_train_begin()
+            for checkpoint in (c for c in self.callbacks if isinstance(c, Checkpoint)):
+                checkpoint.remind(callback)
+            callback.on_train_end()
 
 
 def fit(
@@ -92,6 +98,7 @@ def fit(
             shared.set_params({"verbose": verbose, "epochs": epochs, "steps": int(data.cardinality())})
             model.fit(data, epochs=end, initial_epoch=epoch, callbacks=shared, shuffle=False, verbose=verbose, **fit_arguments)
             epoch, first_batch = end, 0
+        shared.end_again()
     finally:
         shared.finish()
         selection.driven = False

@@ -260,8 +260,20 @@ def test_what_keras_s_callbacks_remember_is_kept(tmp_path):
     for model, name in zip(models, ("whole", "parts"), strict=True):
         model.load_weights(tmp_path / name / "best.weights.h5")
     assert same([v.numpy() for v in models[0].weights], [v.numpy() for v in models[1].weights])
-    _, nothing = small(tmp_path / "state.npz", monitors(tmp_path / "parts"), epochs=20)  # what was stopped stays so
+    stopped, nothing = small(tmp_path / "state.npz", monitors(tmp_path / "parts"), epochs=20)  # what was stopped stays so
     assert nothing.epoch == [] and nothing.history == {}
+    assert same([v.numpy() for v in whole.variables], [v.numpy() for v in stopped.variables])  # of the best epoch again
+
+
+def test_a_finished_run_ends_with_its_best_weights_again(tmp_path):
+    best = lambda: [keras.callbacks.EarlyStopping("loss", mode="max", patience=9, restore_best_weights=True)]  # noqa: E731
+    once, _ = small(tmp_path / "state.npz", best())
+    again, history = small(tmp_path / "state.npz", best())
+    plain, _ = small(tmp_path / "state.npz")
+    assert history.epoch == [] and same(once.get_weights(), again.get_weights()) and not same(once.get_weights(), plain.get_weights())
+    longer, history = small(tmp_path / "state.npz", best(), epochs=4)  # goes on from the last epoch's, not from the best
+    whole, _ = small(tmp_path / "whole.npz", best(), epochs=4)
+    assert history.epoch == [3] and same(longer.get_weights(), whole.get_weights())
 
 
 def test_a_run_that_was_not_restored_is_not_overwritten(tmp_path):
