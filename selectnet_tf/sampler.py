@@ -24,8 +24,9 @@ ARGUMENTS = """
         rule: a callable from Scores to a mask, such as SelfPaced, Context or SelectNet; it is copied, never changed.
             None: Context(0.6 ln(m) / ln(10)) for m classes.
         sampling_strategy: the minor classes: a list of them, "minority" for the smallest alone, or "auto" for all that have fewer
-            samples than the largest ("not majority"), "not minority", "all". Or how many of them to have at most: a dict from
-            class to number, a callable from y to that, or, for two classes, the ratio of the smaller to the larger.
+            samples than the largest ("not majority"), "not minority", "all". Classes of one size are alike, where imbalanced-learn
+            takes one of them. Or how many of them to have at most: a dict from class to number, a callable from y to that, or, for
+            two classes, the ratio of the smaller to the larger.
         rounds: how often to fit, score and select.
         random_state: int, RandomState or None: of the first round's balance.
 """
@@ -94,6 +95,8 @@ class SelectionSampler(BaseSampler):
         if len(labeled) == len(codes):
             warnings.warn("nothing is unlabeled (of class -1, NaN or None), so there is nothing to select from", stacklevel=3)
             return labeled, codes
+        if not minor:
+            raise ValueError("no class is minor, as where all have as many labeled samples: name the minor ones in sampling_strategy")
         self.rule_ = _fresh(self.rule, len(classes))
         balance = RandomOverSampler(random_state=check_random_state(self.random_state))
         places = np.ravel(balance.fit_resample(labeled[:, None], codes[labeled])[0])
@@ -198,8 +201,7 @@ def _minor(strategy: Strategy, classes: np.ndarray, codes: np.ndarray) -> dict[i
         raise ValueError(f"labeled samples are of {len(classes)} class, and two are needed; -1 means unlabeled")
     y, wanted = classes[codes], dict[Any, int | None]()
     if isinstance(strategy, str):
-        kind = "not majority" if strategy == "auto" else strategy
-        wanted = dict.fromkeys(check_sampling_strategy(kind, y, "over-sampling" if kind == "minority" else "clean-sampling"))
+        wanted = dict.fromkeys(_of_size(strategy, classes, np.bincount(codes)))
     elif isinstance(strategy, (Mapping, float, int)) or callable(strategy):
         more = check_sampling_strategy(strategy, y, "over-sampling")
         wanted = {c: int(n) + int((y == c).sum()) for c, n in more.items()}
@@ -209,6 +211,15 @@ def _minor(strategy: Strategy, classes: np.ndarray, codes: np.ndarray) -> dict[i
     if unknown:
         raise ValueError(f"minor class {unknown[0]!r} has no labeled sample: the classes are {', '.join(map(str, classes))}")
     return {int(np.flatnonzero(classes == c)[0]): most for c, most in wanted.items()}
+
+
+def _of_size(word: str, classes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Those of the classes [m], of so many labeled samples each [m], that the word names: none but by "all" where all are of one size."""
+    below, above = sizes < sizes.max(), sizes > sizes.min()
+    named = {"auto": below, "not majority": below, "minority": below & ~above, "not minority": above, "all": sizes > 0}
+    if word not in named:
+        raise ValueError(f"sampling_strategy is {word!r}, but has to be {', '.join(map(repr, named))} or a list of the minor classes")
+    return np.asarray(classes[named[word]])
 
 
 def _fresh(rule: Callable[[Scores], np.ndarray] | None, classes: int) -> Callable[[Scores], np.ndarray]:

@@ -135,6 +135,21 @@ def test_strategies_name_the_minor_classes_or_how_many_of_them():
         count({1: 3})
 
 
+def test_classes_of_one_size_are_minor_together_or_not_at_all():
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    minor = lambda sizes, word: list(  # noqa: E731
+        simple(sampling_strategy=word).fit(x, np.append(np.repeat([*"abc"], sizes), [None] * (40 - sum(sizes)))).sampling_strategy_
+    )
+    assert minor((9, 9, 5), "auto") == minor((9, 9, 5), "not majority") == minor((9, 9, 5), "minority") == ["c"]
+    assert minor((9, 5, 5), "auto") == minor((9, 5, 5), "minority") == ["b", "c"] and minor((9, 9, 5), "not minority") == ["a", "b"]
+    assert minor((9, 9, 9), "all") == ["a", "b", "c"]
+    for word in ("auto", "not majority", "minority", "not minority"):
+        with pytest.raises(ValueError, match="no class is minor, as where all have as many labeled samples: name the minor ones"):
+            minor((9, 9, 9), word)
+    with pytest.raises(ValueError, match="sampling_strategy is 'majority', but has to be 'auto', "):
+        minor((9, 9, 5), "majority")
+
+
 def test_a_limit_keeps_the_surest():
     x, y, _ = two_classes()
     made = simple(sampling_strategy={1: 30})
