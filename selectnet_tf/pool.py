@@ -74,7 +74,8 @@ class Pool:
     ) -> "Pool":  # fmt: skip
         """A Pool of folders: one for each class in labeled_dir, any tree in unlabeled_dir, see folders.read.
 
-        minor: names or numbers. The Pool has `names` of the classes and the `files`, D's first, besides.
+        minor: names, or numbers of them in their order as text; a number that is another folder's name is refused. The Pool has
+        `names` of the classes and the `files`, D's first, besides.
         """
         from selectnet_tf.data import folders  # above the library, so only where it is asked for
 
@@ -84,6 +85,10 @@ class Pool:
         unknown = [word for word in minor if word not in names and not isinstance(word, (int, np.integer))]
         if unknown:
             raise ValueError(f"minor class {unknown[0]!r} is none of {', '.join(names)}")
+        for word in minor:
+            if word not in names and str(word) in names and names.index(str(word)) != word:  # "10" stands before "2"
+                other = repr(names[int(word)]) if 0 <= int(word) < len(names) else "none"
+                raise ValueError(f"minor class {word} is folder {str(word)!r}, or class {word}, which is {other}: give its name")
         made = cls(labeled.images, y, pool.images, [names.index(w) if w in names else int(w) for w in minor], seed)
         made.names, made.files = names, [*labeled.paths(labeled_dir), *pool.paths(unlabeled_dir)]
         return made

@@ -226,3 +226,27 @@ def test_a_pool_of_folders(tmp_path):
     assert pool.images.shape == (5, 4, 4, 3) and pool.files[-1] == str(tmp_path / "pool" / "a.png")
     with pytest.raises(ValueError, match="'lynx' is none of cat, dog"):
         sn.Pool.from_directory(tmp_path / "labeled", tmp_path / "pool", ["lynx"], cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("folders", "number", "words"),
+    [
+        (["2", "10"], 1, ""),
+        (["1", "2"], 1, "minor class 1 is folder '1', or class 1, which is '2': give its name"),
+        (["2", "10"], 2, "minor class 2 is folder '2', or class 2, which is none: give its name"),
+        (["0", "1"], 1, ""),
+    ],
+)
+def test_a_number_that_is_another_folder_s_name_is_refused(folders, number, words, tmp_path):
+    for i, name in enumerate([*folders, "pool"]):
+        folder = tmp_path / ("" if name == "pool" else "labeled") / name
+        folder.mkdir(parents=True)
+        Image.new("RGB", (8, 8), (60 * i, 0, 0)).save(folder / "a.png")
+    pool_of = lambda minor: sn.Pool.from_directory(tmp_path / "labeled", tmp_path / "pool", minor, 4, tmp_path / "cache")  # noqa: E731
+    names = pool_of([folders[0]]).names
+    assert [names[c] for c in pool_of([folders[0]]).minor] == [folders[0]]  # a name is a name
+    if words:
+        with pytest.raises(ValueError, match=words):
+            pool_of([number])
+    else:
+        assert pool_of([number]).minor.tolist() == [number]
