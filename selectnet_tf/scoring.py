@@ -17,10 +17,12 @@ def probabilities(output: np.ndarray, from_logits: bool, last: int) -> np.ndarra
             f"the model's output is {list(output.shape[1:])}, but has to be [m] for classes 0 to m - 1, and there is a class {last}: "
             f"end it in Dense({last + 1}, activation='softmax')"
         )
+    sums = output.sum(1)
     if from_logits:
+        if output.min() >= 0 and abs(sums - 1).max() <= 1e-3:  # a second softmax would leave no class above e / (e + m - 1)
+            raise ValueError("the model already gives probabilities: leave out from_logits=True, of the loss and of the Selection")
         powers = np.exp(output - output.max(1, keepdims=True))
         return np.asarray(powers / powers.sum(1, keepdims=True))
-    sums = output.sum(1)
     if output.min() < 0 or abs(sums - 1).max() > 0.02:
         raise ValueError(
             f"the model's outputs are no probabilities (they sum to {sums.min():.3g} to {sums.max():.3g}): "

@@ -201,6 +201,9 @@ def other(loss="sparse_categorical_crossentropy", units=4, activation="softmax")
     return model
 
 
+LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
 @pytest.mark.parametrize(
     ("model", "selection", "arguments", "words"),
     [
@@ -220,6 +223,8 @@ def other(loss="sparse_categorical_crossentropy", units=4, activation="softmax")
         (lambda: other(units=3), lambda: make(Context()), {}, r"output is \[3\], .* end it in Dense\(4, activation='softmax'\)"),
         (lambda: other("binary_crossentropy", 1, "sigmoid"), lambda: make(Context()), {}, r"output is \[1\]"),
         (lambda: other(activation=None), lambda: make(Context()), {}, "no probabilities .*from_logits=True"),
+        (lambda: other(LOGITS), lambda: make(Context()), {}, "already gives probabilities: leave out from_logits=True, of the loss"),
+        (small_model, lambda: make(Context(), from_logits=True), {}, "already gives probabilities: leave out from_logits=True"),
         (lambda: other("binary_crossentropy", activation="sigmoid"), one_hot, {}, "no probabilities"),
         (small_model, lambda: make(lambda s: np.flatnonzero(s.loss < 9)), {}, r"the rule returned int64 .* np.isin\(np.arange\(240\)"),
         (small_model, lambda: make(lambda s: (s.loss < 9).astype(int)), {}, "the rule returned int64"),
@@ -234,6 +239,12 @@ def test_what_can_be_known_is_said_before_the_first_epoch(model, selection, argu
     with pytest.raises(ValueError, match=words):
         fit(model(), selection(), **{"epochs": 2, "batch_size": 8, "callbacks": [steps], "verbose": 0} | arguments)
     assert steps.epochs == []
+
+
+def test_logits_of_a_model_that_has_learned_nothing_are_logits():
+    model = other(LOGITS, activation=None)
+    model.layers[-1].kernel.assign(np.zeros((16, 4)))
+    fit(model, make(Context()), epochs=1, batch_size=8, verbose=0)
 
 
 def test_no_callbacks_one_callback_and_no_report_are_fine():
