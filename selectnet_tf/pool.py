@@ -127,9 +127,13 @@ class Pool:
         self._pass = self.index[order], self.targets[order], weights, np.int32(epoch)
 
     def counts(self) -> np.ndarray:
-        """How many images of each class this epoch trains on, or their weights' sum: [k], up to the largest class among them."""
+        """How many images of each class this epoch trains on: [k], up to the largest class among them.
+
+        Where they have weights, the sums of these, scaled to a mean of 1: as many as weigh so much.
+        """
         _, targets, weights, _ = self._pass
-        return np.bincount(targets) if self.weights is None else np.bincount(targets, weights)
+        mean = weights.mean(dtype=np.float64)
+        return np.bincount(targets) if self.weights is None or not mean else np.bincount(targets, weights / mean)
 
     def dataset(self, batch_size: int, augment: augmentation.Augment | None = None, first_batch: int = 0) -> tf.data.Dataset:
         """The index as a tf.data.Dataset of (images [B, ...], classes [B]), and weights [B] if there are any, of known length.

@@ -74,6 +74,15 @@ def test_counts_are_those_of_what_is_trained_on():
     assert pool.counts().tolist() == [4, 2, 2]
 
 
+def test_counts_of_weighted_images_do_not_follow_the_weights_scale():
+    """PriorCrossentropy takes a class of less than one image for one: of weights that sum to 1, all would be even."""
+    x = np.zeros((8, 2, 2), np.uint8)
+    for scale in (1, 1e-3):
+        pool = Pool(x[:4], [0, 0, 0, 1], x[4:], [1], sample_weight=scale * np.array([1, 1, 3, 3]))
+        np.testing.assert_allclose(pool.counts(), [2.5, 1.5], rtol=1e-6)
+    assert Pool(x[:4], [0, 0, 0, 1], x[4:], [1], sample_weight=np.zeros(4)).counts().tolist() == [3, 1]
+
+
 def test_balance_samples_every_class_up_to_the_largest():
     pool = make(labels=[0] * 9 + [1] * 2 + [2] * 5)
     pool.balance()
