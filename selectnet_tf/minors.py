@@ -37,6 +37,8 @@ class AlignMinors:
             raise ValueError(f"root has to be in [0, 1], momentum in [0, 1), clip at least 1; received {root}, {momentum}, {clip}")
         self.root, self.momentum, self.clip = root, momentum, clip
         self.pool_prior = None if pool_prior is None else np.asarray(pool_prior, np.float64)
+        if self.pool_prior is not None and not ((self.pool_prior >= 0).all() and abs(self.pool_prior.sum() - 1) <= 0.01):
+            raise ValueError(f"pool_prior has to hold shares from 0 that sum to 1, but is {pool_prior}: divide counts by their sum")
         self._mean: np.ndarray | None = None  # [minors] of the pool, moving
 
     def __call__(self, probs: np.ndarray, pool: Pool) -> np.ndarray:

@@ -60,6 +60,9 @@ def test_where_the_pool_s_shares_are_known_they_are_aimed_at():
     np.testing.assert_allclose(aligned[0], np.array([0.2, 0.4, 0.2]) / 0.8, rtol=1e-6)
     with pytest.raises(ValueError, match="share of each of the 3 classes"):
         minors.AlignMinors(pool_prior=[0.5, 0.5])(probs, pool)
+    for wrong in ([450, 450, 100], [0.5, 0.6, -0.1], [0.5, np.nan, 0.5], []):
+        with pytest.raises(ValueError, match="shares from 0 that sum to 1.*divide counts by their sum"):
+            minors.AlignMinors(pool_prior=wrong)
 
 
 @pytest.mark.parametrize("options", [{"root": -1}, {"root": 2}, {"momentum": 1.0}, {"clip": 0.5}])
