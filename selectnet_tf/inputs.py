@@ -28,6 +28,8 @@ def classes(y_labeled: Any, n: int) -> tuple[np.ndarray, int]:
         raise ValueError("y_labeled has to hold integer classes from 0: number its words, as by np.unique(y, return_inverse=True)")
     if not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
         raise ValueError(f"y_labeled has to hold integer classes from 0, but is {y.dtype} from {y.min()} to {y.max()}")
+    if y.max() >= 2**31:
+        raise ValueError(f"y_labeled holds class {y.max()}, beyond 32 bits: number the classes, as by np.unique(y, return_inverse=True)")
     return y, one_hot
 
 

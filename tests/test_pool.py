@@ -176,6 +176,8 @@ def test_an_augmentation_of_another_kind_is_refused_where_the_pipeline_is_made()
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 3, 2)), [0]), "bring them to one shape"),
         ((np.zeros((2, 2, 2)), [0, -1], np.zeros((1, 2, 2)), [0]), "integer classes from 0"),
         ((np.zeros((2, 2, 2)), [0.5, 1.0], np.zeros((1, 2, 2)), [0]), "integer classes from 0"),
+        ((np.zeros((3, 2, 2)), [0, 2, 2**32 + 2], np.zeros((1, 2, 2)), [2]), "class 4294967298, beyond 32 bits: number the classes"),
+        ((np.zeros((2, 2, 2)), np.array([0, 2**63], np.uint64), np.zeros((1, 2, 2)), [0]), "beyond 32 bits"),
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [5]), r"without a labeled image: \[5\]"),
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), []), "no minor class"),
         ((np.zeros((0, 2, 2)), np.zeros(0, int), np.zeros((1, 2, 2)), [0]), "no labeled image"),
