@@ -28,14 +28,19 @@ class StateFile:
         path: in NumPy's .npz format.
         parts: name -> object with get_state() -> dict of arrays and set_state(dict).
         header: JSON-ready dict of what has to be the same when the run goes on.
+
+    Attributes:
+        or_else: what a message names besides deleting the file, such as " or pass --force".
     """
+
+    or_else = ""
 
     def __init__(self, path: str | os.PathLike[str], parts: Mapping[str, Part], header: dict[str, Any] | None = None) -> None:
         self.path, self.parts, self.header = pathlib.Path(path), parts, {"version": VERSION, **(header or {})}
 
     @property
     def cure(self) -> str:
-        return f"delete {self.path} or pass --force to start this run again"
+        return f"delete {self.path}{self.or_else} to start this run again"
 
     def write(self, arrays: dict[str, np.ndarray], epoch: int, batch: int = 0) -> None:
         """Keeps `arrays`, the parts' states and how far the run is: `epoch` whole epochs and `batch` batches of the next."""

@@ -7,6 +7,7 @@ from conftest import Killed, blobs, small_model
 
 from selectnet_tf import checkpoint, statefile
 from selectnet_tf.checkpoint import Checkpoint, Stopped
+from selectnet_tf.experiment import keeping
 from selectnet_tf.pool import Pool
 from selectnet_tf.rounds import fit
 from selectnet_tf.rules import Context, SelectNet
@@ -138,7 +139,7 @@ def test_a_torn_state_is_refused_with_the_cure(cut, tmp_path):
     session(path, epochs=1)
     content = path.read_bytes()
     path.write_bytes(content[:cut])
-    with pytest.raises(ValueError, match=r"damaged.*delete .*state.npz or pass --force"):
+    with pytest.raises(ValueError, match=r"damaged.*: delete .*state.npz to start this run again"):
         session(path, epochs=1)
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 255
@@ -168,7 +169,7 @@ def test_any_changed_byte_is_noticed_or_changes_nothing(tmp_path):
 def test_a_state_of_another_run_or_version_is_refused_with_the_cure(tmp_path, monkeypatch):
     path = tmp_path / "state.npz"
     session(path, epochs=1)
-    with pytest.raises(ValueError, match=r'its recipe is "a", this run\'s is "b".*--force'):
+    with pytest.raises(ValueError, match=r'its recipe is "a", this run\'s is "b".*or delete .*state.npz to start'):
         session(path, epochs=1, header={"recipe": "b"})
     monkeypatch.setattr(statefile, "VERSION", 99)
     with pytest.raises(ValueError, match="another release .*its version is 3, this run's is 99"):
@@ -350,3 +351,9 @@ def test_a_full_disk_leaves_the_last_state(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         session(path, epochs=2)
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["state.npz"]
+
+
+def test_a_command_names_its_own_cure_too(tmp_path):
+    kept = keeping.Kept(tmp_path / "state.npz", {}, {}, keeping.Nowhere(), 1)
+    assert kept.file.cure == f"delete {tmp_path / 'state.npz'} or pass --force to start this run again"
+    assert "--force" not in Checkpoint(tmp_path / "state.npz", {}).file.cure

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from selectnet_tf.checkpoint import Checkpoint, Stopped
 
+OR_FORCE = " or pass --force"  # the commands' own way to start a run again
+
 
 class Keeper(Protocol):
     """What takes the files of a run's folder, and gives them back where the folder lacks them. Raises OSError."""
@@ -31,6 +33,7 @@ class Kept(Checkpoint):
 
     def __init__(self, path: pathlib.Path, parts: dict[str, Any], header: dict[str, Any], keeper: Keeper, every: int) -> None:
         super().__init__(path, parts, header)
+        self.file.or_else = OR_FORCE
         self.folder, self.keeper, self.every = path.parent, keeper, every
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
