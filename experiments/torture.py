@@ -137,6 +137,7 @@ def damages(work: pathlib.Path, whole: pathlib.Path, chance: random.Random) -> I
     (state,) = half.glob("runs/*/state.npz")
     with np.load(state) as file:
         header = json.loads(str(file["header"]))
+    del header["version"]  # the file's own
     checkpoint = Checkpoint(state, {}, header)
     yield "state.npz", flips(state, lambda: {k: v.tobytes() for k, v in checkpoint.file.read().items()}, chance, 300)
     (model,) = whole.glob("runs/*/model.keras")

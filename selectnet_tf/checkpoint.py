@@ -70,6 +70,8 @@ class Checkpoint(keras.callbacks.Callback):
         if not self._restored and self.file.path.exists():
             raise ValueError(f"{self.file.path} holds a run that this one would overwrite: call restore(model) before fit, or delete it")
         self._restored = True
+        self.file.path.parent.mkdir(parents=True, exist_ok=True)
+        self.file.states()  # what can't be kept is said before the first epoch
         for callback in self.others:  # after they have set themselves back
             self.remind(callback)
         self._monitors = {}

@@ -11,6 +11,7 @@ import numpy as np
 from selectnet_tf.files import replacing
 
 VERSION = 3
+TAKEN = ("model", "optimizer", "metrics", "callbacks")  # what Checkpoint keeps besides the parts
 
 
 class Part(Protocol):
@@ -31,22 +32,35 @@ class StateFile:
 
     Attributes:
         or_else: what a message names besides deleting the file, such as " or pass --force".
+
+    Raises:
+        ValueError: a header that JSON does not give back, or that has a "version"; a part called as something else in the file.
     """
 
     or_else = ""
 
     def __init__(self, path: str | os.PathLike[str], parts: Mapping[str, Part], header: dict[str, Any] | None = None) -> None:
+        _check(parts, header or {})
         self.path, self.parts, self.header = pathlib.Path(path), parts, {"version": VERSION, **(header or {})}
 
     @property
     def cure(self) -> str:
         return f"delete {self.path}{self.or_else} to start this run again"
 
+    def states(self) -> dict[str, np.ndarray]:
+        """The parts' states, as PART/NAME. Raises ValueError where one is no array of numbers or texts, which alone can be read back."""
+        found = {}
+        for name, part in self.parts.items():
+            for key, value in part.get_state().items():
+                found[f"{name}/{key}"] = array = np.asarray(value)
+                if array.dtype.hasobject:
+                    what = f"part {name!r} gives {key!r} as a {type(value).__name__}"
+                    raise ValueError(f"{what}: get_state has to give arrays of numbers or texts, and to leave out what is not there yet")
+        return found
+
     def write(self, arrays: dict[str, np.ndarray], epoch: int, batch: int = 0) -> None:
         """Keeps `arrays`, the parts' states and how far the run is: `epoch` whole epochs and `batch` batches of the next."""
-        kept: dict[str, Any] = dict(arrays)
-        for name, part in self.parts.items():
-            kept |= {f"{name}/{k}": v for k, v in part.get_state().items()}
+        kept: dict[str, Any] = arrays | self.states()
         kept["header"] = np.array(json.dumps(self.header, sort_keys=True))
         kept["position"] = np.array([epoch, batch])
         kept["names"] = np.array(sorted(kept))
@@ -88,6 +102,22 @@ class StateFile:
                 raise ValueError(f"the state file is of another run ({error}): use the same, or {self.cure}") from None
         epoch, batch = (int(v) for v in arrays["position"])
         return epoch, batch
+
+
+def _check(parts: Mapping[str, Part], header: dict[str, Any]) -> None:
+    for name in parts:
+        if name in TAKEN or "/" in name:
+            raise ValueError(
+                f"a part is called {name!r}, but may have no / and none of the file's own names, {', '.join(TAKEN)}: rename it"
+            )
+    if "version" in header:
+        raise ValueError("header has a 'version', as the state file has of its own: give yours another name")
+    try:
+        read = [json.loads(json.dumps(header, sort_keys=True)) for _ in range(2)]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"header is not for JSON ({error}): give texts, lists, dicts and Python's numbers, such as float(x)") from None
+    if difference := _difference("", *read):
+        raise ValueError(f"header equals nothing, not even itself ({difference}): leave out NaN")
 
 
 def group(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:

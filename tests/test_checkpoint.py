@@ -329,6 +329,56 @@ def test_the_field_in_which_headers_differ_is_named():
     assert statefile._difference("", mine, mine) == ""
 
 
+@pytest.mark.parametrize(
+    ("parts", "header", "words"),
+    [
+        ({}, {"version": "1.2"}, "header has a 'version', as the state file has of its own"),
+        ({}, {"lr": np.float32(0.1)}, r"header is not for JSON \(Object of type float32 .*such as float\(x\)"),
+        ({}, {"lr": float("nan")}, "its lr is NaN, this run's is NaN"),
+        ({"model": None}, {}, "a part is called 'model', but may have no / and none of the file's own names, model, optimizer"),
+        ({"callbacks": None}, {}, "rename it"),
+        ({"a/b": None}, {}, "rename it"),
+    ],
+)
+def test_what_could_never_be_read_back_is_refused_at_once(parts, header, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        Checkpoint(tmp_path / "state.npz", parts, header)
+
+
+class Remembering:
+    """A rule whose state is no array before its first round."""
+
+    last = None
+
+    def __call__(self, scores):
+        return scores.candidate
+
+    def get_state(self):
+        return {"last": self.last}
+
+    def set_state(self, state):
+        self.last = state["last"]
+
+
+def test_a_state_that_is_no_array_is_refused_before_the_first_epoch(tmp_path):
+    selection = Selection(Pool(X[:40], Y[:40], X[40:80], [2, 3]), Remembering(), every=1, on_round=None)
+    saver, seen = Checkpoint(tmp_path / "state.npz", {"selection": selection}), []
+    spy = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
+    with pytest.raises(ValueError, match="part 'selection' gives 'rule_last' as a NoneType: get_state has to give arrays of numbers or texts"):
+        fit(small_model(), selection, epochs=1, batch_size=8, callbacks=[saver, spy], verbose=0)
+    assert seen == [] and not list(tmp_path.iterdir())
+
+
+def test_a_state_s_folder_is_made_before_the_first_epoch(tmp_path):
+    small(tmp_path / "a" / "b" / "state.npz", epochs=1)
+    assert small(tmp_path / "a" / "b" / "state.npz", epochs=1)[1].epoch == []
+    (tmp_path / "file").touch()
+    seen = []
+    with pytest.raises(OSError, match="file"):
+        small(tmp_path / "file" / "state.npz", epochs=1, spy=keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: seen.append(1)))
+    assert seen == []
+
+
 def test_another_network_s_state_is_refused(tmp_path):
     path = tmp_path / "state.npz"
     saver = Checkpoint(path, {}, {})
