@@ -36,18 +36,26 @@ class Checkpoint(keras.callbacks.Callback):
     Attributes:
         stopped: whether the restored run was ended by a callback, such as EarlyStopping; `fit` leaves it ended.
         others: the run's callbacks; `fit` sets them.
+        position: (epoch, batch) that the last state put back or saved goes on from; None where there was none. `fit` goes on from there
+            alone.
     """
 
     def __init__(self, path: str | os.PathLike[str], parts: dict[str, Any], header: dict[str, Any] | None = None) -> None:
         super().__init__()
         self.file = StateFile(path, parts, header)
-        self.stopped = False
         self.others: list[keras.callbacks.Callback] = []
         self._signal: int | None = None
-        self._epoch = self._first_batch = 0  # _first_batch: where a half epoch goes on
+        self._epoch = 0
+        self._restored = False
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Forgets a state that was put back."""
+        self.stopped = False
+        self.position: tuple[int, int] | None = None
+        self._first_batch = 0  # where a half epoch goes on
         self._metrics: list[np.ndarray] = []
         self._monitors: dict[str, np.ndarray] = {}
-        self._restored = False
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
@@ -59,6 +67,7 @@ class Checkpoint(keras.callbacks.Callback):
         def note(number: int, frame: FrameType | None) -> None:
             self._signal = number
 
+        self._signal = None  # one that came in an earlier run has ended that one
         old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -116,14 +125,19 @@ class Checkpoint(keras.callbacks.Callback):
             arrays |= {f"callbacks/{name}/{k}": v for k, v in _monitor_state(callback).items()}
         arrays["stopped"] = np.array(bool(getattr(self.model, "stop_training", False)))
         self.file.write(arrays, epoch, batch)
+        self.position = epoch, batch
 
     def restore(self, model: keras.Model) -> tuple[int, int]:
         """Puts a saved state back. Returns (epoch, batch) to go on from; (0, 0) where there is no state file.
 
         Raises:
-            ValueError: the file is damaged, or of another recipe, replica count, model, data or version; says what to do.
+            ValueError: the file is damaged, or of another recipe, replica count, model, data or version; says what to do. Or the
+                model is not compiled.
         """
+        if getattr(model, "optimizer", None) is None:
+            raise ValueError("the model is not compiled: call model.compile(optimizer, loss) before restore(model)")
         self._restored = True
+        self._begin_anew()
         if not self.file.path.exists():
             return 0, 0
         arrays = self.file.read()
@@ -133,7 +147,8 @@ class Checkpoint(keras.callbacks.Callback):
         self._metrics = _numbered(group(arrays, "metrics"))
         self._monitors = group(arrays, "callbacks")
         self.stopped = bool(arrays["stopped"])
-        return epoch, self._first_batch
+        self.position = epoch, self._first_batch
+        return self.position
 
     def _build(self, model: keras.Model) -> None:
         """Makes the weights of a model that has never been called, on an image of the selection's pool."""

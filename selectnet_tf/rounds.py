@@ -78,7 +78,7 @@ def fit(
     called = keras.tree.flatten(callbacks) if callbacks else []
     fresh = not initial_epoch and not initial_batch
     _check(model, selection, batch_size, fit_arguments)
-    _check_callbacks(called, fresh)
+    _check_callbacks(called, initial_epoch, initial_batch)
     replicas = model.distribute_strategy.num_replicas_in_sync
     shared = _shared(model, selection, called, verbose)
     if fresh:
@@ -166,8 +166,12 @@ def _check(model: keras.Model, selection: Selection, batch_size: int, fit_argume
         raise ValueError("an optimizer with use_ema overwrites the weights at the end of every round: turn it off")
 
 
-def _check_callbacks(called: list[keras.callbacks.Callback], fresh: bool) -> None:
+def _check_callbacks(called: list[keras.callbacks.Callback], epoch: int, batch: int) -> None:
+    fresh = not epoch and not batch
     for callback in called:
+        if isinstance(callback, Checkpoint) and callback.position not in (None, (epoch, batch)):
+            there = "initial_epoch={}, initial_batch={}".format(*callback.position)
+            raise ValueError(f"{callback.file.path} goes on elsewhere than fit would begin: give fit {there}, as restore(model) returns them")
         if not isinstance(callback, keras.callbacks.Callback):
             raise ValueError(f"{callback!r} is no callback of Keras: make one of a class, as in keras.callbacks.CSVLogger('log.csv')")
         if isinstance(callback, keras.callbacks.BackupAndRestore):

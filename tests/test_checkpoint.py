@@ -224,6 +224,8 @@ def test_a_model_that_was_never_called_goes_on(tmp_path):
         small(tmp_path / "state.npz", spy=At(2, 1, kill), model=unbuilt())
     again, rest = small(tmp_path / "state.npz", model=unbuilt())
     assert same([v.numpy() for v in whole.variables], [v.numpy() for v in again.variables]) and len(rest.epoch) == 1
+    with pytest.raises(ValueError, match=r"the model is not compiled: call model.compile\(optimizer, loss\) before restore"):
+        Checkpoint(tmp_path / "state.npz", {}).restore(Unbuilt())
     with pytest.raises(ValueError, match=r"no weights yet.*call it on one batch before restore"):
         Checkpoint(tmp_path / "state.npz", {}).restore(unbuilt())
 
@@ -284,6 +286,50 @@ def test_a_run_that_was_not_restored_is_not_overwritten(tmp_path):
     with pytest.raises(ValueError, match=r"state.npz holds a run that this one would overwrite: call restore\(model\) before fit"):
         small(path, epochs=1, restore=False)
     assert path.read_bytes() == before
+
+
+def test_a_state_that_was_put_back_is_gone_on_from_where_it_was_saved(tmp_path):
+    pool = Pool(X[:40], Y[:40], X[40:80], [2, 3])
+    selection, model = Selection(pool, Context(1.2), every=1, on_round=None), small_model()
+    saver = Checkpoint(tmp_path / "state.npz", {"selection": selection})
+
+    def go(saver, **place):
+        return fit(model, selection, epochs=3, batch_size=8, callbacks=[saver], verbose=0, **place).epoch
+
+    assert saver.restore(model) == (0, 0) and go(saver) == [0, 1, 2]
+    before = (tmp_path / "state.npz").read_bytes()
+    other = Checkpoint(tmp_path / "state.npz", {"selection": selection})
+    assert other.restore(model) == (3, 0)
+    for each in (saver, other):
+        for place in ({}, {"initial_epoch": 2}, {"initial_epoch": 3, "initial_batch": 1}):
+            with pytest.raises(ValueError, match="state.npz goes on elsewhere .*: give fit initial_epoch=3, initial_batch=0, as restore"):
+                go(each, **place)
+        assert go(each, initial_epoch=3) == [] and (tmp_path / "state.npz").read_bytes() == before
+
+
+def test_without_a_state_file_a_checkpoint_forgets_what_it_had_put_back(tmp_path):
+    path = tmp_path / "state.npz"
+    pool = Pool(X[:40], Y[:40], X[40:80], [2, 3])
+    selection, model = Selection(pool, Context(1.2), every=1, on_round=None), small_model()
+
+    def go(saver, *others):
+        epoch, batch = saver.restore(model)
+        with saver.signals():
+            called = [*others, saver]
+            return fit(
+                model, selection, epochs=4, batch_size=8, callbacks=called, initial_epoch=epoch, initial_batch=batch, verbose=0
+            ).epoch
+
+    early = lambda: keras.callbacks.EarlyStopping("loss", mode="max", patience=1)  # noqa: E731
+    assert go(Checkpoint(path, {"selection": selection}), early()) == [0, 1]
+    saver = Checkpoint(path, {"selection": selection})
+    assert go(saver, early()) == [] and saver.stopped
+    path.unlink()
+    with pytest.raises(Stopped):
+        go(saver, At(1, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)))
+    assert saver.restore(model) == (1, 3) and saver.position == (1, 3) and not saver.stopped
+    path.unlink()
+    assert go(saver) == [0, 1, 2, 3]  # neither from mid-epoch, nor ended by the signal of before
 
 
 def test_a_state_may_have_any_name(tmp_path):
@@ -364,7 +410,9 @@ def test_a_state_that_is_no_array_is_refused_before_the_first_epoch(tmp_path):
     selection = Selection(Pool(X[:40], Y[:40], X[40:80], [2, 3]), Remembering(), every=1, on_round=None)
     saver, seen = Checkpoint(tmp_path / "state.npz", {"selection": selection}), []
     spy = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
-    with pytest.raises(ValueError, match="part 'selection' gives 'rule_last' as a NoneType: get_state has to give arrays of numbers or texts"):
+    with pytest.raises(
+        ValueError, match="part 'selection' gives 'rule_last' as a NoneType: get_state has to give arrays of numbers or texts"
+    ):
         fit(small_model(), selection, epochs=1, batch_size=8, callbacks=[saver, spy], verbose=0)
     assert seen == [] and not list(tmp_path.iterdir())
 
