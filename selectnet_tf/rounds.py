@@ -18,6 +18,8 @@ from selectnet_tf.scoring import check_input, not_finite
 from selectnet_tf.selection import Selection
 
 FIT_ARGUMENTS = ("validation_data", "validation_batch_size", "validation_steps", "validation_freq", "class_weight")
+OF_CLASSES = ("sparse_categorical_crossentropy", "categorical_generalized_cross_entropy")  # of Keras's losses, by their functions
+OF_ONE_HOT = ("categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge")
 
 
 class _SharedCallbacks(keras.callbacks.CallbackList):
@@ -171,7 +173,9 @@ def _check_callbacks(called: list[keras.callbacks.Callback], epoch: int, batch: 
     for callback in called:
         if isinstance(callback, Checkpoint) and callback.position not in (None, (epoch, batch)):
             there = "initial_epoch={}, initial_batch={}".format(*callback.position)
-            raise ValueError(f"{callback.file.path} goes on elsewhere than fit would begin: give fit {there}, as restore(model) returns them")
+            raise ValueError(
+                f"{callback.file.path} goes on elsewhere than fit would begin: give fit {there}, as restore(model) returns them"
+            )
         if not isinstance(callback, keras.callbacks.Callback):
             raise ValueError(f"{callback!r} is no callback of Keras: make one of a class, as in keras.callbacks.CSVLogger('log.csv')")
         if isinstance(callback, keras.callbacks.BackupAndRestore):
@@ -181,11 +185,17 @@ def _check_callbacks(called: list[keras.callbacks.Callback], epoch: int, batch: 
 
 
 def _check_loss(loss: Any, one_hot: int) -> None:
-    name = str(getattr(loss, "name", loss))
-    if one_hot and name.startswith("sparse_categorical"):
-        raise ValueError(f"the pool's labels are one-hot, and {name} wants integer classes: give these to the Pool, or use another loss")
-    if not one_hot and name.startswith("categorical"):
-        raise ValueError(f"the pool's labels are integer classes, and {name} wants one-hot ones: use sparse_{name}")
+    """Raises ValueError where one of Keras's losses, given as a name, a function or an object, wants other labels than the pool's."""
+    for one in keras.tree.flatten(loss):
+        found = keras.losses.get(one) if isinstance(one, str) else one
+        name = getattr(getattr(found, "fn", found), "__name__", "")
+        if one_hot and name in OF_CLASSES:
+            raise ValueError(
+                f"the pool's labels are one-hot, and {name} wants integer classes: give these to the Pool, or use another loss"
+            )
+        if not one_hot and name in OF_ONE_HOT:
+            cure = f"use sparse_{name}" if name == "categorical_crossentropy" else "give one-hot labels to the Pool"
+            raise ValueError(f"the pool's labels are integer classes, and {name} wants one-hot ones: {cure}")
 
 
 def check_batch(batch_size: int, replicas: int) -> None:

@@ -201,6 +201,7 @@ def other(loss="sparse_categorical_crossentropy", units=4, activation="softmax")
     return model
 
 
+NOISY = keras.losses.CategoricalGeneralizedCrossEntropy()
 LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
@@ -217,6 +218,11 @@ LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         (small_model, one_hot, {}, "labels are one-hot, and sparse_categorical_crossentropy wants integer classes"),
         (lambda: other("categorical_crossentropy"), lambda: make(), {}, "use sparse_categorical_crossentropy"),
         (lambda: other(keras.losses.CategoricalCrossentropy()), lambda: make(), {}, "use sparse_categorical_crossentropy"),
+        (lambda: other(keras.losses.CategoricalCrossentropy(name="mine")), lambda: make(), {}, "use sparse_categorical_crossentropy"),
+        (lambda: other([keras.losses.categorical_crossentropy]), lambda: make(), {}, "use sparse_categorical_crossentropy"),
+        (lambda: other("CategoricalHinge"), lambda: make(), {}, "categorical_hinge wants one-hot ones: give one-hot labels to the Pool"),
+        (lambda: other(keras.losses.CategoricalFocalCrossentropy()), lambda: make(), {}, "ones: give one-hot labels to the Pool"),
+        (lambda: other(NOISY), one_hot, {}, "one-hot, and categorical_generalized_cross_entropy wants integer classes"),
         (lambda: keras.Model, lambda: make(), {}, "the model is a class Model"),
         (lambda: tf.Module(), lambda: make(), {}, "Module, but has to be a keras.Model of Keras 3: import keras, not tf_keras"),
         (small_model, lambda: make(), {"augment": lambda x, seed: x // 255}, "it has to keep the range"),
@@ -245,6 +251,13 @@ def test_logits_of_a_model_that_has_learned_nothing_are_logits():
     model = other(LOGITS, activation=None)
     model.layers[-1].kernel.assign(np.zeros((16, 4)))
     fit(model, make(Context()), epochs=1, batch_size=8, verbose=0)
+
+
+def test_keras_s_loss_for_noisy_labels_takes_integer_classes():
+    selection, model = make(Context()), small_model()  # made first: it sets the seed
+    model.compile("sgd", NOISY, jit_compile=False)
+    history = fit(model, selection, epochs=2, batch_size=8, verbose=0)
+    assert np.isfinite(history.history["loss"]).all() and len(history.epoch) == 2
 
 
 def test_no_callbacks_one_callback_and_no_report_are_fine():
