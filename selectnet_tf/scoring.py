@@ -82,6 +82,31 @@ def sample_loss(probs: np.ndarray, labels: np.ndarray, labeled: np.ndarray, how:
     return loss
 
 
+def with_features(model: keras.Model) -> keras.Model:
+    """A model of (output [B, m], features [B, d]). Raises ValueError where the features are no rows, or of another model's graph."""
+    features = _features(model)
+    shapes = [list(tensor.shape[1:]) for tensor in keras.tree.flatten(features)]
+    if [len(shape) for shape in shapes] != [1]:
+        raise ValueError(
+            f"the last layer with weights takes {' and '.join(map(str, shapes))}, but features have to be [d]: end the model in a Dense "
+            "layer, or take a rule that reads none, such as SelectNet(inputs='probs+loss')"
+        )
+    try:
+        return keras.Model(model.inputs[0], [model.outputs[0], features])
+    except ValueError:
+        raise ValueError("features can't be read from layers that were called in another model first: make the model of new ones") from None
+
+
+def _features(model: keras.Model) -> keras.KerasTensor:
+    """The input of the last layer that has weights, in the model's own graph."""
+    weighted = [layer for layer in model.layers if layer.weights]
+    given = keras.Operation.input.fget(weighted[-1])  # of a model, `input` is its own, and not what it is given here
+    if len(weighted) == 1 and isinstance(weighted[0], keras.Model) and getattr(weighted[0], "inputs", None):
+        inner = weighted[0]
+        return keras.Model(inner.inputs[0], _features(inner))(given)
+    return given
+
+
 Found = tuple[np.ndarray, np.ndarray | None]
 Scoring = Callable[[], Found]
 
@@ -96,7 +121,8 @@ class Scorer:
         model: a keras.Model with one input and one output.
         images: [n, ...] array, or Images.
         batch_size: images at once over all replicas; rounded to a multiple of them.
-        features: also return the input of the last layer that has weights.
+        features: also return the input of the last layer that has weights; of a model that is one layer of a model and holds all of
+            its weights, that of its last.
     """
 
     def __init__(self, model: keras.Model, images: Any, batch_size: int = 250, features: bool = False) -> None:
@@ -110,9 +136,8 @@ class Scorer:
         if features:
             if not getattr(model, "inputs", None):
                 raise ValueError("features are read from a functional or sequential model: use probs as the selector's inputs")
-            last = [layer for layer in model.layers if layer.weights][-1]
             with model.distribute_strategy.scope():
-                self.model = keras.Model(model.inputs[0], [model.outputs[0], last.input])
+                self.model = with_features(model)
 
         def load(step: tf.Tensor) -> tf.Tensor:
             places = tf.cast(step, tf.int32) * batch + tf.range(batch)

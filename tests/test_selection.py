@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 from conftest import blobs, small_model
 
+from selectnet_tf.foreign import Foreign
 from selectnet_tf.pool import Pool
 from selectnet_tf.rounds import fit
-from selectnet_tf.rules import Context, SelfPaced
+from selectnet_tf.rules import Context, SelectNet, SelfPaced
 from selectnet_tf.selection import Scorer, Selection, sample_loss
 
 PROBS = np.array([[0.7, 0.3], [0.7, 0.3], [0.2, 0.8]], np.float32)
@@ -286,6 +287,45 @@ def test_features_are_the_input_of_the_last_layer():
     output, features = Scorer(model, blobs(6)[0], features=True)()
     logits = features @ model.layers[-1].kernel.numpy() + model.layers[-1].bias.numpy()
     np.testing.assert_allclose(output, keras.ops.softmax(logits), rtol=1e-5)
+
+
+def test_features_of_a_model_that_is_a_layer_are_those_of_its_last_layer():
+    """As where a whole model stands behind an augmentation. A head after other weights is a layer, whose input they are."""
+    x, dense, sequence = blobs(6)[0].reshape(6, 16) / np.float32(255), keras.layers.Dense, keras.Sequential
+    hidden, rows, head_of = dense(8, activation="relu"), keras.Input((16,)), keras.Input((8,))
+    scaled = keras.layers.Rescaling(1.0)
+    whole = lambda: keras.Model(rows, dense(4)(hidden(rows)))  # noqa: E731
+    for model in (
+        sequence([rows, scaled, whole()]),
+        sequence([rows, scaled, sequence([keras.Input((16,)), hidden, dense(4)])]),
+        keras.Model(rows, whole()(scaled(rows))),
+        sequence([rows, sequence([keras.Input((16,)), whole(), keras.layers.Softmax()])]),
+        sequence([rows, hidden, sequence([head_of, dense(5), dense(4)])]),
+        sequence([rows, hidden, keras.Model(head_of, dense(4)(dense(5)(head_of)))]),
+    ):
+        output, features = Scorer(model, x, features=True)()
+        np.testing.assert_allclose(features, hidden(x), rtol=1e-5)
+        np.testing.assert_allclose(output, model(x), rtol=1e-5)
+
+
+def test_features_that_are_no_rows_or_of_another_model_are_refused_before_the_first_epoch():
+    x, y = blobs(60)
+    convolved = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(images := keras.Input((4, 4, 1))))
+    model = keras.Model(images, keras.layers.Softmax()(convolved))
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    pool = Pool(x[:40], y[:40], x[40:], [2, 3])
+    seen = []
+    spy = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
+    for rule in (SelectNet(inputs="penultimate+loss"), Foreign(Context(), pool.labels)):
+        with pytest.raises(
+            ValueError, match=r"last layer with weights takes \[4, 4, 1\], but features have to be \[d\]: end the model in a Dense"
+        ):
+            fit(model, Selection(pool, rule, every=3, on_round=None), epochs=4, batch_size=8, callbacks=[spy], verbose=0)
+    assert seen == []
+    first = small_model()
+    again = keras.Input((4, 4, 1), dtype="uint8")
+    with pytest.raises(ValueError, match="layers that were called in another model first"):
+        Scorer(keras.Model(again, first.layers[-1](keras.layers.Dense(8)(keras.layers.Flatten()(again)))), x, features=True)
 
 
 @pytest.mark.parametrize(("init", "size"), [("balanced", 40), ("none", 40), (3, 100)])
