@@ -34,6 +34,7 @@ class Scores(NamedTuple):
     features: np.ndarray | None = None
 
 
+MOST_SEED = 2**31 - 2 * 7919  # SelectNet adds up to 2 * 7919 to its seed, for each of its layers, and TensorFlow takes 32 bits
 Rule = Callable[[Scores], np.ndarray]
 Threshold = float | Callable[[int], float]
 
@@ -170,6 +171,8 @@ class SelectNet(BaseEstimator):
             raise ValueError(f"fit_on has to be minor or all, init glorot or normal; received {fit_on!r}, {init!r}")
         if beta is None and not soft and not callable(threshold) and threshold >= 1:
             raise ValueError(f"f_s gives at most 1, so nothing would exceed a beta of lambda's {threshold}: give a beta below 1")
+        if not isinstance(seed, (int, np.integer)) or not 0 <= seed < MOST_SEED:
+            raise ValueError(f"seed is {seed!r}, but has to be a whole number from 0, and below {MOST_SEED}")
         self.threshold, self.beta, self.inputs, self.fit_on = threshold, beta, inputs, fit_on
         self.init, self.learning_rate, self.epochs, self.batch_size = init, learning_rate, epochs, batch_size
         self.seed, self.soft = seed, soft

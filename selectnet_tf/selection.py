@@ -1,5 +1,6 @@
 """When: the Keras callback that scores D and U, selects and swaps, every ten epochs."""
 
+import copy
 import time
 from collections.abc import Callable
 from typing import Any
@@ -89,22 +90,26 @@ class Selection(keras.callbacks.Callback):
             self.pool.balance(self.pool.minor.tolist() if self.init == "balanced_minor" else None)
 
     def rehearse(self, rule: bool = True) -> None:
-        """Finds now what would fail after the first round: scores one batch, and tries the rule if it is a plain function.
+        """Finds now what would fail after the first round: scores one batch, tries a copy of `adjust`, and a rule that is a plain function.
 
         Raises:
-            ValueError: an output that is no probabilities of the classes, or a rule that returns something else than it has to.
+            ValueError: an output that is no probabilities of the classes, a rule or an `adjust` that returns something else than it has to.
         """
         if self.rule is None or self.scorer is not None:
             return
         output, features = self._scorer().first()
         classes = self._probabilities(output).shape[1]
-        if not rule or hasattr(self.rule, "reset") or hasattr(self.rule, "get_state"):
-            return  # it would learn from what is made up
+        learns = hasattr(self.rule, "reset") or hasattr(self.rule, "get_state")  # from what is made up, too
+        if self.adjust is None and (learns or not rule):
+            return
         rng, n = np.random.default_rng(0), len(self.pool.labels)
         if features is not None:
             features = rng.normal(size=(n, features.shape[1])).astype(np.float32)
-        made_up = self._scores(rng.dirichlet(np.ones(classes), n).astype(np.float32), features, 0)
-        picks(self.rule(made_up), made_up)
+        probs = rng.dirichlet(np.ones(classes), n).astype(np.float32)
+        adjusted(_copy(self.adjust), probs, self.pool)
+        if rule and not learns:
+            made_up = self._scores(probs, features, 0)
+            picks(self.rule(made_up), made_up)
 
     def round_end(self, epoch: int) -> int:
         """The epoch before which the training set that `epoch` is trained on stays the same."""
@@ -203,6 +208,14 @@ class Selection(keras.callbacks.Callback):
         for name, p in self._parts():
             p.set_state(part(state, f"{name}_"))
         self.history = of_state(state)
+
+
+def _copy(adjust: Adjust | None) -> Adjust | None:
+    """What can be tried without a trace; None where it can't be copied."""
+    try:
+        return copy.deepcopy(adjust)
+    except Exception:  # of somebody else's object: a lock, a file, a compiled function
+        return None
 
 
 def _check_instances(pool: Pool, rule: Rule | None) -> None:

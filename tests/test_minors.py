@@ -1,4 +1,6 @@
 import contextlib
+import functools
+import threading
 
 import keras
 import numpy as np
@@ -102,6 +104,33 @@ def test_candidates_loss_and_pseudo_labels_follow_from_what_adjust_returns():
 def test_an_adjust_that_returns_no_probabilities_is_refused(adjust, words):
     with pytest.raises(ValueError, match=words):
         selecting(adjust).select(2)
+
+
+@pytest.mark.parametrize(
+    ("adjust", "words"),
+    [
+        (minors.AlignMinors(pool_prior=[0.5, 0.5]), "share of each of the 4 classes"),
+        (lambda probs, pool: probs[:, :3], r"returned \[240, 3\]"),
+        (lambda probs, pool: probs / 2, "sum to 0.5"),
+    ],
+)
+def test_an_adjust_is_tried_before_the_first_epoch(adjust, words):
+    seen = []
+    spy = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
+    for rule in (sn.Context(), sn.SelectNet()):
+        with pytest.raises(ValueError, match=words):
+            selection = sn.Selection(pool_of(), rule, every=2, adjust=adjust)
+            sn.fit(small_model(), selection, epochs=2, batch_size=8, callbacks=[spy], verbose=0)
+    assert seen == []
+
+
+def test_to_try_an_adjust_teaches_it_nothing():
+    tried = selecting(minors.AlignMinors())
+    tried.rehearse()
+    assert not tried.adjust.get_state()
+    lock = selecting(None)
+    lock.adjust = functools.partial(lambda lock, probs, pool: probs, threading.Lock())  # which no copy can be made of
+    lock.rehearse()
 
 
 def test_fading_classes_are_under_half_of_their_best_round_or_a_twentieth_of_the_largest():

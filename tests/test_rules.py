@@ -135,6 +135,16 @@ def test_unknown_options_are_refused(options):
         SelectNet(**options)
 
 
+@pytest.mark.parametrize("seed", [2**31, 2**31 - 2 * 7919, -1, 0.5, None])
+def test_a_seed_that_tensorflow_cannot_take_is_refused(seed):
+    with pytest.raises(ValueError, match="seed is .*, but has to be a whole number from 0, and below 2147467810"):
+        SelectNet(seed=seed)
+
+
+def test_the_largest_seed_is_taken():
+    assert SelectNet(epochs=1, seed=2**31 - 2 * 7919 - 1)(random_scores(100)[0]).shape == (100,)
+
+
 def test_what_a_rule_returns_is_a_mask_or_weights_of_candidates():
     scores = random_scores(300)[0]
     n = len(scores.loss)
