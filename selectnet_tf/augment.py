@@ -53,7 +53,7 @@ def shift_flip(shift: float = 0.2, flip: bool = True) -> Augment:
     """
 
     def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        b, h, w = images.shape[0], images.shape[1], images.shape[2]
+        b, h, w = _sides(images)
         seeds = tf.unstack(tf.random.split(seed, 3))
         down = tf.random.stateless_uniform([b, 1], seeds[0], -shift * h, shift * h)
         right = tf.random.stateless_uniform([b, 1], seeds[1], -shift * w, shift * w)
@@ -69,7 +69,7 @@ def crop_flip(pad: int = 4) -> Augment:
     """Pads with `pad` black pixels on each side, cuts a random window of the old size, and mirrors half (Cui et al. 2019)."""
 
     def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        b, h, w = images.shape[0], images.shape[1], images.shape[2]
+        b, h, w = _sides(images)
         seeds = tf.unstack(tf.random.split(seed, 2))
         offset = tf.random.stateless_uniform([b, 2], seeds[0], 0, 2 * pad + 1, tf.int32)
         mirror = tf.random.stateless_uniform([b, 1], seeds[1]) < 0.5
@@ -80,6 +80,15 @@ def crop_flip(pad: int = 4) -> Augment:
         return tf.ensure_shape(tf.gather(x, columns, axis=2, batch_dims=1), images.shape)
 
     return augment
+
+
+def _sides(images: tf.Tensor) -> tuple[int, int, int]:
+    """(B, H, W) of images [B, H, W, C]. Raises ValueError where they are of another rank."""
+    shape = images.shape.as_list()
+    if len(shape) != 4:
+        cure = "give them a channel, x[..., None]" if len(shape) == 3 else "leave the augmentation out, or write your own"
+        raise ValueError(f"images to shift and flip are {shape[1:]}, but have to be [h, w, channels]: {cure}")
+    return shape[0], shape[1], shape[2]
 
 
 def _slide(x: tf.Tensor, offset: tf.Tensor, mirror: tf.Tensor, axis: int) -> tf.Tensor:

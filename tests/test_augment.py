@@ -62,6 +62,15 @@ def test_floats_are_not_rounded(dtype):
     assert np.isin(augment.crop_flip(2)(tf.constant(floats), SEED).numpy(), [*floats.ravel(), 0]).all()
 
 
+@pytest.mark.parametrize("change", [augment.shift_flip(), augment.crop_flip()])
+def test_images_without_a_channel_are_refused_with_the_cure(change):
+    with pytest.raises(ValueError, match=r"are \[10, 12\], but have to be \[h, w, channels\]: give them a channel, x\[..., None\]"):
+        augment.check(change, IMAGES[..., 0])
+    augment.check(change, IMAGES[..., 0][..., None])
+    with pytest.raises(ValueError, match=r"are \[10\], .*: leave the augmentation out"):
+        augment.check(change, IMAGES[:, :, 0, 0])
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
