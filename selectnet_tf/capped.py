@@ -33,7 +33,7 @@ class Capped(Around):
         self.alpha, self.least, self.most, self.minor = alpha, least, most, minor
 
     def __call__(self, scores: Scores) -> np.ndarray:
-        mask = np.array(self.rule(scores))  # a copy: the rule's own stays as it is
+        mask = self._picked(scores)
         predicted = scores.probs.argmax(1)
         open_to = scores.candidate & ~scores.labeled & (mask > 0)  # what may be dropped
         classes = np.unique(predicted[scores.candidate]) if self.minor is None else np.unique(np.asarray(self.minor))

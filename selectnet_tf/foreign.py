@@ -34,7 +34,7 @@ class Foreign(Around):
 
     def __call__(self, scores: Scores) -> np.ndarray:
         assert scores.features is not None  # `features` asks for them
-        mask = np.array(self.rule(scores))  # a copy: the rule's own stays as it is
+        mask = self._picked(scores)
         predicted, picked = scores.probs.argmax(1), scores.candidate & ~scores.labeled & (mask > 0)
         self.count = 0
         for c in np.unique(predicted[picked]):

@@ -27,17 +27,20 @@ class Images:
     """
 
     def __init__(self, *parts: Any) -> None:
+        for part in parts:
+            if part is None or hasattr(part, "toarray"):  # SciPy's sparse matrices have it
+                raise ValueError(f"images are {'None: give [] where there are none' if part is None else 'sparse: give x.toarray()'}")
         arrays = [part if _is_lazy(part) else np.asarray(part) for part in parts]
         if not all(part.shape for part in arrays):
             raise ValueError("images have to be arrays [n, ...]: join the inputs of a dict along an axis, and take them apart in the model")
-        kinds = {(tuple(part.shape[1:]), part.dtype.name) for part in arrays if len(part)}
+        kinds = {(tuple(part.shape[1:]), _kind(part.dtype)) for part in arrays if len(part)}
         if len(kinds) > 1:
             found = ", ".join(f"{list(shape)} {dtype}" for shape, dtype in sorted(kinds))
             raise ValueError(f"images of several shapes or types: {found}: bring them to one shape and type")
         self.parts = [part for part in arrays if len(part)] or arrays[:1]
         self._starts = np.cumsum([0, *(len(part) for part in self.parts)])
         self.shape: tuple[int, ...] = (int(self._starts[-1]), *self.parts[0].shape[1:])
-        self.dtype = self.parts[0].dtype.newbyteorder("=")
+        self.dtype = np.result_type(*(part.dtype for part in self.parts)).newbyteorder("=")  # of texts, as wide as the longest
         try:
             known = tf.as_dtype(self.dtype) and self.dtype != object
         except TypeError:
@@ -123,6 +126,11 @@ def digest(images: Any) -> str:
     for start in range(0, len(places), step):
         found.update(images[places[start : start + step]].tobytes())
     return found.hexdigest()
+
+
+def _kind(dtype: np.dtype) -> str:
+    """What parts have to have in common: texts may be of several lengths."""
+    return {"U": "text", "S": "bytes"}.get(dtype.kind, dtype.name)
 
 
 def _is_lazy(part: Any) -> bool:

@@ -75,6 +75,10 @@ def alone(dataset: tf.data.Dataset, like: np.ndarray) -> np.ndarray:
     """[n, ...] images of a dataset of images (of tuples, the first), batched or not. like: [.., ...] images of the same shape."""
     if isinstance(_finite(dataset, "unlabeled").element_spec, (tuple, list)):
         dataset = dataset.map(lambda image, *_: image)
+    if not isinstance(dataset.element_spec, tf.TypeSpec):
+        raise ValueError("unlabeled has to give images, each one array: map it, as in unlabeled.map(lambda row: row['image'])")
+    if dataset.element_spec.shape.rank is None:
+        raise ValueError("unlabeled gives arrays of unknown shape: give the dataset an output_signature")
     dataset = dataset.unbatch() if dataset.element_spec.shape.rank == like.ndim else dataset
     found = list(dataset.as_numpy_iterator())
     return _stack(found) if found else like[:0]

@@ -88,6 +88,12 @@ class Around(BaseEstimator):
     def __init__(self, rule: Rule) -> None:
         self.rule: Any = rule
 
+    def _picked(self, scores: Scores) -> np.ndarray:
+        """What the inner rule returned, a copy. Raises ValueError where that is no mask and no weights."""
+        found = self.rule(scores)
+        picks(found, scores)
+        return np.array(found)
+
     def __getattr__(self, name: str) -> Any:
         if name == "rule" or name.startswith("__"):  # `rule` is not set yet while Python copies or unpickles it
             raise AttributeError(name)

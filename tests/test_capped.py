@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from selectnet_tf.capped import Capped
+from selectnet_tf.foreign import Foreign
 from selectnet_tf.rules import Context, Scores, SelectNet
 
 TAKEN = (1000, 125, 8)  # unlabeled picks of the classes 0, 1, 2; class 3 is major
@@ -79,6 +80,15 @@ def test_weights_stay_weights():
     capped = Capped(lambda s: weights, alpha=1.0)(scores)
     assert capped.dtype == float and set(capped) <= {0.0, *weights} and (capped[:10] == weights[:10]).all()
     assert weights.all()  # the rule's own array stays as it was
+
+
+@pytest.mark.parametrize(
+    "around", [Capped, lambda rule: Foreign(rule, np.where(np.arange(N) < 9, CLASSES, -1)), lambda r: Capped(Capped(r))]
+)
+def test_an_inner_rule_that_returns_places_is_told_so(around):
+    scores = scores_of()._replace(features=np.zeros((N, 2), np.float32))
+    with pytest.raises(ValueError, match=r"the rule returned int64 \[3\], but has to return a mask.*np.isin\(np.arange\(1138\), places\)"):
+        around(lambda s: np.array([1, 2, 3]))(scores)
 
 
 def test_what_else_is_asked_is_the_rule_s():

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from scipy import sparse
 
 from selectnet_tf import images as module
 from selectnet_tf.images import Images, Subset, digest
@@ -148,6 +149,19 @@ def test_what_tensorflow_cannot_hold_is_refused():
         Images(np.zeros(3, "datetime64[s]"))
     with pytest.raises(ValueError, match="join the inputs of a dict along an axis"):
         Images({"a": A, "b": A})
+    with pytest.raises(ValueError, match=r"images are None: give \[\] where there are none"):
+        Pool(A, [0, 0, 1, 1, 1], None, [1])
+    with pytest.raises(ValueError, match=r"images are sparse: give x.toarray\(\)"):
+        Images(sparse.csr_matrix(A.reshape(5, 4)))
+    with pytest.raises(ValueError, match=r"several shapes or types: \[\] bytes, \[\] text"):
+        Images(np.array([b"a"]), np.array(["a"]))
+
+
+def test_texts_may_be_of_several_lengths():
+    texts = Images(np.array(["a few", "words"]), np.array(["and more of them"]), np.array(["a"]))
+    assert texts[[1, 2, 3, 0]].tolist() == ["words", "and more of them", "a", "a few"] and texts[2] == "and more of them"
+    data = tf.data.Dataset.from_tensor_slices([[2, 0]]).map(texts.gather)
+    assert next(data.as_numpy_iterator()).tolist() == [b"and more of them", b"a few"]
     assert Images(np.array(["a few", "words"]))[[1]].tolist() == ["words"]
 
 

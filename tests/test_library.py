@@ -197,6 +197,13 @@ PAIRS, ALONE = tf.data.Dataset.from_tensor_slices((ROWS[:5], CLASSES)), tf.data.
         (PAIRS, ALONE.repeat(), "unlabeled never ends, .* take\\(n\\)"),
         (ALONE, ALONE, "has to give \\(image, class\\) pairs"),
         (PAIRS.map(lambda x, y: ({"a": x}, y)), ALONE, "each one array"),
+        (PAIRS, ALONE.map(lambda x: {"a": x}), "unlabeled has to give images, each one array: map it"),
+        (PAIRS, ALONE.map(lambda x: ({"a": x}, 0)), "unlabeled has to give images, each one array: map it"),
+        (
+            PAIRS,
+            tf.data.Dataset.from_generator(lambda: iter([np.zeros(3)]), output_types=tf.float64),
+            "unlabeled gives .* output_signature",
+        ),
         (PAIRS.take(0), ALONE, "no labeled image"),
         (PAIRS, ALONE.map(lambda x: tf.zeros([4])), "several shapes or types"),
         (tf.data.Dataset.from_generator(lambda: iter([(np.zeros(2), 0)]), output_types=(tf.float32, tf.int32)), ALONE, "output_signature"),
