@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see what __geta
     from selectnet_tf.pool import Pool as Pool
     from selectnet_tf.rounds import fit as fit
     from selectnet_tf.rules import Context as Context
+    from selectnet_tf.rules import Random as Random
     from selectnet_tf.rules import Scores as Scores
     from selectnet_tf.rules import SelectNet as SelectNet
     from selectnet_tf.rules import SelfPaced as SelfPaced
@@ -35,7 +36,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see what __geta
 
 _HOME = {
     "Pool": "pool", "Selection": "selection", "Round": "history", "Scorer": "scoring", "Scores": "rules",
-    "SelfPaced": "rules", "Context": "rules", "SelectNet": "rules", "linear": "rules", "fit": "rounds",
+    "SelfPaced": "rules", "Context": "rules", "SelectNet": "rules", "Random": "rules", "linear": "rules", "fit": "rounds",
     "Capped": "capped", "Foreign": "foreign", "AlignMinors": "minors", "PriorCrossentropy": "networks.losses",
     "Checkpoint": "checkpoint", "shift_flip": "augment", "crop_flip": "augment",
     "build": "networks.models", "make_imbalance": "data.splits", "SelectionSampler": "sampler",

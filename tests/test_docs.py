@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 
+import selectnet_tf
 from selectnet_tf import recipes
 from selectnet_tf.experiment import runs
 from selectnet_tf.report import paper
@@ -57,6 +58,12 @@ def test_commands_have_flags_that_there_are(words):
     if "minor" in changes:
         changes["minor"] = tuple(changes["minor"].split(","))
     assert not unknown and recipes.make(**changes).name
+
+
+def test_what_the_api_page_shows_is_a_name_of_the_package():
+    names = [found.split(".") for found in re.findall(r"^::: (\S+)$", (DOCS / "api.md").read_text(encoding="utf-8"), re.MULTILINE)]
+    others = [".".join(found[-2:]) for found in names if not hasattr(selectnet_tf, found[-1])]
+    assert others == ["folders.read", "images.Images", "images.digest", "recipes.make", "train.train"]
 
 
 def test_every_page_is_in_the_navigation():
