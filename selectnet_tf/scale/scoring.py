@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +22,7 @@ from selectnet_tf.devices import cores
 from selectnet_tf.experiment import claims, metrics
 from selectnet_tf.files import replacing
 from selectnet_tf.scale import pools
+from selectnet_tf.scoring import with_features
 
 KEY = b"selectnet_tf"  # of a shard's metadata: what it was made of
 GROUP = 8192  # rows at once in a shard's file
@@ -64,9 +64,8 @@ class Model:
         self.fit = decoding.fit_of(path)
         self.names = names(model.output_shape[-1])
         self.digest = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
-        last = [layer for layer in model.layers if layer.weights][-1]
-        self._model = keras.Model(model.inputs[0], [model.outputs[0], last.input]) if features else model
-        self.width = int(np.prod(last.input.shape[1:])) if features else 0
+        self._model = with_features(model) if features else model
+        self.width = self._model.outputs[1].shape[1] if features else 0
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """images [k, H, W, C] uint8, k at most the batch -> (probabilities [k, m], features [k, d] float16 or None)."""
@@ -74,7 +73,7 @@ class Model:
         full = np.concatenate([images, np.repeat(images[-1:], self.batch - k, 0)]) if k < self.batch else images
         found = self._model.predict_on_batch(full)
         output, features = found if self.features else (found, None)
-        return metrics.probabilities(output[:k].astype(np.float32)), None if features is None else _halves(features[:k].reshape(k, -1))
+        return metrics.probabilities(output[:k].astype(np.float32)), None if features is None else _halves(features[:k])
 
     @property
     def schema(self) -> pa.Schema:
