@@ -122,7 +122,7 @@ def test_pictures_of_one_name_and_probability_are_all_kept_and_long_names_fit(tm
     (shard,) = pools.shards(tmp_path / "pool.parquet", 10)
     scores = write_scores(tmp_path / "scores", np.tile(np.float32([[0, 0.9, 0.1, 0]]), (5, 1)), 10, [shard.digest])
     picking.write(picking.pick(scores, ["dog"]), scores, tmp_path / "pool.parquet", ["dog"], tmp_path / "picks")
-    files = folders.list_files(tmp_path / "picks" / "dog")
+    files = folders.survey(tmp_path / "picks" / "dog").files
     assert len(files) == 5 and sorted(Image.open(tmp_path / "picks" / "dog" / f).format for f in files) == sorted(kinds)
     assert len({row["digest"] for row in runs.read_csv(tmp_path / "picks" / OFFERED)}) == 5
 
