@@ -10,7 +10,7 @@ import sys
 from absl import flags
 
 from selectnet_tf import devices, recipes
-from selectnet_tf.cli import fail, parse, path_of
+from selectnet_tf.cli import data_output, fail, parse, path_of
 from selectnet_tf.experiment import grids, sweep
 from selectnet_tf.report import reports
 from selectnet_tf.scale import storage
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
             return 0
         if values["print"].value:
             for words in work.commands():
-                print(shlex.join([*words, *["--device=cpu"] * (values.device == "cpu")]))
+                print(shlex.join([*words, *["--device=cpu"] * (values.device == "cpu")]), file=data_output(), flush=True)
             return 0
         if values.ray:
             work = _on_cluster(values.ray, cells, results, data_dir, values.jobs, keeper)

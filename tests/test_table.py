@@ -32,6 +32,13 @@ def test_print_gives_a_command_for_each_missing_cell(tmp_path):
     }
 
 
+def test_commands_that_found_no_room_are_no_success():
+    words = ["table1", "--print", "--datasets=digits-4minor", "--archs=simple", "--seeds=0", "--methods=context"]
+    with open("/dev/full", "w") as full:
+        found = subprocess.run([sys.executable, "-m", "selectnet_tf.table", *words], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert found.returncode == 1 and found.stderr == "error: [Errno 28] No space left on device\n"
+
+
 def test_the_home_folder_is_the_same_one_for_the_sweep_and_its_runs(tmp_path):
     words = ["table1", "--print", "--datasets=digits-4minor", "--archs=simple", "--seeds=0", "--methods=context"]
     words += ["--results_dir=~/results", "--data_dir=~/data"]
