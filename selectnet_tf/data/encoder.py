@@ -118,9 +118,12 @@ class Encoder:
         return x
 
     def named(self, table: Table) -> Table:
-        """The table with texts in all its columns but those of numbers and dates, so that people see "007" where this one does."""
-        others = {column.name for column in self.columns if column.kind not in ("number", "date")}
-        return table._replace(frame=table.frame.assign(**{name: table.texts(name) for name in table.frame if name in others}))
+        """The table with texts in its columns of texts, so that people see "007" where this one does."""
+        frame = table.frame.copy(deep=False)
+        for column in self.columns:
+            if column.kind == "text" and column.name in frame:
+                frame[column.name] = table.texts(column.name)
+        return table._replace(frame=frame)
 
     def doubts(self, table: Table) -> list[str]:
         """One line for each column of another table that holds what this one never saw or can't take for a number."""

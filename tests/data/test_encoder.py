@@ -109,6 +109,14 @@ def test_identifiers_and_missing_columns_are_refused():
         Encoder([table(a=[None, None])])
 
 
+def test_people_see_texts_where_the_encoder_does_and_nothing_else_is_read_again():
+    made = Encoder([table(self=["007", "a"], n=[1, 2], same=[3, 3])])
+    given = table(self=[7, 8], n=[1, 2], same=[3, 3])
+    reread = []
+    shown = made.named(given._replace(reread=lambda column: reread.append(column) or pd.Series(["007", "8"])))
+    assert shown.frame["self"].tolist() == ["007", "8"] and reread == ["self"] and given.frame["self"].tolist() == [7, 8]
+
+
 def test_columns_may_have_any_name():
     made, x = encoded(table(**{"od280/od315": [1.0, 2.0], "größe (cm)": ["a", "b"], "": [3.0, 4.0]}))
     assert x.shape == (2, 4)
