@@ -41,9 +41,8 @@ def read(table: frames.Table, names: set[str], columns: Sequence[str]) -> tuple[
     for i, (pseudo, word) in enumerate(zip(*(table.frame[column].map(label) for column in COLUMNS), strict=True)):
         found = _meanings(word, pseudo, names)
         if word and len(found) != 1:
-            same = next((name for name in names if name.casefold() == word.casefold()), "")
-            unclear = f"which can mean two things here: write right, wrong or {CLASS}{same}"
-            unknown = f"but has to be yes, no, empty or a class: {', '.join(sorted(names))}"
+            unclear = f"which can mean two things here: write {_clear(word, pseudo, names)}"
+            unknown = f"but has to be {'yes, ' if pseudo else ''}no, empty or a class: {', '.join(sorted(names))}"
             raise ValueError(f"{table.name}:{table.lines[i]}: right is {word!r}, {unclear if found else unknown}")
         labels[i] = next(iter(found), "")
         wrong[i] = found == {""}
@@ -54,6 +53,13 @@ def read(table: frames.Table, names: set[str], columns: Sequence[str]) -> tuple[
 def _meanings(word: str, pseudo: str, names: set[str]) -> set[str]:
     """The classes that a verdict on a row taken for `pseudo` may mean; "" for none of them."""
     folded = word.casefold()
-    found = {pseudo} if folded in YES else {""} if folded in NO else set()
+    found = {pseudo} if pseudo and folded in YES else {""} if folded in NO else set()
     alike = {name for name in names if name == word or (found and name.casefold() == folded)}
     return found | alike or {name for name in names if word == CLASS + name}
+
+
+def _clear(word: str, pseudo: str, names: set[str]) -> str:
+    """What can be written in place of a word of two meanings: one for yes, one for no, and one for the class that is called so."""
+    yes, no = (next((w for w in reversed(words) if len(_meanings(w, pseudo, names)) == 1), "") for words in (YES, NO))
+    same = next((name for name in names if name.casefold() == word.casefold()), "")
+    return " or ".join(filter(None, dict.fromkeys((yes or CLASS + pseudo, no, CLASS + same))))
