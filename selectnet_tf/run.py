@@ -162,7 +162,7 @@ def _kept(recipe: recipes.Recipe) -> str:
     results = path_of(FLAGS.results_dir)
     folder = results / "runs" / runs.name_of(results, recipe)
     if (folder / "row.json").exists():
-        return "stopped: the run itself is finished, the same command does what is left"
+        return f"stopped: the run itself is finished, the same command does what is left{' if it is given without --force' * FLAGS.force}"
     found = runs.position(folder / "state.npz")
     if not found:
         return "stopped before anything was trained: the same command begins again"

@@ -137,7 +137,7 @@ def test_who_stops_a_run_is_told_what_was_saved(position, said, tmp_path, monkey
     from selectnet_tf import run as command
 
     recipe = recipes.make(epochs=20)
-    monkeypatch.setattr(command, "FLAGS", SimpleNamespace(results_dir=tmp_path))
+    monkeypatch.setattr(command, "FLAGS", SimpleNamespace(results_dir=tmp_path, force=False))
     if position:
         (tmp_path / "runs" / recipe.name).mkdir(parents=True)
         np.savez(tmp_path / "runs" / recipe.name / "state.npz", position=np.array(position))

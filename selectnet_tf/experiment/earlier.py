@@ -31,8 +31,8 @@ def finished(recipe: Recipe, results: pathlib.Path, folder: pathlib.Path) -> dic
     rows.build(results)
     try:
         new = "its files are gone" if not (folder / "epochs.csv").exists() else begun.news(folder, recipe)
-    except (OSError, ValueError):
-        new = "its pictures are not all there now"
+    except (OSError, ValueError) as error:  # moved pictures, a lost decisions.csv
+        new = f"what came since can't be told ({error})"
     print(f"{folder.name} is finished{new and f', but {new}'} (--force trains it again)")
     return done
 

@@ -1,5 +1,6 @@
 """Folders of what a run picked, for a person to look through. The pictures themselves are only ever read."""
 
+import contextlib
 import errno
 import os
 import pathlib
@@ -11,7 +12,7 @@ from typing import BinaryIO
 from selectnet_tf import recipes
 from selectnet_tf.data.decisions import OFFERED
 from selectnet_tf.experiment import runs
-from selectnet_tf.files import FULL, digest, shown
+from selectnet_tf.files import FULL, digest, several, shown
 
 LINKS = ("hard", "symbolic")
 NOT_EMPTY = "is not an empty folder: give --review a new one"
@@ -33,9 +34,9 @@ def check(target: str | None, links: str | None, recipe: recipes.Recipe) -> None
     place = pathlib.Path(target).expanduser().resolve()
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise ValueError(f"{target} {NOT_EMPTY}")
-    for root in ",".join(filter(None, (recipe.labeled_dir, recipe.unlabeled_dir, recipe.test_dir))).split(","):
-        if pathlib.Path(root.strip()).expanduser().resolve() in (place, *place.parents):
-            raise ValueError(f"{target} lies in {root.strip()}, where the next run would find every pick twice: give a folder elsewhere")
+    for root in (root for roots in (recipe.labeled_dir, recipe.unlabeled_dir, recipe.test_dir) for root in several(roots or "")):
+        if pathlib.Path(root).resolve() in (place, *place.parents):
+            raise ValueError(f"{target} lies in {root}, where the next run would find every pick twice: give a folder elsewhere")
 
 
 def review(folder: pathlib.Path, target: str | os.PathLike, links: str | None = None) -> tuple[int, list[str]]:
@@ -45,7 +46,7 @@ def review(folder: pathlib.Path, target: str | os.PathLike, links: str | None = 
     what was offered, so that the next run knows what a person rejected and never tests on what a machine picked.
 
     Args:
-        folder: the run's. target: a new folder, or an empty one; it is filled beside, and so holds all pictures or none.
+        folder: the run's. target: a new folder, or an empty one; what is there at last is all or nothing.
         links: "hard" or "symbolic" links instead of copies: no space needed, but an edit there is an edit of the original.
 
     Returns:
@@ -55,9 +56,13 @@ def review(folder: pathlib.Path, target: str | os.PathLike, links: str | None = 
         FileExistsError: target is not empty. OSError: no space.
     """
     target, lines, problems = pathlib.Path(target).resolve(), [("file", "digest", "label")], []
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    made = not target.exists()
+    target.mkdir(parents=True, exist_ok=True)
+    if any(target.iterdir()):
+        raise FileExistsError(f"{target} {NOT_EMPTY}")
+    beside = target / f".{uuid.uuid4().hex[:8]}"
     try:
-        beside.mkdir(parents=True)
+        beside.mkdir()
         for row in runs.read_csv(folder / "selected.csv"):
             source = pathlib.Path(row["file"])
             try:
@@ -68,12 +73,13 @@ def review(folder: pathlib.Path, target: str | os.PathLike, links: str | None = 
                     raise
                 problems.append(f"{shown(source)}: {error.strerror or error}")
         runs.write_csv(beside / OFFERED, lines)
-        try:
-            beside.rename(target)
-        except OSError:
-            raise FileExistsError(f"{target} {NOT_EMPTY}") from None
+        for path in sorted(beside.iterdir(), key=lambda path: path.name != OFFERED):  # that first: no picture is there without it
+            path.rename(target / path.name)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            if made:
+                target.rmdir()  # where it is empty
     return len(lines) - 1, problems
 
 
