@@ -100,7 +100,26 @@ def read(results: pathlib.Path) -> tuple[list[Run], list[str]]:
             found.append(_run(content))
         except ValueError as error:
             problems.append(f"{where}: {error}; left out")
-    return found, problems
+    return _told_apart(found), problems
+
+
+def _told_apart(found: list[Run]) -> list[Run]:
+    """Runs on data of one's own: of their files and columns, those alone are changes in which the runs of one data set differ."""
+    known: dict[tuple[str, str], set[str]] = {}
+    for run in found:
+        for field in _places(run.row):
+            if not field.startswith("unlabeled_") or run.method in recipes.SELECTING:  # a pool, or none, is nothing to other methods
+                known.setdefault((run.dataset, field), set()).add(run.row.get(field, ""))
+
+    def differ(run: Run, field: str) -> bool:
+        return field not in _places(run.row) or len(known.get((run.dataset, field), ())) > 1
+
+    return [run._replace(changes=tuple(c for c in run.changes if differ(run, c[0]))) for run in found]
+
+
+def _places(row: Mapping[str, str]) -> list[str]:
+    """The fields that say which data of one's own a run is on; none for a benchmark."""
+    return [k for k in recipes.OWN_FIELDS.get(row["dataset"], ()) if recipes.Recipe.__dataclass_fields__[k].default is None]
 
 
 def damaged(results: pathlib.Path, found: list[Run]) -> list[str]:
@@ -173,12 +192,11 @@ def _problem(row: Mapping[str, str]) -> str | None:
 
 
 def _run(row: dict[str, str]) -> Run:
-    own = recipes.OWN_FIELDS.get(row["dataset"], ())
-    places = [k for k in own if row.get(k) and recipes.Recipe.__dataclass_fields__[k].default is None]
+    places = [k for k in _places(row) if row.get(k)]
     base = recipes.make(**{k: row.get(k) for k in ("dataset", "arch", "method", "preset", *places)})
     same = ("dataset", "arch", "method", "preset", "seed", "epochs")
     plain = {f.name: text(getattr(base, f.name)) for f in dataclasses.fields(base) if f.name not in same}
-    plain |= dict.fromkeys(places[1:], "")  # the first is in the data set's name; runs on other pools, tests or decisions are no repeats
+    plain |= dict.fromkeys(places[1:], "")  # the first is in the data set's name; see _told_apart
     changes = tuple((k, row[k]) for k, v in plain.items() if row.get(k) and row[k] != v)  # an older version's row lacks columns
     arch = grids.table_arch(row["arch"], row["preset"])
     dataset = " ".join([row["dataset"], *(row[k] for k in places[:1])])

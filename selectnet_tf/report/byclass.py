@@ -2,13 +2,14 @@
 
 import base64
 import io
+import math
 import pathlib
 from collections.abc import Sequence
 
 import matplotlib
 
 from selectnet_tf import recipes
-from selectnet_tf.experiment import runs
+from selectnet_tf.experiment import csvs, runs
 from selectnet_tf.report import paper
 from selectnet_tf.report.figures import STYLE, grid, plain, save, whole_epochs
 
@@ -43,8 +44,13 @@ def by_class_html(folder: pathlib.Path) -> str:
 
 
 def _title(run: runs.Run) -> str:
-    changes = "".join(f"\n{k}={v if len(v) < 18 else v[:7]}" for k, v in run.changes)
+    changes = "".join(f"\n{k}={_short(v)}" for k, v in run.changes)
     return f"{run.method}, seed {run.seed}, {run.preset}, {run.epochs} epochs{changes}"
+
+
+def _short(value: str) -> str:
+    """A long number's first digits, or a long path's end."""
+    return value if len(value) < 18 else value[:7] if csvs.is_number(value, math.inf) else f"...{value[-15:]}"
 
 
 def _draw_by_class(folders: list[tuple[str, pathlib.Path]], file: pathlib.Path | io.BytesIO) -> bool:

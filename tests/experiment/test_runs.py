@@ -49,13 +49,15 @@ def test_changes_are_what_differs_from_the_preset(tmp_path):
 
 def test_runs_on_other_files_of_one_s_own_are_no_repeats_of_one_run(tmp_path):
     own = {"dataset": "csv", "labeled_csv": "a.csv", "unlabeled_csv": "pool.csv", "label_column": "y", "arch": "forest"}
-    for places in ({}, {"unlabeled_csv": "other.csv", "test_csv": "test.csv"}):
-        write_run(tmp_path, **own | places, method="self_paced")
+    write_run(tmp_path, **own, method="self_paced")
+    write_run(tmp_path, **{k: v for k, v in own.items() if k != "unlabeled_csv"}, method="imbalanced")
+    found, _ = runs.read(tmp_path)
+    assert [run.changes for run in found] == [(), ()]  # of one data set, one with its pool and one without
+    write_run(tmp_path, **own | {"unlabeled_csv": "other.csv", "test_csv": "test.csv"}, method="self_paced")
     found, problems = runs.read(tmp_path)
     assert not problems and {run.dataset for run in found} == {"csv a.csv"}
     changes = [dict(run.changes) for run in found]
-    assert changes[0] == {"unlabeled_csv": "pool.csv", "label_column": "y"}
-    assert changes[1] == {"unlabeled_csv": "other.csv", "label_column": "y", "test_csv": "test.csv"}
+    assert changes == [{"unlabeled_csv": "pool.csv"}, {}, {"unlabeled_csv": "other.csv", "test_csv": "test.csv"}]
 
 
 @pytest.mark.parametrize(
