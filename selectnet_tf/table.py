@@ -69,6 +69,9 @@ def main(argv: list[str]) -> int:
         return code if code > 1 else max(code, reports.write(results, ["tables", "figures"]))
     except ValueError as error:
         return fail(error, 2)
+    except BrokenPipeError:  # of `--print | head`: who reads has enough
+        sys.stdout.flush()
+        return 0
     except OSError as error:
         return fail(error, 1)
 

@@ -39,6 +39,12 @@ def test_commands_that_found_no_room_are_no_success():
     assert found.returncode == 1 and found.stderr == "error: [Errno 28] No space left on device\n"
 
 
+def test_who_reads_enough_commands_ends_without_an_error():
+    words = [sys.executable, "-m", "selectnet_tf.table", "table1", "--print", f"--seeds={','.join(map(str, range(300)))}"]
+    found = subprocess.run(["/bin/bash", "-c", f"set -o pipefail; {shlex.join(words)} | head -1"], capture_output=True, text=True)
+    assert found.returncode == 0 and found.stderr == "" and found.stdout.count("\n") == 1
+
+
 def test_the_home_folder_is_the_same_one_for_the_sweep_and_its_runs(tmp_path):
     words = ["table1", "--print", "--datasets=digits-4minor", "--archs=simple", "--seeds=0", "--methods=context"]
     words += ["--results_dir=~/results", "--data_dir=~/data"]
