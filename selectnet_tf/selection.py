@@ -103,11 +103,11 @@ class Selection(keras.callbacks.Callback):
         if self.adjust is None and (learns or not rule):
             return
         rng, n = np.random.default_rng(0), len(self.pool.labels)
-        if features is not None:
-            features = rng.normal(size=(n, features.shape[1])).astype(np.float32)
         probs = rng.dirichlet(np.ones(classes), n).astype(np.float32)
-        adjusted(_copy(self.adjust), probs, self.pool)
+        adjusted(_copy(self.adjust, self.pool), probs, self.pool)
         if rule and not learns:
+            if features is not None:
+                features = rng.normal(size=(n, features.shape[1])).astype(np.float32)
             made_up = self._scores(probs, features, 0)
             picks(self.rule(made_up), made_up)
 
@@ -210,10 +210,10 @@ class Selection(keras.callbacks.Callback):
         self.history = of_state(state)
 
 
-def _copy(adjust: Adjust | None) -> Adjust | None:
-    """What can be tried without a trace; None where it can't be copied."""
+def _copy(adjust: Adjust | None, pool: Pool) -> Adjust | None:
+    """What can be tried without a trace, with the same pool; None where it can't be copied."""
     try:
-        return copy.deepcopy(adjust)
+        return copy.deepcopy(adjust, {id(shared): shared for shared in (pool, pool.images)})
     except Exception:  # of somebody else's object: a lock, a file, a compiled function
         return None
 
