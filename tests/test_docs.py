@@ -230,6 +230,22 @@ def test_the_ablation_card_s_numbers_of_this_package_s_own_runs_are_those_measur
     assert list(lines.epoch) == [10, 20, 30, 40, 50, 60] * 6
 
 
+def test_the_full_runs_of_presets_paper_and_robust_are_told_as_they_were() -> None:
+    page = (DOCS / "results" / "ablation.md").read_text(encoding="utf-8")
+    rows = pd.read_csv(HOME / "results" / "runs.csv").set_index("name")
+    for preset in ("paper", "robust"):
+        name = f"cifar10-4minor_simple_selectnet_{preset}_s0"
+        rounds, classes = (pd.read_csv(HOME / "results" / "runs" / name / f"{file}.csv") for file in ("selection", "classes"))
+        shares = [*rows.loc[name, ["accuracy", "last10_accuracy", "minor_accuracy", "major_accuracy", "macro_f1"]]]
+        cells = [f"{share:.4f}" for share in [*shares, classes.f1[classes.minor == 1].min()]] + [f"{rounds.precision.iloc[-1]:.0%}"]
+        assert f"| preset `{preset}` | {' | '.join(cells)} |" in page
+        birds = rounds.set_index("epoch").as_2[[10, 20, 30, 40, 50, 60, 100, 150, 200]]
+        assert f"| preset `{preset}` | {' | '.join(f'{n:,}' for n in birds)} |" in page
+        for told in ((HOME / "README.md"), DOCS / "robust.md") if preset == "robust" else ():
+            text = told.read_text(encoding="utf-8")
+            assert cells[0] in text and cells[2] in text
+
+
 def test_the_released_card_s_numbers_are_those_measured() -> None:
     page = (DOCS / "results" / "released.md").read_text(encoding="utf-8")
     epochs, picks = (table[table.preset == "released"] for table in crosschecked())
