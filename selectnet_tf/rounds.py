@@ -19,7 +19,6 @@ from selectnet_tf.selection import Selection
 
 FIT_ARGUMENTS = ("validation_data", "validation_batch_size", "validation_steps", "validation_freq", "class_weight")
 OF_CLASSES = ("sparse_categorical_crossentropy", "categorical_generalized_cross_entropy")  # of Keras's losses, by their functions
-OF_ONE_HOT = ("categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge")
 
 
 class _SharedCallbacks(keras.callbacks.CallbackList):
@@ -162,7 +161,9 @@ def _check(model: keras.Model, selection: Selection, batch_size: int, fit_argume
         raise ValueError(f"fit takes no {unknown[0]}: data and steps are the pool's; of Keras's, it takes {', '.join(FIT_ARGUMENTS)}")
     check_batch(batch_size, model.distribute_strategy.num_replicas_in_sync)
     check_input(model, selection.pool.images.dtype)
-    _check_loss(model.loss, selection.pool.one_hot)
+    outputs = getattr(model, "outputs", None)
+    if not outputs or outputs[0].shape[-1] != 1:  # with one, integers are right, and what selects refuses it
+        _check_loss(model.loss, selection.pool.one_hot)
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # mixed_float16 wraps it
     if getattr(optimizer, "use_ema", False):
         raise ValueError("an optimizer with use_ema overwrites the weights at the end of every round: turn it off")
@@ -188,12 +189,13 @@ def _check_loss(loss: Any, one_hot: int) -> None:
     """Raises ValueError where one of Keras's losses, given as a name, a function or an object, wants other labels than the pool's."""
     for one in keras.tree.flatten(loss):
         found = keras.losses.get(one) if isinstance(one, str) else one
-        name = getattr(getattr(found, "fn", found), "__name__", "")
+        found = getattr(found, "fn", found)
+        name, of_keras = getattr(found, "__name__", ""), str(getattr(found, "__module__", "")).startswith("keras.")
         if one_hot and name in OF_CLASSES:
             raise ValueError(
                 f"the pool's labels are one-hot, and {name} wants integer classes: give these to the Pool, or use another loss"
             )
-        if not one_hot and name in OF_ONE_HOT:
+        if not one_hot and of_keras and name and name not in OF_CLASSES:  # mean_squared_error and its like would train on the number
             cure = f"use sparse_{name}" if name == "categorical_crossentropy" else "give one-hot labels to the Pool"
             raise ValueError(f"the pool's labels are integer classes, and {name} wants one-hot ones: {cure}")
 

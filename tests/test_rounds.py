@@ -221,6 +221,7 @@ LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         (lambda: other(keras.losses.CategoricalCrossentropy(name="mine")), lambda: make(), {}, "use sparse_categorical_crossentropy"),
         (lambda: other([keras.losses.categorical_crossentropy]), lambda: make(), {}, "use sparse_categorical_crossentropy"),
         (lambda: other("CategoricalHinge"), lambda: make(), {}, "categorical_hinge wants one-hot ones: give one-hot labels to the Pool"),
+        (lambda: other("MeanSquaredError"), lambda: make(), {}, "mean_squared_error wants one-hot ones: give one-hot labels to the Pool"),
         (lambda: other(keras.losses.CategoricalFocalCrossentropy()), lambda: make(), {}, "ones: give one-hot labels to the Pool"),
         (lambda: other(NOISY), one_hot, {}, "one-hot, and categorical_generalized_cross_entropy wants integer classes"),
         (lambda: keras.Model, lambda: make(), {}, "the model is a class Model"),
