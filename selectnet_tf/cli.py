@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from absl import app, flags
 
-from selectnet_tf.files import shown
+from selectnet_tf.files import FULL, shown
 
 
 @contextlib.contextmanager
@@ -35,6 +35,12 @@ def importing_tensorflow(verbose: bool = False) -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def cause(error: Exception) -> object:
+    """What to say of an error: of a full disk, also where TensorFlow met it, that it is full."""
+    full = getattr(error, "errno", None) in FULL or "No space left on device" in str(error)
+    return "the disk is full: free some space and run the same command again" if full else error
 
 
 def fail(error: object, code: int) -> int:

@@ -20,10 +20,10 @@ import numpy as np
 from absl import flags
 
 from selectnet_tf import estimators, saved
-from selectnet_tf.cli import data_output, fail, importing_tensorflow, parse
+from selectnet_tf.cli import cause, data_output, fail, importing_tensorflow, parse
 from selectnet_tf.data import decoding, encoder, folders, frames, layout
 from selectnet_tf.experiment import metrics, tested
-from selectnet_tf.files import FULL, as_cell, shown
+from selectnet_tf.files import as_cell, shown
 
 if TYPE_CHECKING:
     import keras
@@ -228,8 +228,7 @@ def main(argv: list[str]) -> int:
         return 0
     except (ValueError, OSError) as error:
         sys.stdout.flush()
-        full = getattr(error, "errno", None) in FULL
-        return fail("the disk is full: free some space and run the same command again" if full else error, 1)
+        return fail(cause(error), 1)
     return int(broken == len(files))
 
 

@@ -14,9 +14,8 @@ from typing import Any
 from absl import flags
 
 from selectnet_tf import devices, recipes
-from selectnet_tf.cli import fail, importing_tensorflow, parse, path_of
+from selectnet_tf.cli import cause, fail, importing_tensorflow, parse, path_of
 from selectnet_tf.experiment import review
-from selectnet_tf.files import FULL
 from selectnet_tf.scale import storage
 
 FLAGS = flags.FLAGS
@@ -140,8 +139,7 @@ def main(argv: list[str]) -> int:
     except Exception as error:
         if FLAGS.verbose or not (isinstance(error, (ValueError, OSError, MemoryError)) or _is_tensorflow_s(error)):
             raise
-        full = getattr(error, "errno", None) in FULL or "No space left on device" in str(error)
-        return fail("the disk is full: free some space and run the same command again" if full else error, 1)
+        return fail(cause(error), 1)
     return 0
 
 
