@@ -1,5 +1,6 @@
 """Cells of a table -> numbers, days or texts, column by column."""
 
+import functools
 import re
 import unicodedata
 from numbers import Number
@@ -84,25 +85,23 @@ def numbers(column: pd.Series, decimal: str = ".", thousands: str | None = None)
         values = np.full(len(column), np.nan)
     else:
         codes, distinct = _distinct(column)
-        grouped = _grouped(decimal, thousands) if thousands else None
-        words = pd.Series(
-            [value if _is_number(value) else _plain(str(value), decimal, thousands, grouped) for value in distinct], dtype=object
-        )
+        words = pd.Series([value if _is_number(value) else _plain(str(value), decimal, thousands) for value in distinct], dtype=object)
         values = np.append(pd.to_numeric(words, errors="coerce").to_numpy(np.float64), np.nan)[codes]
     return np.where(np.isfinite(values), values, np.nan)
 
 
+@functools.cache
 def _grouped(decimal: str, thousands: str) -> re.Pattern[str]:
     """Numbers whose thousands stand in groups of three digits."""
     mark, point = re.escape(thousands), re.escape(decimal)
     return re.compile(rf"[-+]?\d{{1,3}}({mark}\d{{3}})+({point}\d*)?")
 
 
-def _plain(word: str, decimal: str, thousands: str | None, grouped: re.Pattern[str] | None) -> str:
+def _plain(word: str, decimal: str, thousands: str | None) -> str:
     """A number as Python writes it; empty where `thousands` separates anything else than groups of three digits, as in a date."""
     word = word.strip()
-    if thousands and grouped and thousands in word:
-        word = word.replace(thousands, "") if grouped.fullmatch(word) else ""
+    if thousands and thousands in word:
+        word = word.replace(thousands, "") if _grouped(decimal, thousands).fullmatch(word) else ""
     return word.replace(decimal, ".")
 
 

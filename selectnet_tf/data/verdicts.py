@@ -35,7 +35,7 @@ def read(table: frames.Table, names: set[str], columns: Sequence[str]) -> tuple[
     """
     missing = [of_row(column) for column in columns if of_row(column) not in table.frame]
     if missing:
-        raise ValueError(f"{table.name} has no column {missing[0]!r}, which the labeled table has")
+        raise ValueError(frames.lacks(table.name, table.frame, missing[:1], "which the labeled table has"))
     labels = np.full(len(table.frame), "", object)
     wrong = np.zeros(len(labels), bool)
     for i, (pseudo, word) in enumerate(zip(*(table.frame[column].map(label) for column in COLUMNS), strict=True)):
