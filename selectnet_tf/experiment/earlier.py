@@ -39,8 +39,8 @@ def finished(recipe: Recipe, results: pathlib.Path, folder: pathlib.Path) -> dic
 
 def set_aside(folder: pathlib.Path) -> None:
     """Under --force: the finished run's files go into its folder's `old`, where they count until the new run is finished."""
-    begun = (folder / "state.npz").exists() or (folder / rows.OLD).exists()  # by a --force before this one, where there is an `old`
-    finished = (folder / "row.json").exists() or ((folder / "epochs.csv").exists() and not begun)
+    half = (folder / "state.npz").exists() or (folder / rows.OLD).exists()  # by a --force before this one, where there is an `old`
+    finished = (folder / "row.json").exists() or ((folder / "epochs.csv").exists() and not half)
     left = [path for path in folder.iterdir() if path.name != rows.OLD and not path.name.startswith(".lock")]  # the claim stays
     if finished:
         (folder / PART).mkdir()

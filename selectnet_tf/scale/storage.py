@@ -28,7 +28,7 @@ class Storage:
         try:
             import fsspec
 
-            with self._one_line(ModuleNotFoundError, ImportError, ValueError):  # some connect at once
+            with self._one_line(ImportError, ValueError):  # some connect at once
                 self._files, self._root = fsspec.core.url_to_fs(address)
         except ModuleNotFoundError as error:
             raise ValueError(f"--storage needs {error.name}: python -m pip install -e '.[scale]'") from None
