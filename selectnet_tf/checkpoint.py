@@ -36,8 +36,8 @@ class Checkpoint(keras.callbacks.Callback):
     Attributes:
         stopped: whether the restored run was ended by a callback, such as EarlyStopping; `fit` leaves it ended.
         others: the run's callbacks; `fit` sets them.
-        position: (epoch, batch) that the last state put back or saved goes on from; None where there was none. `fit` goes on from there
-            alone.
+        position: (epoch, batch) that `restore` returned, or that the last state saved goes on from; None before either. `fit` goes on from
+            there alone.
     """
 
     def __init__(self, path: str | os.PathLike[str], parts: dict[str, Any], header: dict[str, Any] | None = None) -> None:
@@ -71,6 +71,8 @@ class Checkpoint(keras.callbacks.Callback):
         old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
+            if self._signal:  # after the last epoch was saved
+                raise Stopped(128 + self._signal)
         finally:
             for number, handler in old.items():
                 signal.signal(number, handler)
@@ -139,7 +141,8 @@ class Checkpoint(keras.callbacks.Callback):
         self._restored = True
         self._begin_anew()
         if not self.file.path.exists():
-            return 0, 0
+            self.position = 0, 0
+            return self.position
         arrays = self.file.read()
         epoch, self._first_batch = self.file.put_back(arrays)
         self._build(model)

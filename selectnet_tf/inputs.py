@@ -46,29 +46,28 @@ def minor(wanted: Any, y: np.ndarray) -> np.ndarray:
 
 def weights(sample_weight: Any, labeled: int, n: int) -> np.ndarray:
     """[n] float32: the weights [labeled] that are given, and 1 for what is unlabeled."""
-    given: np.ndarray = np.asarray(sample_weight, np.float32)
-    if given.shape != (labeled,) or not np.isfinite(given).all() or given.min() < 0:
+    given: np.ndarray = np.asarray(sample_weight)
+    if given.dtype.kind not in "biuf" or given.shape != (labeled,) or not np.isfinite(given).all() or given.min() < 0:
         raise ValueError(f"sample_weight has to be [{labeled}] finite numbers from 0, one for each labeled image")
-    return np.pad(given, (0, n - labeled), constant_values=1.0)
+    return np.pad(given.astype(np.float32), (0, n - labeled), constant_values=1.0)
 
 
-def pairs(dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """(images [n, ...], classes [n] or [n, m]) of a dataset of pairs, batched or not.
+def pairs(dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """(images [n, ...], classes [n] or [n, m], weights [n] or None) of a dataset of pairs, or of triples, batched or not.
 
     Raises:
-        ValueError: no pairs, unknown shapes, or a dataset without an end.
+        ValueError: neither pairs nor triples, unknown shapes, or a dataset without an end.
     """
     spec = _finite(dataset, "labeled").element_spec
-    if not isinstance(spec, (tuple, list)) or len(spec) < 2 or not all(isinstance(part, tf.TypeSpec) for part in spec[:2]):
-        raise ValueError("labeled has to give (image, class) pairs, each one array")
-    if any(part.shape.rank is None for part in spec[:2]):
+    if not isinstance(spec, (tuple, list)) or len(spec) not in (2, 3) or not all(isinstance(part, tf.TypeSpec) for part in spec):
+        raise ValueError("labeled has to give (image, class) pairs, or (image, class, weight), each one array: map it to that")
+    if any(part.shape.rank is None for part in spec):
         raise ValueError("labeled gives arrays of unknown shape: give the dataset an output_signature")
-    dataset = dataset.map(lambda image, label, *_: (image, label))
     found = list((dataset.unbatch() if _batched(*spec[:2]) else dataset).as_numpy_iterator())
     if not found:
         raise ValueError("no labeled image: the classifier needs some of each class")
-    x, y = zip(*found, strict=True)
-    return _stack(x), np.stack(y)
+    x, y, *weight = zip(*found, strict=True)
+    return _stack(x), np.stack(y), np.stack(weight[0]) if weight else None
 
 
 def alone(dataset: tf.data.Dataset, like: np.ndarray) -> np.ndarray:

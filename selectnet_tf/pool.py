@@ -59,13 +59,13 @@ class Pool:
 
     @classmethod
     def from_dataset(cls, labeled: tf.data.Dataset, unlabeled: tf.data.Dataset, minor: Sequence[int], seed: int = 0) -> "Pool":
-        """A Pool of two tf.data.Datasets, batched or not: (image, class) pairs, and images (of pairs, the first).
+        """A Pool of two tf.data.Datasets, batched or not: (image, class) pairs or (image, class, weight), and images (of pairs, the first).
 
         Both are read once, into memory; for more than fits there, hand np.memmaps to Pool. An "image" may be any array of
         one shape: a row of a table, a series, tokens.
         """
-        x, y = inputs.pairs(labeled)
-        return cls(x, y, inputs.alone(unlabeled, x), minor, seed)
+        x, y, sample_weight = inputs.pairs(labeled)
+        return cls(x, y, inputs.alone(unlabeled, x), minor, seed, sample_weight)
 
     @classmethod
     def from_directory(

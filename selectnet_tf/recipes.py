@@ -1,4 +1,4 @@
-"""Which run: the frozen Recipe, its two presets and the data sets' defaults. Standard library only, so that --help is instant.
+"""Which run: the frozen Recipe, its three presets and the data sets' defaults. Standard library only, so that --help is instant.
 
 A Recipe's fields are the command line's flags, recipe.json and the first columns of runs.csv.
 """

@@ -19,6 +19,7 @@ from selectnet_tf.selection import Selection
 
 FIT_ARGUMENTS = ("validation_data", "validation_batch_size", "validation_steps", "validation_freq", "class_weight")
 OF_CLASSES = ("sparse_categorical_crossentropy", "categorical_generalized_cross_entropy")  # of Keras's losses, by their functions
+OF_PROBABILITIES = (*OF_CLASSES, "categorical_crossentropy", "categorical_focal_crossentropy", "PriorCrossentropy")
 
 
 class _SharedCallbacks(keras.callbacks.CallbackList):
@@ -84,7 +85,7 @@ def fit(
     shared = _shared(model, selection, called, verbose)
     if fresh:
         selection.reset()
-    _rehearse(selection, augment, batch_size, epochs, fresh)
+    _rehearse(selection, augment, batch_size, epochs, fresh, fit_arguments.get("class_weight"))
     epoch, first_batch = initial_epoch, initial_batch
     model.stop_training = any(c.stopped for c in called if isinstance(c, Checkpoint))
     synchronized = _synchronize(model) if replicas > 1 else []
@@ -128,8 +129,10 @@ def _shared(model: keras.Model, selection: Selection, called: list[keras.callbac
     return _SharedCallbacks(called, add_history=True, model=model)
 
 
-def _rehearse(selection: Selection, augment: augmentation.Augment | None, batch_size: int, epochs: int, fresh: bool) -> None:
-    """Raises, or warns of, what would else be found rounds later."""
+def _rehearse(
+    selection: Selection, augment: augmentation.Augment | None, batch_size: int, epochs: int, fresh: bool, class_weight: Any
+) -> None:  # fmt: skip
+    """Raises, or warns of, what would else be found rounds later, or never."""
     pool = selection.pool
     least = len(pool.index) if selection.rule is None else min(len(pool.index), int(pool.labeled.sum()))  # nothing may be picked
     if batch_size > least:
@@ -141,7 +144,10 @@ def _rehearse(selection: Selection, augment: augmentation.Augment | None, batch_
         warnings.warn(f"image {place} of the pool, which counts D first, holds NaN or infinity", stacklevel=3)
     if augment is not None:
         augmentation.check(augment, pool.images[pool.index[: min(batch_size, 32)]])
-    selection.rehearse(rule=fresh)
+    if selection.rule is None and not any(name in OF_PROBABILITIES for name, _ in _functions(selection.model.loss)):
+        return  # nothing is scored, and a loss of one's own may take any output
+    if selection.rehearse(rule=fresh) and class_weight is not None:
+        raise ValueError("class_weight would meet weights of single samples, and Keras takes no two: multiply it into Pool(sample_weight=)")
 
 
 def _check(model: keras.Model, selection: Selection, batch_size: int, fit_arguments: dict[str, Any]) -> None:
@@ -187,17 +193,22 @@ def _check_callbacks(called: list[keras.callbacks.Callback], epoch: int, batch: 
 
 def _check_loss(loss: Any, one_hot: int) -> None:
     """Raises ValueError where one of Keras's losses, given as a name, a function or an object, wants other labels than the pool's."""
-    for one in keras.tree.flatten(loss):
-        found = keras.losses.get(one) if isinstance(one, str) else one
-        found = getattr(found, "fn", found)
-        name, of_keras = getattr(found, "__name__", ""), str(getattr(found, "__module__", "")).startswith("keras.")
+    for name, of_keras in _functions(loss):
         if one_hot and name in OF_CLASSES:
             raise ValueError(
                 f"the pool's labels are one-hot, and {name} wants integer classes: give these to the Pool, or use another loss"
             )
-        if not one_hot and of_keras and name and name not in OF_CLASSES:  # mean_squared_error and its like would train on the number
+        if not one_hot and of_keras and name not in OF_CLASSES:  # mean_squared_error and its like would train on the number
             cure = f"use sparse_{name}" if name == "categorical_crossentropy" else "give one-hot labels to the Pool"
             raise ValueError(f"the pool's labels are integer classes, and {name} wants one-hot ones: {cure}")
+
+
+def _functions(loss: Any) -> list[tuple[str, bool]]:
+    """For each loss that `compile` was given: the name of its function, or of its class, and whether it is one of Keras's functions."""
+    found = [keras.losses.get(one) if isinstance(one, str) else one for one in keras.tree.flatten(loss)]
+    found = [getattr(one, "fn", one) for one in found]
+    of_keras = [hasattr(one, "__name__") and str(getattr(one, "__module__", "")).startswith("keras.") for one in found]
+    return [(getattr(one, "__name__", type(one).__name__), own) for one, own in zip(found, of_keras, strict=True)]
 
 
 def check_batch(batch_size: int, replicas: int) -> None:

@@ -1,6 +1,6 @@
 """Trains one run: python -m selectnet_tf.run --method=context --arch=resnet56
 
-Run it again to go on where it was stopped. Flags that are not given come from the preset.
+Run it again to go on where it was stopped. Flags that are not given come from the preset; [...] is what preset paper has on cifar10-4minor.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ def define_flags() -> None:
     """One flag a field of Recipe, unset unless given, so that the preset decides."""
     for field in dataclasses.fields(recipes.Recipe):
         help, choices = field.metadata["help"], field.metadata["choices"]
+        help += "" if field.default in (None, ()) else f" [{field.default}]"
         kind = str(field.type)
         if choices:
             flags.DEFINE_enum(field.name, None, choices, help)

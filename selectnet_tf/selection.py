@@ -89,19 +89,27 @@ class Selection(keras.callbacks.Callback):
         else:
             self.pool.balance(self.pool.minor.tolist() if self.init == "balanced_minor" else None)
 
-    def rehearse(self, rule: bool = True) -> None:
+    def rehearse(self, rule: bool = True) -> bool:
         """Finds now what would fail after the first round: scores one batch, tries a copy of `adjust`, and a rule that is a plain function.
+
+        Returns:
+            Whether the loss of what is trained on will be weighted, as far as it can be known.
 
         Raises:
             ValueError: an output that is no probabilities of the classes, a rule or an `adjust` that returns something else than it has to.
         """
-        if self.rule is None or self.scorer is not None:
-            return
+        weighted = self.pool.sample_weight is not None
+        if self.rule is not None:
+            weighted |= self.loss_norm == "separate" or bool(getattr(self.rule, "soft", False))
+        if self.scorer is not None:
+            return weighted
         output, features = self._scorer().first()
+        if self.rule is None and not np.isfinite(output).all():
+            return weighted  # what isn't finite spoils no selection
         classes = self._probabilities(output).shape[1]
         learns = hasattr(self.rule, "reset") or hasattr(self.rule, "get_state")  # from what is made up, too
-        if self.adjust is None and (learns or not rule):
-            return
+        if self.rule is None or (self.adjust is None and (learns or not rule)):
+            return weighted
         rng, n = np.random.default_rng(0), len(self.pool.labels)
         probs = rng.dirichlet(np.ones(classes), n).astype(np.float32)
         adjusted(_copy(self.adjust, self.pool), probs, self.pool)
@@ -109,7 +117,8 @@ class Selection(keras.callbacks.Callback):
             if features is not None:
                 features = rng.normal(size=(n, features.shape[1])).astype(np.float32)
             made_up = self._scores(probs, features, 0)
-            picks(self.rule(made_up), made_up)
+            weighted |= picks(self.rule(made_up), made_up).dtype != bool
+        return weighted
 
     def round_end(self, epoch: int) -> int:
         """The epoch before which the training set that `epoch` is trained on stays the same."""

@@ -332,6 +332,27 @@ def test_without_a_state_file_a_checkpoint_forgets_what_it_had_put_back(tmp_path
     assert go(saver) == [0, 1, 2, 3]  # neither from mid-epoch, nor ended by the signal of before
 
 
+def test_a_signal_after_the_last_epoch_stops_the_script(tmp_path):
+    """It was forgotten, and the script went on."""
+
+    class AtTheEnd(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            os.kill(os.getpid(), checkpoint.signal.SIGINT)
+
+    with pytest.raises(Stopped) as stopped:
+        small(tmp_path / "state.npz", spy=AtTheEnd(), epochs=1)
+    assert stopped.value.code == 130 and small(tmp_path / "state.npz", epochs=1)[1].epoch == []
+
+
+def test_where_there_is_no_state_fit_begins_at_the_first_epoch(tmp_path):
+    model = small_model()
+    selection = Selection(Pool(X[:16], Y[:16], X[16:], [2, 3]), every=1)
+    saver = Checkpoint(tmp_path / "state.npz", {"selection": selection})
+    assert saver.position is None and saver.restore(model) == (0, 0) == saver.position
+    with pytest.raises(ValueError, match="give fit initial_epoch=0, initial_batch=0, as restore"):
+        fit(model, selection, epochs=4, batch_size=8, callbacks=[saver], initial_epoch=2, verbose=0)
+
+
 def test_a_state_may_have_any_name(tmp_path):
     small(tmp_path / "state", epochs=1)
     assert [p.name for p in tmp_path.iterdir()] == ["state"]

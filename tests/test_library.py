@@ -175,6 +175,15 @@ SERIES, ROWS, TOKENS = (
 CLASSES = np.array([0, 1, 2, 0, 1])
 
 
+@pytest.mark.parametrize("batch", [None, 2])
+def test_a_dataset_s_weights_are_the_pool_s(batch):
+    """They were left out without a word."""
+    weights = np.array([1, 50, 1, 50, 1], np.float32)
+    labeled = tf.data.Dataset.from_tensor_slices((ROWS[:5], CLASSES, weights))
+    pool = sn.Pool.from_dataset(labeled.batch(batch) if batch else labeled, ALONE, minor=[2])
+    assert pool.sample_weight.tolist() == [1, 50, 1, 50, 1, 1, 1, 1] and pool.weights.tolist() == weights.tolist()
+
+
 @pytest.mark.parametrize("x", [SERIES, ROWS, TOKENS, SERIES[..., 0]], ids=["series", "rows", "tokens", "as many values as classes"])
 @pytest.mark.parametrize("y", [CLASSES, CLASSES[:, None], np.eye(3)[CLASSES], np.eye(5, dtype=np.float32)[[0, 1, 2, 0, 1]]])
 @pytest.mark.parametrize("batch", [None, {"batch_size": 2}, {"batch_size": 5, "drop_remainder": True}])
@@ -197,6 +206,8 @@ PAIRS, ALONE = tf.data.Dataset.from_tensor_slices((ROWS[:5], CLASSES)), tf.data.
         (PAIRS, ALONE.repeat(), "unlabeled never ends, .* take\\(n\\)"),
         (ALONE, ALONE, "has to give \\(image, class\\) pairs"),
         (PAIRS.map(lambda x, y: ({"a": x}, y)), ALONE, "each one array"),
+        (PAIRS.map(lambda x, y: (x, y, "name")), ALONE, "sample_weight has to be"),
+        (PAIRS.map(lambda x, y: (x, y, 1.0, y)), ALONE, r"\(image, class, weight\), each one array: map it to that"),
         (PAIRS, ALONE.map(lambda x: {"a": x}), "unlabeled has to give images, each one array: map it"),
         (PAIRS, ALONE.map(lambda x: ({"a": x}, 0)), "unlabeled has to give images, each one array: map it"),
         (

@@ -6,9 +6,10 @@ import pytest
 import tensorflow as tf
 from conftest import blobs, small_model
 
+from selectnet_tf.networks.losses import PriorCrossentropy
 from selectnet_tf.pool import Pool
 from selectnet_tf.rounds import fit
-from selectnet_tf.rules import Context
+from selectnet_tf.rules import Context, SelectNet
 from selectnet_tf.selection import Selection
 
 X, Y = blobs(240)
@@ -201,6 +202,11 @@ def other(loss="sparse_categorical_crossentropy", units=4, activation="softmax")
     return model
 
 
+def weighted():
+    return Selection(Pool(X[:80], Y[:80], X[80:], [2, 3], sample_weight=np.ones(80)), Context(), every=1)
+
+
+HALVES = dict.fromkeys(range(4), 0.5)
 NOISY = keras.losses.CategoricalGeneralizedCrossEntropy()
 LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -231,6 +237,14 @@ LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         (lambda: other("binary_crossentropy", 1, "sigmoid"), lambda: make(Context()), {}, r"output is \[1\]"),
         (lambda: other(activation=None), lambda: make(Context()), {}, "no probabilities .*from_logits=True"),
         (lambda: other(LOGITS), lambda: make(Context()), {}, "already gives probabilities: leave out from_logits=True, of the loss"),
+        (lambda: other(units=3), lambda: make(), {}, r"output is \[3\], .* end it in Dense\(4, activation='softmax'\)"),
+        (lambda: other(activation=None), lambda: make(), {}, "no probabilities .*from_logits=True"),
+        (lambda: other(PriorCrossentropy(), activation=None), lambda: make(), {}, "no probabilities .*from_logits=True"),
+        (lambda: other(LOGITS), lambda: make(), {}, "already gives probabilities: leave out from_logits=True, of the loss"),
+        (small_model, lambda: make(Context(), loss_norm="separate"), {"class_weight": HALVES}, r"multiply it into Pool\(sample_weight=\)"),
+        (small_model, lambda: make(SelectNet(soft=True)), {"class_weight": HALVES}, "class_weight would meet weights of single samples"),
+        (small_model, lambda: make(lambda s: s.probs.max(1)), {"class_weight": HALVES}, "class_weight would meet weights"),
+        (small_model, weighted, {"class_weight": HALVES}, "class_weight would meet weights of single samples"),
         (small_model, lambda: make(Context(), from_logits=True), {}, "already gives probabilities: leave out from_logits=True"),
         (lambda: other("binary_crossentropy", activation="sigmoid"), one_hot, {}, "no probabilities"),
         (small_model, lambda: make(lambda s: np.flatnonzero(s.loss < 9)), {}, r"the rule returned int64 .* np.isin\(np.arange\(240\)"),
@@ -252,6 +266,19 @@ def test_logits_of_a_model_that_has_learned_nothing_are_logits():
     model = other(LOGITS, activation=None)
     model.layers[-1].kernel.assign(np.zeros((16, 4)))
     fit(model, make(Context()), epochs=1, batch_size=8, verbose=0)
+
+
+@pytest.mark.parametrize(("loss", "activation"), [(lambda y, logits: keras.ops.mean(logits**2, -1), None), ("mse", "sigmoid")])
+def test_without_a_rule_the_output_may_be_what_the_loss_wants(loss, activation):
+    selection = Selection(Pool(X[:80], np.eye(4)[Y[:80]], X[80:], [2, 3]), every=1)
+    assert len(fit(other(loss, activation=activation), selection, epochs=1, batch_size=8, verbose=0).epoch) == 1
+
+
+def test_class_weights_and_a_mask_go_together():
+    plain, halved = (
+        fit(small_model(), make(Context()), epochs=2, batch_size=8, verbose=0, **more).history["loss"][0] for more in ({}, {"class_weight": HALVES})
+    )  # fmt: skip
+    assert halved < 0.7 * plain
 
 
 def test_keras_s_loss_for_noisy_labels_takes_integer_classes():

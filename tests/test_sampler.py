@@ -242,6 +242,7 @@ def test_make_imbalance_keeps_what_it_is_told_and_pools_the_rest():
     again = sn.make_imbalance(x, y, sampling_strategy=lambda y: {1: 3}, random_state=2)
     other = sn.make_imbalance(x, y, sampling_strategy={1: 3}, random_state=3)
     assert np.array_equal(again[0], xl) and not np.array_equal(other[0], xl)
+    assert np.array_equal(sn.make_imbalance(x, y, sampling_strategy={1: 3}, random_state=np.int64(2))[0], xl)
     for wrong in ({1: 11}, {5: 1}, {0: 0}):
         with pytest.raises(ValueError, match="sampling_strategy asks for"):
             sn.make_imbalance(x, y, sampling_strategy=wrong)

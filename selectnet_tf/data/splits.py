@@ -1,5 +1,6 @@
 """Labels -> which images are labeled (D), which are in the pool (U), and which classes are minor."""
 
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -88,7 +89,7 @@ def make_imbalance(
         if not 0 < k <= keep.get(c, 0):
             raise ValueError(f"sampling_strategy asks for {k} of class {c}, which has {keep.get(c, 0)}")
     keep |= wanted
-    seed = random_state if isinstance(random_state, int) else int(check_random_state(random_state).randint(2**31 - 1))
+    seed = int(random_state) if isinstance(random_state, numbers.Integral) else int(check_random_state(random_state).randint(2**31 - 1))
     split = _split(np.ravel(codes), list(keep.values()), (), "random", seed)
     if verbose:
         print(f"labeled of each class: {keep}")

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers
 
-from selectnet_tf.archs import APPLICATIONS, check_arch
+from selectnet_tf.archs import APPLICATIONS, FITTED, check_arch
 from selectnet_tf.networks.layers import BatchNormalization
 
 MOMENTUM = 0.9  # of batch normalizations of keras.applications with fresh weights: Keras's 0.99 and 0.999 need thousands of steps
@@ -34,6 +34,8 @@ def build(
         ValueError: no such arch; names the nearest that there are. A weights file of another network.
     """
     resnet = check_arch(arch)
+    if arch in FITTED:
+        raise ValueError(f"{arch} is no network: --dataset=csv --arch={arch} fits it, or SelectionClassifier any of scikit-learn's")
     if arch == "mlp":
         return _mlp(input_shape, num_classes, activation)
     if min(input_shape[:2]) < 12:

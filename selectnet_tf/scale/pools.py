@@ -32,11 +32,14 @@ def shards(source: pathlib.Path, size: int) -> Iterator[Shard]:
     """The shards of a folder of pictures, a Parquet file, or a folder of Parquet files; about `size` images each.
 
     Raises:
-        FileNotFoundError: nothing there. ValueError: neither pictures nor Parquet files, or files of other columns.
+        FileNotFoundError: nothing there. ValueError: neither pictures nor Parquet files, or both, or files of other columns.
     """
     if not source.exists():
         raise FileNotFoundError(f"{source} is not there: give a folder of pictures, a Parquet file, or a folder of Parquet files")
     files = sorted(source.glob("*.parquet")) if source.is_dir() else [source]
+    picture = next(_walk(source), None) if files and source.is_dir() else None
+    if picture is not None:
+        raise ValueError(f"{source} holds pictures ({picture}) and Parquet files ({files[0].name}): give a folder of one kind")
     found = _of_parquet(files, size) if files else _of_pictures(source, size)
     first = next(found, None)
     if first is None:

@@ -35,6 +35,12 @@ def test_a_folder_falls_into_shards_of_its_pictures(tree):
     assert [s.digest for s in shards] == [s.digest for s in pools.shards(tree / "pool", 8)]
 
 
+def test_pictures_beside_parquet_files_are_refused_as_one_of_both_would_be_left_out(tree):
+    pq.write_table(pa.table({"image": pa.array([bytes(48)], pa.binary(48))}), tree / "pool" / "a.parquet")
+    with pytest.raises(ValueError, match=r"pool holds pictures \(.*\.\w+\) and Parquet files \(a.parquet\): give a folder of one kind"):
+        next(pools.shards(tree / "pool", 8))
+
+
 def test_a_picture_more_changes_the_digests_from_there_on(tree):
     before = [s.digest for s in pools.shards(tree / "pool", 8)]
     picture(tree / "pool" / "1" / "zz.png", COLOURS["cat"], 0)
