@@ -36,6 +36,7 @@ class Checkpoint(keras.callbacks.Callback):
     Attributes:
         stopped: whether the restored run was ended by a callback, such as EarlyStopping; `fit` leaves it ended.
         others: the run's callbacks; `fit` sets them.
+        batch_size: images a step; that of the restored state until `fit` sets its own, and 0 before either.
         position: (epoch, batch) that `restore` returned, or that the last state saved goes on from; None before either. `fit` goes on from
             there alone.
     """
@@ -46,6 +47,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.others: list[keras.callbacks.Callback] = []
         self._signal: int | None = None
         self._epoch = 0
+        self._rates: list[tuple[Any, np.ndarray]] = []
         self._restored = False
         self._begin_anew()
 
@@ -53,6 +55,7 @@ class Checkpoint(keras.callbacks.Callback):
         """Forgets a state that was put back."""
         self.stopped = False
         self.position: tuple[int, int] | None = None
+        self.batch_size = 0
         self._first_batch = 0  # where a half epoch goes on
         self._metrics: list[np.ndarray] = []
         self._monitors: dict[str, np.ndarray] = {}
@@ -71,11 +74,15 @@ class Checkpoint(keras.callbacks.Callback):
         old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
-            if self._signal:  # after the last epoch was saved
-                raise Stopped(128 + self._signal)
+            self.heed_signal()  # that came after the last epoch was saved
         finally:
             for number, handler in old.items():
                 signal.signal(number, handler)
+
+    def heed_signal(self) -> None:
+        """Raises Stopped where a signal has come."""
+        if self._signal:
+            raise Stopped(128 + self._signal)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if not self._restored and self.file.path.exists():
@@ -86,27 +93,34 @@ class Checkpoint(keras.callbacks.Callback):
         for callback in self.others:  # after they have set themselves back
             self.remind(callback)
         self._monitors = {}
+        self._rates = [(v, keras.ops.convert_to_numpy(v)) for v in self.model.optimizer.variables if v.name == "learning_rate"]
+
+    @property
+    def fills_metrics(self) -> bool:
+        """Whether the model has the metrics that the restored half epoch had; it lacks them until it was called once."""
+        return [list(v.shape) for v in self.model.metrics_variables] == [list(v.shape) for v in self._metrics]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
+        if self._first_batch:  # a schedule that lowers the rate from the last one has already done so in this epoch
+            for variable, value in self._rates:
+                variable.assign(value)
         if self._metrics:  # going on in mid-epoch: Keras has just set the metrics back to zero
-            variables = self.model.metrics_variables
-            if [list(v.shape) for v in variables] != [list(v.shape) for v in self._metrics]:
+            if not self.fills_metrics:
                 raise ValueError("the state file is of a half epoch with other metrics: compile the model with the same ones")
-            for variable, value in zip(variables, self._metrics, strict=True):
+            for variable, value in zip(self.model.metrics_variables, self._metrics, strict=True):
                 variable.assign(value)
             self._metrics = []
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self._signal and batch + 1 < self.params["steps"] and getattr(self.model, "steps_per_execution", 1) == 1:
             self.save(self._epoch, self._first_batch + batch + 1)
-            raise Stopped(128 + self._signal)
+            self.heed_signal()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._first_batch = 0
         self.save(epoch + 1)
-        if self._signal:
-            raise Stopped(128 + self._signal)
+        self.heed_signal()
 
     def remind(self, callback: keras.callbacks.Callback) -> None:
         """Gives one of the `others` back what it remembered when the restored state was saved."""
@@ -125,6 +139,7 @@ class Checkpoint(keras.callbacks.Callback):
         arrays = {f"{k}/{i}": keras.ops.convert_to_numpy(v) for k, vs in variables.items() for i, v in enumerate(vs)}
         for name, callback in self._monitoring():
             arrays |= {f"callbacks/{name}/{k}": v for k, v in _monitor_state(callback).items()}
+        arrays["batch_size"] = np.array(self.batch_size)
         arrays["stopped"] = np.array(bool(getattr(self.model, "stop_training", False)))
         self.file.write(arrays, epoch, batch)
         self.position = epoch, batch
@@ -150,6 +165,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._metrics = _numbered(group(arrays, "metrics"))
         self._monitors = group(arrays, "callbacks")
         self.stopped = bool(arrays["stopped"])
+        self.batch_size = int(arrays.get("batch_size", 0))  # older states lack it
         self.position = epoch, self._first_batch
         return self.position
 

@@ -56,6 +56,8 @@ class Foreign(Around):
         return {**inner, "foreign": np.array([(place, *found) for place, found in self.left_out.items()], np.float64).reshape(-1, 4)}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
+        if "foreign" not in state:
+            raise ValueError("its rule is no Foreign, this run's is one")
         self.left_out = {int(place): (int(c), float(far), float(limit)) for place, c, far, limit in state["foreign"]}
         if hasattr(self.rule, "set_state"):
             self.rule.set_state({k: v for k, v in state.items() if k != "foreign"})

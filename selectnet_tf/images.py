@@ -30,7 +30,7 @@ class Images:
         for part in parts:
             if part is None or hasattr(part, "toarray"):  # SciPy's sparse matrices have it
                 raise ValueError(f"images are {'None: give [] where there are none' if part is None else 'sparse: give x.toarray()'}")
-        arrays = [part if _is_lazy(part) else np.asarray(part) for part in parts]
+        arrays = [part if _is_lazy(part) else _array(part) for part in parts]
         if not all(part.shape for part in arrays):
             raise ValueError("images have to be arrays [n, ...]: join the inputs of a dict along an axis, and take them apart in the model")
         kinds = {(tuple(part.shape[1:]), _kind(part.dtype)) for part in arrays if len(part)}
@@ -136,6 +136,17 @@ def _kind(dtype: np.dtype) -> str:
 def _is_lazy(part: Any) -> bool:
     """Whether `part` is read where it lies: an array, or an array-like that is indexed by position (no pandas.Series)."""
     return hasattr(part, "shape") and isinstance(getattr(part, "dtype", None), np.dtype) and not hasattr(part, "iloc")
+
+
+def _array(part: Any) -> np.ndarray:
+    """What is copied into an array. Raises ValueError where its rows differ in length."""
+    ragged = "the images have several shapes: resize pictures, pad series and tokens"
+    if isinstance(part, tf.RaggedTensor):
+        raise ValueError(ragged)
+    try:
+        return np.asarray(part)
+    except ValueError as error:
+        raise ValueError(ragged if "inhomogeneous" in str(error) else str(error)) from None
 
 
 def _places(places: Any, n: int) -> np.ndarray:

@@ -44,6 +44,13 @@ def minor(wanted: Any, y: np.ndarray) -> np.ndarray:
     return np.unique(found.astype(np.int32))
 
 
+def seed(given: Any) -> int:
+    """Raises ValueError where it is no whole number from 0."""
+    if not isinstance(given, (int, np.integer)) or given < 0:
+        raise ValueError(f"seed is {given!r}, but has to be a whole number from 0")
+    return int(given)
+
+
 def weights(sample_weight: Any, labeled: int, n: int) -> np.ndarray:
     """[n] float32: the weights [labeled] that are given, and 1 for what is unlabeled."""
     given: np.ndarray = np.asarray(sample_weight)

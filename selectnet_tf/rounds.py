@@ -9,12 +9,13 @@ import warnings
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from selectnet_tf import augment as augmentation
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.images import MOST_BYTES
-from selectnet_tf.scoring import check_input, not_finite
+from selectnet_tf.scoring import check_input, not_finite, unseen
 from selectnet_tf.selection import Selection
 
 FIT_ARGUMENTS = ("validation_data", "validation_batch_size", "validation_steps", "validation_freq", "class_weight")
@@ -80,12 +81,13 @@ def fit(
     called = keras.tree.flatten(callbacks) if callbacks else []
     fresh = not initial_epoch and not initial_batch
     _check(model, selection, batch_size, fit_arguments)
-    _check_callbacks(called, initial_epoch, initial_batch)
+    _check_callbacks(called, initial_epoch, initial_batch, batch_size)
     replicas = model.distribute_strategy.num_replicas_in_sync
-    shared = _shared(model, selection, called, verbose)
+    shared = _shared(model, selection, called, verbose, batch_size)
     if fresh:
         selection.reset()
-    _rehearse(selection, augment, batch_size, epochs, fresh, fit_arguments.get("class_weight"))
+    with unseen(model):
+        _rehearse(selection, augment, batch_size, epochs, fresh, fit_arguments.get("class_weight"))
     epoch, first_batch = initial_epoch, initial_batch
     model.stop_training = any(c.stopped for c in called if isinstance(c, Checkpoint))
     synchronized = _synchronize(model) if replicas > 1 else []
@@ -95,9 +97,13 @@ def fit(
             end = epoch + 1 if first_batch else min(epochs, selection.round_end(epoch))
             selection.pool.begin_epoch(epoch)  # under a strategy, Keras takes a batch before any callback is called
             data = selection.pool.dataset(batch_size, augment, first_batch)
-            if first_batch:
-                model.test_on_batch(*next(iter(data)))  # makes the metrics, which Checkpoint fills at the epoch's begin
-            shared.set_params({"verbose": verbose, "epochs": epochs, "steps": int(data.cardinality())})
+            steps = int(data.cardinality())
+            if steps < 1:
+                raise ValueError(f"initial_batch is {first_batch}, but the epoch has {len(selection.pool.index) // batch_size} batches")
+            if first_batch and not all(c.fills_metrics for c in called if isinstance(c, Checkpoint)):
+                with unseen(model):
+                    model.test_on_batch(*next(iter(data)))  # makes the metrics, which Checkpoint fills at the epoch's begin
+            shared.set_params({"verbose": verbose, "epochs": epochs, "steps": steps})
             model.fit(data, epochs=end, initial_epoch=epoch, callbacks=shared, shuffle=False, verbose=verbose, **fit_arguments)
             epoch, first_batch = end, 0
         shared.end_again()
@@ -117,7 +123,9 @@ def check_backend() -> None:
         )
 
 
-def _shared(model: keras.Model, selection: Selection, called: list[keras.callbacks.Callback], verbose: str | int) -> _SharedCallbacks:
+def _shared(
+    model: keras.Model, selection: Selection, called: list[keras.callbacks.Callback], verbose: str | int, batch_size: int
+) -> _SharedCallbacks:  # fmt: skip
     if selection not in called:
         called.insert(0, selection)
     if verbose and not any(isinstance(c, keras.callbacks.ProgbarLogger) for c in called):
@@ -125,7 +133,7 @@ def _shared(model: keras.Model, selection: Selection, called: list[keras.callbac
     called.sort(key=lambda c: isinstance(c, Checkpoint))  # it saves what the others have done
     for callback in called:
         if isinstance(callback, Checkpoint):
-            callback.others = called
+            callback.others, callback.batch_size = called, batch_size
     return _SharedCallbacks(called, add_history=True, model=model)
 
 
@@ -157,7 +165,7 @@ def _check(model: keras.Model, selection: Selection, batch_size: int, fit_argume
         cure = "import keras, not tf_keras, and leave TF_USE_LEGACY_KERAS unset"
         raise ValueError(f"the model is a {kind}, but has to be a keras.Model of Keras 3: {cure}")
     if not isinstance(selection, Selection):
-        raise ValueError(f"selection is {selection!r}, but has to be a Selection, as in sn.Selection(pool, sn.Context())")
+        raise ValueError(f"selection is a {type(selection).__name__}, but has to be a Selection, as in sn.Selection(pool, sn.Context())")
     if not model.compiled:
         raise ValueError("the model is not compiled: call model.compile(optimizer, loss) before fit")
     if tf.distribute.has_strategy():
@@ -175,9 +183,12 @@ def _check(model: keras.Model, selection: Selection, batch_size: int, fit_argume
         raise ValueError("an optimizer with use_ema overwrites the weights at the end of every round: turn it off")
 
 
-def _check_callbacks(called: list[keras.callbacks.Callback], epoch: int, batch: int) -> None:
+def _check_callbacks(called: list[keras.callbacks.Callback], epoch: int, batch: int, batch_size: int) -> None:
     fresh = not epoch and not batch
     for callback in called:
+        if batch and isinstance(callback, Checkpoint) and callback.batch_size not in (0, batch_size):
+            half = f"{callback.file.path} is of a half epoch of batches of {callback.batch_size}"
+            raise ValueError(f"{half}: use batch_size={callback.batch_size}, at least to the end of the epoch")
         if isinstance(callback, Checkpoint) and callback.position not in (None, (epoch, batch)):
             there = "initial_epoch={}, initial_batch={}".format(*callback.position)
             raise ValueError(
@@ -213,8 +224,8 @@ def _functions(loss: Any) -> list[tuple[str, bool]]:
 
 def check_batch(batch_size: int, replicas: int) -> None:
     """Raises ValueError with the nearest sizes that divide, where the replicas can't share a batch evenly."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}, but has to be at least 1")
+    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size!r}, but has to be a whole number from 1")
     if batch_size % replicas:
         below, above = batch_size // replicas * replicas, (batch_size // replicas + 1) * replicas
         nearest = f"{below} or {above}" if below else f"{above}"

@@ -179,6 +179,11 @@ class SelectNet(BaseEstimator):
             raise ValueError(f"f_s gives at most 1, so nothing would exceed a beta of lambda's {threshold}: give a beta below 1")
         if not isinstance(seed, (int, np.integer)) or not 0 <= seed < MOST_SEED:
             raise ValueError(f"seed is {seed!r}, but has to be a whole number from 0, and below {MOST_SEED}")
+        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+            if not isinstance(value, (int, np.integer)) or value < 1:
+                raise ValueError(f"{name} is {value!r}, but has to be a whole number from 1")
+        if not isinstance(learning_rate, (int, float, np.number)) or not 0 < learning_rate < np.inf:
+            raise ValueError(f"learning_rate is {learning_rate!r}, but has to be a number above 0")
         self.threshold, self.beta, self.inputs, self.fit_on = threshold, beta, inputs, fit_on
         self.init, self.learning_rate, self.epochs, self.batch_size = init, learning_rate, epochs, batch_size
         self.seed, self.soft = seed, soft
@@ -212,10 +217,14 @@ class SelectNet(BaseEstimator):
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The net's weights and its optimizer's, if there is one yet."""
-        return {} if self._net is None else {f"net{i}": v.numpy() for i, v in enumerate(self._net.variables)}
+        if self._net is None:
+            return {}
+        return {"inputs": np.array(self.inputs)} | {f"net{i}": v.numpy() for i, v in enumerate(self._net.variables)}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Puts back what get_state gave."""
+        """Puts back what get_state gave. Raises ValueError where that was fitted to other inputs."""
+        if (before := str(state.get("inputs", self.inputs))) != self.inputs:
+            raise ValueError(f"its selector sees {before}, this run's {self.inputs}")
         self.reset()
         if state:
             inputs = (len(state["net0"]) - 8 * 4 - 8 - 4 - 4 - 1) // 8

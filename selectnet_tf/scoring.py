@@ -1,6 +1,7 @@
 """What a classifier says of images: one forward pass on any number of replicas, as probabilities and losses."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -41,13 +42,15 @@ def not_finite(images: Images) -> int | None:
     return None
 
 
-def check_finite(output: np.ndarray, images: Images) -> None:
+def check_finite(output: np.ndarray, images: Images, trained: bool = True) -> None:
     """Raises ValueError where an output [n, ...] is NaN or infinite: names the image that is, or says that training has diverged."""
     if np.isfinite(output).all():
         return
     place = not_finite(images)
     if place is not None:
         raise ValueError(f"image {place} of the pool, which counts D first, holds NaN or infinity: leave it out or fill it in")
+    if not trained:
+        raise ValueError("the classifier's output is not finite before any training: scale its inputs, or begin with other weights")
     raise ValueError("the classifier's output is not finite: training has diverged, use a smaller learning rate")
 
 
@@ -64,6 +67,17 @@ def check_input(model: keras.Model, dtype: np.dtype) -> None:
                 f"the images are {dtype}, but the model's input is {wanted} and would cut their values: "
                 f"build it with dtype={str(dtype)!r} (sn.build, keras.Input), or give it images of {wanted}"
             )
+
+
+@contextlib.contextmanager
+def unseen(model: keras.Model) -> Iterator[None]:
+    """What is asked of the model inside leaves no trace: the seeds of layers that are random, also when they predict, are put back."""
+    weights = {id(variable) for variable in model.weights}
+    seeds = [(v, keras.ops.convert_to_numpy(v)) for v in model.variables if id(v) not in weights]
+    yield
+    with model.distribute_strategy.scope():
+        for variable, value in seeds:
+            variable.assign(value)
 
 
 def sample_loss(probs: np.ndarray, labels: np.ndarray, labeled: np.ndarray, how: str) -> np.ndarray:
@@ -156,7 +170,9 @@ class Scorer:
     def _predict(self, dataset: tf.data.Dataset) -> Found:
         found = self.model.predict(dataset, verbose=0)
         output, features = found if self.features else (found, None)
-        if not isinstance(output, np.ndarray):
+        outputs = keras.tree.flatten(output)  # of a dict or a list, the only one
+        if len(outputs) > 1:
             cure = "train keras.Model(model.input, model.get_layer(NAME).output)"
-            raise ValueError(f"the model has {len(output)} outputs, but has to have one, the classes: {cure}")
+            raise ValueError(f"the model has {len(outputs)} outputs, but has to have one, the classes: {cure}")
+        output = outputs[0]
         return output[: self.n].astype(np.float32), None if features is None else features[: self.n].astype(np.float32)

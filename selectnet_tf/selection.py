@@ -57,12 +57,12 @@ class Selection(keras.callbacks.Callback):
         context: str = "all", loss_norm: str = "union", adjust: Adjust | None = None, scorer: Scoring | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        if every < 1:
-            raise ValueError(f"every is {every}, but has to be at least 1")
+        if not isinstance(every, (int, np.integer)) or every < 1:
+            raise ValueError(f"every is {every!r}, but has to be a whole number from 1")
         for name, value in (("labeled_loss", labeled_loss), ("context", context), ("loss_norm", loss_norm)):
             if value not in CHOICES[name]:
                 raise ValueError(f"{name} is {value!r}, but has to be {' or '.join(CHOICES[name])}")
-        if init not in ("balanced", "balanced_minor", "none") and (not isinstance(init, int) or init < 0):
+        if init not in ("balanced", "balanced_minor", "none") and (not isinstance(init, (int, np.integer)) or init < 0):
             raise ValueError(f"init is {init!r}, but has to be 'balanced', 'balanced_minor', 'none' or a number of copies")
         _check_instances(pool, rule)
         if rule is not None and pool.labeled.all():
@@ -82,8 +82,8 @@ class Selection(keras.callbacks.Callback):
         self.history = []
         for learner in (self.rule, self.adjust):
             getattr(learner, "reset", lambda: None)()
-        if isinstance(self.init, int):
-            self.pool.copy_minor(self.init)
+        if not isinstance(self.init, str):
+            self.pool.copy_minor(int(self.init))
         elif self.init == "none":
             self.pool.train_on_labeled()
         else:
@@ -106,7 +106,7 @@ class Selection(keras.callbacks.Callback):
         output, features = self._scorer().first()
         if self.rule is None and not np.isfinite(output).all():
             return weighted  # what isn't finite spoils no selection
-        classes = self._probabilities(output).shape[1]
+        classes = self._probabilities(output, trained=not rule).shape[1]
         learns = hasattr(self.rule, "reset") or hasattr(self.rule, "get_state")  # from what is made up, too
         if self.rule is None or (self.adjust is None and (learns or not rule)):
             return weighted
@@ -190,8 +190,8 @@ class Selection(keras.callbacks.Callback):
             self._own = Scorer(self.model, self.pool.images, self.score_batch, getattr(self.rule, "features", False))
         return self._own
 
-    def _probabilities(self, output: np.ndarray) -> np.ndarray:
-        check_finite(output, self.pool.images)
+    def _probabilities(self, output: np.ndarray, trained: bool = True) -> np.ndarray:
+        check_finite(output, self.pool.images, trained)
         from_logits = getattr(self.model.loss, "from_logits", False) if self.from_logits is None else self.from_logits
         return probabilities(output, from_logits, int(self.pool.labels.max()))
 
@@ -207,6 +207,9 @@ class Selection(keras.callbacks.Callback):
 
     def _parts(self) -> list[tuple[str, Any]]:
         return [(k, p) for k, p in (("pool", self.pool), ("rule", self.rule), ("adjust", self.adjust)) if hasattr(p, "set_state")]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_own": None, "_model": None}  # a copy, or a pickle, holds no model and no compiled function
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The pool's state, the rule's, the adjustment's and the Rounds so far."""

@@ -60,7 +60,7 @@ class StateFile:
 
     def write(self, arrays: dict[str, np.ndarray], epoch: int, batch: int = 0) -> None:
         """Keeps `arrays`, the parts' states and how far the run is: `epoch` whole epochs and `batch` batches of the next."""
-        kept: dict[str, Any] = arrays | self.states()
+        kept: dict[str, Any] = {name: _readable(array) for name, array in (arrays | self.states()).items()}
         kept["header"] = np.array(json.dumps(self.header, sort_keys=True))
         kept["position"] = np.array([epoch, batch])
         kept["names"] = np.array(sorted(kept))
@@ -102,6 +102,11 @@ class StateFile:
                 raise ValueError(f"the state file is of another run ({error}): use the same, or {self.cure}") from None
         epoch, batch = (int(v) for v in arrays["position"])
         return epoch, batch
+
+
+def _readable(array: np.ndarray) -> np.ndarray:
+    """As NumPy can read it back: bfloat16, which it does not have, as float32."""
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
 def _check(parts: Mapping[str, Part], header: dict[str, Any]) -> None:

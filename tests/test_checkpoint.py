@@ -3,11 +3,13 @@ import os
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import Killed, blobs, small_model
 
 from selectnet_tf import checkpoint, statefile
 from selectnet_tf.checkpoint import Checkpoint, Stopped
 from selectnet_tf.experiment import keeping
+from selectnet_tf.foreign import Foreign
 from selectnet_tf.pool import Pool
 from selectnet_tf.rounds import fit
 from selectnet_tf.rules import Context, SelectNet
@@ -353,6 +355,116 @@ def test_where_there_is_no_state_fit_begins_at_the_first_epoch(tmp_path):
         fit(model, selection, epochs=4, batch_size=8, callbacks=[saver], initial_epoch=2, verbose=0)
 
 
+def test_a_schedule_that_goes_by_the_last_rate_is_not_taken_twice(tmp_path):
+    """A run stopped in mid-epoch went on at half the rate."""
+    halve = lambda: keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)  # noqa: E731
+    whole = small(tmp_path / "whole.npz", (halve(),))[1].history["learning_rate"]
+    with pytest.raises(Stopped):
+        small(tmp_path / "state.npz", (halve(),), spy=At(1, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)))
+    rest = small(tmp_path / "state.npz", (halve(),))[1]
+    assert rest.epoch == [1, 2] and rest.history["learning_rate"] == whole[1:] == pytest.approx([0.025, 0.0125])
+
+
+class OwnStep(keras.Model):
+    """As in Keras's guide to custom training steps."""
+
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(y, self(x, training=True)))
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, self.trainable_variables), self.trainable_variables, strict=True))
+        return {"loss": loss}
+
+
+def own_step():
+    keras.utils.set_random_seed(5)
+    inner = small_model()
+    model = OwnStep(inner.inputs, inner.outputs)
+    model.compile(keras.optimizers.SGD(0.1), jit_compile=False)
+    return model
+
+
+def test_a_model_of_its_own_step_and_no_loss_goes_on_from_mid_epoch(tmp_path):
+    whole = small(tmp_path / "whole.npz", model=own_step())[0]
+    with pytest.raises(Stopped):
+        small(tmp_path / "state.npz", spy=At(1, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)), model=own_step())
+    again, rest = small(tmp_path / "state.npz", model=own_step())
+    assert rest.epoch == [1, 2] and same([v.numpy() for v in whole.variables], [v.numpy() for v in again.variables])
+
+
+class Noise(keras.layers.Layer):
+    """Random when it predicts, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.seeds = keras.random.SeedGenerator(1)
+
+    def call(self, x):
+        return x + 0.1 * keras.random.normal(keras.ops.shape(x), seed=self.seeds)
+
+
+def noisy():
+    keras.utils.set_random_seed(5)
+    images = keras.Input((4, 4, 1), dtype="uint8")
+    x = Noise()(keras.layers.Rescaling(1 / 255)(images))
+    model = keras.Model(images, keras.layers.Dense(4, activation="softmax")(keras.layers.Flatten()(x)))
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    return model
+
+
+def test_what_is_tried_before_the_first_epoch_draws_nothing_from_the_run(tmp_path):
+    whole = small(tmp_path / "whole.npz", model=noisy())[0]
+    small(tmp_path / "state.npz", model=noisy(), epochs=1)
+    with pytest.raises(Stopped):
+        small(tmp_path / "state.npz", model=noisy(), spy=At(1, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)))
+    again = small(tmp_path / "state.npz", model=noisy())[0]
+    assert same([v.numpy() for v in whole.variables], [v.numpy() for v in again.variables])
+
+
+def test_weights_of_16_bits_are_kept(tmp_path):
+    keras.config.set_dtype_policy("bfloat16")
+    try:
+        whole = small(tmp_path / "whole.npz", epochs=2)[0]
+        early = keras.callbacks.EarlyStopping("loss", restore_best_weights=True)
+        small(tmp_path / "state.npz", (early,), epochs=1)
+        again = small(tmp_path / "state.npz", (keras.callbacks.EarlyStopping("loss", patience=9),), epochs=2)[0]
+    finally:
+        keras.config.set_dtype_policy("float32")
+    kept = [[keras.ops.convert_to_numpy(v).astype(np.float32) for v in model.variables] for model in (whole, again)]
+    assert {v.dtype for v in again.trainable_variables} == {"bfloat16"} and same(*kept)
+
+
+def test_a_half_epoch_goes_on_with_its_own_batches(tmp_path):
+    with pytest.raises(Stopped):
+        small(tmp_path / "state.npz", spy=At(1, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)))
+    model = small_model()
+    selection = Selection(Pool(X[:40], Y[:40], X[40:80], [2, 3]), Context(1.2), every=1, on_round=None)
+    saver = Checkpoint(tmp_path / "state.npz", {"selection": selection})
+    assert saver.restore(model) == (1, 3) and saver.batch_size == 8
+    with pytest.raises(ValueError, match="is of a half epoch of batches of 8: use batch_size=8, at least to the end of the epoch"):
+        fit(model, selection, epochs=3, batch_size=4, callbacks=[saver], initial_epoch=1, initial_batch=3, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        (lambda labels: SelectNet(), lambda labels: SelectNet(inputs="probs"), r"its selector sees probs\+loss, this run's probs"),
+        (lambda labels: Context(), lambda labels: Foreign(Context(), labels), "its rule is no Foreign, this run's is one"),
+    ],
+)
+def test_a_state_of_another_rule_is_refused(first, second, words, tmp_path):
+    for rule in (first, second):
+        pool, model = Pool(X[:40], Y[:40], X[40:80], [2, 3]), small_model()
+        selection = Selection(pool, rule(pool.labels), every=1, on_round=None)
+        saver = Checkpoint(tmp_path / "state.npz", {"selection": selection})
+        if rule is second:
+            with pytest.raises(ValueError, match=rf"the state file is of another run \({words}\): use the same, or delete"):
+                saver.restore(model)
+        else:
+            saver.restore(model)
+            fit(model, selection, epochs=1, batch_size=8, callbacks=[saver], verbose=0)
+
+
 def test_a_state_may_have_any_name(tmp_path):
     small(tmp_path / "state", epochs=1)
     assert [p.name for p in tmp_path.iterdir()] == ["state"]
@@ -476,3 +588,15 @@ def test_a_command_names_its_own_cure_too(tmp_path):
     kept = keeping.Kept(tmp_path / "state.npz", {}, {}, keeping.Nowhere(), 1)
     assert kept.file.cure == f"delete {tmp_path / 'state.npz'} or pass --force to start this run again"
     assert "--force" not in Checkpoint(tmp_path / "state.npz", {}).file.cure
+
+
+def test_what_a_late_signal_stops_is_kept_elsewhere_too(tmp_path):
+    folders = []
+
+    class There(keeping.Nowhere):
+        def put(self, folder):
+            folders.append(folder)
+
+    with pytest.raises(Stopped), keeping.Kept(tmp_path / "state.npz", {}, {}, There(), 1).signals():
+        os.kill(os.getpid(), checkpoint.signal.SIGTERM)
+    assert folders == [tmp_path]

@@ -79,6 +79,9 @@ def test_what_does_not_fit_together_is_refused():
         ValueError, match=r"several shapes or types: \[2, 2, 1\] float32, \[2, 2, 1\] uint8: bring them to one shape and type"
     ):
         Images(A, A.astype(np.float32))
+    for ragged in ([[1, 2], [3]], tf.ragged.constant([[1, 2], [3]])):
+        with pytest.raises(ValueError, match="the images have several shapes: resize pictures, pad series and tokens"):
+            Images(ragged)
 
 
 def test_a_mapped_pool_trains_and_scores_as_one_in_memory(mapped):

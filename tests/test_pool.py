@@ -188,6 +188,9 @@ def test_an_augmentation_of_another_kind_is_refused_where_the_pipeline_is_made()
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), ["b"]), "a list of integer classes"),
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], 0, [1.0]), r"sample_weight has to be \[2\]"),
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], 0, [1.0, -1.0]), "finite numbers from 0"),
+        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], None), "seed is None, but has to be a whole number from 0"),
+        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], -1), "seed is -1"),
+        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], 1.7), "seed is 1.7"),
         ((tf.data.Dataset.range(3), [0, 1], np.zeros((1, 2, 2)), [1]), "use Pool.from_dataset"),
     ],
 )

@@ -196,8 +196,10 @@ def one_hot():
     return Selection(Pool(X[:80], np.eye(4)[Y[:80]], X[80:], [2, 3]), Context(), every=1)
 
 
-def other(loss="sparse_categorical_crossentropy", units=4, activation="softmax"):
-    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(units, activation)])
+def other(loss="sparse_categorical_crossentropy", units=4, activation="softmax", scale=1.0):
+    model = keras.Sequential(
+        [keras.Input((4, 4, 1)), keras.layers.Rescaling(scale), keras.layers.Flatten(), keras.layers.Dense(units, activation)]
+    )
     model.compile("sgd", loss, jit_compile=False)
     return model
 
@@ -218,6 +220,9 @@ LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         (small_model, lambda: make(), {"shuffle": True}, "takes no shuffle"),
         (small_model, lambda: make(), {"sample_weight": np.ones(3)}, "takes no sample_weight"),
         (small_model, lambda: make(), {"batch_size": 0}, "batch_size is 0"),
+        (small_model, lambda: make(), {"batch_size": 8.0}, "batch_size is 8.0, but has to be a whole number"),
+        (small_model, lambda: make(), {"initial_batch": 10}, "initial_batch is 10, but the epoch has 10 batches"),
+        (lambda: other(units=4, scale=np.inf), lambda: make(Context()), {}, "not finite before any training: scale its inputs"),
         (small_model, lambda: make(Context(), init="balanced"), {"batch_size": 81}, "80 training images don't fill one batch"),
         (small_model, lambda: make(), {"callbacks": [keras.callbacks.CSVLogger]}, "is no callback of Keras: make one of a class"),
         (small_model, lambda: Selection, {}, "has to be a Selection, as in"),
@@ -272,6 +277,17 @@ def test_logits_of_a_model_that_has_learned_nothing_are_logits():
 def test_without_a_rule_the_output_may_be_what_the_loss_wants(loss, activation):
     selection = Selection(Pool(X[:80], np.eye(4)[Y[:80]], X[80:], [2, 3]), every=1)
     assert len(fit(other(loss, activation=activation), selection, epochs=1, batch_size=8, verbose=0).epoch) == 1
+
+
+@pytest.mark.parametrize("shape", [dict, list])
+def test_one_output_in_a_dict_or_a_list_is_one(shape):
+    inner = other()
+    output = {"classes": inner.outputs[0]} if shape is dict else [inner.outputs[0]]
+    model = keras.Model(inner.inputs[0], output)
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    selection = make(Context())
+    fit(model, selection, epochs=1, batch_size=8, verbose=0)
+    assert selection.history[0].candidates > 0
 
 
 def test_class_weights_and_a_mask_go_together():

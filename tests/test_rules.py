@@ -141,6 +141,13 @@ def test_a_seed_that_tensorflow_cannot_take_is_refused(seed):
         SelectNet(seed=seed)
 
 
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"epochs": 0}, {"epochs": 2.5}, {"learning_rate": -1.0}, {"learning_rate": "x"}])
+def test_numbers_that_train_nothing_are_refused(options):
+    """A batch of none never ended."""
+    with pytest.raises(ValueError, match=f"{next(iter(options))} is .*, but has to be a (whole number from 1|number above 0)"):
+        SelectNet(**options)
+
+
 def test_the_largest_seed_is_taken():
     assert SelectNet(epochs=1, seed=2**31 - 2 * 7919 - 1)(random_scores(100)[0]).shape == (100,)
 

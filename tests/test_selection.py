@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import keras
 import numpy as np
 import pytest
@@ -354,7 +357,8 @@ def test_state_round_trip():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"every": 0}, "at least 1"),
+        ({"every": 0}, "whole number from 1"),
+        ({"every": 2.5}, "every is 2.5, but has to be a whole number"),
         ({"init": "some"}, "number of copies"),
         ({"init": -1}, "number of copies"),
         ({"context": "no"}, "all or wrong"),
@@ -366,6 +370,23 @@ def test_bad_options_are_refused(options, words):
     x, y = blobs(8)
     with pytest.raises(ValueError, match=words):
         Selection(Pool(x[:6], y[:6], x[6:], [0]), Context(), **options)
+
+
+def test_copies_may_be_a_number_of_numpy_s():
+    x, y = blobs(8)
+    selection = Selection(Pool(x[:6], y[:6], x[6:], [0]), Context(), init=np.int64(3))
+    selection.reset()
+    assert len(selection.pool.index) == 6 + 3 * (y[:6] == 0).sum()
+
+
+def test_a_selection_that_was_trained_with_can_be_copied_and_pickled():
+    selection = make(on_round=None)[0]
+    fit(small_model(), selection, epochs=2, batch_size=8, verbose=0)
+    for again in (pickle.loads(pickle.dumps(selection)), copy.deepcopy(selection)):
+        assert again.history[0].index.tolist() == selection.history[0].index.tolist()
+        assert again.pool.index.tolist() == selection.pool.index.tolist()
+        fit(small_model(), again, epochs=2, batch_size=8, verbose=0)
+    assert selection.model is not None
 
 
 def test_selecting_from_an_empty_pool_is_refused():

@@ -49,6 +49,7 @@ class Kept(Checkpoint):
         with super().signals():
             try:
                 yield
+                self.heed_signal()
             except Stopped:
                 self.keeper.put(self.folder)
                 raise

@@ -12,7 +12,7 @@ class _BatchNormalization(keras.layers.BatchNormalization):
     Keras 3 computes the moments, the normalization and their gradients as some twenty separate operations. Outputs,
     gradients and moving statistics are the stock layer's to rounding, and so are its arguments, weights and config: a
     model is saved as one of keras.layers.BatchNormalization, so that a .keras file needs none of our code. What the
-    kernel does not do is left to the stock layer: another rank or axis, float64, masks, renorm, statistics synchronized
+    kernel does not do is left to the stock layer: another rank or axis, float64, weights of 16 bits, masks, renorm, statistics synchronized
     over replicas, [B, C, H, W] on a CPU.
     """
 
@@ -37,6 +37,7 @@ class _BatchNormalization(keras.layers.BatchNormalization):
     def _fits(self, inputs: tf.Tensor) -> bool:
         layout = self.axis in (-1, 3) or (self.axis == 1 and bool(tf.config.list_physical_devices("GPU")))
         plain = not self.synchronized and not getattr(self, "renorm", False) and self.epsilon >= FUSED_EPSILON
+        plain = plain and self.variable_dtype == "float32"
         return plain and layout and len(inputs.shape) == 4 and inputs.dtype in ("float32", "float16", "bfloat16")
 
 

@@ -34,6 +34,9 @@ def build(
         ValueError: no such arch; names the nearest that there are. A weights file of another network.
     """
     resnet = check_arch(arch)
+    if keras.config.image_data_format() != "channels_last":
+        cure = "call keras.config.set_image_data_format('channels_last'), or say so in ~/.keras/keras.json"
+        raise ValueError(f"Keras is set to channels_first, but these networks take [h, w, channels]: {cure}")
     if arch in FITTED:
         raise ValueError(f"{arch} is no network: --dataset=csv --arch={arch} fits it, or SelectionClassifier any of scikit-learn's")
     if arch == "mlp":
@@ -43,7 +46,7 @@ def build(
     images = keras.Input(input_shape, dtype=dtype, name="images")
     if scale is None:
         scale = 1.0 if np.issubdtype(np.dtype(dtype), np.floating) else 1 / 255
-    x = images if arch in APPLICATIONS else layers.Rescaling(scale, offset, name="pixels")(images)
+    x = images if arch in APPLICATIONS else layers.Rescaling(scale, offset, name="pixels", dtype=_wide(dtype))(images)
     if arch in APPLICATIONS:
         x = _application(x, arch, weights)
     elif resnet:
@@ -54,6 +57,11 @@ def build(
     initializer = "he_normal" if resnet else "glorot_uniform"
     output = layers.Dense(num_classes, activation=activation, kernel_initializer=initializer, dtype="float32", name="classes")(x)
     return keras.Model(images, output, name=arch)
+
+
+def _wide(dtype: str) -> str | None:
+    """float32, where the images are whole numbers that 16 bits of arithmetic may not reach; None: the policy's."""
+    return "float32" if np.dtype(dtype).kind in "iu" and np.dtype(dtype).itemsize > 1 else None
 
 
 def _mlp(input_shape: Sequence[int], num_classes: int, activation: str) -> keras.Model:

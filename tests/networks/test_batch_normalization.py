@@ -43,6 +43,7 @@ def step(layer, x, training):
     [
         {}, {"momentum": 0.9, "epsilon": 1e-5 + 1e-6}, {"epsilon": 1e-7}, {"center": False}, {"scale": False}, {"axis": 3},
         {"axis": 1}, {"axis": 2}, {"trainable": False}, {"gamma_regularizer": "l2"}, {"dtype": "mixed_float16"}, {"dtype": "mixed_bfloat16"},
+        {"dtype": "bfloat16"},
     ],
 )  # fmt: skip
 def test_it_is_keras_s_own_to_rounding(options, training):
@@ -52,7 +53,7 @@ def test_it_is_keras_s_own_to_rounding(options, training):
     (expected, kind), (found, kind2) = (step(layer, x, training) for layer in (stock, fused))
     assert kind == kind2 and len(expected) == len(found)
     for a, b in zip(expected, found, strict=True):
-        np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5 if "mixed" not in options.get("dtype", "") else 2e-2)
+        np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5 if "16" not in options.get("dtype", "") else 2e-2)
 
 
 def test_the_fused_kernel_is_what_runs():

@@ -56,6 +56,26 @@ def test_a_network_for_floats_sees_what_one_for_bytes_sees():
     np.testing.assert_allclose(*found, rtol=1e-4)
 
 
+def test_large_whole_numbers_are_scaled_before_they_are_cut_to_16_bits():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = models.build("resnet8", (12, 12, 1), 2, dtype="uint16", scale=1 / 65535)
+        inside = keras.Model(model.input, model.get_layer("pixels").output)(np.full((1, 12, 12, 1), 65535, np.uint16))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    np.testing.assert_allclose(inside, 1)
+
+
+def test_channels_first_is_refused():
+    """A ResNet trained on it without a word, its rows taken for channels."""
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match=r"takes? \[h, w, channels\]: call keras.config.set_image_data_format"):
+            models.build("resnet8", (32, 32, 3), 10)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
 def test_resnet_convolutions_carry_the_l2_loss():
     model = models.build("resnet8", (16, 16, 3), 10)
     kernels = [layer.kernel for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
