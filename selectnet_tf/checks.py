@@ -58,6 +58,8 @@ def _check_own(r: Any, base: Any) -> None:
     for field in ("minor_ratio", "major_ratio", "imb_factor"):
         if getattr(r, field) is not None:
             raise ValueError(f"{field} has no meaning for {r.dataset}: leave it out")
+    if r.dataset == "csv" and r.thousands == r.decimal:
+        raise ValueError(f"thousands and decimal are both {r.decimal!r}: give --decimal={'.' if r.decimal == ',' else ','} with it")
     if r.validation:
         raise ValueError(f"validation has no meaning for {r.dataset}: leave it out, or give other data to test on")
 

@@ -8,6 +8,7 @@ import difflib
 import hashlib
 import json
 import math
+import pathlib
 from typing import Any
 
 from selectnet_tf import presets
@@ -27,6 +28,7 @@ from selectnet_tf.presets import (
     TRAININGS,
 )
 
+PATHS = ("labeled_dir", "unlabeled_dir", "test_dir", "labeled_csv", "unlabeled_csv", "test_csv", "decisions", "weights")  # fields
 __all__ = ["DATASETS", "METHODS", "OWN_FIELDS", "PAPER_METHODS", "PRESETS", "RELEASED", "REPRODUCING", "ROBUST", "SELECTING", "TRAINING"]
 __all__ += ["TRAININGS", "Recipe", "default_training", "defaults", "make", "suggest"]
 
@@ -176,6 +178,7 @@ def make(**changes: Any) -> Recipe:
             raise ValueError(f"unknown recipe field {key!r}{suggest(key, known)}")
         if (choices := known[key].metadata["choices"]) and value not in choices:
             raise ValueError(f"{key} is {value!r}, but has to be one of {', '.join(choices)}")
+    changes |= {key: _spelled(changes[key]) for key in PATHS if isinstance(changes.get(key), str)}
     if changes.get("estimator"):
         changes.setdefault("arch", "estimator")
     dataset = changes.get("dataset", known["dataset"].default)
@@ -186,6 +189,11 @@ def make(**changes: Any) -> Recipe:
     recipe = dataclasses.replace(recipe, minor=tuple(minor))
     check(recipe, base)
     return recipe
+
+
+def _spelled(paths: str) -> str:
+    """Paths A,B as they are spelled in a run's name: "a/" and "./a" are "a"."""
+    return ",".join(str(pathlib.PurePath(path)) if path.strip() else path for path in paths.split(","))
 
 
 def suggest(word: str, words: dict[str, Any]) -> str:

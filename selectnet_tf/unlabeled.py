@@ -65,11 +65,16 @@ def given(X: Any, y: Any) -> tuple[Any, np.ndarray, np.ndarray, Callable[[np.nda
         if one_hot:
             return like(y, np.eye(np.shape(y)[1], dtype=np.asarray(y).dtype)[classes[targets].astype(int)])
         if isinstance(y, (pd.Series, pd.DataFrame)):
-            series = pd.Series(classes[targets], flat.index[places], flat.dtype, flat.name)
+            series = pd.Series(classes[targets], flat.index[places], _kind(classes, flat.dtype), flat.name)
             return series.to_frame() if isinstance(y, pd.DataFrame) else series
-        return classes[targets].tolist() if isinstance(y, (list, tuple)) else classes[targets].astype(np.asarray(y).dtype)
+        return classes[targets].tolist() if isinstance(y, (list, tuple)) else classes[targets].astype(_kind(classes, np.asarray(y).dtype))
 
     return rows, codes, classes, give_back
+
+
+def _kind(classes: np.ndarray, given: Any) -> Any:
+    """The dtype that classes go back in: as given, but for numbers that were objects only because some were None or NaN."""
+    return classes.dtype if np.dtype(object) == given and classes.dtype.kind not in "OSU" else given
 
 
 def like(X: Any, found: Any) -> Any:

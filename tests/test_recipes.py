@@ -84,6 +84,15 @@ def test_name_is_plain_for_a_preset_and_has_a_hash_for_a_change():
     assert recipes.make(method="class_balanced").name == "cifar10-4minor_simple_class_balanced_paper_s0"
 
 
+def test_a_path_spelled_otherwise_is_the_same_run():
+    """After Tab completion the same command began a second run."""
+    for labeled, pool in (("a/", "./b"), ("./a", "b//"), ("a", "b")):
+        recipe = recipes.make(dataset="folder", labeled_dir=labeled, unlabeled_dir=f"{pool},c/d/")
+        assert (recipe.labeled_dir, recipe.unlabeled_dir) == ("a", "b,c/d")
+        assert recipe.name == recipes.make(dataset="folder", labeled_dir="a", unlabeled_dir="b,c/d").name
+    assert recipes.make(dataset="folder", labeled_dir="../a/../b", unlabeled_dir="~/c").labeled_dir == "../a/../b"
+
+
 def test_every_field_changes_the_name():
     other = {
         "dataset": "cifar10-lt",
@@ -157,6 +166,8 @@ def test_lambdas():
         ({"dataset": "csv", "labeled_csv": "a"}, "needs --labeled_csv, a table, and --label_column"),
         ({"dataset": "csv", "labeled_csv": "a", "label_column": "b"}, "needs --unlabeled_csv"),
         ({**TABLE, "arch": "simple"}, "--arch=forest"),
+        ({**TABLE, "thousands": "."}, "thousands and decimal are both '.': give --decimal=, with it"),
+        ({**TABLE, "thousands": ",", "decimal": ","}, "thousands and decimal are both ',': give --decimal=. with it"),
         ({**TABLE, "every": 2}, "every is for networks, and --arch=forest is fitted once in each of its --epochs: leave it out"),
         ({**TABLE, "arch": "boosting", "lr": 0.1}, "lr is for networks, and --arch=boosting"),
         ({**TABLE, "method": "balanced"}, "method balanced trains networks: use another one, or --arch=mlp"),

@@ -97,6 +97,8 @@ def simple(rule=None, **options):
         lambda y: np.where(y < 0, "-1", y.astype(str)),
         lambda y: [None if c < 0 else int(c) for c in y],
         lambda y: pandas.Series(np.where(y < 0, np.nan, y)),
+        lambda y: pandas.Series(np.where(y < 0, None, y)),
+        lambda y: np.where(y < 0, None, y > 0),
         lambda y: pandas.Series(y, dtype="Int64").mask(y < 0),
         lambda y: np.array([[0, 0], [1, 0], [0, 1]])[np.where(y < 0, 0, y + 1)],
     ],
@@ -108,6 +110,9 @@ def test_unlabeled_is_minus_one_nan_or_none_in_any_array(change):
     made = simple()
     _, classes = made.fit_resample(x, change(y))
     assert np.array_equal(made.sample_indices_, expected.sample_indices_) and len(classes) == len(made.sample_indices_)
+    if np.ndim(classes) == 1:
+        LogisticRegression().fit(x[made.sample_indices_], classes)  # which refuses numbers that are objects
+        assert sn.SelectionClassifier(LogisticRegression()).fit(x, change(y)).score(x[y >= 0], np.asarray(change(y))[y >= 0].tolist()) > 0.9
 
 
 def test_what_comes_back_is_of_the_kind_that_was_given():

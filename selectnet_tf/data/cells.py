@@ -14,6 +14,7 @@ NEARLY_ALL = 0.9  # a column is one of numbers where so many of its cells that h
 _ISO = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ].*)?"
 _AMBIGUOUS = r"\d{1,2}[-/.]\d{1,2}[-/.](\d{2}|\d{4})([T ].*)?"
 _COMMA = r"[-+]?\d+(\.\d{3})*,\d+|[-+]?\d{1,3}(,\d{3})+(\.\d+)?"
+_NUMERAL = rf"{_COMMA}|[-+]?\d+(\.\d+)?"
 
 
 def text(value: object) -> str:
@@ -125,7 +126,8 @@ def kind(name: str, columns: list[pd.Series], decimal: str = ".", thousands: str
     """What a column holds over all tables: "number", "date", "text", or "empty".
 
     Raises:
-        ValueError: dates of which nobody can tell day from month, or decimal commas: names the column and the cure.
+        ValueError: dates of which nobody can tell day from month, or commas and points that mean something else in numbers than these two
+            say: names the column and the cure.
     """
     held = [column[filled(column)] for column in columns]
     count = sum(map(len, held))
@@ -134,18 +136,43 @@ def kind(name: str, columns: list[pd.Series], decimal: str = ".", thousands: str
     if all(plain(column) for column in held):
         return "number"
     if sum(np.isfinite(numbers(column, decimal, thousands)).sum() for column in held) >= NEARLY_ALL * count:
+        _check_points(name, held, decimal, thousands)
         return "number"
     if _like(held, _ISO, count) and sum(np.isfinite(days(column)).sum() for column in held if not plain(column)) >= NEARLY_ALL * count:
         return "date"
     example = next(str(column.iloc[0]) for column in held if len(column))
     if _like(held, _AMBIGUOUS, count):
         raise ValueError(
-            f"column {name!r} holds dates such as {example}, in which nobody can tell the day from the month: "
+            f"column {name!r} holds dates such as {example}, and in some of that form nobody can tell the day from the month: "
             f"write them as 2021-04-30, or give --ignore_columns={name}"
         )
-    if decimal == "." and not thousands and _like(held, _COMMA, count):
-        raise ValueError(f"column {name!r} holds numbers such as {example}: give --decimal=, or --thousands=,")
+    commas = [word for word in _words(held) if re.fullmatch(_COMMA, word)]
+    if commas and _like(held, _NUMERAL, count):
+        raise ValueError(f"column {name!r} holds numbers such as {commas[0]}: give {_flags(commas)} (or --text_columns={name})")
     return "text"
+
+
+def _words(columns: list[pd.Series]) -> list[str]:
+    """The different texts in what pandas read neither as numbers nor as dates."""
+    mixed = [column for column in columns if not _stamped(column) and not plain(column)]
+    return [str(value).strip() for column in mixed for value in _distinct(column)[1]]
+
+
+def _flags(commas: list[str]) -> str:
+    """How numbers with commas are read."""
+    if any(re.fullmatch(r"[-+]?\d{1,3}(\.\d{3})+,\d+", word) for word in commas):
+        return "--decimal=, --thousands=."
+    if any(re.fullmatch(r"[-+]?\d{1,3}(,\d{3}){2,}|.*\.\d+", word) for word in commas):
+        return "--thousands=,"
+    return "--decimal=, or --thousands=," if all(re.fullmatch(r"[-+]?\d{1,3},\d{3}", word) for word in commas) else "--decimal=,"
+
+
+def _check_points(name: str, columns: list[pd.Series], decimal: str, thousands: str | None) -> None:
+    """Raises ValueError where, under a decimal comma, all points in a column of numbers stand before groups of three digits."""
+    points = [word for word in _words(columns) if "." in word] if decimal == "," and not thousands else []
+    if points and all(re.fullmatch(r"[-+]?\d{1,3}(\.\d{3})+(,\d+)?", word) for word in points):
+        whole = points[0].replace(".", "")
+        raise ValueError(f"column {name!r} holds {points[0]}: give --thousands=. if it means {whole}, or write it with a decimal comma")
 
 
 def _like(columns: list[pd.Series], pattern: str, count: int) -> bool:
@@ -154,7 +181,9 @@ def _like(columns: list[pd.Series], pattern: str, count: int) -> bool:
     for column in columns:
         if _stamped(column):
             found += len(column) if pattern == _ISO else 0
-        elif not plain(column):
+        elif plain(column):
+            found += len(column) if pattern == _NUMERAL else 0
+        else:
             codes, values = _distinct(column)
             found += int(np.array([bool(re.fullmatch(pattern, str(value).strip())) for value in values], bool)[codes].sum())
     return found >= NEARLY_ALL * count

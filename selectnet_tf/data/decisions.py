@@ -56,8 +56,8 @@ def _rows(path: pathlib.Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file: give the decisions.csv that the review page saved")
     with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        rows = list(csv.DictReader(file))
-    missing = [column for column in columns if rows and column not in rows[0]]
+        reader = csv.DictReader(file)
+        missing, rows = [column for column in columns if column not in (reader.fieldnames or ())], list(reader)
     if missing:
         raise ValueError(f"{path} has no column {', '.join(missing)}: give the file as it was saved")
     return rows

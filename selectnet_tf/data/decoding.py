@@ -70,7 +70,7 @@ def decode_and_look(source: str | os.PathLike | bytes, size: int, fit: str = "st
 
     if not isinstance(source, bytes) and not stat.S_ISREG(os.stat(source).st_mode):
         raise ValueError("not a file")  # a pipe would be waited for
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats()) as picture:
+    with _open(source) as picture:
         if picture.width * picture.height > 2 * Image.MAX_IMAGE_PIXELS:
             raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
         picture.draft("RGB", _needed(picture.size, max(size, LOOK), fit))  # a JPEG is decoded no larger than needed
@@ -79,6 +79,15 @@ def decode_and_look(source: str | os.PathLike | bytes, size: int, fit: str = "st
             upright = _rgb(picture)
             look = imagehash.phash(upright.resize((LOOK, LOOK), Image.Resampling.BILINEAR))
             return np.asarray(_fitted(upright, size, fit), np.uint8), str(look)
+
+
+def _open(source: str | os.PathLike | bytes) -> "Picture":
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats())
+    except UnidentifiedImageError:  # whose own words name an object in memory
+        raise OSError("no picture of a kind that is read") from None
 
 
 def formats() -> list[str]:

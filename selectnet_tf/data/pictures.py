@@ -60,7 +60,7 @@ def make(recipe: Recipe, cache_dir: pathlib.Path, say: Callable[[str], object] =
     labeled, test, pool = (np.flatnonzero(part == kind) for kind in (LABELED, TEST, UNLABELED))
     counts = np.bincount(y[labeled], minlength=len(names))
     _check(recipe, names, minor, counts, np.bincount(y[test], minlength=len(names)), pool)
-    said = _says(found, part, why, names, minor, counts, y)
+    said = [*_says(found, part, why, names, minor, counts, y), *_strange(seen, found)]
     listing = [("file", "digest", "part", "class", "why")]
     rows = zip(found.files, found.marks, part, [names[c] if c >= 0 else "" for c in y], why, strict=True)
     listing += [*rows, *((file, "", LEFT_OUT, "", reason) for file, reason in (*found.skipped, *seen.aside))]
@@ -108,6 +108,17 @@ def _decide(seen: Survey, found: Pictures, part: np.ndarray, y: np.ndarray, mach
             part[i], y[i], machine[i] = LABELED, seen.names.index(accepted[mark]), True
         elif mark in rejected:
             why[i] = decisions.REJECTED
+
+
+def _strange(seen: Survey, found: Pictures) -> list[str]:
+    """A line where decisions are about pictures that are not here. Raises ValueError where all are."""
+    decided = seen.decisions.accepted.keys() | seen.decisions.rejected
+    strange = len(decided - set(found.marks))
+    if strange and strange == len(decided):
+        raise ValueError(
+            f"none of the {strange:,} decisions is about a picture that is here, byte by byte: give those of this pool's review"
+        )
+    return [f"  {strange:,} of {len(decided):,} decisions are about no picture that is here, byte by byte"] if strange else []
 
 
 def _sort_out(found: Pictures, part: np.ndarray, y: np.ndarray, why: np.ndarray) -> np.ndarray:

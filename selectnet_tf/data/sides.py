@@ -28,6 +28,11 @@ def sort_out(
     if len(left) < len(x_pool):
         gone = " or rejected" if len(rejected) else ""
         says.append(f"{len(x_pool) - len(left):,} unlabeled rows equal labeled or test{gone} rows: left out")
+    decided = np.concatenate([same[looked], rejected])
+    strange = int((~np.isin(decided, same_pool)).sum()) if len(x_pool) else 0
+    if strange:
+        cause = "if they are still in it, something has changed their cells, as spreadsheets do, and they may be picked again"
+        says.append(f"warning: {strange:,} of {len(decided):,} rows with a verdict equal no row of the pool: {cause}")
     if test is None:
         kept, tested = hold_out(y, same, names, seed, ~looked)
         return kept, left, x[tested], y[tested], says

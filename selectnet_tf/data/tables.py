@@ -44,7 +44,7 @@ def make(recipe: Recipe) -> Task:
     truth = np.concatenate([y[kept], np.full(len(left), -1)]).astype(np.int32)
     held_out = "" if test else f", {len(y_test):,} of them held out for the test"
     head = [f"{len(y):,} labeled rows of {len(names)} classes{held_out}; {len(left):,} unlabeled ones; {encode.width} inputs"]
-    head += columns.lines(encode, table, y) + [line for other in (test,) if other for line in _indented(encode.doubts(other))]
+    head += columns.lines(encode, table, y) + [line for other in (test, rejected) if other for line in _indented(encode.doubts(other))]
     head.append("  minor classes: " + ", ".join(f"{names[c]} ({(y[kept] == c).sum():,} labeled)" for c in minor))
     says = [*head, *columns.near_classes(names), *_indented([*table.says, *(pool.says if pool else []), *says])]
     files = [row for found in (table, pool) if found for row in found.rows()]

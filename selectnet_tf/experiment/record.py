@@ -184,5 +184,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [" " * width + "".join(f"{c.replace('_', ' '):>{size}}" for c, size in zip(columns, sizes, strict=True))]
     for row in rows:
         values = zip(columns, sizes, strict=True)
-        lines.append(f"{row['method']:<{width}}" + "".join(f"{float(row[c] or 'nan'):>{size}.4f}" for c, size in values))
+        lines.append(
+            f"{row['method']:<{width}}" + "".join(f"{float('nan' if row[c] in ('', None) else row[c]):>{size}.4f}" for c, size in values)
+        )
     return "\n".join(lines)

@@ -39,6 +39,7 @@ def test_what_is_wrong_is_said_with_its_line(line, said, tmp_path):
 def test_another_file_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing.csv is no file: give the decisions.csv"):
         decisions.read(tmp_path / "nothing.csv", ("cat",))
-    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
-    with pytest.raises(ValueError, match="has no column digest, decision, label"):
-        decisions.read(tmp_path / "a.csv", ("cat",))
+    for text in ("x,y\n1,2\n", "x,y\n", ""):
+        (tmp_path / "a.csv").write_text(text)
+        with pytest.raises(ValueError, match="has no column digest, decision, label"):
+            decisions.read(tmp_path / "a.csv", ("cat",))

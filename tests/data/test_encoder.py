@@ -1,6 +1,7 @@
 """Tables -> inputs: literal values."""
 
 import json
+import re
 import zipfile
 
 import keras
@@ -92,10 +93,41 @@ def test_dates_are_days_and_ambiguous_ones_are_refused():
 
 def test_decimal_commas_are_named_or_read():
     given = table(a=["1,5", "1.002,5"], b=[1, 2])
-    with pytest.raises(ValueError, match=r"column 'a' holds numbers such as 1,5: give --decimal=, or --thousands=,"):
+    with pytest.raises(ValueError, match=r"column 'a' holds numbers such as 1,5: give --decimal=, --thousands=\. \(or --text_columns=a\)"):
         Encoder([given])
     made = Encoder([given], decimal=",", thousands=".")
     assert made.columns[0].mean == pytest.approx(502.0)
+
+
+@pytest.mark.parametrize(
+    ("cells", "given", "words"),
+    [
+        (["53,7", "52", "51", "50"], {}, "numbers such as 53,7: give --decimal=, (or"),  # whole ones hid the commas, and all became texts
+        (["9,271", "808", "7"], {}, "numbers such as 9,271: give --decimal=, or --thousands=, (or"),
+        (["9,271", "8.5"], {}, "give --decimal=, or --thousands=, (or"),
+        (["1,009,271", "808"], {}, "give --thousands=, (or"),
+        (["9,271.5", "808"], {}, "give --thousands=, (or"),
+        (["1.563,98", "12,5"], {"decimal": ","}, "numbers such as 1.563,98: give --decimal=, --thousands=. (or --text_columns=a)"),
+        (["51.494", "634", "12,5"], {"decimal": ","}, "column 'a' holds 51.494: give --thousands=. if it means 51494, or write it with"),
+    ],
+)
+def test_numbers_that_would_be_texts_or_a_thousand_times_too_small_are_refused(cells, given, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        Encoder([table(a=cells, b=[*range(len(cells))])], **given)
+
+
+@pytest.mark.parametrize(
+    ("cells", "given", "kind"),
+    [
+        (["3.5", "51.494", "2,5"], {"decimal": ","}, "number"),  # 3.5 says what the points are
+        (["51.494", "634"], {"decimal": ",", "thousands": "."}, "number"),
+        (["1,3,4", "b", "2"], {}, "text"),
+        (["10.0.0.1", "10.0.0.2"], {"decimal": ","}, "text"),
+        (["1,5", "none", "low"], {}, "text"),
+    ],
+)
+def test_what_is_clear_or_no_number_is_read(cells, given, kind):
+    assert Encoder([table(a=cells)], **given).columns[0].kind == kind
 
 
 def test_identifiers_and_missing_columns_are_refused():

@@ -147,6 +147,18 @@ def test_decisions_are_taken_over(make, tmp_path):
     assert np.array_equal(task.x_labeled[np.arange(len(task.y_labeled))], task.by_index[task.index[: len(task.y_labeled)]])
 
 
+def test_decisions_about_pictures_that_are_not_here_are_said(make, tmp_path):
+    lines = [("0.png", digest((tmp_path / "pool" / "0.png").read_bytes()), "wrong", ""), ("x.png", "0" * 16, "right", "emu")]
+    runs.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
+    said = make(decisions=str(tmp_path / "decisions.csv")).says
+    assert "  1 of 2 decisions are about no picture that is here, byte by byte" in said
+    runs.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), lines[1]])
+    with pytest.raises(
+        ValueError, match="none of the 1 decisions is about a picture that is here, byte by byte: give those of this pool's"
+    ):
+        make(decisions=str(tmp_path / "decisions.csv"))
+
+
 def test_near_copies_of_rejected_pictures_are_left_out(make, tmp_path):
     lines = [("2.png", digest((tmp_path / "pool" / "2.png").read_bytes()), "wrong", "")]
     runs.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])

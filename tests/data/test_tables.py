@@ -247,6 +247,25 @@ def test_picks_come_back_as_the_rows_that_they_were(kind, tmp_path):
     assert len(after.y_labeled) == len(before.y_labeled) + len(rows) and len(after.x_unlabeled) == len(before.x_unlabeled) - len(rows)
 
 
+@pytest.mark.parametrize("right", ["yes", "no"])
+def test_verdicts_whose_cells_a_spreadsheet_has_changed_are_said(right, tmp_path):
+    """They matched nothing in the pool, and what was rejected was picked again without a word."""
+    pool = european(tmp_path / "pool.csv", 40, 1, labeled=False)
+    given = {
+        "dataset": "csv", "label_column": "kind", "method": "context", "decimal": ",", "thousands": ".", "unlabeled_csv": pool,
+        "labeled_csv": european(tmp_path / "labeled.csv", 48, 0, labeled=True), "text_columns": "label,pseudo_label",
+    }  # fmt: skip
+    rows = picked(tmp_path, tasks.make(recipes.make(**given)), range(5))
+    for change in (False, True):
+        new = {"right": right} | ({"day": "09.08.2020"} if change else {})
+        runs.write_csv(tmp_path / "looked.csv", [[*rows[0]], *([*(row | new).values()] for row in rows)])
+        task = tasks.make(recipes.make(**given | {"labeled_csv": f"{given['labeled_csv']},{tmp_path / 'looked.csv'}"}))
+        assert len(task.x_unlabeled) == (40 if change else 35)
+        said = "\n".join(task.says)
+        assert ("warning: 5 of 5 rows with a verdict equal no row of the pool: if they are still in it" in said) == change
+        assert ("are no date, such as '09.08.2020'" in said) == change
+
+
 def test_labels_may_stand_in_a_column_called_right(tmp_path):
     frames = [pd.read_csv(tmp_path / name) for name in ("a.csv", "b.csv") if small(tmp_path)]
     given = {"labeled_csv": write(tmp_path / "c.csv", frames[0].rename(columns={"kind": "right"})), "label_column": "right"}

@@ -5,6 +5,7 @@ def test_table_lines_up():
     rows = [{"method": m, "accuracy": 0.5, "minor_accuracy": 0.25, "major_accuracy": 1, "macro_f1": 0.4} for m in ("context", "self_paced")]
     lines = record.table(rows).splitlines()
     assert record.table([rows[0] | {"minor_accuracy": ""}]).splitlines()[1].split()[2] == "nan"  # as runs.csv has what there is none of
+    assert record.table([rows[0] | {"minor_accuracy": 0.0}]).splitlines()[1].split()[2] == "0.0000"  # a lost class was shown as nan
     assert lines[1].split() == ["context", "0.5000", "0.2500", "1.0000", "0.4000"] and len({len(line) for line in lines}) == 1
 
 
