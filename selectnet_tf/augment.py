@@ -88,7 +88,7 @@ def _sides(images: tf.Tensor) -> tuple[int, int, int]:
     if len(shape) != 4:
         cure = "give them a channel, x[..., None]" if len(shape) == 3 else "leave the augmentation out, or write your own"
         raise ValueError(f"images to shift and flip are {shape[1:]}, but have to be [h, w, channels]: {cure}")
-    if shape[1] in (1, 3, 4) and shape[3] > 4:
+    if shape[1] in (1, 3, 4) and shape[2] == shape[3] > 4:
         raise ValueError(f"images to shift and flip are {shape[1:]}, but have to be [h, w, channels]: give x.transpose(0, 2, 3, 1)")
     return shape[0], shape[1], shape[2]
 

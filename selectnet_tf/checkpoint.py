@@ -47,7 +47,6 @@ class Checkpoint(keras.callbacks.Callback):
         self.others: list[keras.callbacks.Callback] = []
         self._signal: int | None = None
         self._epoch = 0
-        self._rates: list[tuple[Any, np.ndarray]] = []
         self._restored = False
         self._begin_anew()
 
@@ -56,6 +55,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.stopped = False
         self.position: tuple[int, int] | None = None
         self.batch_size = 0
+        self._rates: list[tuple[Any, np.ndarray]] = []
         self._first_batch = 0  # where a half epoch goes on
         self._metrics: list[np.ndarray] = []
         self._monitors: dict[str, np.ndarray] = {}
@@ -81,8 +81,9 @@ class Checkpoint(keras.callbacks.Callback):
 
     def heed_signal(self) -> None:
         """Raises Stopped where a signal has come."""
-        if self._signal:
-            raise Stopped(128 + self._signal)
+        number, self._signal = self._signal, None
+        if number:
+            raise Stopped(128 + number)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if not self._restored and self.file.path.exists():
@@ -93,7 +94,6 @@ class Checkpoint(keras.callbacks.Callback):
         for callback in self.others:  # after they have set themselves back
             self.remind(callback)
         self._monitors = {}
-        self._rates = [(v, keras.ops.convert_to_numpy(v)) for v in self.model.optimizer.variables if v.name == "learning_rate"]
 
     @property
     def fills_metrics(self) -> bool:
@@ -102,9 +102,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
-        if self._first_batch:  # a schedule that lowers the rate from the last one has already done so in this epoch
-            for variable, value in self._rates:
-                variable.assign(value)
+        for variable, value in self._rates if self._first_batch else ():  # callbacks have already set it once in this epoch
+            variable.assign(value)
         if self._metrics:  # going on in mid-epoch: Keras has just set the metrics back to zero
             if not self.fills_metrics:
                 raise ValueError("the state file is of a half epoch with other metrics: compile the model with the same ones")
@@ -162,6 +161,7 @@ class Checkpoint(keras.callbacks.Callback):
         epoch, self._first_batch = self.file.put_back(arrays)
         self._build(model)
         self._restore_variables(model, arrays)
+        self._rates = [(v, keras.ops.convert_to_numpy(v)) for v in model.optimizer.variables if v.name == "learning_rate"]
         self._metrics = _numbered(group(arrays, "metrics"))
         self._monitors = group(arrays, "callbacks")
         self.stopped = bool(arrays["stopped"])

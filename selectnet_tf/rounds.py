@@ -20,7 +20,8 @@ from selectnet_tf.selection import Selection
 
 FIT_ARGUMENTS = ("validation_data", "validation_batch_size", "validation_steps", "validation_freq", "class_weight")
 OF_CLASSES = ("sparse_categorical_crossentropy", "categorical_generalized_cross_entropy")  # of Keras's losses, by their functions
-OF_PROBABILITIES = (*OF_CLASSES, "categorical_crossentropy", "categorical_focal_crossentropy", "PriorCrossentropy")
+OF_PROBABILITIES = [(name, "keras") for name in (*OF_CLASSES, "categorical_crossentropy", "categorical_focal_crossentropy")]
+OF_PROBABILITIES += [("PriorCrossentropy", "selectnet_tf")]
 
 
 class _SharedCallbacks(keras.callbacks.CallbackList):
@@ -152,7 +153,7 @@ def _rehearse(
         warnings.warn(f"image {place} of the pool, which counts D first, holds NaN or infinity", stacklevel=3)
     if augment is not None:
         augmentation.check(augment, pool.images[pool.index[: min(batch_size, 32)]])
-    if selection.rule is None and not any(name in OF_PROBABILITIES for name, _ in _functions(selection.model.loss)):
+    if selection.rule is None and not any(loss in OF_PROBABILITIES for loss in _functions(selection.model.loss)):
         return  # nothing is scored, and a loss of one's own may take any output
     if selection.rehearse(rule=fresh) and class_weight is not None:
         raise ValueError("class_weight would meet weights of single samples, and Keras takes no two: multiply it into Pool(sample_weight=)")
@@ -204,22 +205,23 @@ def _check_callbacks(called: list[keras.callbacks.Callback], epoch: int, batch: 
 
 def _check_loss(loss: Any, one_hot: int) -> None:
     """Raises ValueError where one of Keras's losses, given as a name, a function or an object, wants other labels than the pool's."""
-    for name, of_keras in _functions(loss):
+    for name, home in _functions(loss):
+        if home != "keras":
+            continue
         if one_hot and name in OF_CLASSES:
             raise ValueError(
                 f"the pool's labels are one-hot, and {name} wants integer classes: give these to the Pool, or use another loss"
             )
-        if not one_hot and of_keras and name not in OF_CLASSES:  # mean_squared_error and its like would train on the number
+        if not one_hot and name not in OF_CLASSES:  # mean_squared_error and its like would train on the number
             cure = f"use sparse_{name}" if name == "categorical_crossentropy" else "give one-hot labels to the Pool"
             raise ValueError(f"the pool's labels are integer classes, and {name} wants one-hot ones: {cure}")
 
 
-def _functions(loss: Any) -> list[tuple[str, bool]]:
-    """For each loss that `compile` was given: the name of its function, or of its class, and whether it is one of Keras's functions."""
+def _functions(loss: Any) -> list[tuple[str, str]]:
+    """For each loss that `compile` was given: the name of its function, or of its class, and the package that it comes from."""
     found = [keras.losses.get(one) if isinstance(one, str) else one for one in keras.tree.flatten(loss)]
-    found = [getattr(one, "fn", one) for one in found]
-    of_keras = [hasattr(one, "__name__") and str(getattr(one, "__module__", "")).startswith("keras.") for one in found]
-    return [(getattr(one, "__name__", type(one).__name__), own) for one, own in zip(found, of_keras, strict=True)]
+    kinds = [one if hasattr(one, "__name__") else type(one) for one in (getattr(one, "fn", one) for one in found)]
+    return [(kind.__name__, str(kind.__module__).split(".")[0]) for kind in kinds]
 
 
 def check_batch(batch_size: int, replicas: int) -> None:

@@ -182,7 +182,8 @@ class SelectNet(BaseEstimator):
         for name, value in (("epochs", epochs), ("batch_size", batch_size)):
             if not isinstance(value, (int, np.integer)) or value < 1:
                 raise ValueError(f"{name} is {value!r}, but has to be a whole number from 1")
-        if not isinstance(learning_rate, (int, float, np.number)) or not 0 < learning_rate < np.inf:
+        number = isinstance(learning_rate, (int, float, np.number)) and 0 < learning_rate < np.inf
+        if not number and not callable(learning_rate):  # as Keras's schedules are
             raise ValueError(f"learning_rate is {learning_rate!r}, but has to be a number above 0")
         self.threshold, self.beta, self.inputs, self.fit_on = threshold, beta, inputs, fit_on
         self.init, self.learning_rate, self.epochs, self.batch_size = init, learning_rate, epochs, batch_size
@@ -222,7 +223,9 @@ class SelectNet(BaseEstimator):
         return {"inputs": np.array(self.inputs)} | {f"net{i}": v.numpy() for i, v in enumerate(self._net.variables)}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Puts back what get_state gave. Raises ValueError where that was fitted to other inputs."""
+        """Puts back what get_state gave. Raises ValueError where that was fitted to other inputs, or is a Foreign's."""
+        if "foreign" in state:
+            raise ValueError("its rule is a Foreign, this run's is none")
         if (before := str(state.get("inputs", self.inputs))) != self.inputs:
             raise ValueError(f"its selector sees {before}, this run's {self.inputs}")
         self.reset()

@@ -71,7 +71,7 @@ def check_input(model: keras.Model, dtype: np.dtype) -> None:
 
 @contextlib.contextmanager
 def unseen(model: keras.Model) -> Iterator[None]:
-    """What is asked of the model inside leaves no trace: the seeds of layers that are random, also when they predict, are put back."""
+    """What is asked of a built model inside leaves no trace: the seeds of layers that are random, also when they predict, are put back."""
     weights = {id(variable) for variable in model.weights}
     seeds = [(v, keras.ops.convert_to_numpy(v)) for v in model.variables if id(v) not in weights]
     yield

@@ -192,7 +192,9 @@ class Selection(keras.callbacks.Callback):
 
     def _probabilities(self, output: np.ndarray, trained: bool = True) -> np.ndarray:
         check_finite(output, self.pool.images, trained)
-        from_logits = getattr(self.model.loss, "from_logits", False) if self.from_logits is None else self.from_logits
+        from_logits = self.from_logits
+        if from_logits is None:
+            from_logits = any(getattr(loss, "from_logits", False) for loss in keras.tree.flatten(self.model.loss))
         return probabilities(output, from_logits, int(self.pool.labels.max()))
 
     def _scores(self, probs: np.ndarray, features: np.ndarray | None, round: int) -> Scores:

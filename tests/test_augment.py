@@ -69,8 +69,9 @@ def test_images_without_a_channel_are_refused_with_the_cure(change):
     augment.check(change, IMAGES[..., 0][..., None])
     with pytest.raises(ValueError, match=r"are \[10\], .*: leave the augmentation out"):
         augment.check(change, IMAGES[:, :, 0, 0])
-    with pytest.raises(ValueError, match=r"are \[3, 10, 12\], but have to be \[h, w, channels\]: give x.transpose\(0, 2, 3, 1\)"):
-        augment.check(change, np.repeat(IMAGES[..., :1], 3, -1).transpose(0, 3, 1, 2))
+    with pytest.raises(ValueError, match=r"are \[3, 10, 10\], but have to be \[h, w, channels\]: give x.transpose\(0, 2, 3, 1\)"):
+        augment.check(change, np.repeat(IMAGES[:, :, :10, :1], 3, -1).transpose(0, 3, 1, 2))
+    augment.check(change, np.zeros((4, 3, 3, 200), np.uint8))
 
 
 @pytest.mark.parametrize(

@@ -365,6 +365,34 @@ def test_a_schedule_that_goes_by_the_last_rate_is_not_taken_twice(tmp_path):
     assert rest.epoch == [1, 2] and rest.history["learning_rate"] == whole[1:] == pytest.approx([0.025, 0.0125])
 
 
+class FromTheEpoch(keras.callbacks.Callback):
+    """A rate that follows from the epoch, and another one before it."""
+
+    def on_train_begin(self, logs=None):
+        self.model.optimizer.learning_rate.assign(0.5)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.optimizer.learning_rate.assign(0.1 * 0.5**epoch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["rate"] = float(self.model.optimizer.learning_rate)
+
+
+def test_a_rate_that_follows_from_the_epoch_stays(tmp_path):
+    with pytest.raises(Stopped):
+        small(tmp_path / "state.npz", (FromTheEpoch(),), spy=At(1, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)))
+    assert small(tmp_path / "state.npz", (FromTheEpoch(),))[1].history["rate"] == pytest.approx([0.05, 0.025])
+
+
+def test_a_stop_that_was_dealt_with_stops_once(tmp_path):
+    saver = Checkpoint(tmp_path / "state.npz", {})
+    with saver.signals():
+        os.kill(os.getpid(), checkpoint.signal.SIGINT)
+        with pytest.raises(Stopped):
+            saver.heed_signal()
+    assert saver.heed_signal() is None
+
+
 class OwnStep(keras.Model):
     """As in Keras's guide to custom training steps."""
 
@@ -450,6 +478,7 @@ def test_a_half_epoch_goes_on_with_its_own_batches(tmp_path):
     [
         (lambda labels: SelectNet(), lambda labels: SelectNet(inputs="probs"), r"its selector sees probs\+loss, this run's probs"),
         (lambda labels: Context(), lambda labels: Foreign(Context(), labels), "its rule is no Foreign, this run's is one"),
+        (lambda labels: Foreign(Context(), labels), lambda labels: SelectNet(), "its rule is a Foreign, this run's is none"),
     ],
 )
 def test_a_state_of_another_rule_is_refused(first, second, words, tmp_path):

@@ -211,6 +211,7 @@ def weighted():
 HALVES = dict.fromkeys(range(4), 0.5)
 NOISY = keras.losses.CategoricalGeneralizedCrossEntropy()
 LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+LOGITS_OF_ONE_HOT = keras.losses.CategoricalCrossentropy(from_logits=True)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +245,7 @@ LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         (lambda: other(LOGITS), lambda: make(Context()), {}, "already gives probabilities: leave out from_logits=True, of the loss"),
         (lambda: other(units=3), lambda: make(), {}, r"output is \[3\], .* end it in Dense\(4, activation='softmax'\)"),
         (lambda: other(activation=None), lambda: make(), {}, "no probabilities .*from_logits=True"),
-        (lambda: other(PriorCrossentropy(), activation=None), lambda: make(), {}, "no probabilities .*from_logits=True"),
+        (lambda: other([PriorCrossentropy()], activation=None), lambda: make(), {}, "no probabilities .*from_logits=True"),
         (lambda: other(LOGITS), lambda: make(), {}, "already gives probabilities: leave out from_logits=True, of the loss"),
         (small_model, lambda: make(Context(), loss_norm="separate"), {"class_weight": HALVES}, r"multiply it into Pool\(sample_weight=\)"),
         (small_model, lambda: make(SelectNet(soft=True)), {"class_weight": HALVES}, "class_weight would meet weights of single samples"),
@@ -273,7 +274,14 @@ def test_logits_of_a_model_that_has_learned_nothing_are_logits():
     fit(model, make(Context()), epochs=1, batch_size=8, verbose=0)
 
 
-@pytest.mark.parametrize(("loss", "activation"), [(lambda y, logits: keras.ops.mean(logits**2, -1), None), ("mse", "sigmoid")])
+def sparse_categorical_crossentropy(y, logits):
+    """Of a user, and called as Keras's."""
+    return keras.ops.mean(logits**2, -1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "activation"), [(sparse_categorical_crossentropy, None), ("mse", "sigmoid"), ([LOGITS_OF_ONE_HOT], None)]
+)  # fmt: skip
 def test_without_a_rule_the_output_may_be_what_the_loss_wants(loss, activation):
     selection = Selection(Pool(X[:80], np.eye(4)[Y[:80]], X[80:], [2, 3]), every=1)
     assert len(fit(other(loss, activation=activation), selection, epochs=1, batch_size=8, verbose=0).epoch) == 1

@@ -13,8 +13,7 @@ BOOLS = {"TRUE": "True", "true": "True", "FALSE": "False", "false": "False"}  # 
 NEARLY_ALL = 0.9  # a column is one of numbers where so many of its cells that hold something are numbers
 _ISO = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ].*)?"
 _AMBIGUOUS = r"\d{1,2}[-/.]\d{1,2}[-/.](\d{2}|\d{4})([T ].*)?"
-_COMMA = r"[-+]?\d+(\.\d{3})*,\d+|[-+]?\d{1,3}(,\d{3})+(\.\d+)?"
-_NUMERAL = rf"{_COMMA}|[-+]?\d+(\.\d+)?"
+_WAYS = [(d, t) for d in ".," for t in ("", *".,'\u2019 \u00a0\u202f") if t != d]  # of writing numbers: (decimal, thousands)
 
 
 def text(value: object) -> str:
@@ -95,7 +94,7 @@ def numbers(column: pd.Series, decimal: str = ".", thousands: str | None = None)
 def _grouped(decimal: str, thousands: str) -> re.Pattern[str]:
     """Numbers whose thousands stand in groups of three digits."""
     mark, point = re.escape(thousands), re.escape(decimal)
-    return re.compile(rf"[-+]?\d{{1,3}}({mark}\d{{3}})+({point}\d*)?")
+    return re.compile(rf"[-+]?[1-9]\d{{0,2}}({mark}\d{{3}})+({point}\d*)?")
 
 
 def _plain(word: str, decimal: str, thousands: str | None) -> str:
@@ -146,9 +145,11 @@ def kind(name: str, columns: list[pd.Series], decimal: str = ".", thousands: str
             f"column {name!r} holds dates such as {example}, and in some of that form nobody can tell the day from the month: "
             f"write them as 2021-04-30, or give --ignore_columns={name}"
         )
-    commas = [word for word in _words(held) if re.fullmatch(_COMMA, word)]
-    if commas and _like(held, _NUMERAL, count):
-        raise ValueError(f"column {name!r} holds numbers such as {commas[0]}: give {_flags(commas)} (or --text_columns={name})")
+    ways = [way for way in _WAYS if _like(held, _written_so(*way), count)]
+    if ways := [way for way in ways if not way[1] or (way[0], "") not in ways]:  # no thousands where there are none
+        example = next(word for word in _words(held) if not word.lstrip("+-").isdecimal())
+        flags = " or ".join(_flags(*way, decimal, thousands) for way in ways)
+        raise ValueError(f"column {name!r} holds numbers such as {example}: give {flags} (or --text_columns={name})")
     return "text"
 
 
@@ -158,31 +159,38 @@ def _words(columns: list[pd.Series]) -> list[str]:
     return [str(value).strip() for column in mixed for value in _distinct(column)[1]]
 
 
-def _flags(commas: list[str]) -> str:
-    """How numbers with commas are read."""
-    if any(re.fullmatch(r"[-+]?\d{1,3}(\.\d{3})+,\d+", word) for word in commas):
-        return "--decimal=, --thousands=."
-    if any(re.fullmatch(r"[-+]?\d{1,3}(,\d{3}){2,}|.*\.\d+", word) for word in commas):
-        return "--thousands=,"
-    return "--decimal=, or --thousands=," if all(re.fullmatch(r"[-+]?\d{1,3},\d{3}", word) for word in commas) else "--decimal=,"
+@functools.cache
+def _written_so(decimal: str, thousands: str) -> re.Pattern[str]:
+    """Numbers that are written in this way, to the last mark."""
+    whole = rf"\d+|[1-9]\d{{0,2}}({re.escape(thousands)}\d{{3}})+" if thousands else r"\d+"
+    return re.compile(rf"[-+]?({whole})({re.escape(decimal)}\d+)?")
+
+
+def _flags(decimal: str, thousands: str, given: str, separated: str | None) -> str:
+    """What has to be given for numbers that are written so, beside what is given."""
+    words = [f"--decimal={decimal}"] if decimal != given else []
+    if thousands != (separated or ""):
+        words.append(f'--thousands="{thousands}"' if thousands in "' " else f"--thousands={thousands}")
+    return " ".join(words)
 
 
 def _check_points(name: str, columns: list[pd.Series], decimal: str, thousands: str | None) -> None:
     """Raises ValueError where, under a decimal comma, all points in a column of numbers stand before groups of three digits."""
-    points = [word for word in _words(columns) if "." in word] if decimal == "," and not thousands else []
-    if points and all(re.fullmatch(r"[-+]?\d{1,3}(\.\d{3})+(,\d+)?", word) for word in points):
+    words = _words(columns) if decimal == "," and not thousands else []
+    points = [word for word in words if re.fullmatch(r"[-+]?\d+(\.\d+)+(,\d+)?", word)]
+    if points and all(_written_so(",", ".").fullmatch(word) for word in points):
         whole = points[0].replace(".", "")
         raise ValueError(f"column {name!r} holds {points[0]}: give --thousands=. if it means {whole}, or write it with a decimal comma")
 
 
-def _like(columns: list[pd.Series], pattern: str, count: int) -> bool:
-    """Whether nearly all of `count` cells that hold something are like the pattern."""
+def _like(columns: list[pd.Series], pattern: str | re.Pattern[str], count: int) -> bool:
+    """Whether nearly all of `count` cells that hold something are like the pattern, of a date or of a number."""
     found = 0
     for column in columns:
         if _stamped(column):
             found += len(column) if pattern == _ISO else 0
         elif plain(column):
-            found += len(column) if pattern == _NUMERAL else 0
+            found += 0 if pattern in (_ISO, _AMBIGUOUS) else len(column)
         else:
             codes, values = _distinct(column)
             found += int(np.array([bool(re.fullmatch(pattern, str(value).strip())) for value in values], bool)[codes].sum())

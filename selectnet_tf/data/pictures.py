@@ -60,7 +60,7 @@ def make(recipe: Recipe, cache_dir: pathlib.Path, say: Callable[[str], object] =
     labeled, test, pool = (np.flatnonzero(part == kind) for kind in (LABELED, TEST, UNLABELED))
     counts = np.bincount(y[labeled], minlength=len(names))
     _check(recipe, names, minor, counts, np.bincount(y[test], minlength=len(names)), pool)
-    said = [*_says(found, part, why, names, minor, counts, y), *_strange(seen, found)]
+    said = [*_says(found, part, why, names, minor, counts, y), *_strange(recipe, seen, found)]
     listing = [("file", "digest", "part", "class", "why")]
     rows = zip(found.files, found.marks, part, [names[c] if c >= 0 else "" for c in y], why, strict=True)
     listing += [*rows, *((file, "", LEFT_OUT, "", reason) for file, reason in (*found.skipped, *seen.aside))]
@@ -110,11 +110,15 @@ def _decide(seen: Survey, found: Pictures, part: np.ndarray, y: np.ndarray, mach
             why[i] = decisions.REJECTED
 
 
-def _strange(seen: Survey, found: Pictures) -> list[str]:
-    """A line where decisions are about pictures that are not here. Raises ValueError where all are."""
+def _strange(recipe: Recipe, seen: Survey, found: Pictures) -> list[str]:
+    """A line where decisions are about pictures that are not here. Raises ValueError where all are, and some would label pictures."""
+    if not seen.unlabeled or not recipe.decisions:
+        return []
     decided = seen.decisions.accepted.keys() | seen.decisions.rejected
     strange = len(decided - set(found.marks))
-    if strange and strange == len(decided):
+    if not decided:
+        return [f"  {recipe.decisions} holds no decision"]
+    if strange == len(decided) and seen.decisions.accepted:
         raise ValueError(
             f"none of the {strange:,} decisions is about a picture that is here, byte by byte: give those of this pool's review"
         )

@@ -34,13 +34,13 @@ def build(
         ValueError: no such arch; names the nearest that there are. A weights file of another network.
     """
     resnet = check_arch(arch)
-    if keras.config.image_data_format() != "channels_last":
-        cure = "call keras.config.set_image_data_format('channels_last'), or say so in ~/.keras/keras.json"
-        raise ValueError(f"Keras is set to channels_first, but these networks take [h, w, channels]: {cure}")
     if arch in FITTED:
         raise ValueError(f"{arch} is no network: --dataset=csv --arch={arch} fits it, or SelectionClassifier any of scikit-learn's")
     if arch == "mlp":
         return _mlp(input_shape, num_classes, activation)
+    if keras.config.image_data_format() != "channels_last":
+        cure = "call keras.config.set_image_data_format('channels_last'), or say so in ~/.keras/keras.json"
+        raise ValueError(f"Keras is set to channels_first, but these networks take [h, w, channels]: {cure}")
     if min(input_shape[:2]) < 12:
         raise ValueError(f"images are {input_shape[0]} x {input_shape[1]}, but the networks need at least 12 x 12")
     images = keras.Input(input_shape, dtype=dtype, name="images")

@@ -37,8 +37,9 @@ def shards(source: pathlib.Path, size: int) -> Iterator[Shard]:
     if not source.exists():
         raise FileNotFoundError(f"{source} is not there: give a folder of pictures, a Parquet file, or a folder of Parquet files")
     files = sorted(source.glob("*.parquet")) if source.is_dir() else [source]
-    picture = next(_walk(source), None) if files and source.is_dir() else None
-    if picture is not None:
+    beside = sorted(source.iterdir()) if files and source.is_dir() else []
+    picture = next((path.name for path in beside if path.name.lower().endswith(folders.SUFFIXES)), None)
+    if picture:
         raise ValueError(f"{source} holds pictures ({picture}) and Parquet files ({files[0].name}): give a folder of one kind")
     found = _of_parquet(files, size) if files else _of_pictures(source, size)
     first = next(found, None)

@@ -103,11 +103,21 @@ def test_decimal_commas_are_named_or_read():
     ("cells", "given", "words"),
     [
         (["53,7", "52", "51", "50"], {}, "numbers such as 53,7: give --decimal=, (or"),  # whole ones hid the commas, and all became texts
-        (["9,271", "808", "7"], {}, "numbers such as 9,271: give --decimal=, or --thousands=, (or"),
-        (["9,271", "8.5"], {}, "give --decimal=, or --thousands=, (or"),
+        (["9,271", "808", "7"], {}, "numbers such as 9,271: give --thousands=, or --decimal=, (or"),
+        (["9,271", "8.5"], {}, "give --thousands=, (or"),
+        (["9,271", "8.5"], {"decimal": ",", "thousands": "."}, "give --decimal=. --thousands=, (or"),
+        (["51.494", "634", "1.234.567"], {}, "numbers such as 51.494: give --decimal=, --thousands=. (or"),
+        (["51.494", "634", "1.234.567"], {"decimal": ","}, "--thousands=. "),
+        (["1 234,5", "12,5"], {"decimal": ","}, 'give --thousands=" " (or'),
+        (["1'234.50", "12.00", "7"], {}, """give --thousands="'" (or"""),
+        (
+            ["51.494", "634", "12,5", *["12,5"] * 20, "k.A."],
+            {"decimal": ","},
+            "column 'a' holds 51.494: give --thousands=. if it means 51494",
+        ),
         (["1,009,271", "808"], {}, "give --thousands=, (or"),
         (["9,271.5", "808"], {}, "give --thousands=, (or"),
-        (["1.563,98", "12,5"], {"decimal": ","}, "numbers such as 1.563,98: give --decimal=, --thousands=. (or --text_columns=a)"),
+        (["1.563,98", "12,5"], {"decimal": ","}, "numbers such as 1.563,98: give --thousands=. (or --text_columns=a)"),
         (["51.494", "634", "12,5"], {"decimal": ","}, "column 'a' holds 51.494: give --thousands=. if it means 51494, or write it with"),
     ],
 )
@@ -121,7 +131,9 @@ def test_numbers_that_would_be_texts_or_a_thousand_times_too_small_are_refused(c
     [
         (["3.5", "51.494", "2,5"], {"decimal": ","}, "number"),  # 3.5 says what the points are
         (["51.494", "634"], {"decimal": ",", "thousands": "."}, "number"),
+        (["0.125", "0.250", "-0.375", "1.500"], {"decimal": ","}, "number"),  # no group of thousands begins with 0
         (["1,3,4", "b", "2"], {}, "text"),
+        (["1.2.3", "1.10.0", "2.0.1"], {}, "text"),
         (["10.0.0.1", "10.0.0.2"], {"decimal": ","}, "text"),
         (["1,5", "none", "low"], {}, "text"),
     ],

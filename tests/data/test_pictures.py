@@ -152,6 +152,10 @@ def test_decisions_about_pictures_that_are_not_here_are_said(make, tmp_path):
     runs.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
     said = make(decisions=str(tmp_path / "decisions.csv")).says
     assert "  1 of 2 decisions are about no picture that is here, byte by byte" in said
+    runs.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), ("y.png", "1" * 16, "wrong", "")])
+    assert "  1 of 1 decisions are about no picture that is here, byte by byte" in make(decisions=str(tmp_path / "decisions.csv")).says
+    runs.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label")])
+    assert f"  {tmp_path / 'decisions.csv'} holds no decision" in make(decisions=str(tmp_path / "decisions.csv")).says
     runs.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), lines[1]])
     with pytest.raises(
         ValueError, match="none of the 1 decisions is about a picture that is here, byte by byte: give those of this pool's"

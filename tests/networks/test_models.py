@@ -72,6 +72,7 @@ def test_channels_first_is_refused():
     try:
         with pytest.raises(ValueError, match=r"takes? \[h, w, channels\]: call keras.config.set_image_data_format"):
             models.build("resnet8", (32, 32, 3), 10)
+        assert models.build("mlp", (5,), 2).output_shape == (None, 2)
     finally:
         keras.config.set_image_data_format("channels_last")
 

@@ -39,6 +39,8 @@ def test_pictures_beside_parquet_files_are_refused_as_one_of_both_would_be_left_
     pq.write_table(pa.table({"image": pa.array([bytes(48)], pa.binary(48))}), tree / "pool" / "a.parquet")
     with pytest.raises(ValueError, match=r"pool holds pictures \(.*\.\w+\) and Parquet files \(a.parquet\): give a folder of one kind"):
         next(pools.shards(tree / "pool", 8))
+    pq.write_table(pa.table({"image": pa.array([bytes(48)], pa.binary(48))}), tree / "a.parquet")
+    assert rows(next(pools.shards(tree, 8)))[0] == ["a.parquet:0"]  # pictures in a folder beside are another thing
 
 
 def test_a_picture_more_changes_the_digests_from_there_on(tree):
