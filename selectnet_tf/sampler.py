@@ -1,8 +1,9 @@
 """The selection with any scikit-learn classifier, by scikit-learn's and imbalanced-learn's conventions. Needs no TensorFlow."""
 
 import copy
+import numbers
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,8 @@ from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from selectnet_tf.rules import Context, Scores, picks
+from selectnet_tf.capped import Capped
+from selectnet_tf.rules import Around, Context, Scores, picks
 from selectnet_tf.unlabeled import given, like
 
 Strategy = str | float | Sequence[Any] | Mapping[Any, int] | Callable[..., Mapping[Any, int]]
@@ -22,7 +24,7 @@ ARGUMENTS = """
     Args:
         estimator: a classifier with `predict_proba`; it is cloned, never changed.
         rule: a callable from Scores to a mask, such as SelfPaced, Context or SelectNet; it is copied, never changed.
-            None: Context(0.6 ln(m) / ln(10)) for m classes.
+            None: Context(0.6 ln(m) / ln(10)) for m classes. It sees the sorted classes as 0 to m - 1; Capped's `minor` names them.
         sampling_strategy: the minor classes: a list of them, "minority" for the smallest alone, or "auto" for all that have fewer
             samples than the largest ("not majority"), "not minority", "all". Classes of one size are alike, where imbalanced-learn
             takes one of them. Or how many of them to have at most: a dict from class to number, a callable from y to that, or, for
@@ -80,8 +82,8 @@ class SelectionSampler(BaseSampler):
         """
         rows, codes, classes, give_back = given(X, y)
         self._note_features(X, rows)
-        if self.rounds < 1:
-            raise ValueError(f"rounds is {self.rounds}, but has to be at least 1")
+        if not isinstance(self.rounds, numbers.Integral) or self.rounds < 1:
+            raise ValueError(f"rounds is {self.rounds!r}, but has to be a whole number from 1")
         minor = _minor(self.sampling_strategy, classes, codes[codes >= 0])
         self.sampling_strategy_ = {classes[code]: most for code, most in minor.items()}
         places, targets = self._select(rows, codes, classes, minor)
@@ -97,13 +99,15 @@ class SelectionSampler(BaseSampler):
             return labeled, codes
         if not minor:
             raise ValueError("no class is minor, as where all have as many labeled samples: name the minor ones in sampling_strategy")
-        self.rule_ = _fresh(self.rule, len(classes))
+        self.rule_ = _fresh(self.rule, classes)
         balance = RandomOverSampler(random_state=check_random_state(self.random_state))
         places = np.ravel(balance.fit_resample(labeled[:, None], codes[labeled])[0])
         targets = codes[places]
         for round in range(self.rounds):
             model = clone(self.estimator).fit(_safe_indexing(rows, places), classes[targets])
-            found = self._round(np.asarray(model.predict_proba(rows), np.float32), codes, minor, round)
+            probs = np.zeros((len(codes), len(classes)), np.float32)
+            probs[:, np.searchsorted(classes, model.classes_)] = model.predict_proba(rows)  # in whatever order they come
+            found = self._round(probs, codes, minor, round)
             self.history_.append(found._replace(target=classes[found.target]))
             places, targets = np.concatenate([labeled, found.index]), np.concatenate([codes[labeled], found.target])
         return places, targets
@@ -170,6 +174,7 @@ class SelectionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.estimator_ = clone(self.estimator).fit(*self.sampler_.fit_resample(X, y))
         self.classes_ = self.estimator_.classes_
         for name in ("n_features_in_", "feature_names_in_"):
+            self.__dict__.pop(name, None)  # of an earlier fit
             if hasattr(self.sampler_, name):
                 setattr(self, name, getattr(self.sampler_, name))
         return self
@@ -202,15 +207,20 @@ def _minor(strategy: Strategy, classes: np.ndarray, codes: np.ndarray) -> dict[i
     y, wanted = classes[codes], dict[Any, int | None]()
     if isinstance(strategy, str):
         wanted = dict.fromkeys(_of_size(strategy, classes, np.bincount(codes)))
-    elif isinstance(strategy, (Mapping, float, int)) or callable(strategy):
+    elif isinstance(strategy, (Mapping, float, int, np.number)) or callable(strategy):
         more = check_sampling_strategy(strategy, y, "over-sampling")
         wanted = {c: int(n) + int((y == c).sum()) for c, n in more.items()}
     else:
-        wanted = dict.fromkeys(strategy)
+        wanted = dict.fromkeys(strategy or ())
+    return dict(zip(_codes(wanted, classes), wanted.values(), strict=True))
+
+
+def _codes(wanted: Iterable[Any], classes: np.ndarray) -> list[int]:
+    """Places in classes [m]. Raises ValueError where one is none of them."""
     unknown = [c for c in wanted if c not in classes]
     if unknown:
-        raise ValueError(f"minor class {unknown[0]!r} has no labeled sample: the classes are {', '.join(map(str, classes))}")
-    return {int(np.flatnonzero(classes == c)[0]): most for c, most in wanted.items()}
+        raise ValueError(f"minor class {unknown[0]!r} has no labeled sample: the classes are {', '.join(map(repr, classes.tolist()))}")
+    return [int(np.flatnonzero(classes == c)[0]) for c in wanted]
 
 
 def _of_size(word: str, classes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -222,11 +232,19 @@ def _of_size(word: str, classes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.asarray(classes[named[word]])
 
 
-def _fresh(rule: Callable[[Scores], np.ndarray] | None, classes: int) -> Callable[[Scores], np.ndarray]:
-    """A copy of the rule that has learned nothing yet."""
-    found = Context(0.6 * np.log(classes) / np.log(10)) if rule is None else copy.deepcopy(rule)
+def _fresh(rule: Callable[[Scores], np.ndarray] | None, classes: np.ndarray) -> Any:
+    """A copy of the rule that has learned nothing yet, and whose minor classes are codes."""
+    if rule is not None and not callable(rule):
+        raise ValueError(f"rule is {rule!r}, but has to be a callable from Scores to a mask, such as Context()")
+    found: Any = Context(0.6 * np.log(len(classes)) / np.log(10)) if rule is None else copy.deepcopy(rule)
     if getattr(found, "features", False):
-        raise ValueError(f"{found} reads a network's features, which a scikit-learn classifier has none of: give inputs='probs+loss'")
+        cure = "give inputs='probs+loss'" if hasattr(found, "inputs") else "take another rule"
+        raise ValueError(f"{type(found).__name__} reads a network's features, which a scikit-learn classifier has none of: {cure}")
+    inner = found
+    while isinstance(inner, Around):
+        if isinstance(inner, Capped) and inner.minor is not None:
+            inner.minor = _codes(inner.minor, classes)
+        inner = inner.rule
     if hasattr(found, "reset"):
         found.reset()
     return found

@@ -23,8 +23,16 @@ class LabeledFolds:
         self.n_splits, self.shuffle, self.random_state = n_splits, shuffle, random_state
 
     def split(self, X: Any, y: Any, groups: Any = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Pairs of positions in X, to train on and to test on. y: [n] classes, -1, NaN or None where unlabeled."""
-        codes = given(X, y)[1]
+        """Pairs of positions in X, to train on and to test on. y: [n] classes, -1, NaN or None where unlabeled.
+
+        Scores on the training parts (`return_train_score`) count the unlabeled samples as a class of their own.
+
+        Raises:
+            ValueError: numbers in an array of objects, which scikit-learn's scorers refuse.
+        """
+        codes, classes = given(X, y)[1:3]
+        if np.dtype(object) == getattr(y, "dtype", None) and classes.dtype.kind not in "OSU":
+            raise ValueError("y is an array of objects, whose numbers no score takes: give -1 or NaN where unlabeled, instead of None")
         labeled, unlabeled = np.flatnonzero(codes >= 0), np.flatnonzero(codes < 0)
         folds = StratifiedKFold(self.n_splits, shuffle=self.shuffle, random_state=self.random_state)
         for train, test in folds.split(labeled[:, None], codes[labeled]):
@@ -41,7 +49,7 @@ def given(X: Any, y: Any) -> tuple[Any, np.ndarray, np.ndarray, Callable[[np.nda
     """(X as something with a shape, [n] codes of classes, -1 where unlabeled, [m] classes, what gives classes back as y came)."""
     if y is None:
         raise ValueError("this requires y to be passed, but the target y is None")
-    rows = X if hasattr(X, "shape") else np.asarray(X)
+    rows = X if hasattr(X, "shape") else _array(X)
     if sparse.issparse(X) and X.format not in ("csr", "csc"):
         rows = X.tocsr()
     flat = y.iloc[:, 0] if isinstance(y, pd.DataFrame) and y.shape[1] == 1 else y
@@ -70,6 +78,12 @@ def given(X: Any, y: Any) -> tuple[Any, np.ndarray, np.ndarray, Callable[[np.nda
         return classes[targets].tolist() if isinstance(y, (list, tuple)) else classes[targets].astype(_kind(classes, np.asarray(y).dtype))
 
     return rows, codes, classes, give_back
+
+
+def _array(rows: Any) -> np.ndarray:
+    """A list of samples as an array, of objects where texts and numbers stand side by side."""
+    found, objects = np.asarray([] if rows is None else rows), np.asarray([] if rows is None else rows, object)
+    return objects if found.dtype.kind == "U" and not all(isinstance(cell, str) for cell in objects.flat) else found
 
 
 def _kind(classes: np.ndarray, given: Any) -> Any:

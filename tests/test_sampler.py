@@ -115,6 +115,72 @@ def test_unlabeled_is_minus_one_nan_or_none_in_any_array(change):
         assert sn.SelectionClassifier(LogisticRegression()).fit(x, change(y)).score(x[y >= 0], np.asarray(change(y))[y >= 0].tolist()) > 0.9
 
 
+@pytest.mark.parametrize("names", [np.array([3, 7]), np.array(["ant", "bee"])])
+def test_capped_s_minor_classes_are_the_classes_themselves(names):
+    """They were taken for numbers from 0, so that another class was capped, or none."""
+    x, y, _ = two_classes()
+    labels = np.where(y < 0, None, names[np.maximum(y, 0)])
+    rule = sn.Capped(sn.SelfPaced(0.6), alpha=0, most=5, minor=[names[1]])
+    strategy = list(names)
+    plain, capped = (sn.SelectionSampler(LogisticRegression(), r, sampling_strategy=strategy).fit(x, labels) for r in (rule.rule, rule))
+    before, after = ([int((made.history_[0].target == name).sum()) for name in names] for made in (plain, capped))
+    assert min(before) > 5 and after == [before[0], 5] and rule.minor == [names[1]]
+    with pytest.raises(ValueError, match="minor class 'cat' has no labeled sample: the classes are "):
+        sn.SelectionSampler(LogisticRegression(), sn.Capped(sn.Context(), minor=["cat"]), sampling_strategy=strategy).fit(x, labels)
+
+
+class Reversed(LogisticRegression):
+    """A classifier whose columns are in another order, as some of other libraries."""
+
+    def fit(self, X, y, sample_weight=None):
+        super().fit(X, y)
+        self.classes_ = self.classes_[::-1]
+        return self
+
+    def predict_proba(self, X):
+        self.classes_ = self.classes_[::-1]
+        found = super().predict_proba(X)[:, ::-1]
+        self.classes_ = self.classes_[::-1]
+        return found
+
+
+def test_the_columns_of_probabilities_are_those_that_the_classifier_names():
+    x, y, _ = two_classes()
+    made = [sn.SelectionSampler(estimator, sn.Context(0.6)).fit(x, y) for estimator in (LogisticRegression(), Reversed())]
+    assert np.array_equal(made[0].sample_indices_, made[1].sample_indices_) and made[0].history_[0].candidates > 0
+
+
+def test_a_refitted_classifier_knows_the_columns_of_its_last_fit():
+    x, y, _ = two_classes()
+    made = sn.SelectionClassifier(LogisticRegression()).fit(pandas.DataFrame(x, columns=[*"abcdefgh"]), y)
+    assert made.feature_names_in_.tolist() == [*"abcdefgh"] and not hasattr(made.fit(x, y), "feature_names_in_")
+
+
+def test_mixed_lists_come_back_as_they_were_and_objects_are_no_numbers_to_scores():
+    x, y, _ = two_classes()
+    rows = [[float(a), "text"] for a in x[:, 0]]
+    pipeline = make_pipeline(FunctionTransformer(lambda rows: np.asarray(rows, object)[:, :1].astype(float)), LogisticRegression())
+    more, _ = sn.SelectionSampler(pipeline, sn.Context(0.6)).fit_resample(rows, y)
+    assert {type(a) for a, _ in more} == {float} and {b for _, b in more} == {"text"}
+    with pytest.raises(ValueError, match="give -1 or NaN where unlabeled, instead of None"):
+        next(sn.LabeledFolds(3).split(x, np.where(y < 0, None, y)))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sampling_strategy": None}, "no class is minor, .* name the minor ones in sampling_strategy"),
+        ({"rounds": 2.0}, "rounds is 2.0, but has to be a whole number"),
+        ({"rule": "context"}, "rule is 'context', but has to be a callable"),
+        ({"rule": sn.Foreign(sn.Context(), np.zeros(3))}, "Foreign reads a network's features, .* has none of: take another rule$"),
+    ],
+)
+def test_what_no_sampler_can_take_is_said(options, words):
+    x, y, _ = two_classes()
+    with pytest.raises(ValueError, match=words):
+        sn.SelectionSampler(LogisticRegression(), **options).fit(x, y)
+
+
 def test_what_comes_back_is_of_the_kind_that_was_given():
     x, y, _ = two_classes()
     frame = pandas.DataFrame(x, columns=[*"abcdefgh"], index=range(1000, 1400)).assign(a="text")
@@ -248,9 +314,11 @@ def test_make_imbalance_keeps_what_it_is_told_and_pools_the_rest():
     other = sn.make_imbalance(x, y, sampling_strategy={1: 3}, random_state=3)
     assert np.array_equal(again[0], xl) and not np.array_equal(other[0], xl)
     assert np.array_equal(sn.make_imbalance(x, y, sampling_strategy={1: 3}, random_state=np.int64(2))[0], xl)
-    for wrong in ({1: 11}, {5: 1}, {0: 0}):
+    for wrong in ({1: 11}, {5: 1}, {0: 0}, {1: 0.1}, {1: 8.0}):
         with pytest.raises(ValueError, match="sampling_strategy asks for"):
             sn.make_imbalance(x, y, sampling_strategy=wrong)
+    with pytest.raises(ValueError, match="sampling_strategy is 'minority', but has to be a dict"):
+        sn.make_imbalance(x, y, sampling_strategy="minority")
 
 
 def test_make_imbalance_takes_frames_strings_sparse_matrices_and_classes_of_any_size():

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import threading
+import warnings
 import zipfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -94,6 +95,7 @@ def formats() -> list[str]:
     from PIL import Image
 
     Image.init()
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what is too large is refused below
     return [name for name in FORMATS if name in Image.OPEN]
 
 

@@ -75,7 +75,9 @@ def make(recipe: Recipe, cache_dir: pathlib.Path, say: Callable[[str], object] =
 def _read(recipe: Recipe, seen: Survey, cache_dir: pathlib.Path) -> Pictures:
     images, files, marks, pixels, looks, kinds, classes, machine, skipped = [], [], [], [], [], [], [], [], []
     for kind, roots in ((LABELED, seen.labeled), (TEST, seen.test), (UNLABELED, seen.unlabeled)):
-        for root in roots:
+        for root, listing in roots.items():
+            if kind == LABELED and not listing.files and decisions.offered(root) is not None:
+                continue  # a review that left nothing
             folder = folders.read(root, recipe.image_size, cache_dir, recipe.fit)
             images.append(folder.images)
             files += folder.paths(root)

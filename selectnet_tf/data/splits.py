@@ -84,10 +84,16 @@ def make_imbalance(
     rows, labels = indexable(X, y)
     classes, codes, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
     wanted = sampling_strategy(y, **kwargs) if callable(sampling_strategy) else sampling_strategy
+    if not isinstance(wanted, Mapping):
+        raise ValueError(
+            f"sampling_strategy is {wanted!r}, but has to be a dict from class to how many stay labeled, or a callable to that"
+        )
     keep = dict(zip(classes.tolist(), counts.tolist(), strict=True))
     for c, k in wanted.items():
         if not 0 < k <= keep.get(c, 0):
             raise ValueError(f"sampling_strategy asks for {k} of class {c}, which has {keep.get(c, 0)}")
+        if not isinstance(k, numbers.Integral):
+            raise ValueError(f"sampling_strategy asks for {k!r} of class {c}, but how many stay labeled has to be a whole number")
     keep |= wanted
     seed = int(random_state) if isinstance(random_state, numbers.Integral) else int(check_random_state(random_state).randint(2**31 - 1))
     split = _split(np.ravel(codes), list(keep.values()), (), "random", seed)
@@ -136,7 +142,14 @@ def hold_out_groups(y: np.ndarray, names: tuple, chances: np.ndarray, groups: np
             what = "one picture" if (usable & (y == c)).sum() == 1 else "no picture" if not len(own) else "only copies of one picture"
             raise ValueError(f"class {name} has {what}: give it two or more, so that one can be held out, or a --test_dir")
         own = own[np.argsort(chance[own])]
-        held[own[0]], held[own[-1]] = True, False
+        if not held[own].any():
+            held[own[0]] = True
+        if held[own].all():
+            held[own[-1]] = False
+    for c, name in enumerate(names):
+        own = held[groups[usable & (y == c)]]
+        if own.all() or not own.any():
+            raise ValueError(f"class {name} shares its pictures with another class, as near copies: sort these out, or give a --test_dir")
     return np.flatnonzero(usable & held[groups])
 
 

@@ -42,9 +42,9 @@ def survey(recipe: Recipe) -> Survey:
     roots = [_roots(text) for text in (recipe.labeled_dir, recipe.test_dir, recipe.unlabeled_dir)]
     _check_places(*roots)
     labeled, test, unlabeled = ({root: folders.survey(root) for root in some} for some in roots)
-    first, *others = labeled
+    first = next((root for root in labeled if decisions.offered(root) is None), next(iter(labeled)))
     names = folders.class_names(first, labeled[first])
-    for root in (*others, *test):
+    for root in (*labeled, *test):
         folders.check_classes(root, (labeled | test)[root].files, names)
     counts, tests = _counts(labeled, names), _counts(test, names)
     own = _counts({root: listing for root, listing in labeled.items() if decisions.offered(root) is None}, names)

@@ -163,6 +163,15 @@ def test_decisions_about_pictures_that_are_not_here_are_said(make, tmp_path):
         make(decisions=str(tmp_path / "decisions.csv"))
 
 
+def test_a_review_that_left_nothing_takes_its_pictures_out_and_may_stand_first(make, tmp_path):
+    mark = digest((tmp_path / "pool" / "2.png").read_bytes())
+    (tmp_path / "look" / "emu").mkdir(parents=True)
+    runs.write_csv(tmp_path / "look" / ".picked.csv", [("digest",), (mark,)])
+    for order in ("look,labeled", "labeled,look"):
+        task = make(labeled_dir=",".join(str(tmp_path / name) for name in order.split(",")))
+        assert parts(task)[1] == {"pool/2.png": "rejected in a review"} and len(task.names) == 3
+
+
 def test_near_copies_of_rejected_pictures_are_left_out(make, tmp_path):
     lines = [("2.png", digest((tmp_path / "pool" / "2.png").read_bytes()), "wrong", "")]
     runs.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
