@@ -266,6 +266,17 @@ def test_the_released_card_s_numbers_are_those_measured() -> None:
         lines = (one.picked - one.major, one.major, one.labeled_right, one.labeled - one.labeled_right)
         for values in lines:
             assert f"| {name} | {' | '.join(f'{n:,}' for n in values[at])} |" in page
+    run = "cifar10-4minor_simple_selectnet_released_s0"
+    row = pd.read_csv(HOME / "results" / "runs.csv").set_index("name").loc[run]
+    cells = [f"{float(v):.4f}" for v in (told["selectnet"], *row[["accuracy", "last10_accuracy", "minor_accuracy"]])]
+    assert f"| `selectnet`, by this package | {' | '.join(cells)} | 1 |" in page
+    rounds = pd.read_csv(HOME / "results" / "runs" / run / "selection.csv").set_index("epoch")
+    wrongly = rounds.labeled_wrong_minor + rounds.labeled_major
+    for values in (rounds.unlabeled_right + rounds.unlabeled_wrong_minor, rounds.unlabeled_major, rounds.labeled_right, wrongly):
+        assert f"| shifts and flips, this package | {' | '.join(f'{n:,}' for n in values[at])} |" in page
+    birds = rounds.as_2
+    assert f"picks {birds[10]} birds after epoch 10, {birds[20]} after epoch 20 and at most two" in page and birds.loc[70:].max() == 2
+    assert f"in this package {rounds.precision[200]:.0%}, against 74%" in page
 
 
 def test_the_ablation_card_s_numbers_of_frozen_features_are_those_measured() -> None:
