@@ -9,6 +9,7 @@ a line a seed. crosscheck_released.png: preset released, its accuracies and its 
 """
 
 import pathlib
+import sys
 
 import matplotlib
 import pandas as pd
@@ -114,6 +115,8 @@ def draw(name, table, fill):
 
 
 def main():
+    if len(sys.argv) > 1:
+        sys.exit(__doc__)
     draw("crosscheck", "crosscheck", recipes)
     draw("crosscheck_robust", "crosscheck_selectnet", robust)
     draw("crosscheck_released", "crosscheck_selectnet", released)

@@ -168,6 +168,8 @@ def draw(path: pathlib.Path, found: pd.DataFrame, names: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> None:
+    if not all("=" in word for word in arguments):
+        sys.exit(__doc__)
     given = dict(word.split("=", 1) for word in arguments)
     wanted = given["METHODS"].split(",") if "METHODS" in given else [*OTHERS, *OURS]
     results = pathlib.Path(given.get("RESULTS", "results"))

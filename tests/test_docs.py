@@ -279,6 +279,19 @@ def test_the_released_card_s_numbers_are_those_measured() -> None:
     assert f"in this package {rounds.precision[200]:.0%}, against 74%" in page
 
 
+def test_the_augmentation_card_counts_picks_as_its_figure_does() -> None:
+    page = (DOCS / "results" / "augmentation.md").read_text(encoding="utf-8")
+    at, runs_of = [10, 20, 30, 40, 60, 80, 100, 150, 200], HOME / "results" / "runs"
+    names = {"no augmentation": "_eb5a37", "no augmentation, other CPU": "_eb5a37_other-cpu", "no augmentation, `--accumulate`": "_c506d4"}
+    for name, end in {**names, "shifts and flips": ""}.items():
+        rounds = pd.read_csv(runs_of / f"cifar10-4minor_simple_selectnet_paper_s0{end}" / "selection.csv").set_index("epoch")
+        for kind in ("labeled", "unlabeled"):
+            minor, major = rounds[f"{kind}_right"] + rounds[f"{kind}_wrong_minor"], rounds[f"{kind}_major"]
+            for what, counts in (("minor", minor), ("major", major)):
+                block = page.split(f"| {kind.title()}, of a {what} class")[1].split("\n\n")[0]
+                assert f"| ours, {name} | {' | '.join(f'{counts[e]:,}' if e in counts.index else '' for e in at)} |" in block
+
+
 def test_the_ablation_card_s_numbers_of_frozen_features_are_those_measured() -> None:
     page = (DOCS / "results" / "ablation.md").read_text(encoding="utf-8")
     last = pd.read_csv(HOME / "results" / "ablation_frozen.csv").query("epoch == 60")

@@ -85,11 +85,14 @@ def _values(raw: str, delimiter: str) -> list[str]:
         return []
 
 
-def problem(path: pathlib.Path, needed: Sequence[str], texts: Sequence[str], whole: Sequence[str] = (), empty: bool = False) -> str | None:
+def problem(
+    path: pathlib.Path, needed: Sequence[str], texts: Sequence[str], whole: Sequence[str] = (), filled: Sequence[str] = (),
+    empty: bool = False,
+) -> str | None:  # fmt: skip
     """What is wrong with a file of numbers, in one line: a lacking column, a torn line, a cell that is no number.
 
-    needed: columns that it has to have. texts: columns that may hold anything. whole: columns of whole numbers. empty:
-    whether a header alone will do. An empty cell is a value that there is not.
+    needed: columns that it has to have. texts: columns that may hold anything. whole: columns of whole numbers. filled: columns
+    without an empty cell, which elsewhere is a value that there is not. empty: whether a header alone will do.
     """
     try:
         rows = read_csv(path)
@@ -106,6 +109,8 @@ def problem(path: pathlib.Path, needed: Sequence[str], texts: Sequence[str], who
     for i, row in enumerate(rows, 2):
         for column, value in row.items():
             fits = re.fullmatch("-?[0-9]{1,9}", value) if column in whole else is_number(value)
+            if column in filled and not value:
+                return f"{path}:{i}: {column} is empty"
             if column not in texts and value and not fits:
                 return f"{path}:{i}: {column} is {value[:40]!r}, which is no {'whole ' * (column in whole)}number"
     return None

@@ -10,6 +10,7 @@ from selectnet_tf.data import splits
 from selectnet_tf.experiment import runs
 
 SPEED = 1.8e10  # multiply-adds of the forward pass a second while training (all else counted): measured on two CPU cores
+SMALLER = 0.25  # the work of a picture of digits, 16 x 16
 TOGETHER = 1.3  # two runs at once on shared cores, beside one with all of them (results/benchmark.csv, jobs)
 CONVOLUTION = 32 * 32 * 16 * 16 * 9  # multiply-adds of a 3 x 3 convolution of ResNet v1, the same in each of its stages
 
@@ -38,21 +39,31 @@ def images(recipe: recipes.Recipe) -> int:
 
 
 def rates(results: pathlib.Path) -> dict[str, float]:
-    """{arch: images a second, selection not counted}: the median over the finished runs in results/runs.csv."""
+    """{arch: images a second, selection not counted}: the median over the finished runs of whole networks on CIFAR in results/runs.csv.
+
+    Other images are smaller or larger, and a frozen network is not trained.
+    """
     found: dict[str, list[float]] = {}
     for run in runs.read(results)[0]:
         training = run.number("seconds") - run.number("selection_seconds")
-        if training > 0 and run.number("images") > 0:
+        alike = run.row["dataset"].startswith("cifar") and run.row.get("freeze") != "True"
+        if alike and training > 0 and run.number("images") > 0:
             found.setdefault(run.row["arch"], []).append(run.number("images") / training)
     return {arch: float(np.median(values)) for arch, values in found.items()}
 
 
 def seconds(recipe: recipes.Recipe, known: dict[str, float]) -> float:
     """Of a whole run. known: `rates` of finished ones; of other networks too, for a machine that is faster or slower."""
+    if recipe.dataset.startswith("digits"):
+        return images(recipe) * SMALLER * multiply_adds(recipe.arch) / _speed(known)
     if recipe.arch in known:
         return images(recipe) / known[recipe.arch]
-    speed = float(np.median([rate * multiply_adds(arch) for arch, rate in known.items()])) if known else SPEED
-    return images(recipe) * multiply_adds(recipe.arch) / speed
+    return images(recipe) * multiply_adds(recipe.arch) / _speed(known)
+
+
+def _speed(known: dict[str, float]) -> float:
+    """Multiply-adds a second."""
+    return float(np.median([rate * multiply_adds(arch) for arch, rate in known.items()])) if known else SPEED
 
 
 def hours(amount: float) -> str:

@@ -50,5 +50,5 @@ def grid(
             seed=seed, epochs=epochs, lambda_schedule=schedule, **every,
         )
         for dataset, arch in [c for c in columns if c in asked] + new or asked
-        for seed in seeds for method in methods or own_methods for schedule in schedules
+        for seed in seeds for method in methods or own_methods for schedule in (schedules if method in recipes.SELECTING else schedules[:1])
     ]  # fmt: skip

@@ -44,6 +44,7 @@ FILES = {  # what a run leaves for reports: columns that each file has to have; 
 }
 TEXTS = ("name", "warning")
 WHOLE = ("epoch", "label", "picked", "wrong", "index", "truth", "class")
+FILLED = ("epoch", "label", "picked", "class")
 NEEDED = ("name", "dataset", "arch", "method", "preset", "seed", "epochs", "accuracy")
 
 
@@ -129,7 +130,7 @@ def damaged(results: pathlib.Path, found: list[Run]) -> list[str]:
 
 
 def _damage(path: pathlib.Path) -> str | None:
-    return csvs.problem(path, FILES[path.name], TEXTS, WHOLE, empty=path.name == "picks.csv")  # a run may pick nothing
+    return csvs.problem(path, FILES[path.name], TEXTS, WHOLE, FILLED, empty=path.name == "picks.csv")  # a run may pick nothing
 
 
 def read_file(results: pathlib.Path, name: str, file: str) -> list[dict[str, str]]:

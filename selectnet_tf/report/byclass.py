@@ -27,7 +27,7 @@ def by_class(results: pathlib.Path, found: Sequence[runs.Run]) -> dict[tuple[str
     for dataset, arch in dict.fromkeys((run.dataset, run.arch) for run in selecting):
         chosen = [run for run in selecting if (run.dataset, run.arch) == (dataset, arch)]
         folders = [(_title(run), results / "runs" / run.name) for run in chosen]
-        path = results / f"byclass_{dataset.replace(' ', '-').replace('/', '-')}_{arch}.png"
+        path = results / f"byclass_{paper.slug(dataset)}_{arch}.png"
         here = all((folder / "selection.csv").exists() for _, folder in folders)
         if (path.exists() and not here) or _draw_by_class(folders, path):
             made[dataset, arch] = path
@@ -59,15 +59,15 @@ def _draw_by_class(folders: list[tuple[str, pathlib.Path]], file: pathlib.Path |
     tables = [(title, folder, rows) for title, folder, rows in tables if rows and any(c.startswith("as_") for c in rows[0])]
     if not tables:
         return False
-    lines = max(title.count("\n") for title, *_ in tables)
+    lines, columns = max(title.count("\n") for title, *_ in tables), min(3, len(tables))
     with matplotlib.rc_context(STYLE):
-        figure, panels = grid(len(tables), 3.6, 3.0 + 0.17 * lines, columns=min(3, len(tables)), margin=0.3, top=0.5 + 0.17 * lines)
+        figure, panels = grid(len(tables), 3.6, 3.3 + 0.17 * lines, columns=columns, margin=0.3, top=0.7 + 0.17 * lines)
         for panel, (title, folder, rows) in zip(panels, tables, strict=False):
             described = runs.read_file(folder.parent.parent, folder.name, "classes.csv")
             names = {row["class"]: plain(row["name"]) for row in described if "name" in row}
-            classes = sorted((c for c in rows[0] if c.startswith("as_")), key=lambda c: int(rows[-1][c]))[:MOST_LINES]
+            classes = sorted((c for c in rows[0] if c.startswith("as_")), key=lambda c: float(rows[-1][c] or 0))[:MOST_LINES]
             for c in sorted(classes, key=list(rows[0]).index):
-                values = [int(row[c]) for row in rows]
+                values = [float(row[c] or "nan") for row in rows]
                 panel.plot([int(row["epoch"]) for row in rows], values, ".-", lw=1.2, label=names.get(c[3:], c[3:]))
             panel.set_title(title, fontsize=8)
             panel.set_yscale("symlog", linthresh=1)
@@ -77,5 +77,9 @@ def _draw_by_class(folders: list[tuple[str, pathlib.Path]], file: pathlib.Path |
             panel.legend(fontsize=6, ncols=2)
         for panel in panels[len(tables) :]:
             panel.set_axis_off()
+        for panel in panels[-columns:] if len(tables) == len(panels) else panels[len(tables) - columns : len(tables)]:
+            panel.set_xlabel("epoch")
+        for panel in panels[::columns]:
+            panel.set_ylabel("unlabeled picks")
         save(figure, file)
     return True

@@ -7,6 +7,7 @@ import html
 import math
 import os
 import pathlib
+import sys
 
 from selectnet_tf import recipes
 from selectnet_tf.data import cifar
@@ -156,6 +157,9 @@ def _galleries(results: pathlib.Path, found: list[runs.Run], data_dir: str | Non
             title = html.escape(f"{run.method} · {run.dataset}, {run.arch}, seed {run.seed}: {group.title}")
             parts.append(f"<details{'' if parts else ' open'}><summary>{title}</summary>{shown}</details>")
     note = gallery.NOTE
+    missing = [kind for kind, data in loaded.items() if data is None and kind.startswith("cifar")]
+    if missing:
+        print(f"report.html is without pictures: {', '.join(missing)} was not found, give --data_dir", file=sys.stderr)
     if parts and any(found is None for found in loaded.values()):
         note += "<p>Without pictures: the data set was not found (<code>--data_dir</code>); numbers are places in the training set.</p>"
     return note + "".join(parts) if parts else "<p>No selecting run here has left its files.</p>"

@@ -92,9 +92,12 @@ def groups(found: Iterable[Run]) -> dict[Group, list[Run]]:
 
 
 def comparisons(found: Iterable[Run]) -> list[tuple[Group, str, str, list[Run]]]:
-    """[(Group, data set, arch, [Run])]: what gets a table and figures of its own: full-length runs, and others of two methods or more."""
+    """[(Group, data set, arch, [Run])]: what gets a table and figures of its own: full-length runs, and others of two methods or more.
+
+    Without Table 4's runs by other lambda schedules, which would be averaged with those of the same method.
+    """
     made = []
-    for group, members in groups(found).items():
+    for group, members in groups(run for run in found if not dict(run.changes).get("lambda_schedule")).items():
         for key in dict.fromkeys((run.dataset, run.arch) for run in members):
             chosen = [run for run in members if (run.dataset, run.arch) == key]
             if group.epochs == FULL or len({run.method for run in chosen}) > 1:
@@ -105,12 +108,16 @@ def comparisons(found: Iterable[Run]) -> list[tuple[Group, str, str, list[Run]]]
 def cells(results: pathlib.Path, found: Iterable[Run], extra: bool = False) -> list[Cell]:
     """Every number of the paper's tables as a Cell, from the Runs `found` of one group.
 
-    extra: also cells of Tables 1 to 3 for methods that the paper does not give there (oracle, ...), where there are runs.
+    extra: also cells of Tables 1 to 3 for methods that the paper does not give there (oracle, ...), and of Table 1 for data sets and
+        networks that stand in no table, where there are runs.
     """
     by_key: dict[Key, list[Run]] = {}
+    found = list(found)
     for run in found:
         by_key.setdefault((run.dataset, run.arch, run.method, dict(run.changes).get("lambda_schedule", "constant")), []).append(run)
     made = []
+    own = {run.dataset for run in found if run.row["dataset"] in recipes.OWN_FIELDS}
+    known = {(line["dataset"], line["arch"]) for table in TABLES for line in numbers(table)} | {key[:2] for key in by_key if key[0] in own}
     for table in TABLES:
         lines = numbers(table)
         details = list(dict.fromkeys(_detail(table, line) for line in lines))
@@ -118,6 +125,8 @@ def cells(results: pathlib.Path, found: Iterable[Run], extra: bool = False) -> l
         paper = dict(zip(keys, (float(line["value"]) for line in lines), strict=True))
         if extra and table != "table4":
             columns = dict.fromkeys(key[:2] for key in keys)
+            if table == "table1":
+                columns |= dict.fromkeys(key[:2] for key in by_key if key[:2] not in known)
             keys += [(*c, m, d) for c in columns for m in recipes.METHODS if (*c, m, "constant") in by_key for d in details]
         made += [_cell(results, table, key, paper.get(key), by_key) for key in dict.fromkeys(keys)]
     return made

@@ -15,8 +15,9 @@ def diff(results: pathlib.Path, preset: str = "paper", tolerance: float = 0.015,
     problems += runs.damaged(results, found)
     cells = paper.full(results, found, preset)
     lines = tables.diff_lines(cells, tolerance)
-    runs.write_csv(results / "diff.csv", lines)
-    print(aligned(lines), end="\n\n")
+    path = results / ("diff.csv" if preset == "paper" else f"diff_{preset}.csv")
+    runs.write_csv(path, lines)
+    print(aligned([line[:-1] for line in lines]), end="\n\n")
     for name, judged in paper.claims(cells):
         print(f"{judged:<10} {name}")
     print()
@@ -25,7 +26,7 @@ def diff(results: pathlib.Path, preset: str = "paper", tolerance: float = 0.015,
         print(f"{judged:<11} the paper's {method}: Table 1 says {accuracy:.4f}, Table 2's F1 allow {low:.4f} to {high:.4f}")
     verdicts = [c.verdict(tolerance) for c in cells]
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("reproduced", "off", "not run"))
-    print(f"\npreset {preset}, runs of {paper.FULL} epochs only: {counts}; written to {results / 'diff.csv'}")
+    print(f"\npreset {preset}, runs of {paper.FULL} epochs only: {counts}; written to {path}")
     return int(_complain(problems) or "off" in verdicts or (strict and "not run" in verdicts))
 
 

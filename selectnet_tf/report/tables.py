@@ -9,7 +9,7 @@ from selectnet_tf.experiment import csvs, runs
 from selectnet_tf.files import replacing
 from selectnet_tf.report import paper
 
-DIFF = ("table", "dataset", "arch", "method", "what", "paper", "mean", "std", "n", "delta", "verdict")
+DIFF = ("table", "dataset", "arch", "method", "what", "paper", "mean", "std", "n", "delta", "verdict", "tolerance")
 TITLES = {
     "table1": "Table 1: test accuracy",
     "table2": "Table 2: F1 of each class (CIFAR-10, 4 minors, simple net)",
@@ -25,7 +25,7 @@ def diff_lines(cells: Iterable[paper.Cell], tolerance: float) -> list[tuple]:
     """The lines of diff.csv, its header first."""
     lines: list[tuple] = [DIFF]
     for c in cells:
-        lines.append((c.table, c.dataset, c.arch, c.method, c.detail, f"{c.paper:.4f}", *_numbers(c), c.verdict(tolerance)))
+        lines.append((c.table, c.dataset, c.arch, c.method, c.detail, f"{c.paper:.4f}", *_numbers(c), c.verdict(tolerance), tolerance))
     return lines
 
 
@@ -44,7 +44,7 @@ def write(results: pathlib.Path, found: Sequence[runs.Run]) -> list[pathlib.Path
     made = {group: paper.cells(results, groups.get(group, []), extra=True) for group in [*full, *groups]}
     paths = []
     for table in paper.TABLES:
-        lines: list[tuple] = [("preset", "epochs", "changes", *DIFF[1:-1])]
+        lines: list[tuple] = [("preset", "epochs", "changes", *DIFF[1:-2])]
         texts = [f"# {TITLES[table]}\n\n{HEAD}"]
         for group, cells in made.items():
             cells = [c for c in cells if c.table == table]
@@ -103,7 +103,9 @@ def readme(results: pathlib.Path, found: list[runs.Run]) -> str:
     if not full:
         return _coverage(results, found)
     group, dataset, arch, members = max(full, key=lambda c: len({run.method for run in c[-1]}))
-    known = {c.method: c.paper for c in paper.cells(results, []) if (c.table, c.dataset, c.arch) == ("table1", dataset, arch)}
+    known = {
+        c.method: c.paper for c in paper.cells(results, []) if c.table in ("table1", "table3") and (c.dataset, c.arch) == (dataset, arch)
+    }
     text = f"Test accuracy, {dataset}, network {arch}, {group.title}:"
     return f"{_coverage(results, found)}\n\n{text}\n\n{_beside_the_paper(members, known)}"
 
@@ -113,10 +115,8 @@ def every_run(results: pathlib.Path, found: list[runs.Run]) -> str:
     texts = [_coverage(results, found)]
     left = len(found)
     for group, dataset, arch, members in paper.comparisons(found):
-        chosen = [run for run in members if not dict(run.changes).get("lambda_schedule")]
-        left -= len(chosen)
-        if chosen:
-            texts.append(f"**{group.title}** · {dataset}, {arch}:\n\n{_comparison(chosen)}")
+        left -= len(members)
+        texts.append(f"**{group.title}** · {dataset}, {arch}:\n\n{_comparison(members)}")
     if left:
         texts.append(f"[results/runs.csv](../../results/runs.csv) has {left} more run{'s' * (left > 1)}.")
     return "\n\n".join([*texts, *speed([] if benchmark_problem(results) else runs.read_csv(results / "benchmark.csv"))])
@@ -136,7 +136,7 @@ def _beside_the_paper(found: list[runs.Run], known: dict[str, float | None]) -> 
     """One line a method: the mean over its runs, the paper's number, and the minor and the major classes'."""
     lines = ["| method | runs | ours | paper | minor classes | major classes |", "|---" * 6 + "|"]
     for method in recipes.METHODS:
-        chosen = [run for run in found if run.method == method and not dict(run.changes).get("lambda_schedule")]
+        chosen = [run for run in found if run.method == method]
         if chosen:
             means = [sum(run.number(c) for run in chosen) / len(chosen) for c in ("accuracy", "minor_accuracy", "major_accuracy")]
             ours, minor, major = (f"{mean:.4f}" for mean in means)

@@ -35,7 +35,10 @@ def test_a_slower_machine_is_seen_from_other_networks(tmp_path):
     row = {"name": "a", "dataset": "cifar10-4minor", "arch": "simple", "method": "imbalanced", "preset": "paper", "seed": 0, "epochs": 1}
     runs.write_row(tmp_path, "a", {**row, "accuracy": 0.5, "seconds": 272.0, "selection_seconds": 0.0, "images": 27200})
     rates = estimate.rates(tmp_path)
-    assert rates == {"simple": 100.0} and estimate.seconds(recipe, rates) == pytest.approx(272)
+    for i, other in enumerate(({"dataset": "digits-4minor"}, {"dataset": "folder", "arch": "resnet8"}, {"freeze": True})):  # other work
+        more = {**row, "name": f"b{i}", "accuracy": 0.5, "seconds": 1.0, "selection_seconds": 0.0, "images": 27200}
+        runs.write_row(tmp_path, f"b{i}", {**more, **other})
+    assert rates == estimate.rates(tmp_path) == {"simple": 100.0} and estimate.seconds(recipe, rates) == pytest.approx(272)
     deep = recipes.make(method="imbalanced", epochs=1, arch="resnet20")
     ratio = estimate.multiply_adds("resnet20") / estimate.multiply_adds("simple")
     assert estimate.seconds(deep, rates) == pytest.approx(272 * ratio)

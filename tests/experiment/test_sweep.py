@@ -57,6 +57,13 @@ def stand_in(tmp_path, monkeypatch):
 CELLS = grids.grid("table1", epochs=3, archs=["simple"])
 
 
+def test_a_schedule_of_lambda_is_for_what_selects():
+    found = grids.grid("table4", epochs=20, methods=["imbalanced", "selectnet"])
+    assert [(r.method, r.lambda_schedule) for r in found] == [
+        ("imbalanced", "constant"), ("selectnet", "constant"), ("selectnet", "0.4:0.6"), ("selectnet", "0.6:0.4"),
+    ]  # fmt: skip
+
+
 def trained(results):
     return sorted((results / "trained.txt").read_text().split())
 

@@ -25,8 +25,8 @@ def write_runs(results, *runs):
     return results / "runs.csv"
 
 
-def verdicts(results):
-    with open(results / "diff.csv") as file:
+def verdicts(results, name="diff.csv"):
+    with open(results / name) as file:
         return {(r["table"], r["dataset"], r["arch"], r["method"], r["what"]): r for r in csv.DictReader(file)}
 
 
@@ -45,6 +45,14 @@ def test_exit_code(accuracy, options, code, results):
     assert reports.diff(results, **options) == code
 
 
+def test_another_preset_s_comparison_stands_beside_and_a_verdict_says_its_tolerance(results):
+    write_runs(results, (0.7424, {}))
+    reports.diff(results)
+    before = (results / "diff.csv").read_bytes()
+    assert reports.diff(results, "released", 0.02) == 0 and (results / "diff.csv").read_bytes() == before
+    assert (results / "diff_released.csv").exists() and {r["tolerance"] for r in verdicts(results).values()} == {"0.015"}
+
+
 def test_two_standard_deviations_are_within_noise(results):
     write_runs(results, *((a, {"method": "context", "seed": s}) for s, a in enumerate((0.70, 0.76))))  # mean 0.73, std 0.042
     reports.diff(results, tolerance=0.001)
@@ -54,7 +62,8 @@ def test_two_standard_deviations_are_within_noise(results):
 def test_released_compares_v2_networks(results):
     write_runs(results, (0.7895, {"arch": "resnet20v2", "preset": "released"}), (0.1, {"arch": "resnet20", "preset": "released"}))
     assert reports.diff(results, "released") == 0
-    assert verdicts(results)[("table1", "cifar10-4minor", "resnet20", "selectnet", "accuracy")]["mean"] == "0.7895"
+    found = verdicts(results, "diff_released.csv")
+    assert found[("table1", "cifar10-4minor", "resnet20", "selectnet", "accuracy")]["mean"] == "0.7895"
 
 
 def test_table2_reads_f1_and_table4_the_schedule(results):

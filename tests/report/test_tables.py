@@ -62,6 +62,30 @@ def test_a_lambda_schedule_is_a_cell_of_table_4(results):
     )
 
 
+def test_a_lambda_schedule_is_no_repeat_of_the_constant_one(results):
+    """Its run was averaged into the figures, and drawn as another seed."""
+    write_run(results, 0.7, lambda_schedule="0.4:0.6")
+    _, dataset, arch, members = paper.comparisons(runs.read(results)[0])[0]
+    assert (dataset, arch) == ("cifar10-4minor", "simple") and all(not dict(run.changes) for run in members)
+
+
+def test_data_sets_that_the_paper_does_not_have_are_columns_of_table_1(results):
+    write_run(results, 0.9, method="context", dataset="digits-4minor")
+    tables.write(results, runs.read(results)[0])
+    head = (results / "table1.md").read_text().split("## Preset paper, 200 epochs\n\n")[1].splitlines()
+    assert head[0].endswith("| digits-4minor simple |") and any(
+        line.startswith("| `context`") and "| 0.9000 (1) |" in line for line in head
+    )
+    assert "digits" not in (results / "table2.md").read_text() + (results / "table3.md").read_text()
+
+
+def test_the_readme_shows_table_3_s_numbers_too(tmp_path):
+    for method in ("selectnet", "class_balanced"):
+        write_run(tmp_path, 0.75, {"minor_accuracy": 0.5, "major_accuracy": 0.8}, method=method, dataset="cifar10-lt", arch="resnet32")
+    text = tables.readme(tmp_path, runs.read(tmp_path)[0])
+    assert "| `selectnet` | 1 | 0.7500 | 0.7576 |" in text and "| `class_balanced` | 1 | 0.7500 | 0.7457 |" in text
+
+
 def test_the_page_of_numbers_compares_methods_shows_every_full_run_and_counts_the_rest(results):
     write_run(results, method="imbalanced", arch="resnet20", epochs=20)
     write_run(results, arch="resnet20", lambda_schedule="0.4:0.6")
