@@ -85,6 +85,11 @@ class Checkpoint(keras.callbacks.Callback):
         if number:
             raise Stopped(128 + number)
 
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        half = model.optimizer.variables if self._first_batch else []  # read before any callback sets them
+        self._rates = [(v, keras.ops.convert_to_numpy(v)) for v in half if v.name == "learning_rate"]
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if not self._restored and self.file.path.exists():
             raise ValueError(f"{self.file.path} holds a run that this one would overwrite: call restore(model) before fit, or delete it")
@@ -102,7 +107,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
-        for variable, value in self._rates if self._first_batch else ():  # callbacks have already set it once in this epoch
+        for variable, value in self._rates if self._first_batch else ():  # callbacks set them once more in the epoch that goes on
             variable.assign(value)
         if self._metrics:  # going on in mid-epoch: Keras has just set the metrics back to zero
             if not self.fills_metrics:
@@ -161,7 +166,6 @@ class Checkpoint(keras.callbacks.Callback):
         epoch, self._first_batch = self.file.put_back(arrays)
         self._build(model)
         self._restore_variables(model, arrays)
-        self._rates = [(v, keras.ops.convert_to_numpy(v)) for v in model.optimizer.variables if v.name == "learning_rate"]
         self._metrics = _numbered(group(arrays, "metrics"))
         self._monitors = group(arrays, "callbacks")
         self.stopped = bool(arrays["stopped"])

@@ -3,23 +3,24 @@
 import copy
 import numbers
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from imblearn.base import BaseSampler
 from imblearn.over_sampling import RandomOverSampler
-from imblearn.utils import check_sampling_strategy
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from selectnet_tf import strategies
 from selectnet_tf.capped import Capped
+from selectnet_tf.foreign import Foreign
 from selectnet_tf.rules import Around, Context, Scores, picks
+from selectnet_tf.strategies import Strategy
 from selectnet_tf.unlabeled import given, like
 
-Strategy = str | float | Sequence[Any] | Mapping[Any, int] | Callable[..., Mapping[Any, int]]
 ARGUMENTS = """
     Args:
         estimator: a classifier with `predict_proba`; it is cloned, never changed.
@@ -84,7 +85,7 @@ class SelectionSampler(BaseSampler):
         self._note_features(X, rows)
         if not isinstance(self.rounds, numbers.Integral) or self.rounds < 1:
             raise ValueError(f"rounds is {self.rounds!r}, but has to be a whole number from 1")
-        minor = _minor(self.sampling_strategy, classes, codes[codes >= 0])
+        minor = strategies.minor(self.sampling_strategy, classes, codes[codes >= 0])
         self.sampling_strategy_ = {classes[code]: most for code, most in minor.items()}
         places, targets = self._select(rows, codes, classes, minor)
         self.sample_indices_ = places
@@ -106,7 +107,8 @@ class SelectionSampler(BaseSampler):
         for round in range(self.rounds):
             model = clone(self.estimator).fit(_safe_indexing(rows, places), classes[targets])
             probs = np.zeros((len(codes), len(classes)), np.float32)
-            probs[:, np.searchsorted(classes, model.classes_)] = model.predict_proba(rows)  # in whatever order they come
+            own = getattr(model, "classes_", classes)  # the columns, in whatever order
+            probs[:, np.searchsorted(classes, own)] = model.predict_proba(rows)
             found = self._round(probs, codes, minor, round)
             self.history_.append(found._replace(target=classes[found.target]))
             places, targets = np.concatenate([labeled, found.index]), np.concatenate([codes[labeled], found.target])
@@ -200,51 +202,19 @@ class SelectionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return np.asarray(self.estimator_.decision_function(X))
 
 
-def _minor(strategy: Strategy, classes: np.ndarray, codes: np.ndarray) -> dict[int, int | None]:
-    """From each minor class's code to how many of it there are to be at most, None without a limit."""
-    if len(classes) < 2:
-        raise ValueError(f"labeled samples are of {len(classes)} class, and two are needed; -1 means unlabeled")
-    y, wanted = classes[codes], dict[Any, int | None]()
-    if isinstance(strategy, str):
-        wanted = dict.fromkeys(_of_size(strategy, classes, np.bincount(codes)))
-    elif isinstance(strategy, (Mapping, float, int, np.number)) or callable(strategy):
-        more = check_sampling_strategy(strategy, y, "over-sampling")
-        wanted = {c: int(n) + int((y == c).sum()) for c, n in more.items()}
-    else:
-        wanted = dict.fromkeys(strategy or ())
-    return dict(zip(_codes(wanted, classes), wanted.values(), strict=True))
-
-
-def _codes(wanted: Iterable[Any], classes: np.ndarray) -> list[int]:
-    """Places in classes [m]. Raises ValueError where one is none of them."""
-    unknown = [c for c in wanted if c not in classes]
-    if unknown:
-        raise ValueError(f"minor class {unknown[0]!r} has no labeled sample: the classes are {', '.join(map(repr, classes.tolist()))}")
-    return [int(np.flatnonzero(classes == c)[0]) for c in wanted]
-
-
-def _of_size(word: str, classes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Those of the classes [m], of so many labeled samples each [m], that the word names: none but by "all" where all are of one size."""
-    below, above = sizes < sizes.max(), sizes > sizes.min()
-    named = {"auto": below, "not majority": below, "minority": below & ~above, "not minority": above, "all": sizes > 0}
-    if word not in named:
-        raise ValueError(f"sampling_strategy is {word!r}, but has to be {', '.join(map(repr, named))} or a list of the minor classes")
-    return np.asarray(classes[named[word]])
-
-
 def _fresh(rule: Callable[[Scores], np.ndarray] | None, classes: np.ndarray) -> Any:
     """A copy of the rule that has learned nothing yet, and whose minor classes are codes."""
     if rule is not None and not callable(rule):
         raise ValueError(f"rule is {rule!r}, but has to be a callable from Scores to a mask, such as Context()")
     found: Any = Context(0.6 * np.log(len(classes)) / np.log(10)) if rule is None else copy.deepcopy(rule)
-    if getattr(found, "features", False):
-        cure = "give inputs='probs+loss'" if hasattr(found, "inputs") else "take another rule"
-        raise ValueError(f"{type(found).__name__} reads a network's features, which a scikit-learn classifier has none of: {cure}")
     inner = found
-    while isinstance(inner, Around):
+    while isinstance(inner, Around) and not isinstance(inner, Foreign):
         if isinstance(inner, Capped) and inner.minor is not None:
-            inner.minor = _codes(inner.minor, classes)
+            inner.minor = strategies.codes_of(np.atleast_1d(np.asarray(inner.minor)).tolist(), classes)
         inner = inner.rule
+    if getattr(inner, "features", False):
+        cure = "take another rule" if isinstance(inner, Foreign) else "give inputs='probs+loss'"
+        raise ValueError(f"{type(inner).__name__} reads a network's features, which a scikit-learn classifier has none of: {cure}")
     if hasattr(found, "reset"):
         found.reset()
     return found

@@ -1,5 +1,6 @@
 """Samples of which some are unlabeled, by scikit-learn's conventions: reading them, and folds that leave them in training."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,12 +28,13 @@ class LabeledFolds:
 
         Scores on the training parts (`return_train_score`) count the unlabeled samples as a class of their own.
 
-        Raises:
-            ValueError: numbers in an array of objects, which scikit-learn's scorers refuse.
+        Numbers in an array of objects, which scikit-learn's scores refuse, are a warning.
         """
         codes, classes = given(X, y)[1:3]
-        if np.dtype(object) == getattr(y, "dtype", None) and classes.dtype.kind not in "OSU":
-            raise ValueError("y is an array of objects, whose numbers no score takes: give -1 or NaN where unlabeled, instead of None")
+        if not isinstance(y, (list, tuple)) and np.dtype(object) == np.asarray(y).dtype and classes.dtype.kind not in "OSU":
+            warnings.warn(
+                "y holds numbers as objects, which no score takes: give it a numeric dtype, -1 or NaN where unlabeled", stacklevel=2
+            )
         labeled, unlabeled = np.flatnonzero(codes >= 0), np.flatnonzero(codes < 0)
         folds = StratifiedKFold(self.n_splits, shuffle=self.shuffle, random_state=self.random_state)
         for train, test in folds.split(labeled[:, None], codes[labeled]):
@@ -82,8 +84,11 @@ def given(X: Any, y: Any) -> tuple[Any, np.ndarray, np.ndarray, Callable[[np.nda
 
 def _array(rows: Any) -> np.ndarray:
     """A list of samples as an array, of objects where texts and numbers stand side by side."""
-    found, objects = np.asarray([] if rows is None else rows), np.asarray([] if rows is None else rows, object)
-    return objects if found.dtype.kind == "U" and not all(isinstance(cell, str) for cell in objects.flat) else found
+    found: np.ndarray = np.asarray([] if rows is None else rows)
+    if found.dtype.kind not in "US":
+        return found
+    objects = np.asarray(rows, object)
+    return found if len({type(cell) for cell in objects.flat}) < 2 else objects
 
 
 def _kind(classes: np.ndarray, given: Any) -> Any:

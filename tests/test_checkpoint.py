@@ -384,6 +384,18 @@ def test_a_rate_that_follows_from_the_epoch_stays(tmp_path):
     assert small(tmp_path / "state.npz", (FromTheEpoch(),))[1].history["rate"] == pytest.approx([0.05, 0.025])
 
 
+def test_a_rate_that_was_changed_after_the_restore_stays(tmp_path):
+    with pytest.raises(Stopped):
+        small(tmp_path / "state.npz", spy=At(1, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)))
+    model = small_model()
+    selection = Selection(Pool(X[:40], Y[:40], X[40:80], [2, 3]), Context(1.2), every=1, on_round=None)
+    saver = Checkpoint(tmp_path / "state.npz", {"selection": selection})
+    epoch, batch = saver.restore(model)
+    model.optimizer.learning_rate.assign(0.001)
+    fit(model, selection, epochs=3, batch_size=8, callbacks=[saver], initial_epoch=epoch, initial_batch=batch, verbose=0)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.001)
+
+
 def test_a_stop_that_was_dealt_with_stops_once(tmp_path):
     saver = Checkpoint(tmp_path / "state.npz", {})
     with saver.signals():

@@ -129,6 +129,35 @@ def test_capped_s_minor_classes_are_the_classes_themselves(names):
         sn.SelectionSampler(LogisticRegression(), sn.Capped(sn.Context(), minor=["cat"]), sampling_strategy=strategy).fit(x, labels)
 
 
+@pytest.mark.parametrize("kind", [list, np.array, pandas.Index, pandas.Series])
+def test_minor_classes_come_in_any_sequence(kind):
+    x, y, _ = two_classes()
+    expected = simple(sampling_strategy=[0]).fit(x, y).sample_indices_
+    assert np.array_equal(simple(sampling_strategy=kind([0])).fit(x, y).sample_indices_, expected)
+    one = sn.SelectionSampler(LogisticRegression(), sn.Capped(sn.SelfPaced(0.6), minor=1, most=5)).fit(x, y)
+    assert (one.history_[0].target == 1).sum() <= 5
+
+
+class Plain:
+    """A classifier that has nothing but `fit` and `predict_proba`."""
+
+    def fit(self, X, y):
+        self.inner = LogisticRegression().fit(X, y)
+        return self
+
+    def predict_proba(self, X):
+        return self.inner.predict_proba(X)
+
+    def get_params(self, deep=True):
+        return {}
+
+
+def test_a_classifier_needs_predict_proba_alone():
+    x, y, _ = two_classes()
+    made = [sn.SelectionSampler(estimator, sn.Context(0.6)).fit(x, y).sample_indices_ for estimator in (Plain(), LogisticRegression())]
+    assert np.array_equal(*made)
+
+
 class Reversed(LogisticRegression):
     """A classifier whose columns are in another order, as some of other libraries."""
 
@@ -162,8 +191,9 @@ def test_mixed_lists_come_back_as_they_were_and_objects_are_no_numbers_to_scores
     pipeline = make_pipeline(FunctionTransformer(lambda rows: np.asarray(rows, object)[:, :1].astype(float)), LogisticRegression())
     more, _ = sn.SelectionSampler(pipeline, sn.Context(0.6)).fit_resample(rows, y)
     assert {type(a) for a, _ in more} == {float} and {b for _, b in more} == {"text"}
-    with pytest.raises(ValueError, match="give -1 or NaN where unlabeled, instead of None"):
-        next(sn.LabeledFolds(3).split(x, np.where(y < 0, None, y)))
+    for objects in (np.where(y < 0, None, y), pandas.DataFrame({"y": np.where(y < 0, None, y)}), y.astype(object)):
+        with pytest.warns(UserWarning, match="give it a numeric dtype, -1 or NaN where unlabeled"):
+            assert len(list(sn.LabeledFolds(3).split(x, objects))) == 3
 
 
 @pytest.mark.parametrize(
@@ -172,7 +202,8 @@ def test_mixed_lists_come_back_as_they_were_and_objects_are_no_numbers_to_scores
         ({"sampling_strategy": None}, "no class is minor, .* name the minor ones in sampling_strategy"),
         ({"rounds": 2.0}, "rounds is 2.0, but has to be a whole number"),
         ({"rule": "context"}, "rule is 'context', but has to be a callable"),
-        ({"rule": sn.Foreign(sn.Context(), np.zeros(3))}, "Foreign reads a network's features, .* has none of: take another rule$"),
+        ({"rule": sn.Foreign(sn.SelectNet(), np.zeros(3))}, "Foreign reads a network's features, .* has none of: take another rule$"),
+        ({"rule": sn.Capped(sn.SelectNet(inputs="penultimate"))}, "SelectNet reads a network's features, .*: give inputs='probs.loss'$"),
     ],
 )
 def test_what_no_sampler_can_take_is_said(options, words):

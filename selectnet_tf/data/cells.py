@@ -145,39 +145,47 @@ def kind(name: str, columns: list[pd.Series], decimal: str = ".", thousands: str
             f"column {name!r} holds dates such as {example}, and in some of that form nobody can tell the day from the month: "
             f"write them as 2021-04-30, or give --ignore_columns={name}"
         )
-    ways = [way for way in _WAYS if _like(held, _written_so(*way), count)]
-    if ways := [way for way in ways if not way[1] or (way[0], "") not in ways]:  # no thousands where there are none
-        example = next(word for word in _words(held) if not word.lstrip("+-").isdecimal())
+    given = (decimal, thousands or "")
+    ways = [way for way in _WAYS if way != given and _like(held, _written_so(*way), count)]
+    ways = [way for way in ways if not way[1] or (way[0], "") not in ways]  # no thousands where there are none
+    ways = [way for way in ways if way[0] == decimal or (decimal, way[1]) not in ways]
+    marked = [word for word in _words(held) if re.search(r"[^-+0-9]", word)]
+    if ways and marked:
         flags = " or ".join(_flags(*way, decimal, thousands) for way in ways)
-        raise ValueError(f"column {name!r} holds numbers such as {example}: give {flags} (or --text_columns={name})")
+        raise ValueError(f"column {name!r} holds numbers such as {marked[0]}: give {flags} (or --text_columns={name})")
+    commas = [word for word in marked if _written_so(",", "").fullmatch(word)]
+    if commas and decimal == "." and _like(held, re.compile(r"[-+]?[0-9]+([.,][0-9]+)?"), count):
+        raise ValueError(
+            f"column {name!r} holds numbers such as {commas[0]} beside others with a point: give --decimal=, or write them alike"
+        )
     return "text"
 
 
 def _words(columns: list[pd.Series]) -> list[str]:
     """The different texts in what pandas read neither as numbers nor as dates."""
     mixed = [column for column in columns if not _stamped(column) and not plain(column)]
-    return [str(value).strip() for column in mixed for value in _distinct(column)[1]]
+    return [str(value).strip() for column in mixed for value in _distinct(column)[1] if not _is_number(value)]
 
 
 @functools.cache
 def _written_so(decimal: str, thousands: str) -> re.Pattern[str]:
     """Numbers that are written in this way, to the last mark."""
-    whole = rf"\d+|[1-9]\d{{0,2}}({re.escape(thousands)}\d{{3}})+" if thousands else r"\d+"
-    return re.compile(rf"[-+]?({whole})({re.escape(decimal)}\d+)?")
+    whole = rf"[0-9]+|[1-9][0-9]{{0,2}}({re.escape(thousands)}[0-9]{{3}})+" if thousands else "[0-9]+"
+    return re.compile(rf"[-+]?({whole})({re.escape(decimal)}[0-9]+)?")
 
 
 def _flags(decimal: str, thousands: str, given: str, separated: str | None) -> str:
     """What has to be given for numbers that are written so, beside what is given."""
     words = [f"--decimal={decimal}"] if decimal != given else []
     if thousands != (separated or ""):
-        words.append(f'--thousands="{thousands}"' if thousands in "' " else f"--thousands={thousands}")
+        words.append(f'--thousands="{thousands}"' if thousands in "' \u00a0\u202f" else f"--thousands={thousands}")
     return " ".join(words)
 
 
 def _check_points(name: str, columns: list[pd.Series], decimal: str, thousands: str | None) -> None:
     """Raises ValueError where, under a decimal comma, all points in a column of numbers stand before groups of three digits."""
     words = _words(columns) if decimal == "," and not thousands else []
-    points = [word for word in words if re.fullmatch(r"[-+]?\d+(\.\d+)+(,\d+)?", word)]
+    points = [word for word in words if re.fullmatch(r"[-+]?[0-9]*(\.[0-9]+)+(,[0-9]+|[eE][-+]?[0-9]+)?", word)]
     if points and all(_written_so(",", ".").fullmatch(word) for word in points):
         whole = points[0].replace(".", "")
         raise ValueError(f"column {name!r} holds {points[0]}: give --thousands=. if it means {whole}, or write it with a decimal comma")
@@ -193,5 +201,7 @@ def _like(columns: list[pd.Series], pattern: str | re.Pattern[str], count: int) 
             found += 0 if pattern in (_ISO, _AMBIGUOUS) else len(column)
         else:
             codes, values = _distinct(column)
-            found += int(np.array([bool(re.fullmatch(pattern, str(value).strip())) for value in values], bool)[codes].sum())
+            numeral = pattern not in (_ISO, _AMBIGUOUS)
+            like = [(numeral and _is_number(value)) or bool(re.fullmatch(pattern, str(value).strip())) for value in values]
+            found += int(np.array(like, bool)[codes].sum())
     return found >= NEARLY_ALL * count

@@ -1,6 +1,7 @@
 """One picture -> pixels: upright, its first frame, transparent parts on white, deep grays in full, no larger than memory allows."""
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -91,6 +92,7 @@ def _open(source: str | os.PathLike | bytes) -> "Picture":
         raise OSError("no picture of a kind that is read") from None
 
 
+@functools.cache
 def formats() -> list[str]:
     from PIL import Image
 

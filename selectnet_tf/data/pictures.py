@@ -114,8 +114,10 @@ def _decide(seen: Survey, found: Pictures, part: np.ndarray, y: np.ndarray, mach
 
 def _strange(recipe: Recipe, seen: Survey, found: Pictures) -> list[str]:
     """A line where decisions are about pictures that are not here. Raises ValueError where all are, and some would label pictures."""
-    if not seen.unlabeled or not recipe.decisions:
+    if not recipe.decisions:
         return []
+    if not seen.unlabeled:
+        return ["  decisions do nothing without --unlabeled_dir, whose pictures they are about"]
     decided = seen.decisions.accepted.keys() | seen.decisions.rejected
     strange = len(decided - set(found.marks))
     if not decided:

@@ -136,16 +136,16 @@ def hold_out_groups(y: np.ndarray, names: tuple, chances: np.ndarray, groups: np
     chance = np.ones(groups.max() + 1)
     np.minimum.at(chance, groups[usable], chances[usable])
     held = chance < TEST_SHARE
+    shared = np.bincount(np.unique(np.stack([groups[usable], y[usable]]), axis=1)[0], minlength=len(chance)) > 1  # by several classes
     for c, name in enumerate(names):
         own = np.unique(groups[usable & (y == c)])
         if len(own) < 2:
             what = "one picture" if (usable & (y == c)).sum() == 1 else "no picture" if not len(own) else "only copies of one picture"
             raise ValueError(f"class {name} has {what}: give it two or more, so that one can be held out, or a --test_dir")
-        own = own[np.argsort(chance[own])]
         if not held[own].any():
-            held[own[0]] = True
+            held[own[np.lexsort((chance[own], shared[own]))[0]]] = True
         if held[own].all():
-            held[own[-1]] = False
+            held[own[np.lexsort((-chance[own], shared[own]))[0]]] = False
     for c, name in enumerate(names):
         own = held[groups[usable & (y == c)]]
         if own.all() or not own.any():

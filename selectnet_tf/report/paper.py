@@ -82,22 +82,19 @@ class Group(NamedTuple):
         return slug("_".join([self.preset, str(self.epochs), *(f"{k}-{v}" for k, v in self.changes)]))
 
 
-def groups(found: Iterable[Run]) -> dict[Group, list[Run]]:
-    """{Group: [Run]}: the full-length and plain ones first. A lambda schedule is a cell of Table 4, not another group."""
+def groups(found: Iterable[Run], by_schedule: bool = False) -> dict[Group, list[Run]]:
+    """{Group: [Run]}: the full-length and plain ones first. A lambda schedule is a cell of Table 4; another group only `by_schedule`."""
     sorted_by: dict[Group, list[Run]] = {}
     for run in found:
-        changes = tuple(c for c in run.changes if c[0] != "lambda_schedule")
+        changes = tuple(c for c in run.changes if by_schedule or c[0] != "lambda_schedule")
         sorted_by.setdefault(Group(run.preset, run.epochs, changes), []).append(run)
     return dict(sorted(sorted_by.items(), key=lambda item: (-item[0].epochs, len(item[0].changes), item[0])))
 
 
 def comparisons(found: Iterable[Run]) -> list[tuple[Group, str, str, list[Run]]]:
-    """[(Group, data set, arch, [Run])]: what gets a table and figures of its own: full-length runs, and others of two methods or more.
-
-    Without Table 4's runs by other lambda schedules, which would be averaged with those of the same method.
-    """
+    """[(Group, data set, arch, [Run])]: what gets a table and figures of its own: full-length runs, and others of two methods or more."""
     made = []
-    for group, members in groups(run for run in found if not dict(run.changes).get("lambda_schedule")).items():
+    for group, members in groups(found, by_schedule=True).items():
         for key in dict.fromkeys((run.dataset, run.arch) for run in members):
             chosen = [run for run in members if (run.dataset, run.arch) == key]
             if group.epochs == FULL or len({run.method for run in chosen}) > 1:

@@ -109,6 +109,9 @@ def test_decimal_commas_are_named_or_read():
         (["51.494", "634", "1.234.567"], {}, "numbers such as 51.494: give --decimal=, --thousands=. (or"),
         (["51.494", "634", "1.234.567"], {"decimal": ","}, "--thousands=. "),
         (["1 234,5", "12,5"], {"decimal": ","}, 'give --thousands=" " (or'),
+        (["1'234", "5'678", "12"], {"decimal": ","}, """give --thousands="'" (or"""),
+        (["3,0", "3.1", "3,2", "4"], {}, "numbers such as 3,0 beside others with a point: give --decimal=, or write them alike"),
+        ([2.5, 3.0, 3.1, "2,5", "2,0"], {}, "numbers such as 2,5: give --decimal=, (or"),
         (["1'234.50", "12.00", "7"], {}, """give --thousands="'" (or"""),
         (
             ["51.494", "634", "12,5", *["12,5"] * 20, "k.A."],
@@ -134,6 +137,11 @@ def test_numbers_that_would_be_texts_or_a_thousand_times_too_small_are_refused(c
         (["0.125", "0.250", "-0.375", "1.500"], {"decimal": ","}, "number"),  # no group of thousands begins with 0
         (["1,3,4", "b", "2"], {}, "text"),
         (["1.2.3", "1.10.0", "2.0.1"], {}, "text"),
+        (["٣٤", "٥", "٦"], {}, "text"),
+        (["1" * 400, "2" * 400], {}, "text"),
+        ([".250", ".500", *["1.125"] * 20], {"decimal": ","}, "number"),
+        (["1.5e-3", *["51.494"] * 20], {"decimal": ","}, "number"),
+        ([51.494, *[1.125] * 20, "k.A."], {"decimal": ","}, "number"),
         (["10.0.0.1", "10.0.0.2"], {"decimal": ","}, "text"),
         (["1,5", "none", "low"], {}, "text"),
     ],

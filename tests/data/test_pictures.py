@@ -163,6 +163,12 @@ def test_decisions_about_pictures_that_are_not_here_are_said(make, tmp_path):
         make(decisions=str(tmp_path / "decisions.csv"))
 
 
+def test_decisions_without_a_pool_are_said_to_do_nothing(make, tmp_path):
+    runs.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), ("x.png", "0" * 16, "right", "emu")])
+    task = make(decisions=str(tmp_path / "decisions.csv"), unlabeled_dir=None, method="imbalanced")
+    assert "  decisions do nothing without --unlabeled_dir, whose pictures they are about" in task.says
+
+
 def test_a_review_that_left_nothing_takes_its_pictures_out_and_may_stand_first(make, tmp_path):
     mark = digest((tmp_path / "pool" / "2.png").read_bytes())
     (tmp_path / "look" / "emu").mkdir(parents=True)

@@ -89,7 +89,11 @@ def test_near_copies_in_two_classes_leave_none_untested():
     """A group that two classes share was held out for the one and taken back for the other."""
     groups, chances = np.array([0, 1, 0, 2]), np.array([0.5, 0.9, 0.6, 0.3])
     held = splits.hold_out_groups(np.array([0, 0, 1, 1]), ("a", "b"), chances, groups, np.ones(4, bool))
-    assert held.tolist() == [0, 2]
+    assert held.tolist() == [1, 3]
+    chain = splits.hold_out_groups(
+        np.array([0, 0, 1, 1]), ("a", "b"), np.array([0.5, 0.6, 0.6, 0.7]), np.array([0, 1, 1, 2]), np.ones(4, bool)
+    )
+    assert chain.tolist() == [0, 3]
     triangle = np.array([0, 1, 1, 2, 2, 0])  # no group can be held out without another class losing both of its own
     with pytest.raises(
         ValueError, match="class b shares its pictures with another class, as near copies: sort these out, or give a --test_dir"
