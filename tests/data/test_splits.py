@@ -96,7 +96,7 @@ def test_near_copies_in_two_classes_leave_none_untested():
     assert chain.tolist() == [0, 3]
     triangle = np.array([0, 1, 1, 2, 2, 0])  # no group can be held out without another class losing both of its own
     with pytest.raises(
-        ValueError, match="class b shares its pictures with another class, as near copies: sort these out, or give a --test_dir"
+        ValueError, match="class a shares its pictures with another class, as near copies: sort these out, or give a --test_dir"
     ):
         splits.hold_out_groups(
             np.array([0, 0, 1, 1, 2, 2]), ("a", "b", "c"), np.array([0.3, 0.5, 0.5, 0.3, 0.3, 0.3]), triangle, np.ones(6, bool)
