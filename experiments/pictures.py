@@ -37,6 +37,7 @@ KNOWN, EPOCHS = 80, 6  # classes of CIFAR-100 that the backbone learns, and for 
 RUNS = {
     "imbalanced": {"preset": "paper", "method": "imbalanced"},
     "selectnet": {"preset": "paper", "method": "selectnet"},
+    "robust": {"preset": "robust", "method": "selectnet"},
     "imbalanced frozen": {"preset": "paper", "method": "imbalanced", "freeze": True},
     "selectnet frozen": {"preset": "paper", "method": "selectnet", "freeze": True, "foreign": 0.0},
     "selectnet frozen foreign": {"preset": "paper", "method": "selectnet", "freeze": True, "foreign": 0.99},
