@@ -43,7 +43,7 @@ diff: $(INSTALLED)
 	$(BIN)/python -m selectnet_tf.report diff --results_dir=$(RESULTS) $(if $(PRESET),--preset=$(PRESET))
 
 report: $(INSTALLED)
-	$(BIN)/python -m selectnet_tf.report tables figures html $(if $(filter $(abspath results),$(abspath $(RESULTS))),readme) --results_dir=$(RESULTS)
+	$(BIN)/python -m selectnet_tf.report tables figures html $(if $(filter results,$(patsubst ./%,%,$(patsubst %/,%,$(RESULTS)))),readme) --results_dir=$(RESULTS)
 
 # No --quiet: with it mkdocs counts no warning, and --strict lets a broken link pass.
 docs: $(INSTALLED)

@@ -30,13 +30,14 @@ class Capped(Around):
         if not 0 <= alpha <= 1 or least < 1 or (most is not None and most < 1):
             raise ValueError(f"alpha has to be in [0, 1], least and most at least 1; received {alpha}, {least}, {most}")
         super().__init__(rule)
-        self.alpha, self.least, self.most, self.minor = alpha, least, most, minor
+        self.alpha, self.least, self.most = alpha, least, most
+        self.minor = minor if minor is None or (np.iterable(minor) and not isinstance(minor, str)) else [minor]
 
     def __call__(self, scores: Scores) -> np.ndarray:
         mask = self._picked(scores)
         predicted = scores.probs.argmax(1)
         open_to = scores.candidate & ~scores.labeled & (mask > 0)  # what may be dropped
-        classes = np.unique(predicted[scores.candidate]) if self.minor is None else np.unique(np.asarray(self.minor))
+        classes = np.unique(predicted[scores.candidate]) if self.minor is None else sorted(set(self.minor))
         found = [np.flatnonzero(open_to & (predicted == c)) for c in classes]
         low = max(self.least, min((len(places) for places in found), default=0))
         for places in found:

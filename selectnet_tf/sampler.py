@@ -16,7 +16,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from selectnet_tf import strategies
 from selectnet_tf.capped import Capped
-from selectnet_tf.foreign import Foreign
 from selectnet_tf.rules import Around, Context, Scores, picks
 from selectnet_tf.strategies import Strategy
 from selectnet_tf.unlabeled import given, like
@@ -173,8 +172,9 @@ class SelectionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """X: [n, ...] samples; y: [n] classes, -1, NaN or None where unlabeled."""
         options = {"sampling_strategy": self.sampling_strategy, "rounds": self.rounds, "random_state": self.random_state}
         self.sampler_ = SelectionSampler(self.estimator, self.rule, **options)
-        self.estimator_ = clone(self.estimator).fit(*self.sampler_.fit_resample(X, y))
-        self.classes_ = self.estimator_.classes_
+        rows, classes = self.sampler_.fit_resample(X, y)
+        self.estimator_ = clone(self.estimator).fit(rows, classes)
+        self.classes_ = getattr(self.estimator_, "classes_", np.unique(classes))
         for name in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)  # of an earlier fit
             if hasattr(self.sampler_, name):
@@ -208,12 +208,12 @@ def _fresh(rule: Callable[[Scores], np.ndarray] | None, classes: np.ndarray) -> 
         raise ValueError(f"rule is {rule!r}, but has to be a callable from Scores to a mask, such as Context()")
     found: Any = Context(0.6 * np.log(len(classes)) / np.log(10)) if rule is None else copy.deepcopy(rule)
     inner = found
-    while isinstance(inner, Around) and not isinstance(inner, Foreign):
+    while isinstance(inner, Around) and "features" not in vars(type(inner)):  # which asks for them itself
         if isinstance(inner, Capped) and inner.minor is not None:
-            inner.minor = strategies.codes_of(np.atleast_1d(np.asarray(inner.minor)).tolist(), classes)
+            inner.minor = strategies.codes_of(inner.minor, classes)
         inner = inner.rule
     if getattr(inner, "features", False):
-        cure = "take another rule" if isinstance(inner, Foreign) else "give inputs='probs+loss'"
+        cure = "give inputs='probs+loss'" if "inputs" in vars(inner) else "take another rule"
         raise ValueError(f"{type(inner).__name__} reads a network's features, which a scikit-learn classifier has none of: {cure}")
     if hasattr(found, "reset"):
         found.reset()

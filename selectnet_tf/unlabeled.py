@@ -31,7 +31,8 @@ class LabeledFolds:
         Numbers in an array of objects, which scikit-learn's scores refuse, are a warning.
         """
         codes, classes = given(X, y)[1:3]
-        if not isinstance(y, (list, tuple)) and np.dtype(object) == np.asarray(y).dtype and classes.dtype.kind not in "OSU":
+        column = y.iloc[:, 0] if isinstance(y, pd.DataFrame) else y
+        if np.dtype(object) == getattr(column, "dtype", None) and classes.dtype.kind not in "OSU":
             warnings.warn(
                 "y holds numbers as objects, which no score takes: give it a numeric dtype, -1 or NaN where unlabeled", stacklevel=2
             )

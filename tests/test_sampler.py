@@ -10,7 +10,7 @@ import pandas
 import pytest
 from imblearn.pipeline import Pipeline
 from scipy import sparse
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_digits, make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -134,11 +134,12 @@ def test_minor_classes_come_in_any_sequence(kind):
     x, y, _ = two_classes()
     expected = simple(sampling_strategy=[0]).fit(x, y).sample_indices_
     assert np.array_equal(simple(sampling_strategy=kind([0])).fit(x, y).sample_indices_, expected)
-    one = sn.SelectionSampler(LogisticRegression(), sn.Capped(sn.SelfPaced(0.6), minor=1, most=5)).fit(x, y)
-    assert (one.history_[0].target == 1).sum() <= 5
+    for one in (1, {1}, [1], np.array([1])):
+        capped = sn.SelectionSampler(LogisticRegression(), sn.Capped(sn.SelfPaced(0.6), minor=one, most=5)).fit(x, y)
+        assert (capped.history_[0].target == 1).sum() == 5
 
 
-class Plain:
+class Plain(BaseEstimator):
     """A classifier that has nothing but `fit` and `predict_proba`."""
 
     def fit(self, X, y):
@@ -148,12 +149,11 @@ class Plain:
     def predict_proba(self, X):
         return self.inner.predict_proba(X)
 
-    def get_params(self, deep=True):
-        return {}
-
 
 def test_a_classifier_needs_predict_proba_alone():
     x, y, _ = two_classes()
+    made = sn.SelectionClassifier(Plain(), sn.Context(0.6)).fit(x, y)
+    assert made.classes_.tolist() == [0, 1] and made.predict_proba(x).shape == (len(x), 2)
     made = [sn.SelectionSampler(estimator, sn.Context(0.6)).fit(x, y).sample_indices_ for estimator in (Plain(), LogisticRegression())]
     assert np.array_equal(*made)
 

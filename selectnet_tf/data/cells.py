@@ -145,20 +145,24 @@ def kind(name: str, columns: list[pd.Series], decimal: str = ".", thousands: str
             f"column {name!r} holds dates such as {example}, and in some of that form nobody can tell the day from the month: "
             f"write them as 2021-04-30, or give --ignore_columns={name}"
         )
+    _check_marks(name, held, count, decimal, thousands)
+    return "text"
+
+
+def _check_marks(name: str, held: list[pd.Series], count: int, decimal: str, thousands: str | None) -> None:
+    """Raises ValueError where nearly all of the `count` cells of what would be texts are numbers, written in another way than is given."""
     given = (decimal, thousands or "")
     ways = [way for way in _WAYS if way != given and _like(held, _written_so(*way), count)]
     ways = [way for way in ways if not way[1] or (way[0], "") not in ways]  # no thousands where there are none
     ways = [way for way in ways if way[0] == decimal or (decimal, way[1]) not in ways]
-    marked = [word for word in _words(held) if re.search(r"[^-+0-9]", word)]
-    if ways and marked:
+    marked = [word for word in _words(held) if not re.fullmatch("[-+]?[0-9]+", word)]
+    if ways and (marked := [word for word in marked if any(_written_so(*way).fullmatch(word) for way in ways)]):
         flags = " or ".join(_flags(*way, decimal, thousands) for way in ways)
         raise ValueError(f"column {name!r} holds numbers such as {marked[0]}: give {flags} (or --text_columns={name})")
     commas = [word for word in marked if _written_so(",", "").fullmatch(word)]
     if commas and decimal == "." and _like(held, re.compile(r"[-+]?[0-9]+([.,][0-9]+)?"), count):
-        raise ValueError(
-            f"column {name!r} holds numbers such as {commas[0]} beside others with a point: give --decimal=, or write them alike"
-        )
-    return "text"
+        cure = f"write them alike, or give {_flags(',', '', decimal, thousands)} (or --text_columns={name})"
+        raise ValueError(f"column {name!r} holds numbers such as {commas[0]} beside others with a point: {cure}")
 
 
 def _words(columns: list[pd.Series]) -> list[str]:

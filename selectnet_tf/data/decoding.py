@@ -1,7 +1,6 @@
 """One picture -> pixels: upright, its first frame, transparent parts on white, deep grays in full, no larger than memory allows."""
 
 import contextlib
-import functools
 import io
 import json
 import os
@@ -92,12 +91,12 @@ def _open(source: str | os.PathLike | bytes) -> "Picture":
         raise OSError("no picture of a kind that is read") from None
 
 
-@functools.cache
 def formats() -> list[str]:
     from PIL import Image
 
     Image.init()
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what is too large is refused below
+    if ("ignore", None, Image.DecompressionBombWarning, None, 0) not in warnings.filters:  # what is too large is refused below
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     return [name for name in FORMATS if name in Image.OPEN]
 
 

@@ -110,7 +110,8 @@ def test_decimal_commas_are_named_or_read():
         (["51.494", "634", "1.234.567"], {"decimal": ","}, "--thousands=. "),
         (["1 234,5", "12,5"], {"decimal": ","}, 'give --thousands=" " (or'),
         (["1'234", "5'678", "12"], {"decimal": ","}, """give --thousands="'" (or"""),
-        (["3,0", "3.1", "3,2", "4"], {}, "numbers such as 3,0 beside others with a point: give --decimal=, or write them alike"),
+        (["3,0", "3.1", "3,2", "4"], {}, "3,0 beside others with a point: write them alike, or give --decimal=, (or --text_columns=a)"),
+        (["k.A.", *["12,5"] * 20], {}, "numbers such as 12,5: give --decimal=, (or"),
         ([2.5, 3.0, 3.1, "2,5", "2,0"], {}, "numbers such as 2,5: give --decimal=, (or"),
         (["1'234.50", "12.00", "7"], {}, """give --thousands="'" (or"""),
         (
