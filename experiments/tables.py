@@ -162,7 +162,10 @@ def draw(path: pathlib.Path, found: pd.DataFrame, names: list[str]) -> None:
         axes.plot([max(line["gain"], -0.3)], [place], "|", color=colour, markersize=16, markeredgewidth=3)
     axes.axvline(0, color="#999", linewidth=1)
     axes.set_yticks(range(len(found)), found.index)
-    axes.set(xlabel="average precision of the rare class, above the forest (dot: table, bar: mean)", xlim=(-0.31, 0.26))
+    axes.set(
+        xlabel="average precision of the rare class, above the forest (dot: table, bar: mean; less than -0.3 stands there)",
+        xlim=(-0.31, 0.26),
+    )
     with replacing(path) as beside:
         figure.savefig(beside, dpi=110)
 

@@ -24,7 +24,7 @@ class Stopped(SystemExit):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves the whole state after each epoch, and after the batch in which SIGINT or SIGTERM comes. The last callback.
+    """Saves the whole state after each epoch and, inside `signals()`, after the batch in which SIGINT or SIGTERM comes. The last callback.
 
     What Keras's EarlyStopping, ReduceLROnPlateau and ModelCheckpoint remember is saved too.
 

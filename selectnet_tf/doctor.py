@@ -221,7 +221,9 @@ def _steps(found: dict[str, Any]) -> tuple[str, str]:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser("selectnet_tf.doctor", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        "selectnet_tf.doctor", description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data_dir", help="where a run would look for CIFAR; else SELECTNET_DATA, else a download")
     parser.add_argument("--results_dir", default="results", help="where a run would write to")
     given = parser.parse_args(argv)

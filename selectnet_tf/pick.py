@@ -18,7 +18,7 @@ def define_flags() -> None:
     flags.DEFINE_list("minor", None, "names of the minor classes")
     flags.DEFINE_string("out", None, "new folder for the picks' images")
     flags.DEFINE_float("threshold", 0.6, "lambda: only what has a smaller loss, in nats", 0)
-    flags.DEFINE_float("cap", 0.0, "from 0, no cap, to 1: each class keeps no more picks than the one with the fewest", 0, 1)
+    flags.DEFINE_float("cap", 0.0, "from 0, no cap, to 1: each class keeps no more picks than the one with the fewest, or than ten", 0, 1)
     flags.DEFINE_integer("max_per_class", None, "no class keeps more picks than this, its surest", 1)
 
 

@@ -49,7 +49,7 @@ def define_flags() -> None:
     flags.DEFINE_string("cache_dir", None, "dataset=folder: where decoded pictures are kept; results_dir/cache")
     flags.DEFINE_string("review", None, "dataset=folder: put what was picked into this new folder, by pseudo-label, for you to weed out")
     flags.DEFINE_enum("review_links", None, review.LINKS, "link to the pictures instead of copying them: an edit there edits the original")
-    flags.DEFINE_bool("baselines", True, "dataset=csv: also train the same classifier without a pool, and beside random picks")
+    flags.DEFINE_bool("baselines", True, "dataset=csv: also train the same classifier without a pool, and one with random picks")
     flags.DEFINE_bool("verbose", False, "let TensorFlow log, and errors show where they come from")
 
 

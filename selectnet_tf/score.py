@@ -29,7 +29,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("shard", 65536, "images in a file of SCORES", 1)
     flags.DEFINE_integer("batch", 256, "images that the model sees at once", 1)
     flags.DEFINE_string("ray", None, "score on a Ray cluster: auto, or its address; all its nodes see the model, the images and the scores")
-    flags.DEFINE_integer("actors", 0, "with --ray, that score at once; 0: one a GPU, or a core where there are none", 0)
+    flags.DEFINE_integer("actors", 0, "with --ray: how many score at once; 0: one for each GPU, or each core if there are none", 0)
     flags.DEFINE_enum("device", "auto", devices.CHOICES, "auto: the GPUs, where there are any; cpu: leaves them alone")
 
 

@@ -128,7 +128,8 @@ def describe(split: Split, labels: np.ndarray) -> str:
 def hold_out_groups(y: np.ndarray, names: tuple, chances: np.ndarray, groups: np.ndarray, usable: np.ndarray) -> np.ndarray:
     """Places of about a fifth of each class, whole groups of copies, at least one on both sides of each class.
 
-    A group is held out where its smallest chance is below a fifth. More pictures change nothing about those that were there.
+    A group is held out where its smallest chance is below a fifth, and where a class would have none, its nearest to that. So more
+    pictures change nothing about those that were there, unless they are copies of these, or such a class's.
 
     Args:
         y: [n] classes. chances: [n] in [0, 1), each picture's own. groups: [n] numbers of groups. usable: [n] bool.

@@ -23,7 +23,7 @@ from selectnet_tf.statefile import StateFile
 class Classifier:
     """A committee of scikit-learn's classifiers: two more each round, one of the labeled rows alone, one of what is trained on now.
 
-    The second one selects; in the end the mean of all counts. Half of them have never seen a pseudo-label, so that wrong ones
+    The second one selects; in the end the mean of all counts. Five of four rounds' eight have seen no pseudo-label, so that wrong ones
     cost little: on eight tables that was worth more than it took, see docs/tables.md.
 
     Attributes:

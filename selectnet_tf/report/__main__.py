@@ -7,7 +7,7 @@ diff prints every cell of Tables 1 to 4 (the paper's number, ours as mean, std a
 paper's claims, then whether its Tables 1 and 2 agree, and writes the cells to diff.csv (diff_released.csv for that preset).
 Exit code 1 where a cell that was run is off (with --strict, also where one was not run) or runs.csv is damaged. tables
 writes table1.csv, table1.md and so on; figures the *.png; html report.html; readme the results between the two marks in
-README.md beside the results folder.
+README.md beside the results folder, and in docs/results/numbers.md where that is there.
 """
 
 import sys
