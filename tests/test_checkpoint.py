@@ -195,10 +195,22 @@ def small(path, monitors=(), epochs=3, spy=None, one_hot=False, model=None, x=X,
     return model, history
 
 
+def stop(path, *monitors, **options):
+    """A `small` session that SIGTERM ends after three batches of its second epoch."""
+    with pytest.raises(Stopped):
+        small(path, monitors, spy=At(1, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)), **options)
+
+
+def halfway(path):
+    """(model, selection, Checkpoint) of such a session, not yet restored."""
+    stop(path)
+    selection = Selection(Pool(X[:40], Y[:40], X[40:80], [2, 3]), Context(1.2), every=1, on_round=None)
+    return small_model(), selection, Checkpoint(path, {"selection": selection})
+
+
 def test_one_hot_labels_go_on_from_mid_epoch(tmp_path):
     whole, history = small(tmp_path / "whole.npz", one_hot=True)
-    with pytest.raises(Stopped):
-        small(tmp_path / "state.npz", spy=At(1, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)), one_hot=True)
+    stop(tmp_path / "state.npz", one_hot=True)
     again, rest = small(tmp_path / "state.npz", one_hot=True)
     assert same([v.numpy() for v in whole.variables], [v.numpy() for v in again.variables])
     assert {k: v[1:] for k, v in history.history.items()} == rest.history  # accuracy too
@@ -359,8 +371,7 @@ def test_a_schedule_that_goes_by_the_last_rate_is_not_taken_twice(tmp_path):
     """A run stopped in mid-epoch went on at half the rate."""
     halve = lambda: keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)  # noqa: E731
     whole = small(tmp_path / "whole.npz", (halve(),))[1].history["learning_rate"]
-    with pytest.raises(Stopped):
-        small(tmp_path / "state.npz", (halve(),), spy=At(1, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)))
+    stop(tmp_path / "state.npz", halve())
     rest = small(tmp_path / "state.npz", (halve(),))[1]
     assert rest.epoch == [1, 2] and rest.history["learning_rate"] == whole[1:] == pytest.approx([0.025, 0.0125])
 
@@ -379,17 +390,12 @@ class FromTheEpoch(keras.callbacks.Callback):
 
 
 def test_a_rate_that_follows_from_the_epoch_stays(tmp_path):
-    with pytest.raises(Stopped):
-        small(tmp_path / "state.npz", (FromTheEpoch(),), spy=At(1, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)))
+    stop(tmp_path / "state.npz", FromTheEpoch())
     assert small(tmp_path / "state.npz", (FromTheEpoch(),))[1].history["rate"] == pytest.approx([0.05, 0.025])
 
 
 def test_a_rate_that_was_changed_after_the_restore_stays(tmp_path):
-    with pytest.raises(Stopped):
-        small(tmp_path / "state.npz", spy=At(1, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)))
-    model = small_model()
-    selection = Selection(Pool(X[:40], Y[:40], X[40:80], [2, 3]), Context(1.2), every=1, on_round=None)
-    saver = Checkpoint(tmp_path / "state.npz", {"selection": selection})
+    model, selection, saver = halfway(tmp_path / "state.npz")
     epoch, batch = saver.restore(model)
     model.optimizer.learning_rate.assign(0.001)
     fit(model, selection, epochs=3, batch_size=8, callbacks=[saver], initial_epoch=epoch, initial_batch=batch, verbose=0)
@@ -426,8 +432,7 @@ def own_step():
 
 def test_a_model_of_its_own_step_and_no_loss_goes_on_from_mid_epoch(tmp_path):
     whole = small(tmp_path / "whole.npz", model=own_step())[0]
-    with pytest.raises(Stopped):
-        small(tmp_path / "state.npz", spy=At(1, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)), model=own_step())
+    stop(tmp_path / "state.npz", model=own_step())
     again, rest = small(tmp_path / "state.npz", model=own_step())
     assert rest.epoch == [1, 2] and same([v.numpy() for v in whole.variables], [v.numpy() for v in again.variables])
 
@@ -455,8 +460,7 @@ def noisy():
 def test_what_is_tried_before_the_first_epoch_draws_nothing_from_the_run(tmp_path):
     whole = small(tmp_path / "whole.npz", model=noisy())[0]
     small(tmp_path / "state.npz", model=noisy(), epochs=1)
-    with pytest.raises(Stopped):
-        small(tmp_path / "state.npz", model=noisy(), spy=At(1, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)))
+    stop(tmp_path / "state.npz", model=noisy())
     again = small(tmp_path / "state.npz", model=noisy())[0]
     assert same([v.numpy() for v in whole.variables], [v.numpy() for v in again.variables])
 
@@ -475,11 +479,7 @@ def test_weights_of_16_bits_are_kept(tmp_path):
 
 
 def test_a_half_epoch_goes_on_with_its_own_batches(tmp_path):
-    with pytest.raises(Stopped):
-        small(tmp_path / "state.npz", spy=At(1, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)))
-    model = small_model()
-    selection = Selection(Pool(X[:40], Y[:40], X[40:80], [2, 3]), Context(1.2), every=1, on_round=None)
-    saver = Checkpoint(tmp_path / "state.npz", {"selection": selection})
+    model, selection, saver = halfway(tmp_path / "state.npz")
     assert saver.restore(model) == (1, 3) and saver.batch_size == 8
     with pytest.raises(ValueError, match="is of a half epoch of batches of 8: use batch_size=8, at least to the end of the epoch"):
         fit(model, selection, epochs=3, batch_size=4, callbacks=[saver], initial_epoch=1, initial_batch=3, verbose=0)
