@@ -282,6 +282,21 @@ def test_the_released_card_s_numbers_are_those_measured() -> None:
     assert f"in this package {rounds.precision[200]:.0%}, against 74%" in page
 
 
+def test_the_half_trained_runs_are_told_as_they_are() -> None:
+    page, of = (DOCS / "results" / "rows.md").read_text(encoding="utf-8"), HOME / "results" / "runs"
+    names = {f"`{method}`": f"cifar10-4minor_resnet20_{method}_paper_s0_747450a89c22" for method in ("imbalanced", "selectnet")}
+    for title, name in {**names, "`selectnet`, simple net": "cifar10-4minor_simple_selectnet_paper_s0"}.items():
+        epochs = pd.read_csv(of / name / "epochs.csv")
+        for what, column in (("all classes", "val_accuracy"), ("minor classes", "val_minor_accuracy")):
+            means = [f"{epochs[column][i : i + 10].mean():.4f}" for i in range(0, 40, 10)]
+            assert f"| {title}: {what} | {' | '.join(means)} |" in page
+    rounds = pd.read_csv(of / names["`selectnet`"] / "selection.csv")
+    assert f"picked {', '.join(f'{n:,}' for n in rounds.as_2)} birds" in page and len(rounds) == 4
+    assert f"{', '.join(f'{share:.0%}' for share in rounds.precision)} of its pseudo-labels" in page
+    told = {r["method"]: r["value"] for r in paper.numbers("table1") if (r["dataset"], r["arch"]) == ("cifar10-4minor", "resnet20")}
+    assert f"The paper has {told['imbalanced']} and {told['selectnet']} after 200 epochs" in page
+
+
 def test_the_augmentation_card_counts_picks_as_its_figure_does() -> None:
     page = (DOCS / "results" / "augmentation.md").read_text(encoding="utf-8")
     at, runs_of = [10, 20, 30, 40, 60, 80, 100, 150, 200], HOME / "results" / "runs"
