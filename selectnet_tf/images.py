@@ -10,6 +10,7 @@ import tensorflow as tf
 
 MOST_BYTES = 1 << 30  # a digest reads no more
 CHUNK_BYTES = 1 << 24
+RAGGED = "the images have several shapes: resize pictures, pad series and tokens"
 
 
 class Images:
@@ -140,13 +141,12 @@ def _is_lazy(part: Any) -> bool:
 
 def _array(part: Any) -> np.ndarray:
     """What is copied into an array. Raises ValueError where its rows differ in length."""
-    ragged = "the images have several shapes: resize pictures, pad series and tokens"
     if isinstance(part, tf.RaggedTensor):
-        raise ValueError(ragged)
+        raise ValueError(RAGGED)
     try:
         return np.asarray(part)
     except ValueError as error:
-        raise ValueError(ragged if "inhomogeneous" in str(error) else str(error)) from None
+        raise ValueError(RAGGED if "inhomogeneous" in str(error) else str(error)) from None
 
 
 def _places(places: Any, n: int) -> np.ndarray:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from selectnet_tf.images import RAGGED
+
 
 def classes(y_labeled: Any, n: int) -> tuple[np.ndarray, int]:
     """(classes [n], 0) of integer classes [n] or [n, 1]; (classes [n], m) of one-hot labels [n, m].
@@ -42,13 +44,6 @@ def minor(wanted: Any, y: np.ndarray) -> np.ndarray:
     if missing or not len(found):
         raise ValueError(f"minor classes without a labeled image: {missing}" if missing else "no minor class: name at least one")
     return np.unique(found.astype(np.int32))
-
-
-def seed(given: Any) -> int:
-    """Raises ValueError where it is no whole number from 0."""
-    if not isinstance(given, (int, np.integer)) or given < 0:
-        raise ValueError(f"seed is {given!r}, but has to be a whole number from 0")
-    return int(given)
 
 
 def weights(sample_weight: Any, labeled: int, n: int) -> np.ndarray:
@@ -107,5 +102,5 @@ def _batched(images: tf.TypeSpec, labels: tf.TypeSpec) -> bool:
 
 def _stack(rows: Sequence[np.ndarray]) -> np.ndarray:
     if len({np.shape(row) for row in rows}) > 1:
-        raise ValueError("the images have several shapes: resize pictures, pad series and tokens")
+        raise ValueError(RAGGED)
     return np.stack(rows)

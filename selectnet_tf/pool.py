@@ -11,6 +11,7 @@ import tensorflow as tf
 from selectnet_tf import augment as augmentation
 from selectnet_tf import inputs
 from selectnet_tf.images import Images, batches, digest
+from selectnet_tf.ranges import check_whole
 
 
 class Pool:
@@ -53,7 +54,8 @@ class Pool:
         self.labeled = np.arange(len(self.images)) < len(y)
         self.labels = np.where(self.labeled, np.pad(y.astype(np.int32), (0, len(self.images) - len(y))), -1).astype(np.int32)
         self.sample_weight = None if sample_weight is None else inputs.weights(sample_weight, len(y), len(self.images))
-        self.seed, self.even = inputs.seed(seed), False
+        check_whole("seed", seed, 0)
+        self.seed, self.even = int(seed), False
         self.train_on_labeled()
         self.begin_epoch(0)
 

@@ -9,12 +9,12 @@ import warnings
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from selectnet_tf import augment as augmentation
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.images import MOST_BYTES
+from selectnet_tf.ranges import check_whole
 from selectnet_tf.scoring import check_input, not_finite, unseen
 from selectnet_tf.selection import Selection
 
@@ -226,8 +226,7 @@ def _functions(loss: Any) -> list[tuple[str, str]]:
 
 def check_batch(batch_size: int, replicas: int) -> None:
     """Raises ValueError with the nearest sizes that divide, where the replicas can't share a batch evenly."""
-    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size!r}, but has to be a whole number from 1")
+    check_whole("batch_size", batch_size)
     if batch_size % replicas:
         below, above = batch_size // replicas * replicas, (batch_size // replicas + 1) * replicas
         nearest = f"{below} or {above}" if below else f"{above}"

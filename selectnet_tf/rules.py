@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from selectnet_tf.ranges import check_whole
+
 if TYPE_CHECKING:
     from selectnet_tf.selector import Selector
 
@@ -179,9 +181,8 @@ class SelectNet(BaseEstimator):
             raise ValueError(f"f_s gives at most 1, so nothing would exceed a beta of lambda's {threshold}: give a beta below 1")
         if not isinstance(seed, (int, np.integer)) or not 0 <= seed < MOST_SEED:
             raise ValueError(f"seed is {seed!r}, but has to be a whole number from 0, and below {MOST_SEED}")
-        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-            if not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"{name} is {value!r}, but has to be a whole number from 1")
+        check_whole("epochs", epochs)
+        check_whole("batch_size", batch_size)
         number = isinstance(learning_rate, (int, float, np.number)) and 0 < learning_rate < np.inf
         if not number and not callable(learning_rate):  # as Keras's schedules are
             raise ValueError(f"learning_rate is {learning_rate!r}, but has to be a number above 0")
@@ -218,9 +219,8 @@ class SelectNet(BaseEstimator):
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The net's weights and its optimizer's, if there is one yet."""
-        if self._net is None:
-            return {}
-        return {"inputs": np.array(self.inputs)} | {f"net{i}": v.numpy() for i, v in enumerate(self._net.variables)}
+        weights = {} if self._net is None else {f"net{i}": v.numpy() for i, v in enumerate(self._net.variables)}
+        return {"inputs": np.array(self.inputs), **weights} if weights else {}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
         """Puts back what get_state gave. Raises ValueError where that was fitted to other inputs, or is a Foreign's."""

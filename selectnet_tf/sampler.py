@@ -1,7 +1,6 @@
 """The selection with any scikit-learn classifier, by scikit-learn's and imbalanced-learn's conventions. Needs no TensorFlow."""
 
 import copy
-import numbers
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from selectnet_tf import strategies
 from selectnet_tf.capped import Capped
+from selectnet_tf.ranges import check_whole
 from selectnet_tf.rules import Around, Context, Scores, picks
 from selectnet_tf.strategies import Strategy
 from selectnet_tf.unlabeled import given, like
@@ -82,8 +82,7 @@ class SelectionSampler(BaseSampler):
         """
         rows, codes, classes, give_back = given(X, y)
         self._note_features(X, rows)
-        if not isinstance(self.rounds, numbers.Integral) or self.rounds < 1:
-            raise ValueError(f"rounds is {self.rounds!r}, but has to be a whole number from 1")
+        check_whole("rounds", self.rounds)
         minor = strategies.minor(self.sampling_strategy, classes, codes[codes >= 0])
         self.sampling_strategy_ = {classes[code]: most for code, most in minor.items()}
         places, targets = self._select(rows, codes, classes, minor)

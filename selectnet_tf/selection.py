@@ -11,6 +11,7 @@ import numpy as np
 from selectnet_tf.history import Round, of_state, part, state_of
 from selectnet_tf.minors import Adjust, adjusted, fading, tell_counts
 from selectnet_tf.pool import Pool
+from selectnet_tf.ranges import check_whole
 from selectnet_tf.rules import Rule, Scores, picks, read_only
 from selectnet_tf.scoring import Scorer, Scoring, check_finite, probabilities, sample_loss
 
@@ -57,8 +58,7 @@ class Selection(keras.callbacks.Callback):
         context: str = "all", loss_norm: str = "union", adjust: Adjust | None = None, scorer: Scoring | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        if not isinstance(every, (int, np.integer)) or every < 1:
-            raise ValueError(f"every is {every!r}, but has to be a whole number from 1")
+        check_whole("every", every)
         for name, value in (("labeled_loss", labeled_loss), ("context", context), ("loss_norm", loss_norm)):
             if value not in CHOICES[name]:
                 raise ValueError(f"{name} is {value!r}, but has to be {' or '.join(CHOICES[name])}")

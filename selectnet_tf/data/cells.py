@@ -197,15 +197,14 @@ def _check_points(name: str, columns: list[pd.Series], decimal: str, thousands: 
 
 def _like(columns: list[pd.Series], pattern: str | re.Pattern[str], count: int) -> bool:
     """Whether nearly all of `count` cells that hold something are like the pattern, of a date or of a number."""
-    found = 0
+    found, numeral = 0, pattern not in (_ISO, _AMBIGUOUS)
     for column in columns:
         if _stamped(column):
             found += len(column) if pattern == _ISO else 0
         elif plain(column):
-            found += 0 if pattern in (_ISO, _AMBIGUOUS) else len(column)
+            found += len(column) if numeral else 0
         else:
             codes, values = _distinct(column)
-            numeral = pattern not in (_ISO, _AMBIGUOUS)
             like = [(numeral and _is_number(value)) or bool(re.fullmatch(pattern, str(value).strip())) for value in values]
             found += int(np.array(like, bool)[codes].sum())
     return found >= NEARLY_ALL * count

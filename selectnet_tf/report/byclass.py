@@ -77,7 +77,7 @@ def _draw_by_class(folders: list[tuple[str, pathlib.Path]], file: pathlib.Path |
             panel.legend(fontsize=6, ncols=2)
         for panel in panels[len(tables) :]:
             panel.set_axis_off()
-        for panel in panels[-columns:] if len(tables) == len(panels) else panels[len(tables) - columns : len(tables)]:
+        for panel in panels[len(tables) - columns : len(tables)]:  # below which there is none
             panel.set_xlabel("epoch")
         for panel in panels[::columns]:
             panel.set_ylabel("unlabeled picks")

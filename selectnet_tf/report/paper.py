@@ -113,17 +113,17 @@ def cells(results: pathlib.Path, found: Iterable[Run], extra: bool = False) -> l
     for run in found:
         by_key.setdefault((run.dataset, run.arch, run.method, dict(run.changes).get("lambda_schedule", "constant")), []).append(run)
     made = []
-    own = {run.dataset for run in found if run.row["dataset"] in recipes.OWN_FIELDS}
-    known = {(line["dataset"], line["arch"]) for table in TABLES for line in numbers(table)} | {key[:2] for key in by_key if key[0] in own}
-    for table in TABLES:
-        lines = numbers(table)
+    told = {table: numbers(table) for table in TABLES}
+    known = {(line["dataset"], line["arch"]) for lines in told.values() for line in lines}
+    others = dict.fromkeys((run.dataset, run.arch) for run in found if run.row["dataset"] not in recipes.OWN_FIELDS)
+    for table, lines in told.items():
         details = list(dict.fromkeys(_detail(table, line) for line in lines))
         keys: list[Key] = [(line["dataset"], line["arch"], line["method"], _detail(table, line)) for line in lines]
         paper = dict(zip(keys, (float(line["value"]) for line in lines), strict=True))
         if extra and table != "table4":
             columns = dict.fromkeys(key[:2] for key in keys)
             if table == "table1":
-                columns |= dict.fromkeys(key[:2] for key in by_key if key[:2] not in known)
+                columns |= {column: None for column in others if column not in known}
             keys += [(*c, m, d) for c in columns for m in recipes.METHODS if (*c, m, "constant") in by_key for d in details]
         made += [_cell(results, table, key, paper.get(key), by_key) for key in dict.fromkeys(keys)]
     return made
