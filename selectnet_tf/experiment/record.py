@@ -25,16 +25,24 @@ from selectnet_tf.scoring import Scoring
 from selectnet_tf.selection import Selection
 
 
+KEPT_EPOCHS = 10
+
+
 class Evaluate(keras.callbacks.Callback):
     """Adds test accuracy and loss to each epoch's logs, exactly, on any number of replicas. Goes before the progress bar.
 
     Under class_balanced the model gives logits; the loss is then that of their softmax, to compare the methods.
+
+    Attributes:
+        probs: [n, m] of the last epoch; None before the first.
+        predicted: class codes of the test set, [n] each, after each of the last ten epochs, as the headline is their mean.
     """
 
     def __init__(self, scorer: Scoring, y_test: np.ndarray, minor: Sequence[int]) -> None:
         super().__init__()
         self.scorer, self.truth, self.minor = scorer, y_test, minor
         self.probs: np.ndarray | None = None
+        self.predicted: list[np.ndarray] = []
 
     def __call__(self) -> tuple[np.ndarray, float]:
         """(probabilities [n, m], mean negative log-likelihood in nats) on the test set."""
@@ -45,9 +53,17 @@ class Evaluate(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.probs, logs["val_loss"] = self()
-        right = self.probs.argmax(1) == self.truth
+        predicted = self.probs.argmax(1)
+        self.predicted = [*self.predicted[1 - KEPT_EPOCHS :], predicted.astype(np.min_scalar_type(self.probs.shape[1] - 1))]
+        right = predicted == self.truth
         logs["val_accuracy"] = float(right.mean())
         logs["val_minor_accuracy"] = float(right[np.isin(self.truth, self.minor)].mean())
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        return {"predicted": np.array(self.predicted)}
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        self.predicted = list(state.get("predicted", ()))  # older states lack it
 
 
 class Log(keras.callbacks.Callback):
@@ -146,6 +162,15 @@ def write_recipe(folder: pathlib.Path, recipe: Recipe, task: Task, pool: Pool, o
     content = {"recipe": dataclasses.asdict(recipe), "classes": task.names, **now, "replicas": replicas, "first": origin.first}
     write_json(folder / "recipe.json", content)
     write_npz(folder / "split.npz", labeled=task.index[pool.labeled], unlabeled=task.index[~pool.labeled], minor=task.minor)
+
+
+def write_predictions(folder: pathlib.Path, evaluate: Evaluate) -> None:
+    """predictions.npz: `truth` [n] and `predicted` [k, n], class codes of the test set after the last k <= 10 epochs.
+
+    Two runs are compared image by image with it: `report compare`.
+    """
+    predicted = np.array(evaluate.predicted)
+    write_npz(folder / "predictions.npz", truth=evaluate.truth.astype(predicted.dtype), predicted=predicted)
 
 
 def classes(truth: np.ndarray, probs: np.ndarray, task: Task) -> pd.DataFrame:

@@ -97,6 +97,7 @@ def _run(
         fitted.write_model(folder, model, task)
     else:
         evaluate, probs, log = _fit(recipe, seen, selection, model, folder, verbose, origin, keeper)
+        record.write_predictions(folder, evaluate)
         record.write_model(folder / "model.keras", frozen.join(backbone, model, recipe.arch) if backbone else model, task)
     classes = record.classes(evaluate.truth, probs, task)
     row = {"name": folder.name, **dataclasses.asdict(recipe), **_results(evaluate, probs, log, classes), **origin.row()}
@@ -128,7 +129,7 @@ def _fit(
     log = record.Log(folder, selection, task, recipe)
     selection.on_round = log.audit
     header = {"recipe": dataclasses.asdict(recipe), "replicas": (replicas := model.distribute_strategy.num_replicas_in_sync)}
-    parts = {"origin": origin, "selection": selection, "log": log}
+    parts = {"origin": origin, "selection": selection, "log": log, "evaluate": evaluate}
     checkpoint = keeping.Kept(folder / "state.npz", parts, header, keeper, recipe.every)
     epoch, batch = checkpoint.restore(model)
     record.write_recipe(folder, recipe, task, selection.pool, origin, replicas)
