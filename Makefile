@@ -4,8 +4,6 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 CONSTRAINTS ?=
-EXTRAS = test,lint$(if $(shell nvidia-smi -L 2>/dev/null),$(comma)gpu)
-comma = ,
 RESULTS ?= results
 SWEEP = $(strip $(foreach name,SEEDS EPOCHS DATASETS ARCHS METHODS PRESET JOBS DRY DEVICE RAY STORAGE PRINT,$(if $($(name)),$(flag)=$($(name)))))
 flag = --$(shell echo $(name) | tr A-Z a-z)
@@ -61,6 +59,6 @@ clean:
 	rm -rf .venv .venv-oldest .pytest_cache .mypy_cache .ruff_cache build *.egg-info results/demo
 
 $(INSTALLED): setup.py
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[$(EXTRAS)]'
+	gpu=$$($(PYTHON) -m selectnet_tf.devices $(DEVICE)) && $(PYTHON) -m venv $(VENV) && \
+	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable ".[test,lint$${gpu:+,$$gpu}]"
 	touch $@

@@ -1,15 +1,20 @@
 """What this machine computes on, as its driver says and as TensorFlow finds it. Standard library only, until TensorFlow is asked."""
 
 import ctypes
+import functools
 import json
+import math
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
 CHOICES = ("auto", "cpu")  # what --device may be
 CURE = "python -m pip install 'tensorflow[and-cuda]'"
-WITHOUT = "or go on without cards by --device=cpu"
+WITHOUT = "or go on without cards by --device=cpu (make: DEVICE=cpu)"
+LIMIT = 5  # seconds that nvidia-smi may take
+CGROUPS, OWN_CGROUP = pathlib.Path("/sys/fs/cgroup"), pathlib.Path("/proc/self/cgroup")
 LIBRARIES = {  # CUDA's major version -> what TensorFlow opens by name when it looks for cards; cuDNN's has its own version
     "12": ("libcudart.so.12", "libcublas.so.12", "libcublasLt.so.12", "libcufft.so.11", "libcusolver.so.11", "libcusparse.so.12"),
     "13": ("libcudart.so.13", "libcublas.so.13", "libcublasLt.so.13", "libcufft.so.12", "libcusolver.so.12", "libcusparse.so.12"),
@@ -17,14 +22,33 @@ LIBRARIES = {  # CUDA's major version -> what TensorFlow opens by name when it l
 COUNT = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
 
 
-def cards() -> list[str]:
-    """The names of the NVIDIA cards that the driver lists; none where there is no nvidia-smi or it fails."""
+@functools.cache
+def ask_driver() -> tuple[list[str], str]:
+    """Asks nvidia-smi, once a process, for the NVIDIA cards.
+
+    Returns their names, none where there is no nvidia-smi, and how it failed, with the cure ("" where it answered).
+    """
+    if not shutil.which("nvidia-smi"):
+        return [], ""
+    cure = f"restart the machine if its driver was updated, {WITHOUT}"
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, errors="replace", timeout=20, check=False).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    found = [line.partition(": ")[2] for line in listed.splitlines() if line.startswith("GPU ")]
-    return [name.partition(" (UUID")[0].strip() or "unnamed" for name in found]
+        asked = subprocess.Popen(["nvidia-smi", "-L"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        said, _ = asked.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        asked.kill()  # and isn't waited for: a driver that hangs may hold it for ever
+        return [], f"nvidia-smi gave no answer in {LIMIT} s: {cure}"
+    except OSError as error:
+        return [], f"nvidia-smi can't be started ({error.strerror}): {cure}"
+    found = [line.partition(": ")[2] for line in said.splitlines() if line.startswith("GPU ")]
+    if asked.returncode and not found:
+        first = (said.strip().splitlines() or ["no output"])[0]
+        return [], f"nvidia-smi fails (exit {asked.returncode}): {first}: {cure}"
+    return [name.partition(" (UUID")[0].strip() or "unnamed" for name in found], ""
+
+
+def hidden() -> bool:
+    """Whether CUDA_VISIBLE_DEVICES hides every card."""
+    return "CUDA_VISIBLE_DEVICES" in os.environ and not visible_gpus()
 
 
 def visible_gpus() -> list[str]:
@@ -32,12 +56,30 @@ def visible_gpus() -> list[str]:
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         return [gpu for gpu in given.split(",") if gpu.strip() not in ("", "-1")]
-    return [str(i) for i in range(len(cards()))]
+    return [str(i) for i in range(len(ask_driver()[0]))]
 
 
 def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Returns how many cores this process may use: by its affinity and by its container's CPU quota, rounded up."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(own, max(1, math.ceil(min(_quotas(), default=own))))
+
+
+def _quotas() -> list[float]:
+    """Returns the CPUs that each cgroup (version 2) around this process allows, where it has a limit."""
+    try:
+        lines = OWN_CGROUP.read_text().splitlines()
+    except OSError:
+        return []
+    inner = CGROUPS / next((line[4:] for line in lines if line.startswith("0::/")), "")
+    quotas = []
+    for group in (inner, *inner.parents):
+        try:
+            most, period = (group / "cpu.max").read_text().split()
+            quotas.append(int(most) / int(period))
+        except (OSError, ValueError):  # no such file, or "max": no limit
+            continue
+    return quotas
 
 
 def choose(device: str) -> None:
@@ -49,12 +91,14 @@ def choose(device: str) -> None:
 def problem() -> str:
     """Why nothing should be trained here, one line with the cure; empty where nothing stands against it.
 
-    Cards that the driver lists and TensorFlow does not find would leave a run to the CPU, silently, for days. A process that
-    has TensorFlow asks its own, another one asks a child.
+    Cards that TensorFlow does not find, or that a failing driver does not list, would leave a run to the CPU, silently, for
+    days. A process that has TensorFlow asks its own, another one asks a child.
     """
-    names = cards()
-    if several_machines() or not names or not visible_gpus() or gpus_found():
-        return several_machines()
+    if (several := several_machines()) or hidden():
+        return several
+    names, failed = ask_driver()
+    if failed or not names or gpus_found():
+        return failed
     return f"nvidia-smi lists {', '.join(names)}, but TensorFlow finds no card: {CURE} (doctor says more), {WITHOUT}"
 
 
@@ -116,3 +160,11 @@ def _loads(name: str, home: pathlib.Path) -> bool:
         except OSError:
             continue
     return False
+
+
+if __name__ == "__main__":  # make, before it installs: prints "gpu" where that extra is needed
+    choose(sys.argv[1] if sys.argv[1:] else "auto")
+    listed, failed = ([], "") if hidden() else ask_driver()
+    if failed:
+        sys.exit(f"error: {failed}")
+    print("gpu" if listed else "")

@@ -52,7 +52,8 @@ def _attempt(line: Callable[[], tuple[str, str]]) -> tuple[str, str]:
 
 def ask_tensorflow() -> dict[str, Any]:
     """What `probe` finds in a process of its own; {"problem": why} where TensorFlow can't be asked."""
-    found = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, errors="replace", check=False)
+    env = os.environ | ({"CUDA_VISIBLE_DEVICES": "-1"} if devices.ask_driver()[1] else {})  # a broken driver may hang
+    found = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, errors="replace", check=False, env=env)
     with_json = [line for line in found.stdout.splitlines() if line.startswith("{")]
     if found.returncode == 0 and with_json:
         return dict(json.loads(with_json[-1]))
@@ -129,7 +130,9 @@ def _tensorflow(found: dict[str, Any]) -> tuple[str, str]:
 
 
 def _cards(found: dict[str, Any]) -> tuple[str, str]:
-    listed, seen = devices.cards(), found.get("gpus", [])
+    (listed, failed), seen = devices.ask_driver(), found.get("gpus", [])
+    if failed:
+        return "unknown", failed
     text = f"the driver lists {_named(listed)}; TensorFlow finds {_named(seen)}"
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     if hidden is not None:
@@ -160,7 +163,7 @@ def _cuda(found: dict[str, Any]) -> tuple[str, str]:
     if not missing:
         return "every library loads", ""
     text = f"not loading: {', '.join(missing)}"
-    wanted = devices.cards() and devices.visible_gpus()
+    wanted = devices.ask_driver()[0] and devices.visible_gpus()
     return (text, devices.CURE) if wanted else (f"no card needs it; {text}", "")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import types
 
@@ -23,29 +24,53 @@ def nvidia_smi(tmp_path, monkeypatch):
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\nexit {code}\n")
         path.chmod(0o755)
+        devices.ask_driver.cache_clear()
 
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    return install
+    devices.ask_driver.cache_clear()
+    yield install
+    devices.ask_driver.cache_clear()
 
 
 @pytest.mark.parametrize(
     ("text", "code", "names"),
-    [
-        (LISTED, 0, ["NVIDIA H100 80GB HBM3", "Tesla T4"]),
-        ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", 9, []),
-        ("No devices found.", 6, []),
-        ("GPU 0:", 0, []),
-    ],
+    [(LISTED, 0, ["NVIDIA H100 80GB HBM3", "Tesla T4"]), (LISTED, 14, ["NVIDIA H100 80GB HBM3", "Tesla T4"]), ("GPU 0:", 0, ["unnamed"])],
 )
 def test_cards_are_those_that_the_driver_lists(text, code, names, nvidia_smi):
     nvidia_smi(text, code)
-    assert devices.cards() == (names or (["unnamed"] if text == "GPU 0:" else []))
+    assert devices.ask_driver() == (names, "")
+
+
+MISMATCH = "Failed to initialize NVML: Driver/library version mismatch"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        (f"{MISMATCH}\nNVML library version: 570.1", 18, f"nvidia-smi fails (exit 18): {MISMATCH}: restart the machine"),
+        ("", 9, "nvidia-smi fails (exit 9): no output: "),
+        ("END\nexec sleep 30\n", 0, "nvidia-smi gave no answer in 0.2 s: "),
+    ],
+)
+def test_a_driver_that_fails_or_hangs_is_a_problem(text, code, words, nvidia_smi, monkeypatch):
+    monkeypatch.setattr(devices, "LIMIT", 0.2)
+    nvidia_smi(text, code)
+    problem = devices.problem()
+    assert problem.startswith(words) and "--device=cpu" in problem and "\n" not in problem
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert devices.problem() == ""
+
+
+def test_the_driver_is_asked_once_a_process(nvidia_smi, tmp_path):
+    nvidia_smi(f"END\necho asked >> {tmp_path / 'asked'}\ncat <<'END'\n{LISTED}")
+    assert len(devices.visible_gpus()) == len(devices.visible_gpus()) == 2
+    assert (tmp_path / "asked").read_text() == "asked\n"
 
 
 def test_a_machine_without_nvidia_smi_has_no_card(nvidia_smi):
-    assert devices.cards() == devices.visible_gpus() == [] and devices.problem() == ""
+    assert devices.ask_driver() == ([], "") and devices.visible_gpus() == [] and devices.problem() == ""
 
 
 @pytest.mark.parametrize(
@@ -84,13 +109,21 @@ def test_a_process_without_tensorflow_asks_a_child(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("command", "flags"), [(run, ["--dataset=digits-4minor"]), (table, ["table1", "--datasets=digits-4minor"])])
 def test_a_run_and_a_sweep_stop_with_the_cure(command, flags, nvidia_smi, tmp_path):
-    import subprocess
-
-    nvidia_smi()
+    nvidia_smi(MISMATCH, 18)
     words = [sys.executable, "-m", command.__name__, *flags, f"--results_dir={tmp_path / 'results'}"]
     found = subprocess.run(words, capture_output=True, text=True)
     assert found.returncode == 1 and found.stdout == "" and not (tmp_path / "results" / "runs").exists()
-    assert found.stderr.startswith("error: nvidia-smi lists NVIDIA H100 80GB HBM3") and found.stderr.count("\n") == 1
+    assert found.stderr.startswith(f"error: nvidia-smi fails (exit 18): {MISMATCH}") and found.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "flags", "exit_code", "printed"),
+    [(LISTED, 0, [], 0, "gpu\n"), (LISTED, 0, ["cpu"], 0, "\n"), (MISMATCH, 18, [], 1, ""), (MISMATCH, 18, ["cpu"], 0, "\n")],
+)
+def test_make_installs_the_extra_that_the_cards_need(text, code, flags, exit_code, printed, nvidia_smi):
+    nvidia_smi(text, code)
+    found = subprocess.run([sys.executable, "-m", "selectnet_tf.devices", *flags], capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (exit_code, printed) and bool(found.stderr) == (exit_code == 1)
 
 
 def test_the_cpu_by_choice_is_no_problem(nvidia_smi, monkeypatch):
@@ -135,7 +168,7 @@ def test_libraries_that_do_not_load_are_named(tmp_path):
 
 def test_shares_of_threads_and_of_gpus(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(devices, "cores", lambda: 8)
     assert devices.share(0, 1) == {} and devices.share(1, 3)["TF_NUM_INTRAOP_THREADS"] == "2"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,7")
     assert [devices.share(slot, 3) for slot in range(3)] == [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in "457"]
@@ -148,3 +181,19 @@ def test_the_usual_jobs_are_one_a_gpu_or_two_on_cores(gpus, cores, jobs, monkeyp
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
     monkeypatch.setattr(devices, "cores", lambda: cores)
     assert devices.usual_jobs() == jobs
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "cores"),
+    [("max 100000", "max 100000", 8), ("150000 100000", "max 100000", 2), ("max 100000", "1000 100000", 1), (None, None, 8)],
+)
+def test_a_quota_of_a_container_counts_as_cores(inner, outer, cores, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(devices, "CGROUPS", tmp_path)
+    monkeypatch.setattr(devices, "OWN_CGROUP", tmp_path / "own")
+    (tmp_path / "own").write_text("4:memory:/else\n0::/pod/box\n")
+    (tmp_path / "pod" / "box").mkdir(parents=True)
+    for folder, text in (("pod/box", inner), ("pod", outer)):
+        if text:
+            (tmp_path / folder / "cpu.max").write_text(f"{text}\n")
+    assert devices.cores() == cores

@@ -56,6 +56,12 @@ def test_cards_without_their_libraries(examine, nvidia_smi, monkeypatch):  # noq
     )
 
 
+def test_a_driver_that_fails_is_not_a_machine_without_cards(examine, nvidia_smi, monkeypatch):  # noqa: F811
+    nvidia_smi("Failed to initialize NVML: Driver/library version mismatch", 18)
+    text, problem = examine()["cards"]
+    assert text == "unknown" and "(exit 18): Failed to initialize NVML" in problem and "--device=cpu" in problem
+
+
 def test_what_nobody_needs_is_no_problem(examine, monkeypatch):
     monkeypatch.setattr(devices, "unloadable", lambda *_: ["libcudnn.so.9"])
     assert examine()["CUDA"] == ("no card needs it; not loading: libcudnn.so.9", "")
