@@ -24,7 +24,6 @@ from selectnet_tf.recipes import Recipe
 from selectnet_tf.scoring import Scoring
 from selectnet_tf.selection import Selection
 
-
 KEPT_EPOCHS = 10
 
 
