@@ -30,7 +30,7 @@ from selectnet_tf.cli import parse, path_of
 from selectnet_tf.data import cifar, tasks
 from selectnet_tf.experiment import frozen, methods, runs, train
 from selectnet_tf.networks import models
-from selectnet_tf.report import gallery
+from selectnet_tf.report import review_page
 
 MINOR = {2, 6}  # bird, frog
 KNOWN, EPOCHS = 80, 6  # classes of CIFAR-100 that the backbone learns, and for how long
@@ -131,7 +131,7 @@ def measure(folder: pathlib.Path, name: str, epochs: int, results: str = "result
     recipe = recipe_of(folder, name, epochs)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as cache:
-        row = train.train(recipe, results_dir=folder / results, verbose=2, cache_dir=cache, finish=gallery.write)
+        row = train.train(recipe, results_dir=folder / results, verbose=2, cache_dir=cache, finish=review_page.write)
     seconds = time.perf_counter() - start
     run = folder / results / "runs" / recipe.name
     picked, left = kinds(folder, run / "selected.csv", "pseudo_label"), kinds(folder, run / "foreign.csv", "predicted")

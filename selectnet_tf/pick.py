@@ -1,7 +1,8 @@
 """Picks from a pool that has been scored: python -m selectnet_tf.pick --scores=SCORES --images=POOL --minor=lynx,otter --out=PICKS
 
 As self-paced selection does, what is predicted as a minor class with a loss under --threshold. PICKS gets a folder for each class, with
-the picked images: the next run takes it as --labeled_dir=LABELED,PICKS. The pool may be of any size: only the picks are in memory.
+the picked images: the next run takes them by --unlabeled_dir=PICKS --decisions=PICKS/decisions.csv. The pool may be of any
+size: only the picks are in memory.
 """
 
 import sys
@@ -40,7 +41,8 @@ def main(argv: list[str]) -> int:
     except (ValueError, OSError) as error:
         return fail(error, 1)
     counts = ", ".join(f"{shown(name)}: {int((picks.label == i).sum()):,}" for i, name in enumerate(minor))
-    print(f"{len(picks.row):,} images in {shown(out)} ({counts}): the next run takes them as --labeled_dir=LABELED,{shown(out)}")
+    print(f"{len(picks.row):,} images in {shown(out)} ({counts})")
+    print(f"the next run takes them by --unlabeled_dir={shown(out)} --decisions={shown(out)}/decisions.csv")
     return 0
 
 

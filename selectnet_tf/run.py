@@ -15,7 +15,6 @@ from absl import flags
 
 from selectnet_tf import devices, recipes
 from selectnet_tf.cli import cause, fail, importing_tensorflow, parse, path_of
-from selectnet_tf.experiment import review
 from selectnet_tf.scale import storage
 
 FLAGS = flags.FLAGS
@@ -47,8 +46,6 @@ def define_flags() -> None:
     flags.DEFINE_bool("force", False, "train again what is finished or half trained")
     flags.DEFINE_bool("dry_run", False, "dataset=folder: say what there is, what is wrong with it and what it takes, and train nothing")
     flags.DEFINE_string("cache_dir", None, "dataset=folder: where decoded pictures are kept; results_dir/cache")
-    flags.DEFINE_string("review", None, "dataset=folder: put what was picked into this new folder, by pseudo-label, for you to weed out")
-    flags.DEFINE_enum("review_links", None, review.LINKS, "link to the pictures instead of copying them: an edit there edits the original")
     flags.DEFINE_bool("baselines", True, "dataset=csv: also train the same classifier without a pool, and one with random picks")
     flags.DEFINE_bool("verbose", False, "let TensorFlow log, and errors show where they come from")
 
@@ -80,22 +77,11 @@ def _dry_run(recipe: recipes.Recipe, cache_dir: pathlib.Path) -> int:
     return 0
 
 
-def _review(folder: pathlib.Path) -> None:
-    target = path_of(FLAGS.review)
-    count, problems = review.review(folder, target, FLAGS.review_links)
-    for problem in problems:
-        print(f"not put into {target}: {problem}", file=sys.stderr)
-    print(f"{count:,} pictures to look through in {target}: delete the wrong ones, then add it to --labeled_dir")
-    if FLAGS.review_links:
-        print("  they are links: to edit one of them is to edit the original")
-
-
 def main(argv: list[str]) -> int:
     try:
         if len(argv) > 1:
             raise ValueError(f"unexpected {argv[1]!r}: flags are written --name=value")
         recipe = recipe_from_flags()
-        review.check(FLAGS.review, FLAGS.review_links, recipe)
         keeper = storage.Storage(FLAGS.storage) if FLAGS.storage else None
     except ValueError as error:
         return fail(error, 2)
@@ -113,7 +99,7 @@ def main(argv: list[str]) -> int:
         if problem := devices.problem():
             return fail(problem, 1)
         from selectnet_tf.experiment import baselines, record, train
-        from selectnet_tf.report import gallery
+        from selectnet_tf.report import review_page
 
         table = recipe.dataset == "csv"
         options: dict[str, Any] = {"data_dir": FLAGS.data_dir, "results_dir": results, "replicas": FLAGS.replicas, "force": FLAGS.force}
@@ -121,7 +107,7 @@ def main(argv: list[str]) -> int:
         row = train.train(
             recipe,
             verbose=1 if sys.stdout.isatty() else 2,
-            finish=baselines.write if table else gallery.write,
+            finish=baselines.write if table else review_page.write,
             cache_dir=cache_dir,
             **options,
         )
@@ -129,8 +115,6 @@ def main(argv: list[str]) -> int:
         for other in baselines.beside(recipe) if table and FLAGS.baselines else []:
             print(f"\nbeside it: {other.method}", flush=True)
             trained.append(train.train(other, verbose=0, **options))
-        if FLAGS.review:
-            _review(results / "runs" / row["name"])
         beside = "".join(f"\n{line}" for line in baselines.lines(results / "runs" / row["name"]))
         print(f"\n{record.table(trained)}{beside}\n\nfiles: {results / 'runs' / row['name']}/, row in {results / 'runs.csv'}")
     except SystemExit as stop:  # checkpoint.Stopped, or _terminated

@@ -19,7 +19,7 @@ from selectnet_tf.report import paper
 HOME = pathlib.Path(__file__).parent.parent
 DOCS = HOME / "docs"
 PAGES = [*(HOME / name for name in ("README.md", "CONTRIBUTING.md", "results/README.md")), *sorted(DOCS.rglob("*.md"))]
-OTHER_FLAGS = {"data_dir", "device", "results_dir", "replicas", "force", "verbose", "review"}
+OTHER_FLAGS = {"data_dir", "device", "results_dir", "replicas", "force", "verbose"}
 
 
 def blocks(path: pathlib.Path, language: str) -> list[str]:

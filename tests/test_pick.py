@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from selectnet_tf.experiment import runs
+
 
 def pick(*flags, **options):
     return subprocess.run([sys.executable, "-m", "selectnet_tf.pick", *flags], capture_output=True, text=True, **options)
@@ -42,5 +44,9 @@ def test_score_pick_and_train_on_it(tree):
     assert "images in picks (emu: " in said
     pictures = list((tree / "picks").rglob("*.png"))
     assert 0 < len(pictures) <= 10
-    said = command("run", *common, "--labeled_dir=labeled,picks", "--method=imbalanced", "--results_dir=two", "--dry_run")
-    assert f"{44 + len(pictures)} labeled pictures of 3 classes" in said
+    picks = ["--unlabeled_dir=picks", "--decisions=picks/decisions.csv"]
+    common.remove("--unlabeled_dir=pool")
+    command("run", *common, *picks, "--labeled_dir=labeled", "--method=imbalanced", "--results_dir=two")
+    (files,) = tree.glob("two/runs/*/files.csv")
+    parts = {row["part"] for row in runs.read_csv(files) if row["file"].startswith("picks/")}
+    assert parts == {"labeled"}

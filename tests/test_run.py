@@ -40,7 +40,6 @@ def test_minor_classes_of_tables_and_folders_are_names(tmp_path):
         (["--lambda_schedule=up"], "0.4:0.6"),
         (["context"], "--name=value"),
         (["--arch=resnet57"], "resnet56 and resnet62"),
-        (["--review=look"], "--review is for --dataset=folder"),
         (["--dry_run"], "--dry_run is for --dataset=folder"),
         (["--arch=resnet٢٠"], "arch is 'resnet٢٠', but has to be"),
         (["--minor=²,1"], "class numbers such as 0,2,6,7"),

@@ -1,4 +1,4 @@
-"""What a person decided about a machine's picks: in a folder that --review made, and in a file of decisions."""
+"""A person's decisions on a run's picks, as the review page saves them."""
 
 import csv
 import os
@@ -9,7 +9,6 @@ from selectnet_tf.files import several
 
 COLUMNS = ("digest", "decision", "label")
 REJECTED = "rejected in a review"
-OFFERED = ".picked.csv"  # in a folder that --review made: what was offered there
 
 
 class Decisions(NamedTuple):
@@ -17,12 +16,6 @@ class Decisions(NamedTuple):
 
     accepted: dict[str, str]
     rejected: set[str]
-
-
-def offered(root: str | os.PathLike) -> set[str] | None:
-    """The digests of what --review once put into this folder; None for a folder that --review didn't make."""
-    path = pathlib.Path(root, OFFERED)
-    return {row["digest"] for row in _rows(path, ("digest",))} if path.exists() else None
 
 
 def read(paths: str | os.PathLike, names: tuple[str, ...]) -> Decisions:
@@ -35,7 +28,7 @@ def read(paths: str | os.PathLike, names: tuple[str, ...]) -> Decisions:
     """
     accepted: dict[str, str] = {}
     rejected = set()
-    found = [(path, line, row) for path in several(paths) for line, row in enumerate(_rows(pathlib.Path(path), COLUMNS), 2)]
+    found = [(path, line, row) for path in several(paths) for line, row in enumerate(_rows(pathlib.Path(path)), 2)]
     for path, line, row in found:
         decision, label = row["decision"], row["label"]
         if decision not in ("right", "corrected", "wrong", ""):
@@ -52,12 +45,12 @@ def read(paths: str | os.PathLike, names: tuple[str, ...]) -> Decisions:
     return Decisions(accepted, rejected)
 
 
-def _rows(path: pathlib.Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+def _rows(path: pathlib.Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file: give the decisions.csv that the review page saved")
     with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         reader = csv.DictReader(file)
-        missing, rows = [column for column in columns if column not in (reader.fieldnames or ())], list(reader)
+        missing, rows = [column for column in COLUMNS if column not in (reader.fieldnames or ())], list(reader)
     if missing:
         raise ValueError(f"{path} has no column {', '.join(missing)}: give the file as it was saved")
     return rows

@@ -22,8 +22,7 @@ class Pictures(NamedTuple):
     """All pictures that could be read, labeled ones first, then the test's, then the pool's.
 
     images: [n, size, size, 3] uint8. files, marks, pixels, looks: n of each, see folders.Folder. kind: [n] of LABELED, TEST
-    and UNLABELED, by the folder. y: [n] classes, -1 in the pool. machine: [n] bool, picked by a machine in an earlier run.
-    skipped: [(file, why)].
+    and UNLABELED, by the folder. y: [n] classes, -1 in the pool. skipped: [(file, why)].
     """
 
     images: Images
@@ -33,7 +32,6 @@ class Pictures(NamedTuple):
     looks: list[str]
     kind: np.ndarray
     y: np.ndarray
-    machine: np.ndarray
     skipped: list[tuple[str, str]]
 
 
@@ -46,12 +44,11 @@ def make(recipe: Recipe, cache_dir: pathlib.Path, say: Callable[[str], object] =
     say("\n".join(seen.says))
     found = _read(recipe, seen, cache_dir)
     names, minor = seen.names, seen.minor
-    y, machine, why = found.y.copy(), found.machine.copy(), np.full(len(found.files), "", object)
-    part = found.kind.copy()
-    _decide(seen, found, part, y, machine, why)
+    y, part, why = found.y.copy(), found.kind.copy(), np.full(len(found.files), "", object)
+    _decide(seen, found, part, y, why)
     group = _sort_out(found, part, y, why)
     if not recipe.test_dir:
-        usable = (part == LABELED) & (why == "") & ~machine
+        usable = (part == LABELED) & (why == "") & (found.kind == LABELED)  # no accepted pick
         held = splits.hold_out_groups(y, names, _chances(found, recipe.seed), group, usable)
         part[held] = TEST
         near = (part == LABELED) & np.isin(group, group[held])
@@ -73,11 +70,9 @@ def make(recipe: Recipe, cache_dir: pathlib.Path, say: Callable[[str], object] =
 
 
 def _read(recipe: Recipe, seen: Survey, cache_dir: pathlib.Path) -> Pictures:
-    images, files, marks, pixels, looks, kinds, classes, machine, skipped = [], [], [], [], [], [], [], [], []
+    images, files, marks, pixels, looks, kinds, classes, skipped = [], [], [], [], [], [], [], []
     for kind, roots in ((LABELED, seen.labeled), (TEST, seen.test), (UNLABELED, seen.unlabeled)):
-        for root, listing in roots.items():
-            if kind == LABELED and not listing.files and decisions.offered(root) is not None:
-                continue  # a review that left nothing
+        for root in roots:
             folder = folders.read(root, recipe.image_size, cache_dir, recipe.fit)
             images.append(folder.images)
             files += folder.paths(root)
@@ -86,28 +81,22 @@ def _read(recipe: Recipe, seen: Survey, cache_dir: pathlib.Path) -> Pictures:
             looks += folder.looks
             kinds += [kind] * len(folder.files)
             classes.append(np.full(len(folder.files), -1) if kind == UNLABELED else folder.classes(root, seen.names)[1])
-            machine.append(np.full(len(folder.files), kind == LABELED and decisions.offered(root) is not None))
             skipped += [(str(root / file), why) for file, why in folder.skipped]
     y = np.concatenate(classes).astype(np.int32)
-    return Pictures(
-        Images(*images), files, np.array(marks), np.array(pixels), looks, np.array(kinds, object), y, np.concatenate(machine), skipped
-    )
+    return Pictures(Images(*images), files, np.array(marks), np.array(pixels), looks, np.array(kinds, object), y, skipped)
 
 
-def _decide(seen: Survey, found: Pictures, part: np.ndarray, y: np.ndarray, machine: np.ndarray, why: np.ndarray) -> None:
-    """What a person decided: rejected pictures leave the pool, accepted ones become labeled. Changes the arrays."""
-    accepted, rejected = dict(seen.decisions.accepted), set(seen.decisions.rejected)
-    present = set(found.marks[found.kind == LABELED])
+def _decide(seen: Survey, found: Pictures, part: np.ndarray, y: np.ndarray, why: np.ndarray) -> None:
+    """Takes rejected pictures out of the pool and labels accepted ones, as a person decided. Changes the arrays."""
+    accepted, rejected = seen.decisions
     taken: set[str] = set()
-    for root in seen.labeled:
-        rejected |= (decisions.offered(root) or set()) - present - accepted.keys()
     for i in np.flatnonzero(found.kind == UNLABELED):
         mark = found.marks[i]
         if mark in taken:
             why[i] = COPY
         elif mark in accepted:
             taken.add(mark)
-            part[i], y[i], machine[i] = LABELED, seen.names.index(accepted[mark]), True
+            part[i], y[i] = LABELED, seen.names.index(accepted[mark])
         elif mark in rejected:
             why[i] = decisions.REJECTED
 

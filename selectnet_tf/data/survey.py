@@ -42,14 +42,12 @@ def survey(recipe: Recipe) -> Survey:
     roots = [_roots(text) for text in (recipe.labeled_dir, recipe.test_dir, recipe.unlabeled_dir)]
     _check_places(*roots)
     labeled, test, unlabeled = ({root: folders.survey(root) for root in some} for some in roots)
-    first = next((root for root in labeled if decisions.offered(root) is None), next(iter(labeled)))
-    names = folders.class_names(first, labeled[first])
+    names = folders.class_names(*next(iter(labeled.items())))
     for root in (*labeled, *test):
         folders.check_classes(root, (labeled | test)[root].files, names)
     counts, tests = _counts(labeled, names), _counts(test, names)
-    own = _counts({root: listing for root, listing in labeled.items() if decisions.offered(root) is None}, names)
-    minor = splits.minor_classes(recipe.minor, names, own)
-    _check_counts(recipe, names, minor, own, tests)
+    minor = splits.minor_classes(recipe.minor, names, counts)
+    _check_counts(recipe, names, minor, counts, tests)
     _check_network(recipe)
     decided = decisions.read(recipe.decisions, names) if recipe.decisions else decisions.Decisions({}, set())
     found = Survey(names, minor, labeled, test, unlabeled, decided, [])
@@ -108,12 +106,11 @@ def _counts(listings: dict[pathlib.Path, folders.Listing], names: tuple[str, ...
     return np.array([found[name] for name in names])
 
 
-def _check_counts(recipe: Recipe, names: tuple[str, ...], minor: tuple[int, ...], own: np.ndarray, tests: np.ndarray) -> None:
+def _check_counts(recipe: Recipe, names: tuple[str, ...], minor: tuple[int, ...], counts: np.ndarray, tests: np.ndarray) -> None:
     if not recipe.test_dir:
-        single = [names[c] for c in np.flatnonzero(own < 2)]
+        single = [names[c] for c in np.flatnonzero(counts < 2)]
         if single:
-            what = "one picture" if own[names.index(single[0])] else "no picture that no machine picked"
-            raise ValueError(f"class {single[0]} has {what}: give it two or more, so that one can be held out, or a --test_dir")
+            raise ValueError(f"class {single[0]} has one picture: give it two or more, so that one can be held out, or a --test_dir")
     elif any(not tests[c] for c in minor):
         missing = ", ".join(names[c] for c in minor if not tests[c])
         raise ValueError(f"{recipe.test_dir} has no picture of {missing}, a minor class: its accuracy could not be told; give some")
@@ -140,10 +137,6 @@ def _lines(found: Survey, recipe: Recipe, counts: np.ndarray, tests: np.ndarray,
     said += [f"  not read: {count:,} files, {why}" for why, count in reasons.most_common(MOST_CLASSES)]
     if not recipe.weights and counts.min() < FEW:
         said.append(f"  a class has under {FEW} pictures: try a pretrained network too, --arch=MobileNetV2 --weights=imagenet --freeze")
-    machine = sum(decisions.offered(root) is not None for root in found.labeled)
-    said += (
-        ["  what a review folder holds is trained on and never tested on; what was taken out of it is not picked again"] if machine else []
-    )
     return said
 
 

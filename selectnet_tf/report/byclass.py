@@ -1,7 +1,5 @@
 """Unlabeled picks by class, round by round: whether a run lost a class. No TensorFlow."""
 
-import base64
-import io
 import math
 import pathlib
 from collections.abc import Sequence
@@ -34,15 +32,6 @@ def by_class(results: pathlib.Path, found: Sequence[runs.Run]) -> dict[tuple[str
     return made
 
 
-def by_class_html(folder: pathlib.Path) -> str:
-    """The same of one run, from its folder, as HTML with the picture in it; '' where it left none."""
-    buffer = io.BytesIO()
-    if not _draw_by_class([("unlabeled picks by class, round by round", folder)], buffer):
-        return ""
-    source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return f'<figure class="plot"><div class="wide"><img src="{source}" alt="unlabeled picks by class, round by round"></div></figure>'
-
-
 def _title(run: runs.Run) -> str:
     changes = "".join(f"\n{k}={_short(v)}" for k, v in run.changes)
     return f"{run.method}, seed {run.seed}, {run.preset}, {run.epochs} epochs{changes}"
@@ -53,7 +42,7 @@ def _short(value: str) -> str:
     return value if len(value) < 18 else value[:7] if csvs.is_number(value, math.inf) else f"...{value[-15:]}"
 
 
-def _draw_by_class(folders: list[tuple[str, pathlib.Path]], file: pathlib.Path | io.BytesIO) -> bool:
+def _draw_by_class(folders: list[tuple[str, pathlib.Path]], file: pathlib.Path) -> bool:
     """One panel for each title and folder that holds picks by class; the MOST_LINES least picked ones where there are more."""
     tables = [(title, folder, runs.read_file(folder.parent.parent, folder.name, "selection.csv")) for title, folder in folders]
     tables = [(title, folder, rows) for title, folder, rows in tables if rows and any(c.startswith("as_") for c in rows[0])]

@@ -1,6 +1,5 @@
 """A run's files -> figures: picks by class, what was picked (Figure 2), learning curves, confusions, F1 of each class. No TensorFlow."""
 
-import io
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -193,11 +192,7 @@ def whole_epochs(panel: Axes) -> None:
     locator.set_params(integer=True)
 
 
-def save(figure: Figure, path: Any) -> Any:
-    """path: of a file, or an open one."""
-    if isinstance(path, io.BytesIO):
-        figure.savefig(path, dpi=110, metadata={"Software": None})
-        return path
+def save(figure: Figure, path: pathlib.Path) -> pathlib.Path:
     with replacing(path) as beside:
         figure.savefig(beside, dpi=110, metadata={"Software": None})
     return path

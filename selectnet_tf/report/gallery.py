@@ -1,20 +1,15 @@
-"""What a run picked from the pool, round by round, as HTML with its pictures in it. No TensorFlow."""
+"""The gallery of a run's picks, round by round, as HTML with its images in it. No TensorFlow."""
 
 import html
-import pathlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selectnet_tf.experiment import runs
 from selectnet_tf.experiment.picks import EACH
-from selectnet_tf.files import replacing
-from selectnet_tf.report import review_page
-from selectnet_tf.report.document import document, encode
+from selectnet_tf.report.document import encode
 
 if TYPE_CHECKING:
     from selectnet_tf.data.copies import Indexed
-    from selectnet_tf.data.tasks import Task
 
 ACROSS = 16  # pictures in a row of a sprite
 
@@ -23,21 +18,6 @@ NOTE = (
     f"{EACH} surest of the wrong ones (red, with the class that they truly are; training never sees it). Below each picture its score: the "
     "selector's output, or the predicted class's probability under a rule without one.</p>"
 )
-
-
-def write(folder: pathlib.Path, task: "Task") -> None:
-    """Writes picks.html, a run's gallery with its pictures, and review.html into its folder, where its data are pictures of one's own."""
-    if task.files is None or task.encode:
-        return
-    review_page.write(folder, task)
-    if not (folder / "picks.csv").exists():
-        return
-    from selectnet_tf.report import byclass  # Matplotlib is slow to import
-
-    shown = byclass.by_class_html(folder) + render(runs.read_csv(folder / "picks.csv"), task.names, task.by_index)
-    body = f"<main><h1>What was picked</h1>{NOTE}{shown}</main>"
-    with replacing(folder / "picks.html") as beside:
-        beside.write_text(document("What was picked", body), encoding="utf-8", errors="surrogateescape")
 
 
 def render(rows: list[dict[str, str]], names: tuple[str, ...], images: "Indexed | None" = None, key: str = "g0") -> str:

@@ -35,8 +35,7 @@ BODY = """<main class="review"><h1>Right or wrong?</h1>
 
 def write(folder: pathlib.Path, task: "Task") -> None:
     """Writes review.html into a run's folder: all the pictures in its selected.csv and ask.csv, and the nearest of its foreign.csv."""
-    items = _items(folder)
-    if not items or not task.listing or not task.files:
+    if not task.listing or not task.files or not (items := _items(folder)):
         return
     data = json.dumps(_data(folder, items, task, task.files, task.listing)).replace("<", "\\u003c")  # ASCII, so that any file name fits
     body = f'{BODY}<script type="application/json" id="data">{data}</script>'

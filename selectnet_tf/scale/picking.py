@@ -20,7 +20,7 @@ from PIL import Image
 
 from selectnet_tf.capped import Capped
 from selectnet_tf.data import folders
-from selectnet_tf.data.decisions import OFFERED
+from selectnet_tf.data.decisions import COLUMNS
 from selectnet_tf.experiment import runs
 from selectnet_tf.files import digest
 from selectnet_tf.scale import pools
@@ -128,7 +128,9 @@ def _joined(some: list[Picks]) -> Picks:
 
 
 def write(picks: Picks, scores: pathlib.Path, source: pathlib.Path, minor: Sequence[str], out: pathlib.Path) -> None:
-    """Copies the picks' images into a folder for each class, as a further --labeled_dir; no other image of the pool is decoded.
+    """Copies the picks' images into a folder for each class, with decisions.csv for the next run.
+
+    No other image of the pool is decoded.
 
     out: a new folder; it is there when all images are in it.
 
@@ -137,15 +139,16 @@ def write(picks: Picks, scores: pathlib.Path, source: pathlib.Path, minor: Seque
     """
     if out.exists():
         raise ValueError(f"{out} is there already: give --out a new folder")
-    beside, lines = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}"), [("file", "digest", "label")]
+    beside, lines = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}"), [("file", *COLUMNS)]
     try:
         beside.mkdir(parents=True)
         for number, (id, image) in enumerate(_images(picks, scores, source)):
             folder = beside / minor[picks.label[number]]
             folder.mkdir(exist_ok=True)
             place = _put(image, folder, f"{picks.probability[number]:.4f}_{_shortened(id.replace('/', '_').replace(os.sep, '_'))}", number)
-            lines.append((place.relative_to(beside).as_posix(), digest(place.read_bytes()), folder.name))
-        runs.write_csv(beside / OFFERED, lines)
+            file = place.relative_to(beside).as_posix()
+            lines.append((file, digest(place.read_bytes()), "right", folder.name))
+        runs.write_csv(beside / "decisions.csv", lines)
         beside.rename(out)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -9,7 +9,7 @@ from conftest import COLOURS, picture
 from PIL import Image
 
 from selectnet_tf import recipes
-from selectnet_tf.data import decisions, pictures
+from selectnet_tf.data import pictures
 from selectnet_tf.experiment import runs
 from selectnet_tf.files import digest
 
@@ -106,32 +106,18 @@ def test_labeled_copies_of_test_pictures_are_left_out(make, tmp_path):
     assert len(found["labeled"]) == 22 and "dog/c.png" in found["test"]
 
 
-def reviewed(tmp_path, offered, kept):
-    """A folder that --review made: pool pictures `offered` as emus, of which a person kept some."""
-    lines = [("file", "digest", "label")]
-    for i in offered:
-        content = (tmp_path / "pool" / f"{i}.png").read_bytes()
-        lines.append((f"emu/{i}.png", digest(content), "emu"))
-        if i in kept:
-            (tmp_path / "look" / "emu").mkdir(parents=True, exist_ok=True)
-            (tmp_path / "look" / "emu" / f"{i}.png").write_bytes(content)
-    runs.write_csv(tmp_path / "look" / decisions.OFFERED, lines)
-    return f"{tmp_path / 'labeled'},{tmp_path / 'look'}"
-
-
-def test_what_a_machine_picked_is_never_tested_on_and_what_was_rejected_is_not_picked_again(make, tmp_path):
+def test_many_accepted_picks_leave_the_minor_classes_and_the_test_set_as_they_were(make, tmp_path):
     before, _ = parts(make(minor=("auto",)))
-    after, why = parts(task := make(minor=("auto",), labeled_dir=reviewed(tmp_path, [0, 1, 2, 3, 4], [0, 2])))
-    assert after["test"] == before["test"] and after["labeled"] == before["labeled"] | {"emu/0.png", "emu/2.png"} and task.minor == (2,)
-    assert why["pool/1.png"] == why["pool/3.png"] == why["pool/4.png"] == "rejected in a review"
-    assert why["pool/0.png"] == "a copy of a labeled or test picture" and after["unlabeled"] == {"pool/5.png"}
-
-
-def test_many_picks_leave_the_minor_classes_as_they_were(make, tmp_path):
     for i in range(6, 40):
         shape(tmp_path / "pool" / f"{i}.png", 9000 + i)
-    task = make(minor=("auto",), labeled_dir=reviewed(tmp_path, range(30), range(30)))
-    assert task.minor == (2,) and (task.y_labeled == 2).sum() == 32 and (task.y_test == 2).sum() == 1
+    marks = [digest((tmp_path / "pool" / f"{i}.png").read_bytes()) for i in range(30)]
+    runs.write_csv(
+        tmp_path / "decisions.csv",
+        [("digest", "decision", "label"), *((mark, "right", "emu") for mark in marks)],
+    )
+    task = make(minor=("auto",), decisions=str(tmp_path / "decisions.csv"))
+    assert task.minor == (2,) and (task.y_labeled == 2).sum() == 32
+    assert parts(task)[0]["test"] == before["test"]
 
 
 def test_decisions_are_taken_over(make, tmp_path):
@@ -167,15 +153,6 @@ def test_decisions_without_a_pool_are_said_to_do_nothing(make, tmp_path):
     runs.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), ("x.png", "0" * 16, "right", "emu")])
     task = make(decisions=str(tmp_path / "decisions.csv"), unlabeled_dir=None, method="imbalanced")
     assert "  decisions do nothing without --unlabeled_dir, whose pictures they are about" in task.says
-
-
-def test_a_review_that_left_nothing_takes_its_pictures_out_and_may_stand_first(make, tmp_path):
-    mark = digest((tmp_path / "pool" / "2.png").read_bytes())
-    (tmp_path / "look" / "emu").mkdir(parents=True)
-    runs.write_csv(tmp_path / "look" / ".picked.csv", [("digest",), (mark,)])
-    for order in ("look,labeled", "labeled,look"):
-        task = make(labeled_dir=",".join(str(tmp_path / name) for name in order.split(",")))
-        assert parts(task)[1] == {"pool/2.png": "rejected in a review"} and len(task.names) == 3
 
 
 def test_near_copies_of_rejected_pictures_are_left_out(make, tmp_path):

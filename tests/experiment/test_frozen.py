@@ -10,7 +10,7 @@ from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
 from selectnet_tf.experiment import frozen, runs, train
 from selectnet_tf.networks import models
-from selectnet_tf.report import gallery
+from selectnet_tf.report import review_page
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_labeled_pictures_have_views_and_others_are_themselves(recipe, tree):
     mirrored = network.predict_on_batch(task.x_labeled[np.arange(34)][:, :, ::-1])
     np.testing.assert_allclose(seen.x_labeled[:, 1], mirrored, rtol=1e-4, atol=1e-5)
     assert np.array_equal(seen.x_test[:, 1], plain.x_test) and np.array_equal(seen.x_unlabeled[:, 0], plain.x_unlabeled)
-    row = train.train(recipe, results_dir=tree / "results", verbose=0, finish=gallery.write)
+    row = train.train(recipe, results_dir=tree / "results", verbose=0, finish=review_page.write)
     model = keras.saving.load_model(tree / "results" / "runs" / row["name"] / "model.keras")
     probs = model.predict(np.stack(list(task.x_test[np.arange(10)])), verbose=0)
     assert np.mean(probs.argmax(1) == task.y_test) == pytest.approx(row["accuracy"])

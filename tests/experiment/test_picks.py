@@ -3,8 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from selectnet_tf.data import decisions
-from selectnet_tf.experiment import picks, review, runs
+from selectnet_tf.experiment import picks, runs
 
 NOTHING = SimpleNamespace(
     epoch=10, index=np.zeros(0, int), target=np.zeros(0, int), predicted=np.zeros(0, int), score=np.zeros(0), loss=np.zeros(0)
@@ -19,4 +18,3 @@ def test_a_run_that_picks_nothing_leaves_empty_lists(history, tmp_path):
     picks.write(tmp_path, history, task)
     assert (tmp_path / "selected.csv").read_text() == "file,pseudo_label,score,loss,first_chosen,last_chosen,rounds\n"
     assert runs.read_csv(tmp_path / "selected.csv") == [] and len(np.load(tmp_path / "selected.npz")["index"]) == 0
-    assert review.review(tmp_path, tmp_path / "look") == (0, []) and decisions.offered(tmp_path / "look") == set()

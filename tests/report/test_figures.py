@@ -128,9 +128,3 @@ def test_picks_by_class_of_a_run_elsewhere_are_kept_and_none_are_nothing(results
     path.unlink()
     shutil.rmtree(results / "runs")
     assert byclass.by_class(results, found) == {} and not path.exists()
-
-
-def test_one_run_s_picks_by_class_as_html(results):
-    shown = byclass.by_class_html(results / "runs" / runs.read(results)[0][1].name)
-    assert shown.startswith('<figure class="plot">') and "data:image/png;base64,iVBOR" in shown
-    assert byclass.by_class_html(results / "runs" / runs.read(results)[0][0].name) == ""

@@ -7,6 +7,7 @@ from PIL import Image
 
 from selectnet_tf.experiment.picks import COLUMNS, MOST_CLASSES, excerpt
 from selectnet_tf.report import gallery
+from selectnet_tf.report.document import document
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 X = np.zeros((8, 32, 32, 3), np.uint8)
@@ -71,5 +72,5 @@ def test_a_run_of_many_classes_shows_the_largest():
 def test_a_name_can_not_break_the_page():
     (line,) = excerpt(10, np.array([0]), np.array([0]), np.array([0.5]), np.array([1]))
     picks = [dict(zip(COLUMNS, map(str, line), strict=True))]
-    page = gallery.document("<b>", gallery.render(picks, ["<script>", "b"], X))
+    page = document("<b>", gallery.render(picks, ["<script>", "b"], X))
     assert "<script>:" not in page and "as &lt;script&gt;: 1" in page and "<title>&lt;b&gt;</title>" in page

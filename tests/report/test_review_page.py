@@ -163,5 +163,5 @@ def test_a_run_s_name_is_escaped_once(page, tmp_path):
 
 
 def test_nothing_picked_no_page(tmp_path):
-    review_page.write(tmp_path, SimpleNamespace(listing=[()]))
+    review_page.write(tmp_path, SimpleNamespace(listing=[()], files=["a.png"]))
     assert not (tmp_path / "review.html").exists()

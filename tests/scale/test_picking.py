@@ -11,9 +11,8 @@ from PIL import Image
 
 from selectnet_tf import rules
 from selectnet_tf.capped import Capped
-from selectnet_tf.data import folders
-from selectnet_tf.data.decisions import OFFERED
-from selectnet_tf.experiment import runs
+from selectnet_tf.data import decisions, folders
+from selectnet_tf.files import digest
 from selectnet_tf.scale import picking, pools
 
 NAMES = ["cat", "dog", "emu", "fox"]
@@ -97,14 +96,14 @@ def pool(tmp_path):
     return write_scores(tmp_path / "scores", probs, 20, digests), tmp_path / "pool.parquet"
 
 
-def test_the_picks_images_are_a_labeled_folder(pool, tmp_path, monkeypatch):
+def test_the_picks_images_are_decided_for_the_next_run(pool, tmp_path, monkeypatch):
     picks = picking.pick(pool[0], ["fox"])
     picking.write(picks, *pool, ["fox"], tmp_path / "picks")
     files = sorted((tmp_path / "picks" / "fox").iterdir())
     assert len(files) == 10 and all(p.name.startswith("0.9400_a_") for p in files)
     assert sorted(Image.open(p).getpixel((0, 0))[0] for p in files) == list(range(0, 60, 6))
-    offered = runs.read_csv(tmp_path / "picks" / OFFERED)
-    assert {row["label"] for row in offered} == {"fox"} and {row["file"] for row in offered} == {f"fox/{p.name}" for p in files}
+    found = decisions.read(tmp_path / "picks" / "decisions.csv", ("fox",))
+    assert found == ({digest(p.read_bytes()): "fox" for p in files}, set())
     with pytest.raises(ValueError, match="is there already: give --out a new folder"):
         picking.write(picks, *pool, ["fox"], tmp_path / "picks")
 
@@ -124,7 +123,7 @@ def test_pictures_of_one_name_and_probability_are_all_kept_and_long_names_fit(tm
     picking.write(picking.pick(scores, ["dog"]), scores, tmp_path / "pool.parquet", ["dog"], tmp_path / "picks")
     files = folders.survey(tmp_path / "picks" / "dog").files
     assert len(files) == 5 and sorted(Image.open(tmp_path / "picks" / "dog" / f).format for f in files) == sorted(kinds)
-    assert len({row["digest"] for row in runs.read_csv(tmp_path / "picks" / OFFERED)}) == 5
+    assert len(decisions.read(tmp_path / "picks" / "decisions.csv", ("dog",)).accepted) == 5
 
 
 @pytest.mark.parametrize("names", [["foxx"], ["fox", "Dog"], ["fox", "fox"]])
