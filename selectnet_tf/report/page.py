@@ -1,6 +1,5 @@
-"""results/report.html: everything that was found on one page that needs no network. No TensorFlow."""
+"""results/report.html: all results on one page, beside the figures that it shows; needs no network. No TensorFlow."""
 
-import base64
 import contextlib
 import dataclasses
 import html
@@ -8,6 +7,7 @@ import math
 import os
 import pathlib
 import sys
+import urllib.parse
 
 from selectnet_tf import recipes
 from selectnet_tf.data import cifar
@@ -69,9 +69,8 @@ def _by_class(results: pathlib.Path, found: list[runs.Run]) -> str:
 
 
 def _plot(path: pathlib.Path, caption: str, alt: str) -> str:
-    """A picture in the page. alt: what it shows, where it can't be seen."""
-    source = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
-    picture = f'<img src="{source}" alt="{html.escape(alt)}">'
+    """A figure that lies beside the page. alt: what it shows, where it can't be seen."""
+    picture = f'<img src="{urllib.parse.quote(path.name)}" alt="{html.escape(alt)}">'
     return f'<figure class="plot"><div class="wide">{picture}</div><figcaption>{html.escape(caption)}</figcaption></figure>'
 
 
@@ -137,13 +136,20 @@ def _figures(drawn: dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]
 
 
 def _galleries(results: pathlib.Path, found: list[runs.Run], data_dir: str | None) -> str:
+    """One run of each method and group, at its first, middle and last round: all of them would be tens of megabytes."""
     parts: list[str] = []
     loaded: dict[str, cifar.Data | None] = {}
     for group, members in paper.groups(found).items():
-        for run in members:
-            picks = runs.read_file(results, run.name, "picks.csv")
+        shown_already = set()
+        for run in sorted(members, key=lambda run: run.seed):
+            key = run.dataset, run.arch, run.method, run.changes
+            picks = [] if key in shown_already else runs.read_file(results, run.name, "picks.csv")
             if not picks:
                 continue
+            shown_already.add(key)
+            epochs = list(dict.fromkeys(row["epoch"] for row in picks))
+            chosen = {epochs[0], epochs[len(epochs) // 2], epochs[-1]}
+            picks = [row for row in picks if row["epoch"] in chosen]
             kind = run.dataset.split("-")[0]
             if kind not in loaded:
                 loaded[kind] = None if run.row["dataset"] in recipes.OWN_FIELDS else _images(run.dataset, data_dir)
