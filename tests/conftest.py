@@ -68,7 +68,7 @@ def write_run(results, accuracy=0.5, extra=None, **changes):
     from selectnet_tf.experiment import runs
 
     recipe = recipes.make(**changes)
-    row = {"name": recipe.name, **dataclasses.asdict(recipe), "accuracy": accuracy, **(extra or {})}
+    row = {"name": recipe.name, **dataclasses.asdict(recipe), "accuracy": accuracy, "last10_accuracy": accuracy, **(extra or {})}
     runs.write_row(results, recipe.name, row)
     return recipe
 

@@ -45,7 +45,7 @@ FILES = {  # what a run leaves for reports: columns that each file has to have; 
 TEXTS = ("name", "warning")
 WHOLE = ("epoch", "label", "picked", "wrong", "index", "truth", "class")
 FILLED = ("epoch", "label", "picked", "class")
-NEEDED = ("name", "dataset", "arch", "method", "preset", "seed", "epochs", "accuracy")
+NEEDED = ("name", "dataset", "arch", "method", "preset", "seed", "epochs", "accuracy", "last10_accuracy")
 
 
 class Run(NamedTuple):
@@ -182,7 +182,7 @@ def name_of(results: pathlib.Path, recipe: recipes.Recipe) -> str:
 
 def _problem(row: Mapping[str, str]) -> str | None:
     for column in (*SHARES, *AMOUNTS):
-        if not row.get(column) and column != "accuracy":
+        if not row.get(column) and column not in NEEDED:
             continue  # of a version that did not record it
         if not csvs.is_number(row.get(column, ""), 1 if column in SHARES else math.inf):
             return f"{column} is {row.get(column, '')!r}, which is no {'share' if column in SHARES else 'amount'}"

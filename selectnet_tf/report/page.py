@@ -76,8 +76,9 @@ def _plot(path: pathlib.Path, caption: str, alt: str) -> str:
 
 def _tables(results: pathlib.Path, found: list[runs.Run]) -> str:
     parts = [
-        "<p>Ours as mean ± standard deviation (number of runs); below it the paper's number and the difference: "
-        '<b class="near">within 0.015 or two standard deviations</b>, <b class="below">lower</b>, <b class="above">higher</b>. '
+        "<p>Ours, the mean of the last ten epochs, as mean ± standard deviation over seeds (number of runs); below it the paper's "
+        'number and the difference, whose 95% interval <b class="near">lies within 0.03</b>, or beyond 0.015: '
+        '<b class="below">lower</b>, <b class="above">higher</b>. Elsewhere, and by one run, nothing is decided. '
         f"Runs of other than {paper.FULL} epochs stand apart and are not compared.</p>"
     ]
     groups = paper.groups(found)
@@ -111,13 +112,15 @@ def _cell(cell: paper.Cell | None) -> str:
         return f'<td class="missing">not run{known}</td>'
     if cell.paper is None:
         return f"<td>{tables.ours(cell)}</td>"
-    near = cell.verdict(0.015) == "reproduced"
-    kind = "near" if near else "below" if cell.delta < 0 else "above"
+    kinds = {"reproduced": "near", "off": "below" if cell.delta < 0 else "above"}
+    kind = kinds.get(cell.verdict(0.03), "")
     return f'<td class="{kind}">{tables.ours(cell)}{known}<small>{cell.delta:+.4f}</small></td>'
 
 
 def _claims(results: pathlib.Path, found: list[runs.Run]) -> str:
-    parts = [f"<p>Judged on the means of runs of {paper.FULL} epochs; undecided where a run that it needs is missing.</p>"]
+    parts = [
+        f"<p>Judged by the 95% intervals of differences over the seeds of runs of {paper.FULL} epochs; undecided by one run, or none.</p>"
+    ]
     for preset in recipes.REPRODUCING:
         lines = [f'<li><b class="{v}">{v}</b> {html.escape(name)}</li>' for name, v in paper.claims(paper.full(results, found, preset))]
         parts.append(f"<h4>preset {preset}</h4><ul>{''.join(lines)}</ul>")

@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+import statistics
 from collections.abc import Iterable, Sequence
 
 from selectnet_tf import recipes
@@ -9,14 +10,16 @@ from selectnet_tf.experiment import csvs, runs
 from selectnet_tf.files import replacing
 from selectnet_tf.report import paper
 
-DIFF = ("table", "dataset", "arch", "method", "what", "paper", "mean", "std", "n", "delta", "verdict", "tolerance")
+COLUMNS = ("dataset", "arch", "method", "what", "paper", "mean", "std", "n", "delta", "low", "high", "last", "best")
+DIFF = ("table", *COLUMNS, "verdict", "tolerance")
 TITLES = {
     "table1": "Table 1: test accuracy",
-    "table2": "Table 2: F1 of each class (CIFAR-10, 4 minors, simple net)",
+    "table2": "Table 2: F1 of each class after the last epoch (CIFAR-10, 4 minors, simple net)",
     "table3": "Table 3: test accuracy on long-tailed CIFAR (ResNet-32)",
     "table4": "Table 4 of the PMLR version: test accuracy by schedule of lambda (CIFAR-10, 4 minors, simple net)",
 }
-HEAD = "Each cell: ours (mean ± standard deviation, number of runs), below it the paper's and the difference."
+HEAD = "Each cell: ours (mean ± standard deviation over seeds, number of runs), below it the paper's and the difference."
+HEAD += " An accuracy is a run's mean over its last ten epochs; the CSV has the last and the best epoch's beside."
 HEAD += f" Runs of other than {paper.FULL} epochs, or with changed settings, stand in tables of their own."
 START, END = "<!-- results: written by `make report` -->", "<!-- end of results -->"
 
@@ -29,12 +32,15 @@ def diff_lines(cells: Iterable[paper.Cell], tolerance: float) -> list[tuple]:
     return lines
 
 
-def _numbers(cell: paper.Cell) -> tuple[str, str, int, str]:
-    """mean, std, n, delta as text; what there is none of is empty."""
-    if not cell.values:
-        return "", "", 0, ""
-    std, delta = ("" if math.isnan(v) else f"{v:{f}}" for v, f in ((cell.std, ".4f"), (cell.delta, "+.4f")))
-    return f"{cell.mean:.4f}", std, len(cell.values), delta
+def _numbers(cell: paper.Cell) -> tuple[str, ...]:
+    """mean, std, n, delta, its interval's ends, last, best as text; NaN becomes empty."""
+
+    def text(value: float, sign: str = "") -> str:
+        return "" if math.isnan(value) else f"{value:{sign}.4f}"
+
+    others = (text(statistics.fmean(values)) if values else "" for values in (cell.last, cell.best))
+    differences = (text(value, "+") for value in (cell.delta, *cell.interval))
+    return text(cell.mean), text(cell.std), str(len(cell.values)), *differences, *others
 
 
 def write(results: pathlib.Path, found: Sequence[runs.Run]) -> list[pathlib.Path]:
@@ -44,7 +50,7 @@ def write(results: pathlib.Path, found: Sequence[runs.Run]) -> list[pathlib.Path
     made = {group: paper.cells(results, groups.get(group, []), extra=True) for group in [*full, *groups]}
     paths = []
     for table in paper.TABLES:
-        lines: list[tuple] = [("preset", "epochs", "changes", *DIFF[1:-2])]
+        lines: list[tuple] = [("preset", "epochs", "changes", *COLUMNS)]
         texts = [f"# {TITLES[table]}\n\n{HEAD}"]
         for group, cells in made.items():
             cells = [c for c in cells if c.table == table]
@@ -92,9 +98,18 @@ def _markdown_cell(cell: paper.Cell | None) -> str:
 
 
 def ours(cell: paper.Cell) -> str:
-    """A cell's mean ± std (n)."""
-    spread = "" if math.isnan(cell.std) else f" ± {cell.std:.4f}"
-    return f"{cell.mean:.4f}{spread} ({len(cell.values)})"
+    """A cell's mean ± std (n runs), or (one run)."""
+    return f"{_spread(cell.values)} ({_counted(len(cell.values))})"
+
+
+def _spread(values: Sequence[float]) -> str:
+    """mean ± standard deviation; of one value, the value."""
+    std = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.4f}{std}"
+
+
+def _counted(n: int) -> str:
+    return "one run" if n == 1 else f"{n} runs"
 
 
 def readme(results: pathlib.Path, found: list[runs.Run]) -> str:
@@ -106,13 +121,14 @@ def readme(results: pathlib.Path, found: list[runs.Run]) -> str:
     known = {
         c.method: c.paper for c in paper.cells(results, []) if c.table in ("table1", "table3") and (c.dataset, c.arch) == (dataset, arch)
     }
-    text = f"Test accuracy, {dataset}, network {arch}, {group.title}:"
+    text = f"Test accuracy, {dataset}, network {arch}, {group.title}; ours is the mean of the last ten epochs:"
     return f"{_coverage(results, found)}\n\n{text}\n\n{_beside_the_paper(members, known)}"
 
 
 def every_run(results: pathlib.Path, found: list[runs.Run]) -> str:
     """docs/results/numbers.md's part as Markdown: each group's comparison of methods, and the speed."""
-    texts = [_coverage(results, found)]
+    about = "Accuracy is the mean of the last ten epochs, ± its standard deviation over seeds; what is of a single epoch says so."
+    texts = [_coverage(results, found), about]
     left = len(found)
     for group, dataset, arch, members in paper.comparisons(found):
         left -= len(members)
@@ -132,18 +148,31 @@ def _coverage(results: pathlib.Path, found: list[runs.Run]) -> str:
     return f"Of the {len(cells)} cells of Tables 1 and 3, runs of {paper.FULL} epochs cover {' and '.join(texts)}."
 
 
+SINGLE = {  # columns of runs.csv that are of one epoch, and their titles
+    "accuracy": "last epoch",
+    "best_accuracy": "best epoch",
+    "minor_accuracy": "minor, last epoch",
+    "major_accuracy": "major, last epoch",
+}
+
+
 def _beside_the_paper(found: list[runs.Run], known: dict[str, float | None]) -> str:
-    """One line a method: the mean over its runs, the paper's number, and the minor and the major classes'."""
-    lines = ["| method | runs | ours | paper | minor classes | major classes |", "|---" * 6 + "|"]
+    """One line a method: mean ± std over its runs, the paper's number, and single epochs."""
+    head = ["method", "ours", "n", "paper", *SINGLE.values()]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for method in recipes.METHODS:
         chosen = [run for run in found if run.method == method]
         if chosen:
-            means = [sum(run.number(c) for run in chosen) / len(chosen) for c in ("accuracy", "minor_accuracy", "major_accuracy")]
-            ours, minor, major = (f"{mean:.4f}" for mean in means)
             number = known.get(method)
             theirs = "–" if number is None else f"{number:.4f}"
-            lines.append(f"| `{method}` | {len(chosen)} | {ours} | {theirs} | {minor} | {major} |")
+            single = " | ".join(f"{_mean(chosen, c):.4f}" for c in SINGLE)
+            ours = _spread([run.number("last10_accuracy") for run in chosen])
+            lines.append(f"| `{method}` | {ours} | {_counted(len(chosen))} | {theirs} | {single} |")
     return "\n".join(lines)
+
+
+def _mean(found: list[runs.Run], column: str) -> float:
+    return statistics.fmean(run.number(column) for run in found)
 
 
 def benchmark_problem(results: pathlib.Path) -> str | None:
@@ -173,16 +202,17 @@ def speed(rows: list[dict[str, str]]) -> list[str]:
 
 def _comparison(found: list[runs.Run]) -> str:
     """One line a method: means over its runs."""
-    shares = ("accuracy", "minor_accuracy", "major_accuracy", "macro_f1")
-    lines = ["| method | runs | accuracy | minor classes | major classes | macro F1 | wall time | of it selecting |", "|---" * 8 + "|"]
+    single = SINGLE | {"macro_f1": "macro F1, last epoch"}
+    head = ["method", "accuracy", "n", *single.values(), "wall time", "of it selecting"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for method in recipes.METHODS:
         chosen = [run for run in found if run.method == method]
         if chosen:
-            mean = {c: sum(run.number(c) for run in chosen) / len(chosen) for c in (*shares, "seconds", "selection_seconds")}
-            values = " | ".join(f"{mean[c]:.4f}" for c in shares)
-            share = f"{mean['selection_seconds'] / mean['seconds']:.1%}" if mean["seconds"] else "–"
-            time = f"{mean['seconds'] / 60:.0f} min | {share}"
-            lines.append(f"| `{method}` | {len(chosen)} | {values} | {time} |")
+            ours = _spread([run.number("last10_accuracy") for run in chosen])
+            values = " | ".join(f"{_mean(chosen, c):.4f}" for c in single)
+            seconds, selecting = (_mean(chosen, c) for c in ("seconds", "selection_seconds"))
+            time = f"{seconds / 60:.0f} min | {f'{selecting / seconds:.1%}' if seconds else '–'}"
+            lines.append(f"| `{method}` | {ours} | {_counted(len(chosen))} | {values} | {time} |")
     return "\n".join(lines)
 
 

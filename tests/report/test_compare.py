@@ -13,7 +13,7 @@ CLASSES = "class,name,minor,f1,as_0,as_1\n0,bird,1,0.5,3,1\n1,cat,0,0.7,1,3\n"
 
 def keep(results, predicted, truth=TRUTH, **changes):
     """Writes a finished run of two classes, bird (minor) and cat. predicted: [k, n] codes. Returns its name."""
-    name = write_run(results, 0.5, {"last10_accuracy": 0.5}, dataset="digits-4minor", **changes).name
+    name = write_run(results, dataset="digits-4minor", **changes).name
     (results / "runs" / name / "classes.csv").write_text(CLASSES)
     np.savez(results / "runs" / name / "predictions.npz", truth=truth, predicted=np.array(predicted, np.uint8))
     return name
@@ -86,7 +86,7 @@ def test_what_can_not_be_paired_is_refused_in_one_line(a, b, words, tmp_path):
     keep(tmp_path, [TRUTH], method="context")
     keep(tmp_path, [TRUTH], method="context", validation=5)
     keep(tmp_path, [TRUTH], TRUTH[::-1], method="balanced")
-    write_run(tmp_path, 0.5, {"last10_accuracy": 0.5}, dataset="digits-4minor", method="oracle")
+    write_run(tmp_path, dataset="digits-4minor", method="oracle")
     name = keep(tmp_path, [TRUTH], method="imbalanced")
     path = tmp_path / "runs" / name / "predictions.npz"
     path.write_bytes(path.read_bytes()[:99])

@@ -16,7 +16,14 @@ def results(tmp_path):
     made += [(0.75, {}), (0.8, {"method": "oracle"}), (0.55, {"epochs": 20}), (0.5, {"method": "context", "epochs": 20})]
     made += [(0.6, {"augment": "none"})]
     for accuracy, changes in made:
-        extra = {"minor_accuracy": 0.5, "major_accuracy": 0.75, "macro_f1": 0.625, "seconds": 1800.0, "selection_seconds": 90.0}
+        extra = {
+            "minor_accuracy": 0.5,
+            "major_accuracy": 0.75,
+            "macro_f1": 0.625,
+            "best_accuracy": 0.76,
+            "seconds": 1800.0,
+            "selection_seconds": 90.0,
+        }
         write_run(tmp_path, accuracy, extra, **changes)
     return tmp_path
 
@@ -28,10 +35,10 @@ def test_runs_of_other_lengths_and_settings_stand_apart(results):
         "Preset paper, 200 epochs", "Preset released, 200 epochs", "Preset paper, 200 epochs, augment=none", "Preset paper, 20 epochs",
     ]  # fmt: skip
     full, released, other, short = sections[1:]
-    assert "| `context` | 0.7400 ± 0.0100 (3)<br>paper 0.7403, -0.0003 | not run<br>paper 0.7881 |" in full
-    assert "| `selectnet` | 0.7500 (1)<br>paper 0.7424, +0.0076 |" in full and "| `oracle` | 0.8000 (1) |" in full
+    assert "| `context` | 0.7400 ± 0.0100 (3 runs)<br>paper 0.7403, -0.0003 | not run<br>paper 0.7881 |" in full
+    assert "| `selectnet` | 0.7500 (one run)<br>paper 0.7424, +0.0076 |" in full and "| `oracle` | 0.8000 (one run) |" in full
     assert "0.7400" not in released and released.count("not run") == 30
-    assert "| `selectnet` | 0.6000 (1) |" in other and "paper 0" not in other + short and "| `context` | 0.5000 (1) |" in short
+    assert "| `selectnet` | 0.6000 (one run) |" in other and "paper 0" not in other + short and "| `context` | 0.5000 (one run) |" in short
 
 
 def test_preset_robust_stands_beside_the_paper_s_numbers_and_never_among_them(results):
@@ -39,7 +46,7 @@ def test_preset_robust_stands_beside_the_paper_s_numbers_and_never_among_them(re
     found = runs.read(results)[0]
     tables.write(results, found)
     robust = next(s for s in (results / "table1.md").read_text().split("\n## ") if s.startswith("Preset robust, 200 epochs\n"))
-    assert "| `selectnet` | 0.7000 (1) |" in robust and "paper 0" not in robust and "not run" not in robust
+    assert "| `selectnet` | 0.7000 (one run) |" in robust and "paper 0" not in robust and "not run" not in robust
     assert "robust" not in tables.readme(results, found).splitlines()[0]
     assert {c.values for c in paper.full(results, found, "paper") if c.method == "selectnet" and c.table == "table1"} == {(), (0.75,)}
 
@@ -57,8 +64,9 @@ def test_the_csv_says_the_same_in_long_form(results):
 def test_a_lambda_schedule_is_a_cell_of_table_4(results):
     write_run(results, 0.7, lambda_schedule="0.4:0.6")
     tables.write(results, runs.read(results)[0])
-    assert "| `selectnet` | 0.7500 (1)<br>paper 0.7424, +0.0076 | 0.7000 (1)<br>paper 0.7328, -0.0328 | not run<br>paper 0.7109 |" in (
-        (results / "table4.md").read_text()
+    assert (
+        "| `selectnet` | 0.7500 (one run)<br>paper 0.7424, +0.0076 | 0.7000 (one run)<br>paper 0.7328, -0.0328 | not run<br>paper 0.7109 |"
+        in ((results / "table4.md").read_text())
     )
 
 
@@ -75,7 +83,7 @@ def test_data_sets_that_the_paper_does_not_have_are_columns_of_table_1(results):
     tables.write(results, runs.read(results)[0])
     head = (results / "table1.md").read_text().split("## Preset paper, 200 epochs\n\n")[1].splitlines()
     assert head[0].endswith("| digits-4minor simple |") and any(
-        line.startswith("| `context`") and "| 0.9000 (1) |" in line for line in head
+        line.startswith("| `context`") and "| 0.9000 (one run) |" in line for line in head
     )
     assert "digits" not in (results / "table2.md").read_text() + (results / "table3.md").read_text()
 
@@ -84,7 +92,7 @@ def test_the_readme_shows_table_3_s_numbers_too(tmp_path):
     for method in ("selectnet", "class_balanced"):
         write_run(tmp_path, 0.75, {"minor_accuracy": 0.5, "major_accuracy": 0.8}, method=method, dataset="cifar10-lt", arch="resnet32")
     text = tables.readme(tmp_path, runs.read(tmp_path)[0])
-    assert "| `selectnet` | 1 | 0.7500 | 0.7576 |" in text and "| `class_balanced` | 1 | 0.7500 | 0.7457 |" in text
+    assert "| `selectnet` | 0.7500 | one run | 0.7576 |" in text and "| `class_balanced` | 0.7500 | one run | 0.7457 |" in text
 
 
 def test_the_page_of_numbers_compares_methods_shows_every_full_run_and_counts_the_rest(results):
@@ -98,17 +106,17 @@ def test_the_page_of_numbers_compares_methods_shows_every_full_run_and_counts_th
     assert text.endswith("[results/runs.csv](../../results/runs.csv) has 1 more run.")
     assert "**preset paper, 200 epochs, lambda_schedule=0.4:0.6** · cifar10-4minor, resnet20:" in text
     assert "**preset paper, 200 epochs, augment=none** · cifar10-4minor, simple:" in text and text.count("resnet20") == 1
-    assert "| `context` | 3 | 0.7400 | 0.5000 | 0.7500 | 0.6250 | 30 min | 5.0% |" in text
+    assert "| `context` | 0.7400 ± 0.0100 | 3 runs | 0.7400 | 0.7600 | 0.5000 | 0.7500 | 0.6250 | 30 min | 5.0% |" in text
 
 
 def test_the_readme_has_one_table_of_the_column_with_the_most_methods(results):
     write_run(results, 0.9, {"minor_accuracy": 0.5, "major_accuracy": 0.75}, arch="resnet20")
     text = tables.readme(results, runs.read(results)[0])
-    assert "Test accuracy, cifar10-4minor, network simple, preset paper, 200 epochs:" in text and text.count("\n|---") == 1
+    assert "Test accuracy, cifar10-4minor, network simple, preset paper, 200 epochs; ours is the mean of the last ten epochs:" in text
     assert text.splitlines()[-3:] == [
-        "| `context` | 3 | 0.7400 | 0.7403 | 0.5000 | 0.7500 |",
-        "| `selectnet` | 1 | 0.7500 | 0.7424 | 0.5000 | 0.7500 |",
-        "| `oracle` | 1 | 0.8000 | – | 0.5000 | 0.7500 |",
+        "| `context` | 0.7400 ± 0.0100 | 3 runs | 0.7403 | 0.7400 | 0.7600 | 0.5000 | 0.7500 |",
+        "| `selectnet` | 0.7500 | one run | 0.7424 | 0.7500 | 0.7600 | 0.5000 | 0.7500 |",
+        "| `oracle` | 0.8000 | one run | – | 0.8000 | 0.7600 | 0.5000 | 0.7500 |",
     ]
 
 
