@@ -33,9 +33,9 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],
-        "scale": [*PYARROW, "fsspec>=2024.2"],
-        "ray": ["ray>=2.40", "fsspec>=2024.2"],
-        "test": [*PYARROW, "fsspec>=2024.2", "pytest>=8", "ray>=2.40", "selenium>=4.20", "setuptools>=70.1"],
+        "scale": PYARROW,
+        "ray": ["ray>=2.40"],
+        "test": [*PYARROW, "pytest>=8", "ray>=2.40", "selenium>=4.20", "setuptools>=70.1"],
         "lint": ["ruff==0.17.6", "mypy==2.4.1", "pandas-stubs==3.1.0.261029"],
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
     },

@@ -15,7 +15,6 @@ from absl import flags
 
 from selectnet_tf import devices, recipes
 from selectnet_tf.cli import cause, fail, importing_tensorflow, parse, path_of
-from selectnet_tf.scale import storage
 
 FLAGS = flags.FLAGS
 
@@ -40,7 +39,6 @@ def define_flags() -> None:
             flags.DEFINE_string(field.name, None, help)
     flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archive, or the archive; else SELECTNET_DATA, else a download")
     flags.DEFINE_string("results_dir", "results", "where runs.csv and runs/NAME/ go")
-    flags.DEFINE_string("storage", None, "address (s3://, gs://, a folder) to put the run's files to after each round, and to go on from")
     flags.DEFINE_integer("replicas", 0, "replicas of MirroredStrategy; 0: every GPU there is")
     flags.DEFINE_enum("device", "auto", devices.CHOICES, "auto: the GPUs, where there are any; cpu: leaves them alone")
     flags.DEFINE_bool("force", False, "train again what is finished or half trained")
@@ -82,11 +80,8 @@ def main(argv: list[str]) -> int:
         if len(argv) > 1:
             raise ValueError(f"unexpected {argv[1]!r}: flags are written --name=value")
         recipe = recipe_from_flags()
-        keeper = storage.Storage(FLAGS.storage) if FLAGS.storage else None
     except ValueError as error:
         return fail(error, 2)
-    except OSError as error:
-        return fail(error, 1)
     results = path_of(FLAGS.results_dir)
     cache_dir = path_of(FLAGS.cache_dir) if FLAGS.cache_dir else results / "cache"
     signal.signal(signal.SIGTERM, _terminated)
@@ -103,7 +98,6 @@ def main(argv: list[str]) -> int:
 
         table = recipe.dataset == "csv"
         options: dict[str, Any] = {"data_dir": FLAGS.data_dir, "results_dir": results, "replicas": FLAGS.replicas, "force": FLAGS.force}
-        options["keeper"] = keeper
         row = train.train(
             recipe,
             verbose=1 if sys.stdout.isatty() else 2,

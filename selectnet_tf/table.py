@@ -13,7 +13,6 @@ from selectnet_tf import devices, recipes
 from selectnet_tf.cli import data_output, fail, parse, path_of
 from selectnet_tf.experiment import grids, sweep
 from selectnet_tf.report import reports
-from selectnet_tf.scale import storage
 
 
 def define_flags() -> None:
@@ -24,10 +23,7 @@ def define_flags() -> None:
     flags.DEFINE_list("methods", None, "these methods instead of the table's, e.g. context,selectnet,oracle")
     flags.DEFINE_enum("preset", "paper", recipes.PRESETS, "whose recipes")
     flags.DEFINE_integer("jobs", 0, "runs trained at once, each with its share of the cores or GPUs; 0: one a GPU, two without GPUs", 0)
-    flags.DEFINE_string(
-        "ray", None, "train on a Ray cluster: auto, or its address; --results_dir on storage that all nodes see, or --storage"
-    )
-    flags.DEFINE_string("storage", None, "address (s3://, gs://, a folder) to put runs to after each round, and to go on from and collect")
+    flags.DEFINE_string("ray", None, "train on a Ray cluster: auto, or its address; --results_dir on storage that all nodes see")
     flags.DEFINE_enum("device", "auto", devices.CHOICES, "auto: the GPUs, where there are any; cpu: leaves them alone")
     flags.DEFINE_bool("print", False, "only print the missing cells' commands, one a line, for Slurm, GNU parallel or Kubernetes")
     flags.DEFINE_bool("dry", False, "only print the plan: cells, done, missing, estimated hours")
@@ -50,10 +46,7 @@ def main(argv: list[str]) -> int:
         if values["print"].value:  # for another place's shell
             results, data_dir = results.absolute(), data_dir and str(path_of(data_dir).absolute())
         devices.choose(values.device)
-        keeper = _storage(values.storage)
-        work = sweep.Sweep(cells, results, data_dir, values.jobs or devices.usual_jobs(), keeper.address if keeper else None)
-        if keeper:
-            keeper.collect(results, [cell.name for cell in work.cells])
+        work = sweep.Sweep(cells, results, data_dir, values.jobs or devices.usual_jobs())
         if values.dry:
             print(work.plan())
             return 0
@@ -62,7 +55,7 @@ def main(argv: list[str]) -> int:
                 print(shlex.join([*words, *["--device=cpu"] * (values.device == "cpu")]), file=data_output(), flush=True)
             return 0
         if values.ray:
-            work = _on_cluster(values.ray, cells, results, data_dir, values.jobs, keeper)
+            work = _on_cluster(values.ray, cells, results, data_dir, values.jobs)
         elif problem := devices.problem():
             return fail(problem, 1)
         code = work.run()
@@ -76,20 +69,13 @@ def main(argv: list[str]) -> int:
         return fail(error, 1)
 
 
-def _storage(address: str | None) -> storage.Storage | None:
-    """A plain folder's address is made whole: other machines, or other folders, read it."""
-    return storage.Storage(address if "://" in address else str(path_of(address).absolute())) if address else None
-
-
-def _on_cluster(
-    address: str, cells: list[recipes.Recipe], results: pathlib.Path, data_dir: str | None, jobs: int, keeper: storage.Storage | None
-) -> sweep.Sweep:
+def _on_cluster(address: str, cells: list[recipes.Recipe], results: pathlib.Path, data_dir: str | None, jobs: int) -> sweep.Sweep:
     try:
         from selectnet_tf.scale import cluster
     except ImportError:
         raise OSError("a sweep on a cluster needs Ray: python -m pip install -e '.[ray]'") from None
     cluster.connect(address)
-    return cluster.ClusterSweep(cells, results, data_dir and str(path_of(data_dir).absolute()), jobs, keeper)
+    return cluster.ClusterSweep(cells, results, data_dir and str(path_of(data_dir).absolute()), jobs)
 
 
 def command(name: str) -> None:

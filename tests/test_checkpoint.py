@@ -8,7 +8,6 @@ from conftest import Killed, blobs, small_model
 
 from selectnet_tf import checkpoint, statefile
 from selectnet_tf.checkpoint import Checkpoint, Stopped
-from selectnet_tf.experiment import keeping
 from selectnet_tf.foreign import Foreign
 from selectnet_tf.pool import Pool
 from selectnet_tf.rounds import fit
@@ -623,21 +622,3 @@ def test_a_full_disk_leaves_the_last_state(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         session(path, epochs=2)
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["state.npz"]
-
-
-def test_a_command_names_its_own_cure_too(tmp_path):
-    kept = keeping.Kept(tmp_path / "state.npz", {}, {}, keeping.Nowhere(), 1)
-    assert kept.file.cure == f"delete {tmp_path / 'state.npz'} or pass --force to start this run again"
-    assert "--force" not in Checkpoint(tmp_path / "state.npz", {}).file.cure
-
-
-def test_what_a_late_signal_stops_is_kept_elsewhere_too(tmp_path):
-    folders = []
-
-    class There(keeping.Nowhere):
-        def put(self, folder):
-            folders.append(folder)
-
-    with pytest.raises(Stopped), keeping.Kept(tmp_path / "state.npz", {}, {}, There(), 1).signals():
-        os.kill(os.getpid(), checkpoint.signal.SIGTERM)
-    assert folders == [tmp_path]

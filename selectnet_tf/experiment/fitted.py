@@ -10,7 +10,7 @@ import numpy as np
 
 from selectnet_tf import estimators
 from selectnet_tf.data.tasks import Task
-from selectnet_tf.experiment import keeping, record
+from selectnet_tf.experiment import record
 from selectnet_tf.experiment.origin import Origin
 from selectnet_tf.files import replacing
 from selectnet_tf.pool import Pool
@@ -78,7 +78,7 @@ def train(
     selection.on_round = log.audit
     parts: dict[str, Any] = {"origin": origin, "selection": selection, "log": log, "classifier": classifier}
     state = StateFile(folder / "state.npz", parts, {"recipe": dataclasses.asdict(recipe)})
-    state.or_else = keeping.OR_FORCE
+    state.or_else = " or pass --force"
     selection.reset()
     first = 0
     if state.path.exists():

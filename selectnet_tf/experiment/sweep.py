@@ -30,8 +30,7 @@ RUN = (sys.executable, "-m", "selectnet_tf.run")
 class Cell:
     """One recipe on its way: its folder, its process while it trains, and why it failed."""
 
-    def __init__(self, recipe: recipes.Recipe, results: pathlib.Path, elsewhere: bool = False) -> None:
-        self.elsewhere = elsewhere  # whether its state lies in a storage
+    def __init__(self, recipe: recipes.Recipe, results: pathlib.Path) -> None:
         self.recipe, self.name = recipe, runs.name_of(results, recipe)
         self.folder = results / "runs" / self.name
         self.log = self.folder / "log.txt"
@@ -44,7 +43,7 @@ class Cell:
     def epochs(self) -> int:
         """Epochs that are trained and saved, of a run that is not finished."""
         with contextlib.suppress(ValueError, OSError):
-            return len(runs.read_csv(self.folder / "epochs.csv")) if self.elsewhere or (self.folder / "state.npz").exists() else 0
+            return len(runs.read_csv(self.folder / "epochs.csv")) if (self.folder / "state.npz").exists() else 0
         return 0
 
     def busy(self) -> bool:
@@ -61,13 +60,11 @@ class Cell:
 
 
 class Sweep:
-    """Trains every recipe that has no row in results/runs.csv, `jobs` at a time. storage: where its runs put their files besides."""
+    """Trains every recipe that has no row in results/runs.csv, `jobs` at a time."""
 
-    def __init__(
-        self, cells: Iterable[recipes.Recipe], results: pathlib.Path, data_dir: str | None = None, jobs: int = 1, storage: str | None = None
-    ) -> None:
-        self.results, self.data_dir, self.jobs, self.storage = results, data_dir, jobs, storage
-        self.cells = [Cell(recipe, results, bool(storage)) for recipe in {recipe.name: recipe for recipe in cells}.values()]
+    def __init__(self, cells: Iterable[recipes.Recipe], results: pathlib.Path, data_dir: str | None = None, jobs: int = 1) -> None:
+        self.results, self.data_dir, self.jobs = results, data_dir, jobs
+        self.cells = [Cell(recipe, results) for recipe in {recipe.name: recipe for recipe in cells}.values()]
         self.rates = estimate.rates(results)
         self.at_once = jobs if self.rates or visible_gpus() else min(jobs, estimate.TOGETHER)  # times the speed of one after another
         self.waiting, self.slots = list(self.cells), list(range(jobs))
@@ -100,7 +97,7 @@ class Sweep:
 
     def command(self, cell: Cell) -> list[str]:
         """What trains a cell, as a list of words."""
-        places = {"results_dir": self.results, "data_dir": self.data_dir, "storage": self.storage}
+        places = {"results_dir": self.results, "data_dir": self.data_dir}
         return [*RUN, *recipe_flags(cell.recipe), *(f"--{k}={v}" for k, v in places.items() if v)]
 
     def seconds(self, cells: Iterable[Cell]) -> float:

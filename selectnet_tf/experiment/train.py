@@ -16,8 +16,9 @@ import tensorflow as tf
 
 from selectnet_tf import presets
 from selectnet_tf.archs import FITTED
+from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
-from selectnet_tf.experiment import ask, begun, earlier, fitted, frozen, keeping, methods, metrics, picks, record, rows, runs, tested, tuned
+from selectnet_tf.experiment import ask, begun, earlier, fitted, frozen, methods, metrics, picks, record, rows, runs, tested, tuned
 from selectnet_tf.experiment.claims import claim
 from selectnet_tf.experiment.origin import Origin
 from selectnet_tf.files import FULL, clear, write_frame
@@ -34,7 +35,6 @@ Path = str | os.PathLike[str]
 def train(
     recipe: Recipe, *, data_dir: Path | None = None, results_dir: Path = "results", replicas: int = 0, force: bool = False,
     verbose: int | str = "auto", finish: Callable[[pathlib.Path, tasks.Task], None] | None = None, cache_dir: Path | None = None,
-    keeper: keeping.Keeper | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Trains a recipe, or goes on with it where it was stopped, or only returns its row where it is finished.
 
@@ -47,7 +47,6 @@ def train(
         verbose: as in Keras's fit.
         finish: called with (folder, Task) when a run has left its files; where it fails, that is said.
         cache_dir: where decoded pictures are kept; results_dir/cache where not given.
-        keeper: takes the folder's files after each round and at the end, and brings what it has of them at the beginning.
 
     Returns:
         The run's row of runs.csv, a dict.
@@ -59,24 +58,20 @@ def train(
     name = runs.name_of(results, recipe)
     folder = results / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
-    keeper, cache = keeper or keeping.Nowhere(), pathlib.Path(cache_dir or results / "cache")
+    cache = pathlib.Path(cache_dir or results / "cache")
     with claim(folder / ".lock"):
         clear(folder)
         earlier.put_back(folder)
         row = None
         if not force:
-            keeper.get(folder)
             earlier.same_recipe(recipe, results, folder)
             row = earlier.finished(recipe, results, folder)
-        row = row or _run(recipe, data_dir, results, folder, replicas, verbose, finish, force, cache, keeper)
-        keeper.put(folder)
-        return row
+        return row or _run(recipe, data_dir, results, folder, replicas, verbose, finish, force, cache)
 
 
 def _run(
     recipe: Recipe, data_dir: Path | None, results: pathlib.Path, folder: pathlib.Path, replicas: int, verbose: int | str,
     finish: Callable[[pathlib.Path, tasks.Task], None] | None, force: bool, cache_dir: pathlib.Path,
-    keeper: keeping.Keeper,
 ) -> dict[str, Any]:  # fmt: skip
     strategy = _strategy_of(recipe, replicas)
     task = tasks.make(recipe, data_dir, cache_dir, lambda lines: print(lines, flush=True))
@@ -96,7 +91,7 @@ def _run(
         evaluate, probs, log = fitted.train(recipe, task, selection, model, folder, origin)
         fitted.write_model(folder, model, task)
     else:
-        evaluate, probs, log = _fit(recipe, seen, selection, model, folder, verbose, origin, keeper)
+        evaluate, probs, log = _fit(recipe, seen, selection, model, folder, verbose, origin)
         record.write_predictions(folder, evaluate)
         record.write_model(folder / "model.keras", frozen.join(backbone, model, recipe.arch) if backbone else model, task)
     classes = record.classes(evaluate.truth, probs, task)
@@ -122,15 +117,15 @@ def _run(
 
 
 def _fit(
-    recipe: Recipe, task: tasks.Task, selection: Selection, model: keras.Model, folder: pathlib.Path, verbose: int | str, origin: Origin,
-    keeper: keeping.Keeper,
+    recipe: Recipe, task: tasks.Task, selection: Selection, model: keras.Model, folder: pathlib.Path, verbose: int | str, origin: Origin
 ) -> tuple[record.Evaluate, np.ndarray, record.Log]:  # fmt: skip
     evaluate = record.Evaluate(Scorer(model, task.x_test), task.y_test, task.minor)
     log = record.Log(folder, selection, task, recipe)
     selection.on_round = log.audit
     header = {"recipe": dataclasses.asdict(recipe), "replicas": (replicas := model.distribute_strategy.num_replicas_in_sync)}
     parts = {"origin": origin, "selection": selection, "log": log, "evaluate": evaluate}
-    checkpoint = keeping.Kept(folder / "state.npz", parts, header, keeper, recipe.every)
+    checkpoint = Checkpoint(folder / "state.npz", parts, header)
+    checkpoint.file.or_else = " or pass --force"
     epoch, batch = checkpoint.restore(model)
     record.write_recipe(folder, recipe, task, selection.pool, origin, replicas)
     if epoch or batch:

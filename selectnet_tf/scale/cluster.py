@@ -1,48 +1,42 @@
 """A sweep whose runs are actors of a Ray cluster: the same plan, lines, rows and resume.
 
 Ray knows which node is free and begins an actor again elsewhere when its node dies; the run then goes on from its state, on a file
-system that all nodes see or in a storage. The actors are detached: they outlive the sweep, and one that is started again finds them.
+system that all nodes see. The actors are detached: they outlive the sweep, and one that is started again finds them.
 """
 
-import contextlib
 import os
 import pathlib
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import ray
 
 from selectnet_tf.experiment import sweep
 from selectnet_tf.files import digest
-from selectnet_tf.scale.storage import Storage
 
 NAMESPACE = "selectnet_tf"  # of the actors' names
 RETRIES = 5  # of a run whose node died, or that was killed there
 PATIENCE = 120.0  # seconds that a stopped run has to save
 LINGER = 10.0  # seconds for which an ended run still says how it ended
-LOOK = 60.0  # seconds between two looks into a storage
 
 
 @ray.remote
 class _Run:
     """On a node: the command, by this node's Python; Ray has set CUDA_VISIBLE_DEVICES. Ends by itself when the command has ended."""
 
-    def __init__(self, words: list[str], log: pathlib.Path, gpus: int, storage: str | None) -> None:
+    def __init__(self, words: list[str], log: pathlib.Path, gpus: int) -> None:
         self._begun, self._ended, self._stopped = threading.Event(), threading.Event(), False
         self._code, self._problem = 1, ""
         me = ray.get_runtime_context().current_actor
-        threading.Thread(target=self._live, args=(words, log, gpus, storage, me), daemon=True).start()
+        threading.Thread(target=self._live, args=(words, log, gpus, me), daemon=True).start()
 
-    def _live(self, words: list[str], log: pathlib.Path, gpus: int, storage: str | None, me: Any) -> None:
+    def _live(self, words: list[str], log: pathlib.Path, gpus: int, me: Any) -> None:
         try:
-            with _place(log, storage) as (log, flags):
-                self._train([*words, *flags], log, gpus)
+            self._train(words, log, gpus)
             if not self._stopped and (self._code < 0 or self._code == 128 + signal.SIGTERM):
                 os._exit(1)  # somebody ended it: for all that it knows, its node goes down, and Ray begins it again elsewhere
         except (OSError, ValueError) as error:
@@ -74,38 +68,21 @@ class _Run:
             self._process.terminate()
 
 
-@contextlib.contextmanager
-def _place(log: pathlib.Path, storage: str | None) -> Iterator[tuple[pathlib.Path, list[str]]]:
-    """(a run's log, further flags): with a storage, the run has a results folder of its own on this node for as long as it trains."""
-    if not storage:
-        yield log, []
-        return
-    with tempfile.TemporaryDirectory(prefix="selectnet_tf-", ignore_cleanup_errors=True) as results:
-        folder, keeper = pathlib.Path(results, "runs", log.parent.name), Storage(storage)
-        folder.mkdir(parents=True)
-        keeper.get_log(folder)
-        yield folder / log.name, [f"--results_dir={results}"]
-        keeper.put_log(folder)
-
-
 class Task:
     """A run on some node, with as much of a subprocess.Popen as a sweep needs.
 
     name: of its actor. words: its command. log: the file that takes what it says. gpus: its share, or a core where 0.
-    storage: an address that all nodes reach; None: they all see the log's folder. ended: called when it has ended.
     found: whether it was there already.
     """
 
-    def __init__(
-        self, name: str, words: list[str], log: pathlib.Path, gpus: int, storage: str | None, ended: Callable[[], None]
-    ) -> None:  # fmt: skip
-        self._log, self._end = log, ended
+    def __init__(self, name: str, words: list[str], log: pathlib.Path, gpus: int) -> None:
+        self._log = log
         found = find(name)
         self.found = found is not None
         self._actor = found or _Run.options(  # type: ignore[attr-defined]
             name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True, num_cpus=1, num_gpus=gpus,
             max_restarts=RETRIES, max_task_retries=-1, max_concurrency=16,
-        ).remote(words[1:], log, gpus, storage)  # fmt: skip
+        ).remote(words[1:], log, gpus)  # fmt: skip
         self._ref = self._actor.wait.remote()
 
     def poll(self) -> int | None:
@@ -120,7 +97,6 @@ class Task:
             self._ref = self._actor.wait.remote()
             return None
         ray.kill(self._actor)
-        self._end()
         code, problem = said
         if problem:
             with open(self._log, "a") as log:
@@ -150,21 +126,21 @@ def find(name: str) -> Any:
 class ClusterSweep(sweep.Sweep):
     """A Sweep over the cluster that this process is connected to.
 
-    results: on a file system that every node sees at the same path, unless there is a keeper. jobs: runs at once; 0: one a GPU, or a
-    core where there are no GPUs. keeper: the Storage that takes the runs' files, and gives results their rows and small ones.
+    results: on a file system that every node sees at the same path. jobs: runs at once; 0: one a GPU, or a
+    core where there are no GPUs.
     """
 
     def __init__(
-        self, cells: list[Any], results: pathlib.Path, data_dir: str | None = None, jobs: int = 0, keeper: Storage | None = None
+        self, cells: list[Any], results: pathlib.Path, data_dir: str | None = None, jobs: int = 0
     ) -> None:  # fmt: skip
         has = ray.cluster_resources()
-        self.gpus, self.keeper, self._looked = int(has.get("GPU", 0) > 0), keeper, time.monotonic()
+        self.gpus = int(has.get("GPU", 0) > 0)
         jobs = jobs or max(1, int(has.get("GPU" if self.gpus else "CPU", 1)))
-        super().__init__(cells, results.absolute(), data_dir, jobs, keeper.address if keeper else None)
+        super().__init__(cells, results.absolute(), data_dir, jobs)
         self.waiting.sort(key=lambda cell: find(self._actor(cell)) is None)
 
     def _actor(self, cell: sweep.Cell) -> str:
-        return f"{cell.name} {digest((self.storage or str(self.results)).encode())}"
+        return f"{cell.name} {digest(str(self.results).encode())}"
 
     def _free(self, cell: sweep.Cell) -> bool:
         return super()._free(cell) or find(self._actor(cell)) is not None
@@ -172,22 +148,9 @@ class ClusterSweep(sweep.Sweep):
     def _begin(self, cell: sweep.Cell) -> None:
         cell.slot = self.slots.pop(0)
         cell.said = cell.log.stat().st_size if cell.log.exists() else 0
-        task = Task(self._actor(cell), self.command(cell), cell.log, self.gpus, self.storage, lambda: self._collect([cell]))
+        task = Task(self._actor(cell), self.command(cell), cell.log, self.gpus)
         cell.process, cell.found = task, task.found  # type: ignore[assignment]
         self._say(f"{cell.name}: {self._news(cell)}")
-
-    def _collect(self, cells: list[sweep.Cell]) -> None:
-        if self.keeper:
-            try:
-                self.keeper.collect(self.results, [cell.name for cell in cells])
-            except OSError as error:
-                self._say(f"warning: {error}")
-
-    def _progress(self) -> None:
-        if time.monotonic() - self._looked > LOOK:
-            self._looked = time.monotonic()
-            self._collect(self.running)
-        super()._progress()
 
 
 def connect(address: str) -> None:

@@ -353,7 +353,10 @@ def test_replicas_must_divide_the_batch_and_stay_the_same(tmp_path, monkeypatch)
         dies(patch, Checkpoint, "save", 1)
         with pytest.raises(Killed):
             run(tmp_path, method="context")
-    with pytest.raises(ValueError, match="its replicas is 1, this run's is 2"):
+    with pytest.raises(
+        ValueError,
+        match=r"its replicas is 1, this run's is 2\): use the same, or delete .*state.npz or pass --force to start this run again$",
+    ):
         run(tmp_path, method="context", replicas=2)
 
 

@@ -14,7 +14,7 @@ ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from selectnet_tf.experiment import grids, runs, sweep  # noqa: E402
-from selectnet_tf.scale import cluster, storage  # noqa: E402
+from selectnet_tf.scale import cluster  # noqa: E402
 
 pytestmark = pytest.mark.slow
 CELLS = grids.grid("table1", epochs=40, archs=["simple"], methods=["imbalanced", "context"])
@@ -22,17 +22,14 @@ RUN = """
 import pathlib, sys, time
 import numpy as np
 from selectnet_tf import recipes
-from selectnet_tf.experiment import keeping, runs
+from selectnet_tf.experiment import runs
 from selectnet_tf.files import lock
-from selectnet_tf.scale.storage import Storage
 given = dict(a[2:].split("=", 1) for a in sys.argv[1:])
 home, results = pathlib.Path(__file__).parent, pathlib.Path(given.pop("results_dir"))
-keeper = Storage(given.pop("storage")) if "storage" in given else keeping.Nowhere()
 recipe = recipes.make(**{k: int(v) if k in ("seed", "epochs") else v for k, v in given.items()})
 folder = results / "runs" / recipe.name
 try:
     with lock(folder / ".lock"):
-        keeper.get(folder)
         with open(home / "begun.txt", "a") as file:
             file.write(recipe.name + "\\n")
         epochs = folder / "epochs.csv"
@@ -42,11 +39,8 @@ try:
             np.savez(folder / "state.npz", position=np.array([epoch, 0]))
             with open(home / "trained.txt", "a") as file:
                 file.write(f"{recipe.name} {epoch}\\n")
-            if epoch % 5 == 0:
-                keeper.put(folder)
         runs.write_row(results, recipe.name, {"name": recipe.name, "accuracy": 0.5, "seconds": 60.0})
         (folder / "state.npz").unlink()
-        keeper.put(folder)
 except BlockingIOError as error:
     sys.exit(f"error: {error}")
 """
@@ -97,17 +91,6 @@ def test_a_cell_whose_node_dies_ends_on_another(dying, tmp_path, capsys):
     begun = (tmp_path / "begun.txt").read_text().split()
     assert len(begun) == 3 and set(begun) == {c.name for c in CELLS}
     assert "2 of 2 cells done, 0 failed" in capsys.readouterr().out
-
-
-def test_nodes_without_a_common_folder_go_on_from_a_storage(dying, tmp_path, capsys):
-    here, keeper = tmp_path / "here", storage.Storage(str(tmp_path / "bucket"))
-    assert cluster.ClusterSweep(CELLS, here, keeper=keeper).run() == 0
-    assert dying and dying[0] < 60
-    assert runs.names(here) == {c.name for c in CELLS} and "2 of 2 cells done, 0 failed" in capsys.readouterr().out
-    trained = epochs_of(tmp_path)
-    assert len(set(trained)) == 80 and len(trained) < 90  # what the dead node had trained since its last round is trained again
-    assert len((tmp_path / "begun.txt").read_text().split()) == 3
-    assert {p.name for p in here.glob("runs/*/*") if p.name != ".lock"} == {"epochs.csv", "row.json", "log.txt"}
 
 
 def driver(made, results):
