@@ -79,7 +79,7 @@ def test_each_method_from_images_to_row(method, tmp_path):
     epochs = pd.read_csv(folder / "epochs.csv", float_precision="round_trip")
     assert list(epochs["epoch"]) == [1, 2, 3, 4] and epochs["val_accuracy"].iloc[-1] == row["accuracy"]
     left = {"recipe.json", "epochs.csv", "selected.npz", "classes.csv", "split.npz", "model.keras", "tensorboard", ".lock", "row.json"}
-    left |= {"confusion.csv", "thresholds.csv", "calibration.csv"}
+    left |= {"confusion.csv", "thresholds.csv", "calibration.csv", "predictions.npz"}
     selects = method in recipes.SELECTING
     assert {p.name for p in folder.iterdir()} == left | ({"selection.csv", "picks.csv"} if selects else set())
     first = {"imbalanced": 68, "logit_adjusted": 68, "class_balanced": 68, "oracle": 160}.get(method, 120) // 16 * 16
