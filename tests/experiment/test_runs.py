@@ -9,6 +9,7 @@ from selectnet_tf import recipes
 from selectnet_tf.experiment import csvs, runs
 
 ROW = {"name": "a", "dataset": "cifar10-4minor", "arch": "simple", "method": "context", "preset": "paper", "seed": 0, "epochs": 20}
+ROW |= {"last10_accuracy": 0.5}
 
 
 def test_rows_are_replaced_by_name_and_others_kept_to_the_letter(tmp_path):
