@@ -71,12 +71,12 @@ def tried(work: pathlib.Path, whole: pathlib.Path, seconds: float, chance: rando
     ends = [bad(command, code) for command, code in BAD.items()]
     yield "command lines that can't be", len(ends), sum(ends), "exit code 2 (1 where the data say so), one line, nothing written"
     for what, end, environment in (
-        ("a terminal that is not UTF-8", "", {"PYTHONIOENCODING": "ascii"}), ("a closed pipe", "| true", {}),
+        ("a terminal that is not UTF-8", "", {"PYTHONIOENCODING": "ascii"}),
         ("closed streams", ">&- 2>&- <&-", {}),
-        ("a full disk behind standard output", "> /dev/full", {}), ("no git", "", {"PATH": "/nowhere"}),
-    ):  # fmt: skip
+        ("no git", "", {"PATH": "/nowhere"}),
+    ):
         results = work / what.replace(" ", "-")
-        command = f"set -o pipefail; {sys.executable} -m selectnet_tf.run {' '.join(TRAIN)} --results_dir={results} {end}"
+        command = f"{sys.executable} -m selectnet_tf.run {' '.join(TRAIN)} --results_dir={results} {end}"
         code = subprocess.run(["/bin/bash", "-c", command], env=os.environ | environment, capture_output=True).returncode
         yield what, 1, int(code == 0 and bits(results) == bits(whole)), "the undisturbed run's bits"
 

@@ -5,8 +5,8 @@ import logging
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TextIO
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from absl import app, flags
 
@@ -44,57 +44,28 @@ def cause(error: Exception) -> object:
 
 
 def fail(error: object, code: int) -> int:
-    print(f"error: {shown(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__}", file=sys.stderr)
+    """Prints an error as one line. Returns code."""
+    end_output()
+    text = str(error).strip()
+    print(f"error: {shown(text.splitlines()[0]) if text else type(error).__name__}", file=sys.stderr)
     return code
 
 
-class _Output:
-    """A stream that never ends its program: what its encoding lacks is written as escapes, what nobody reads goes nowhere."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        return int(self._attempt(lambda: self._stream.write(text), len(text)))
-
-    def flush(self) -> None:
-        self._attempt(self._stream.flush, None)
-
-    def _attempt(self, work: Callable[[], Any], otherwise: Any) -> Any:
-        """work(), or otherwise where its pipe is closed or its disk is full; from then on the stream leads nowhere."""
-        try:
-            return work()
-        except OSError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
-            return otherwise
-
-
-def steady_output() -> None:
-    """Nothing that happens to standard output or error ends what the program does. Before other files are opened."""
-    for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:  # closed: the next file that is opened would get its number, and what is printed
-            os.open(os.devnull, os.O_RDWR)
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
-    sys.stdout, sys.stderr = (s if isinstance(s, _Output) else _Output(s) for s in (sys.stdout, sys.stderr))  # type: ignore[assignment]
-
-
-def data_output() -> TextIO:
-    """Standard output for what was asked for, not for what is said about it: what can't be written there is an error."""
-    return sys.stdout._stream if isinstance(sys.stdout, _Output) else sys.stdout
+def end_output() -> None:
+    """Flushes standard output; leads it nowhere where that fails, or Python would complain at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parse(argv: list[str]) -> list[str]:
     """argv without its flags, which are read into flags.FLAGS. --help prints the command's docstring and its flags."""
-    steady_output()
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed: another file would get its number, and what TensorFlow prints
+            setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     app.define_help_flags()
     try:
         return list(flags.FLAGS(argv))

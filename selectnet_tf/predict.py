@@ -20,7 +20,7 @@ import numpy as np
 from absl import flags
 
 from selectnet_tf import estimators, saved
-from selectnet_tf.cli import cause, data_output, fail, importing_tensorflow, parse
+from selectnet_tf.cli import cause, end_output, fail, importing_tensorflow, parse
 from selectnet_tf.data import decoding, encoder, folders, frames, layout
 from selectnet_tf.experiment import metrics, tested
 from selectnet_tf.files import as_cell, shown
@@ -211,7 +211,7 @@ def define_flags() -> None:
 
 
 def main(argv: list[str]) -> int:
-    out: Any = data_output()  # has what TextIO lacks
+    out: Any = sys.stdout  # has what TextIO lacks
     out.reconfigure(errors="surrogateescape")  # a file may have any name
     if len(argv) < 3:
         return fail("what to classify with what? python -m selectnet_tf.predict MODEL FILES...", 2)
@@ -224,10 +224,9 @@ def main(argv: list[str]) -> int:
         broken = predict(path, files, out, sys.stderr, Wanted(*asked))
         out.flush()
     except BrokenPipeError:  # of `| head`: who reads has enough
-        sys.stdout.flush()  # which leads what is left nowhere
+        end_output()
         return 0
     except (ValueError, OSError) as error:
-        sys.stdout.flush()
         return fail(cause(error), 1)
     return int(broken == len(files))
 

@@ -10,7 +10,7 @@ import sys
 from absl import flags
 
 from selectnet_tf import devices, recipes
-from selectnet_tf.cli import data_output, fail, parse, path_of
+from selectnet_tf.cli import end_output, fail, parse, path_of
 from selectnet_tf.experiment import grids, sweep
 from selectnet_tf.report import reports
 
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
             return 0
         if values["print"].value:
             for words in work.commands():
-                print(shlex.join([*words, *["--device=cpu"] * (values.device == "cpu")]), file=data_output(), flush=True)
+                print(shlex.join([*words, *["--device=cpu"] * (values.device == "cpu")]), flush=True)
             return 0
         if values.ray:
             work = _on_cluster(values.ray, cells, results, data_dir, values.jobs)
@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
     except ValueError as error:
         return fail(error, 2)
     except BrokenPipeError:  # of `--print | head`: who reads has enough
-        sys.stdout.flush()
+        end_output()
         return 0
     except OSError as error:
         return fail(error, 1)

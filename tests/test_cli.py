@@ -1,9 +1,10 @@
-import io
 import os
+import shlex
+import subprocess
+import sys
 
 import pytest
 
-from selectnet_tf import cli
 from selectnet_tf.cli import importing_tensorflow
 
 
@@ -16,18 +17,17 @@ def test_commands_switch_onednn_on_unless_the_user_has_decided(given, used, monk
         assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == used
 
 
-def test_output_that_nobody_reads_ends_nothing():
-    there, here = os.pipe()
-    os.close(there)
-    with os.fdopen(here, "w", encoding="ascii") as pipe:
-        stream = cli._Output(pipe)
-        print("D' · pseudo-labels", file=stream)
-        stream.flush()
-        print("more", file=stream, flush=True)
-
-
-def test_what_a_terminal_lacks_is_written_as_an_escape():
-    raw = io.BytesIO()
-    stream = io.TextIOWrapper(raw, "ascii", write_through=True)
-    print("round 1/4 · 97.7% \udcff", file=cli._Output(stream))
-    assert raw.getvalue() == b"round 1/4 \\xb7 97.7% \\udcff\n"
+@pytest.mark.parametrize(
+    ("code", "end", "expected"),
+    [
+        ("print('\\u2212 \\udcff')", "", (0, "\\u2212 \\udcff\n", "")),
+        ("print('x'); sys.exit(cli.fail('torn', 1))", "> /dev/full", (1, "", "error: torn\n")),
+        ("sys.exit(open('log', 'w').fileno())", ">&- 2>&- <&-", (3, "", "")),
+    ],
+)
+def test_streams_that_lack_letters_or_room_or_are_closed(code, end, expected, tmp_path):
+    words = [sys.executable, "-c", f"import os, sys; from selectnet_tf import cli; cli.parse(['x']); {code}"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = ["bash", "-c", f"{shlex.join(words)} {end}"]
+    found = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert (found.returncode, found.stdout, found.stderr) == expected
