@@ -35,7 +35,8 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 from selectnet_tf import recipes
 from selectnet_tf.data import tasks
 from selectnet_tf.experiment import metrics, train
-from selectnet_tf.files import replacing, write_frame
+from selectnet_tf.experiment.csvs import write_frame
+from selectnet_tf.files import replacing
 
 MINOR, MAJOR, POOL, TEST = 8, 200, 2000, 1500  # rows
 TREES = 400

@@ -146,7 +146,7 @@ def damages(work: pathlib.Path, whole: pathlib.Path, chance: random.Random) -> I
     (whole / "runs.csv").rename(whole / "kept")  # so that the row is in row.json alone
     yield (
         "row.json",
-        flips(own, lambda: rows.read(whole).damaged != [] and (_ for _ in ()).throw(ValueError(own)), chance, 300, strict=False),
+        flips(own, lambda: rows.read(whole)[1] and (_ for _ in ()).throw(ValueError(own)), chance, 300, strict=False),
     )
     (whole / "kept").rename(whole / "runs.csv")
     batch = work / "batch"

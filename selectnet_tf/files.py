@@ -9,15 +9,12 @@ import pathlib
 import re
 import stat
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 try:
     import fcntl
 except ImportError:  # Windows: the library works there, the commands do not
     fcntl = None  # type: ignore[assignment]
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, a limit on files
 NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # a storage that has no locks
@@ -87,11 +84,6 @@ def write_npz(path: Path, **arrays: Any) -> None:
         np.savez_compressed(beside, **arrays)
 
 
-def write_frame(path: Path, frame: "pd.DataFrame") -> None:
-    with replacing(path) as beside:
-        frame.to_csv(beside, index=False, lineterminator="\n", errors="surrogateescape")  # a file may have any name
-
-
 def digest(content: bytes) -> str:
     """Of a file's bytes: equal where these are."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
@@ -107,8 +99,3 @@ def several(paths: Path) -> list[str]:
     """The paths in "A,B", with ~ for the home folder; what is there under a name with commas is one."""
     whole = os.path.expanduser(paths)
     return [whole] if os.path.exists(whole) else [os.path.expanduser(path.strip()) for path in os.fspath(paths).split(",") if path.strip()]
-
-
-def as_cell(path: str) -> str:
-    """The same path as a spreadsheet's cell: none that begins like a formula."""
-    return f"./{path}" if path.startswith(("=", "+", "-", "@")) else path

@@ -7,7 +7,6 @@ run's test set.
 """
 
 import concurrent.futures
-import csv
 import json
 import os
 import pathlib
@@ -22,8 +21,9 @@ from absl import flags
 from selectnet_tf import estimators, saved
 from selectnet_tf.cli import cause, end_output, fail, importing_tensorflow, parse
 from selectnet_tf.data import decoding, encoder, folders, frames, layout
-from selectnet_tf.experiment import metrics, tested
-from selectnet_tf.files import as_cell, shown
+from selectnet_tf.experiment import csvs, metrics, tested
+from selectnet_tf.experiment.csvs import as_cell
+from selectnet_tf.files import shown
 
 if TYPE_CHECKING:
     import keras
@@ -93,7 +93,7 @@ def _checked(path: pathlib.Path, names: list[str], wanted: Wanted, errors: TextI
 
 def _write(out: TextIO, names: list[str], place: list[str], columns: list[str], found: Iterator[Found], wanted: Wanted) -> int:
     """Writes the CSV; returns how many files could not be read. place: names of what a row is known by."""
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csvs.writer(out)
     header = [*place, "class", "probability", *(f"p({name})" for name in names if wanted.all or name == wanted.of)]
     writer.writerow([*header, *(f"{column} of the row" if column in header else column for column in columns)])
     kept, broken = [], 0

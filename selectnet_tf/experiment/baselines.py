@@ -11,7 +11,7 @@ from selectnet_tf import estimators, presets, recipes
 from selectnet_tf.archs import FITTED
 from selectnet_tf.data.tasks import Task
 from selectnet_tf.experiment import metrics
-from selectnet_tf.files import write_frame
+from selectnet_tf.experiment.csvs import write_frame
 
 FILE = "baselines.csv"
 TREES = 400  # as many as a forest of four rounds has in all

@@ -8,7 +8,8 @@ import pandas as pd
 
 from selectnet_tf.data import verdicts
 from selectnet_tf.experiment import runs
-from selectnet_tf.files import as_cell, write_frame, write_npz
+from selectnet_tf.experiment.csvs import as_cell, write_frame
+from selectnet_tf.files import write_npz
 
 if TYPE_CHECKING:
     from selectnet_tf.data.tasks import Task

@@ -16,8 +16,9 @@ from selectnet_tf import rules
 from selectnet_tf.archs import FITTED
 from selectnet_tf.data.tasks import Task
 from selectnet_tf.experiment import metrics
+from selectnet_tf.experiment.csvs import write_frame
 from selectnet_tf.experiment.origin import VERSIONS, Origin
-from selectnet_tf.files import replacing, write_frame, write_json, write_npz
+from selectnet_tf.files import replacing, write_json, write_npz
 from selectnet_tf.history import Round
 from selectnet_tf.pool import Pool
 from selectnet_tf.recipes import Recipe

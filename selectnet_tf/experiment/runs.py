@@ -67,38 +67,12 @@ class Run(NamedTuple):
 
 
 def read(results: pathlib.Path) -> tuple[list[Run], list[str]]:
-    """([Run], problems) of all finished runs.
-
-    A row that is torn, foreign, a duplicate or not a number where one belongs is left out and named, with its place.
-    """
-    table = rows.read(results)
-    path = results / "runs.csv"
-    missing = [c for c in NEEDED if c not in table.header] if table.header or table.lines else []
-    problems = list(table.damaged)
-    if missing:
-        problems.append(f"{path}:1: no column {', '.join(missing)}")
-    problems += [f"{path}:1: unknown column {c!r}" for c in table.header if c not in COLUMNS and not missing]
-    places: list[tuple[str, dict[str, str] | str]] = []
-    seen: dict[str, int] = {}
-    for line in table.lines if not missing else ():
-        where, row = f"{path}:{line.number}", table.row(line)
-        if row is None:
-            lost = f"{len(line.values)} values for {len(table.header)} columns (torn, or of another version)"
-            places.append((where, lost))
-        elif row["name"] in seen:
-            places.append((where, f"{row['name']} stands already in line {seen[row['name']]}"))
-        else:
-            own = table.own.get(row["name"])
-            places.append((str(own[0]), own[1]) if own else (where, row))
-        if row:
-            seen.setdefault(row["name"], line.number)
-    places += [(str(file), row) for name, (file, row) in table.own.items() if name not in seen]
-    found = []
-    for where, content in places:
+    """Returns ([Run], problems) of all finished runs: a row that can't be one is left out, and named with its place."""
+    rows_, damaged = rows.read(results)
+    found, problems = [], list(damaged.values())
+    for where, row in rows_.values():
         try:
-            if isinstance(content, str) or (wrong := _problem(content)):
-                raise ValueError(content if isinstance(content, str) else wrong)
-            found.append(_run(content))
+            found.append(_run(row))
         except ValueError as error:
             problems.append(f"{where}: {error}; left out")
     return _told_apart(found), problems
@@ -180,19 +154,20 @@ def name_of(results: pathlib.Path, recipe: recipes.Recipe) -> str:
     return recipe.name
 
 
-def _problem(row: Mapping[str, str]) -> str | None:
-    for column in (*SHARES, *AMOUNTS):
-        if not row.get(column) and column not in NEEDED:
-            continue  # of a version that did not record it
-        if not csvs.is_number(row.get(column, ""), 1 if column in SHARES else math.inf):
-            return f"{column} is {row.get(column, '')!r}, which is no {'share' if column in SHARES else 'amount'}"
-    seed, epochs = row.get("seed", ""), row.get("epochs", "")
-    if not (seed.isdecimal() and epochs.isdecimal()):
-        return f"seed and epochs are {seed!r} and {epochs!r}, which are no whole numbers"
-    return None
+def _check(row: Mapping[str, str]) -> None:
+    """Raises ValueError where a row holds no finished run's numbers."""
+    missing = [column for column in NEEDED if not row.get(column)]
+    if missing:
+        raise ValueError(f"no {', '.join(missing)}")
+    for column in (*SHARES, *AMOUNTS):  # older versions did not record all of them
+        if row.get(column) and not csvs.is_number(row[column], 1 if column in SHARES else math.inf):
+            raise ValueError(f"{column} is {row[column]!r}, which is no {'share' if column in SHARES else 'amount'}")
+    if not (row["seed"].isdecimal() and row["epochs"].isdecimal()):
+        raise ValueError(f"seed and epochs are {row['seed']!r} and {row['epochs']!r}, which are no whole numbers")
 
 
 def _run(row: dict[str, str]) -> Run:
+    _check(row)
     places = [k for k in _places(row) if row.get(k)]
     base = recipes.make(**{k: row.get(k) for k in ("dataset", "arch", "method", "preset", *places)})
     same = ("dataset", "arch", "method", "preset", "seed", "epochs")

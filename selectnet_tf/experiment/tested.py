@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from selectnet_tf.experiment import csvs, metrics
-from selectnet_tf.files import as_cell, write_frame
+from selectnet_tf.experiment.csvs import as_cell, write_frame
 
 if TYPE_CHECKING:
     from selectnet_tf.data.tasks import Task

@@ -20,8 +20,9 @@ from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
 from selectnet_tf.experiment import ask, begun, earlier, fitted, frozen, methods, metrics, picks, record, rows, runs, tested, tuned
 from selectnet_tf.experiment.claims import claim
+from selectnet_tf.experiment.csvs import write_frame
 from selectnet_tf.experiment.origin import Origin
-from selectnet_tf.files import FULL, clear, write_frame
+from selectnet_tf.files import FULL, clear
 from selectnet_tf.networks import models, schedules
 from selectnet_tf.pool import Pool
 from selectnet_tf.recipes import Recipe

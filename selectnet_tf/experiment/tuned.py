@@ -8,7 +8,7 @@ import pandas as pd
 
 from selectnet_tf import estimators, presets
 from selectnet_tf.experiment import fitted, methods, metrics
-from selectnet_tf.files import write_frame
+from selectnet_tf.experiment.csvs import write_frame
 from selectnet_tf.pool import Pool
 from selectnet_tf.recipes import Recipe
 from selectnet_tf.unlabeled import LabeledFolds

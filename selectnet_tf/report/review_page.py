@@ -10,7 +10,8 @@ import numpy as np
 
 from selectnet_tf.data import copies
 from selectnet_tf.experiment import runs
-from selectnet_tf.files import as_cell, replacing, shown
+from selectnet_tf.experiment.csvs import as_cell
+from selectnet_tf.files import replacing, shown
 from selectnet_tf.report.document import document, encode
 
 if TYPE_CHECKING:

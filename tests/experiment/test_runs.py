@@ -1,43 +1,33 @@
+import csv
 import dataclasses
 import json
 import pathlib
+import re
+import shutil
 
+import pandas as pd
 import pytest
 from conftest import write_run
 
 from selectnet_tf import recipes
-from selectnet_tf.experiment import csvs, runs
+from selectnet_tf.experiment import csvs, rows, runs
 
 ROW = {"name": "a", "dataset": "cifar10-4minor", "arch": "simple", "method": "context", "preset": "paper", "seed": 0, "epochs": 20}
 ROW |= {"last10_accuracy": 0.5}
 
 
-def test_rows_are_replaced_by_name_and_others_kept_to_the_letter(tmp_path):
+def test_rows_are_replaced_by_name_and_new_columns_go_to_the_end(tmp_path):
     runs.write_row(tmp_path, "a", {"name": "a", "accuracy": 0.1 + 0.2, "beta": None, "minor": (0, 2)})
     runs.write_row(tmp_path, "b", {"name": "b", "accuracy": 0.5, "extra": 1})
     runs.write_row(tmp_path, "a", {"name": "a", "accuracy": 1 / 3, "beta": 0.5})
     assert runs.row_of(tmp_path, "b") == {"name": "b", "accuracy": "0.5", "extra": "1"}
-    assert (tmp_path / "runs.csv").read_text() == f"name,accuracy,beta,minor,extra\nb,0.5,,,1\na,{1 / 3},0.5,,\n"
+    assert (tmp_path / "runs.csv").read_text() == f"name,accuracy,beta,minor,extra\na,{1 / 3},0.5,,\nb,0.5,,,1\n"
     assert float(runs.row_of(tmp_path, "a")["accuracy"]) == 1 / 3 and runs.names(tmp_path) == {"a", "b"}
-    runs.write_row(tmp_path, "b")
-    assert runs.names(tmp_path) == {"a"} and runs.row_of(tmp_path, "b") is None
 
 
 def test_floats_and_tuples_are_written_whole(tmp_path):
     runs.write_row(tmp_path, "a", {"name": "a", "accuracy": 0.1 + 0.2, "minor": (0, 2)})
     assert (tmp_path / "runs.csv").read_text() == "name,accuracy,minor\na,0.30000000000000004,0 2\n"
-
-
-def test_taking_out_of_nothing_makes_no_file(tmp_path):
-    runs.write_row(tmp_path, "a")
-    assert not (tmp_path / "runs.csv").exists() and runs.read(tmp_path) == ([], [])
-
-
-def test_a_new_row_leaves_damaged_lines_as_they_are(tmp_path):
-    path = tmp_path / "runs.csv"
-    path.write_text("name,accuracy\na,0.5\nb,0.\nc\n")
-    runs.write_row(tmp_path, "d", {"name": "d", "accuracy": 0.25, "seed": 1})
-    assert path.read_text() == "name,accuracy,seed\na,0.5,\nb,0.,\nc\nd,0.25,1\n"
 
 
 def test_changes_are_what_differs_from_the_preset(tmp_path):
@@ -78,6 +68,7 @@ def test_a_run_has_the_arch_that_the_tables_name(arch, preset, named, tmp_path):
         ({"seconds": "-1"}, "seconds is '-1', which is no amount"),
         ({"seed": "x"}, "seed and epochs are 'x' and '20'"),
         ({"method": "contxt"}, "method is 'contxt', but has to be one of"),
+        ({"arch": "", "accuracy": None}, "no arch, accuracy"),
     ],
 )
 def test_a_row_that_can_not_be_is_named_by_its_file_or_line(change, said, tmp_path):
@@ -91,66 +82,55 @@ def test_a_row_that_can_not_be_is_named_by_its_file_or_line(change, said, tmp_pa
     assert len(found) == 1 and problem.startswith(f"{tmp_path / 'runs.csv'}:3: {said}") and problem.endswith("; left out")
 
 
-def test_a_foreign_column_is_named(tmp_path):
-    runs.write_row(tmp_path, "a", {**ROW, "accuracy": 0.5, "mood": "good"})
-    found, problems = runs.read(tmp_path)
-    assert len(found) == 1 and problems == [f"{tmp_path / 'runs.csv'}:1: unknown column 'mood'"]
-
-
 def test_an_empty_value_of_a_row_is_none(tmp_path):
     runs.write_row(tmp_path, "a", {**ROW, "accuracy": 0.5, "minor_roc_auc": float("nan")})
     assert runs.row_of(tmp_path, "a")["minor_roc_auc"] == "" and runs.read(tmp_path)[1] == []
 
 
-def without_row_json(results):
-    for path in results.glob("runs/*/row.json"):
-        path.unlink()
+TABLE = f"{','.join(ROW)},accuracy\n{','.join(map(str, ROW.values()))},0.5\n"
 
 
-def damage(path, how):
-    text = path.read_text()
-    changed = {
-        "BOM": "\ufeff" + text,
-        "semicolons": text.replace(",", ";"),
-        "tabs": text.replace(",", "\t"),
-        "CRLF": text.replace("\n", "\r\n"),
-        "a lost quote": text.replace("\n", '\n"', 1),
-        "a giant cell": text.replace("\n", "\n" + "x" * 200_000 + ",", 1),
-        "no header": text.split("\n", 1)[1],
-        "empty": "",
-        "zeros": "\0" * 300,
-        "other bytes": text.replace("\n", "\n\udcff\udcfe,", 1),
-    }
-    path.write_bytes(text.encode("utf-16") if how == "UTF-16" else changed[how].encode("utf-8", "surrogateescape"))
+def test_a_row_that_stands_in_runs_csv_alone_counts_and_stays(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text(TABLE)
+    assert runs.names(tmp_path) == {"a"} and runs.read(tmp_path)[0][0].number("accuracy") == 0.5
+    runs.write_row(tmp_path, "b", ROW | {"name": "b", "accuracy": 0.25, "threads": 2})
+    first, old, new = path.read_text().splitlines()
+    header, line = TABLE.splitlines()
+    assert (first, old) == (f"{header},threads", f"{line},") and new.startswith("b,")
 
 
-DAMAGES = ("BOM", "UTF-16", "semicolons", "tabs", "CRLF", "a lost quote", "a giant cell", "no header", "empty", "zeros", "other bytes")
-
-
-@pytest.mark.parametrize("how", DAMAGES)
-def test_no_damage_of_runs_csv_costs_a_run_its_row(how, tmp_path):
-    for seed in range(3):
-        write_run(tmp_path, method="context", seed=seed, epochs=20, accuracy=0.25)
-    names = runs.names(tmp_path)
-    damage(tmp_path / "runs.csv", how)
-    assert runs.names(tmp_path) == names and len(runs.read(tmp_path)[0]) == 3
-    last = write_run(tmp_path, method="context", seed=7, epochs=20).name
-    assert runs.names(tmp_path) == names | {last} and {run.name for run in runs.read(tmp_path)[0]} == names | {last}
-    lines = (tmp_path / "runs.csv").read_text(errors="replace").splitlines()
-    assert {"name", last, *names} <= {line.split(",")[0] for line in lines}
-
-
-@pytest.mark.parametrize("how", DAMAGES)
-def test_a_row_that_stands_in_runs_csv_alone_is_read_or_known_to_be_damaged(how, tmp_path):
+@pytest.mark.parametrize(
+    ("damaged", "said"),
+    [
+        (TABLE.replace(",", ";"), "1: no column name"),
+        (TABLE.encode("utf-16"), "3: 1 values for 9 columns"),
+        (TABLE + "b,0.5\n", "3: 2 values for 9 columns"),
+        (TABLE.replace("0.5", '"0.5'), "2: unexpected end of data"),
+        (TABLE + TABLE.splitlines()[1], "3: a is the name of an earlier line, too"),
+        ("\0" * 300, "1: no column name"),
+    ],
+)
+def test_a_runs_csv_that_was_changed_is_named_and_not_overwritten(damaged, said, tmp_path):
     """Never: there is no such run, train it again."""
-    recipes = [write_run(tmp_path, method="context", seed=seed, epochs=20, accuracy=0.25) for seed in range(3)]
-    without_row_json(tmp_path)
-    damage(tmp_path / "runs.csv", how)
-    for recipe in recipes if how not in ("empty", "zeros") else []:
-        try:
-            assert float(runs.row_of(tmp_path, recipe.name)["accuracy"]) == 0.25
-        except ValueError as error:
-            assert how in ("a lost quote", "a giant cell", "no header", "other bytes") and "put it right" in str(error)
+    path = tmp_path / "runs.csv"
+    path.write_bytes(content := damaged if isinstance(damaged, bytes) else damaged.encode())
+    for use in (runs.names, runs.read, lambda results: runs.write_row(results, "c", {"name": "c", "accuracy": 0.5})):
+        with pytest.raises(ValueError, match=re.escape(f"{path}:{said}")) as caught:
+            use(tmp_path)
+        assert "put the file back" in str(caught.value) and "\n" not in str(caught.value)
+    assert path.read_bytes() == content
+    path.unlink()
+    assert runs.names(tmp_path) == {"c"}  # the row whose table could not be written
+
+
+def test_the_committed_rows_survive_a_new_table(tmp_path):
+    results = pathlib.Path(__file__).parents[2] / "results"
+    shutil.copy(results / "runs.csv", tmp_path)
+    for path in results.glob("runs/*/row.json"):
+        shutil.copytree(path.parent, tmp_path / "runs" / path.parent.name)
+    rows.build(tmp_path)
+    assert (tmp_path / "runs.csv").read_bytes() == (results / "runs.csv").read_bytes()
 
 
 def test_a_linked_runs_csv_stays_a_link_and_its_mode_stays(tmp_path):
@@ -168,10 +148,11 @@ def test_a_damaged_row_json_is_named_and_the_line_of_runs_csv_counts(tmp_path):
     recipe = write_run(tmp_path, method="context", epochs=20)
     path = tmp_path / "runs" / recipe.name / "row.json"
     path.write_text(path.read_text()[:-9])
+    said = f"{path} is damaged: delete it, or train the run again with --force"
     found, problems = runs.read(tmp_path)
-    assert [run.name for run in found] == [recipe.name] and problems == [
-        f"{path} is damaged: delete it, or train the run again with --force"
-    ]
+    assert [run.name for run in found] == [recipe.name] and problems == [said]
+    with pytest.raises(ValueError, match=re.escape(said)):
+        runs.row_of(tmp_path, recipe.name)
 
 
 def test_two_recipes_do_not_share_a_name(tmp_path):
@@ -231,3 +212,25 @@ def test_a_run_that_picked_nothing_has_a_header_and_no_line(tmp_path):
         assert csvs.problem(path, ("epoch", "label"), (), empty=True) == said
     path.write_text("epoch,label\n")
     assert csvs.problem(path, ("epoch", "label"), ()) == f"{path}: there is no line in it"
+
+
+NAMES = ("a,b", 'a"b', "a\rb", "a\nb", "a\r\nb", "\udcff", "=1+1", "\t=1", "-a", "a=b", "")
+
+
+@pytest.mark.parametrize("frame", [False, True])
+def test_any_text_is_one_cell(frame, tmp_path):
+    lines = [("file", "score"), *((name, i / 3) for i, name in enumerate(NAMES))]
+    path = tmp_path / "a.csv"
+    if frame:
+        csvs.write_frame(path, pd.DataFrame(lines[1:], columns=lines[0], dtype=object))
+    else:
+        csvs.write_csv(path, lines)
+    assert [(row["file"], float(row["score"])) for row in csvs.read_csv(path)] == lines[1:]
+    with open(path, newline="", errors="surrogateescape") as file:
+        assert [tuple(row) for row in csv.reader(file)][1:] == [(name, str(score)) for name, score in lines[1:]]
+    assert path.read_bytes().startswith(b'file,score\n"a,b",0.0\n')
+
+
+def test_a_path_is_no_formula():
+    cells = [csvs.as_cell(path) for path in ("=1+1.png", "-a", "\t=1", "\r=1", "\n@a", "a=b", "/a/=b")]
+    assert cells == ["./=1+1.png", "./-a", "./\t=1", "./\r=1", "./\n@a", "a=b", "/a/=b"]

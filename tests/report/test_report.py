@@ -132,30 +132,12 @@ def test_one_counterexample_decides_a_claim_about_every_column(results):
     assert found == ["undecided", "fails", *["undecided"] * 4]
 
 
-def test_a_damaged_runs_csv_is_reported_by_line_and_loses_nothing(results, capsys):
+def test_a_row_that_can_t_be_is_reported_by_line_and_the_others_count(results, capsys):
     path = write_runs(results, *((0.74, {"method": "context", "seed": s}) for s in range(3)))
-    lines = path.read_text().splitlines()
-    lines.insert(2, lines[1])
-    lines.insert(3, lines[3].replace("0.74", "nan").replace("s1", "s9"))
-    path.write_text("\n".join(lines) + "\ncifar10-4minor_simple_con")
-    before = path.read_bytes()
-    assert reports.diff(results) == 1
-    said = capsys.readouterr().err.splitlines()
-    assert [line.split(":")[2] for line in said] == ["3", "4", "7"] and path.read_bytes() == before
-    assert "stands already in line 2" in said[0] and "'nan'" in said[1] and "torn" in said[2]
+    header, line, *others = path.read_text().splitlines()
+    path.write_text("\n".join([header, line, line.replace("0.74", "nan").replace("s0", "s9"), *others]) + "\n")
+    assert reports.diff(results) == 1 and "runs.csv:3: accuracy is 'nan'" in capsys.readouterr().err
     assert verdicts(results)[("table1", "cifar10-4minor", "simple", "context", "accuracy")]["n"] == "3"
-
-
-def test_a_foreign_column_is_an_error_that_stops_nothing(results, capsys):
-    path = write_runs(results, (0.74, {"method": "context"}))
-    path.write_text(path.read_text().replace("\n", ",good\n").replace(",good", ",mood", 1))
-    assert reports.diff(results) == 1 and "runs.csv:1: unknown column 'mood'" in capsys.readouterr().err
-    assert verdicts(results)[("table1", "cifar10-4minor", "simple", "context", "accuracy")]["verdict"] == "one run"
-
-
-def test_a_runs_csv_of_something_else_is_refused(results, capsys):
-    (results / "runs.csv").write_text("a,b\n1,2\n")
-    assert reports.diff(results) == 1 and "runs.csv:1: no column name, dataset" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
