@@ -106,7 +106,7 @@ def test_a_row_that_stands_in_runs_csv_alone_counts_and_stays(tmp_path):
         (TABLE.replace(",", ";"), "1: no column name"),
         (TABLE.encode("utf-16"), "3: 1 values for 9 columns"),
         (TABLE + "b,0.5\n", "3: 2 values for 9 columns"),
-        (TABLE.replace("0.5", '"0.5'), "2: unexpected end of data"),
+        (TABLE.replace("0.5\n", '"0.5\n'), "2: unexpected end of data"),
         (TABLE + TABLE.splitlines()[1], "3: a is the name of an earlier line, too"),
         ("\0" * 300, "1: no column name"),
     ],
