@@ -1,6 +1,6 @@
-"""Draws what experiments/crosscheck.py wrote on one H100, results/crosscheck*.csv.
+"""Draws what train.py wrote on one H100, results/crosscheck*.csv.
 
-    python experiments/crosscheck_figure.py        writes three figures, in seconds
+    python experiments/crosscheck/figure.py        writes three figures, in seconds
 
 crosscheck.png: test accuracy under the released code's SGD and under the recipe of Keras's cifar10_cnn, a line a method, the mean
 over its seeds, with the paper's numbers as circles; and unlabeled images picked as birds by `context`, with and without the
@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from selectnet_tf.report import paper
 from selectnet_tf.report.figures import COLORS, STYLE
 
-RESULTS = pathlib.Path(__file__).parent.parent / "results"
+RESULTS = pathlib.Path(__file__).parents[2] / "results"
 BIRD = 2
 VARIANTS = {  # tau, align
     "preset paper": (0.0, 0.0, "tab:red"),

@@ -4,7 +4,7 @@ Written from the paper and from Keras 2.2.4's cifar10_cnn, apart from selectnet_
 RMSprop recipe, and to ask of whole networks what keeps a class from being lost. It needs PyTorch, Triton, Numba and a CUDA GPU;
 TRITON_INTERPRET=1 runs it on a CPU, far too slowly for more than a few steps.
 
-    python crosscheck.py cifar-10-batches-py --out out --members recipe=keras_cnn,method=imbalanced method=context,tau=1,seed=2
+    python train.py cifar-10-batches-py --out out --members recipe=keras_cnn,method=imbalanced method=context,tau=1,seed=2
 
 A member is given by Member's fields, separated by commas. An H100 takes 95 to 100 microseconds for a member's step with a dozen
 members side by side. A run repeats up to float32 atomics' order.
@@ -14,6 +14,9 @@ import argparse
 import csv
 import dataclasses
 import pickle
+import platform
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,11 +24,12 @@ from pathlib import Path
 import numba
 import numpy as np
 import torch
-from crosscheck_net import RECIPES, Network
+from net import RECIPES, Network
 
 MINOR, MAJOR, EVERY, THRESHOLD = np.array([0, 2, 6, 7]), np.array([1, 3, 4, 5, 8, 9]), 10, 0.6
 MEASURES = ["accuracy", "minor_accuracy", "major_accuracy", "worst_minor_f1", *(f"recall_{c}" for c in range(10))]
 PICKS = ["class", "picked", "right", "major", "labeled", "labeled_right"]
+ORIGIN = ["commit", "versions", "device", "seconds"]  # seconds: since the command began, which all its members share
 
 
 @numba.njit(nogil=True)
@@ -245,11 +249,13 @@ def main():
     for m in members:
         m.prepare(labels)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    made = origin(torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine())
     torch.backends.cuda.matmul.allow_tf32 = True
     network = Network(torch.from_numpy(images).to(device), [(RECIPES[m.recipe], m.seed) for m in members])
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    epochs, picks = Table(out / "epochs.csv", ["epoch", *MEASURES, "loss", "images"]), Table(out / "picks.csv", ["epoch", *PICKS])
+    epochs = Table(out / "epochs.csv", ["epoch", *MEASURES, "loss", "images"], made, start)
+    picks = Table(out / "picks.csv", ["epoch", *PICKS], made, start)
     everywhere = any(m.validation for m in members)
     with ThreadPoolExecutor() as threads:
         for epoch in range(1, args.epochs + 1):
@@ -274,21 +280,36 @@ def main():
                 print(f"epoch {epoch}, {time.perf_counter() - start:.0f} s, loss {losses.round(3)}", flush=True)
 
 
-class Table:
-    """A CSV file that rows are appended to, each at once on the disk."""
+def origin(device):
+    """Returns commit, versions and device as rows have them."""
+    words = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        commit = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # no git
+        commit = ""
+    packages = [f"{name} {sys.modules[name].__version__}" for name in ("torch", "triton", "numba", "numpy")]
+    return [commit or "unknown", ", ".join([f"python {platform.python_version()}", *packages]), device]
 
-    def __init__(self, path, names):
-        self.path = path
+
+class Table:
+    """A CSV file that rows are appended to, each at once on the disk. start: time.perf_counter() when the command began."""
+
+    def __init__(self, path, names, origin, start):
+        self.path, self.origin, self.start = path, origin, start
+        header = [*(field.name for field in dataclasses.fields(Member)), *names, *ORIGIN]
         if not path.exists():
-            self._write([*(field.name for field in dataclasses.fields(Member)), *names])
+            self._write(header)
+        elif path.read_text().partition("\n")[0].split(",") != header:
+            sys.exit(f"error: {path} has other columns: give another --out")
 
     def add(self, member, *values):
         values = [f"{v:.6g}" if isinstance(v, float | np.floating) else int(v) for v in values]
-        self._write([*(getattr(member, field.name) for field in dataclasses.fields(Member)), *values])
+        settings = [getattr(member, field.name) for field in dataclasses.fields(Member)]
+        self._write([*settings, *values, *self.origin, f"{time.perf_counter() - self.start:.1f}"])
 
     def _write(self, row):
         with open(self.path, "a", newline="") as file:
-            csv.writer(file).writerow(row)
+            csv.writer(file, lineterminator="\n").writerow(row)
 
 
 if __name__ == "__main__":

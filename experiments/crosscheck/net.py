@@ -1,6 +1,6 @@
 """Table 1's simple net in PyTorch, with kernels of its own in Triton that train many networks at once on one GPU.
 
-All members share each kernel launch; TF32 in the products, float32 everywhere else. Imported by crosscheck.py, which says what it is for.
+All members share each kernel launch; TF32 in the products, float32 everywhere else. Imported by train.py, which says what it is for.
 """
 
 import numpy as np
