@@ -22,7 +22,7 @@ from selectnet_tf.cli import parse, path_of
 from selectnet_tf.data import cifar
 from selectnet_tf.experiment import runs
 
-FIRST = "robust frozen foreign"
+FIRST = "robust frozen"
 
 
 def chromium(saved: pathlib.Path, width: int = 1280, height: int = 900) -> webdriver.Chrome:

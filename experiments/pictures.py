@@ -6,10 +6,9 @@ Writes PNGs: FOLDER/labeled, 2,000 of each CIFAR-10 class but only 20 birds and 
 1,500 more of each of these two, 300 of each other class, and 2,000 of CIFAR-100, whose classes are others (foreign);
 FOLDER/test, 3,000 test images. Pretrains a ResNet on other classes of CIFAR-100, FOLDER/backbone.keras. Then trains each of RUNS,
 from scratch or frozen on that, as `python -m selectnet_tf.run --dataset=folder` does, in FOLDER/results, and writes
-results/pictures.csv: accuracies, of all pictures that were ever picked how many are what they were taken for, and the same
-of those that were left out as foreign. About 15 minutes for each run from scratch on two CPU
-cores; the ResNet took 34 minutes and a frozen run 3 to 9 while other work kept them busy, so that the seconds in the file are no
-measure: --costs takes processor times instead.
+results/pictures.csv: accuracies, and of all pictures that were ever picked how many are what they were taken for.
+About 15 minutes for each run from scratch on two CPU cores; the ResNet took 34 minutes and a frozen run 3 to 9 while
+other work kept them busy, so that the seconds in the file are no measure: --costs takes processor times instead.
 """
 
 import collections
@@ -39,14 +38,12 @@ RUNS = {
     "selectnet": {"preset": "paper", "method": "selectnet"},
     "robust": {"preset": "robust", "method": "selectnet"},
     "imbalanced frozen": {"preset": "paper", "method": "imbalanced", "freeze": True},
-    "selectnet frozen": {"preset": "paper", "method": "selectnet", "freeze": True, "foreign": 0.0},
-    "selectnet frozen foreign": {"preset": "paper", "method": "selectnet", "freeze": True, "foreign": 0.99},
-    "robust frozen foreign": {"preset": "robust", "method": "selectnet", "freeze": True, "foreign": 0.99},
-    "robust frozen foreign views": {"preset": "robust", "method": "selectnet", "freeze": True, "foreign": 0.99, "views": 4},
+    "selectnet frozen": {"preset": "paper", "method": "selectnet", "freeze": True},
+    "robust frozen": {"preset": "robust", "method": "selectnet", "freeze": True},
+    "robust frozen views": {"preset": "robust", "method": "selectnet", "freeze": True, "views": 4},
 }
 KINDS = ("right", "wrong_minor", "major", "foreign", "new")
-HEADER = ("run", "epochs", "seconds", "accuracy", "minor_accuracy", "major_accuracy")
-HEADER += tuple(f"{what}_{kind}" for what in ("picked", "left_out") for kind in KINDS)
+HEADER = ("run", "epochs", "seconds", "accuracy", "minor_accuracy", "major_accuracy", *(f"picked_{kind}" for kind in KINDS))
 ANSWERS = "truth.csv"
 
 
@@ -101,19 +98,16 @@ def truth(folder: pathlib.Path) -> dict[str, list[str]]:
         return {row[0]: row for row in csv.reader(file)}
 
 
-def kinds(folder: pathlib.Path, lines: pathlib.Path, column: str) -> collections.Counter:
-    """Counts of what a list of pictures names: right, wrong_minor, major; foreign, and of these new, of classes new to the backbone.
-
-    lines: a run's selected.csv or foreign.csv. column: what the pictures were taken for.
-    """
+def kinds(folder: pathlib.Path, selected: pathlib.Path) -> collections.Counter:
+    """Counts a run's picks: right, wrong_minor, major; foreign, and of these new, of classes new to the backbone."""
     answers, counts = truth(folder), collections.Counter()
-    for row in runs.read_csv(lines):
+    for row in runs.read_csv(selected):
         _, kind, c, _ = answers[pathlib.Path(row["file"]).stem]
         if kind == "foreign":
             counts["foreign"] += 1
             counts["new"] += int(c) >= KNOWN
         else:
-            counts["right" if cifar.CIFAR10[int(c)] == row[column] else "wrong_minor" if int(c) in MINOR else "major"] += 1
+            counts["right" if cifar.CIFAR10[int(c)] == row["pseudo_label"] else "wrong_minor" if int(c) in MINOR else "major"] += 1
     return counts
 
 
@@ -134,9 +128,9 @@ def measure(folder: pathlib.Path, name: str, epochs: int, results: str = "result
         row = train.train(recipe, results_dir=folder / results, verbose=2, cache_dir=cache, finish=review_page.write)
     seconds = time.perf_counter() - start
     run = folder / results / "runs" / recipe.name
-    picked, left = kinds(folder, run / "selected.csv", "pseudo_label"), kinds(folder, run / "foreign.csv", "predicted")
+    picked = kinds(folder, run / "selected.csv")
     shares = (f"{float(row[c]):.4f}" for c in ("accuracy", "minor_accuracy", "major_accuracy"))
-    return (name, recipe.epochs, round(seconds), *shares, *(counts[kind] for counts in (picked, left) for kind in KINDS))
+    return (name, recipe.epochs, round(seconds), *shares, *(picked[kind] for kind in KINDS))
 
 
 def costs(folder: pathlib.Path) -> list[tuple]:
@@ -179,7 +173,7 @@ def main() -> None:
     known = {row["run"]: tuple(row.values()) for row in runs.read_csv(table)}
     for name in flags.FLAGS.runs:
         known[name] = measure(folder, name, flags.FLAGS.epochs)
-        runs.write_csv(table, [HEADER, *(known[name] for name in RUNS if name in known)])
+        runs.write_csv(table, [HEADER, *known.values()])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see what __geta
     from selectnet_tf.capped import Capped as Capped
     from selectnet_tf.checkpoint import Checkpoint as Checkpoint
     from selectnet_tf.data.splits import make_imbalance as make_imbalance
-    from selectnet_tf.foreign import Foreign as Foreign
     from selectnet_tf.history import Round as Round
     from selectnet_tf.minors import AlignMinors as AlignMinors
     from selectnet_tf.networks.losses import PriorCrossentropy as PriorCrossentropy
@@ -37,7 +36,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see what __geta
 _HOME = {
     "Pool": "pool", "Selection": "selection", "Round": "history", "Scorer": "scoring", "Scores": "rules",
     "SelfPaced": "rules", "Context": "rules", "SelectNet": "rules", "Random": "rules", "linear": "rules", "fit": "rounds",
-    "Capped": "capped", "Foreign": "foreign", "AlignMinors": "minors", "PriorCrossentropy": "networks.losses",
+    "Capped": "capped", "AlignMinors": "minors", "PriorCrossentropy": "networks.losses",
     "Checkpoint": "checkpoint", "shift_flip": "augment", "crop_flip": "augment",
     "build": "networks.models", "make_imbalance": "data.splits", "SelectionSampler": "sampler",
     "SelectionClassifier": "sampler", "LabeledFolds": "unlabeled",

@@ -1,13 +1,15 @@
 """Capped: a rule around another one, that lets no minor class take over the training set."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
-from selectnet_tf.rules import Around, Rule, Scores
+from selectnet_tf.rules import Rule, Scores, picks
 
 
-class Capped(Around):
+class Capped(BaseEstimator):
     """Of what another rule picks from the pool, each minor class keeps its surest ones only.
 
     A class with n unlabeled picks keeps n (n_low / n) ** alpha of them, where n_low is the fewest that any minor class has, but not under
@@ -21,7 +23,8 @@ class Capped(Around):
         minor: the minor classes; None: those that something is predicted as in the round.
 
     Attributes:
-        rule: the rule inside. What else is asked of a Capped (threshold, output, get_state, ...) is the inner rule's.
+        rule: the rule inside. What else is asked of a Capped (threshold, output, get_state, ...) is the inner rule's,
+            but for what Python or scikit-learn ask of an object to copy it (`__name__`s, parameters).
     """
 
     def __init__(
@@ -29,12 +32,13 @@ class Capped(Around):
     ) -> None:
         if not 0 <= alpha <= 1 or least < 1 or (most is not None and most < 1):
             raise ValueError(f"alpha has to be in [0, 1], least and most at least 1; received {alpha}, {least}, {most}")
-        super().__init__(rule)
+        self.rule: Any = rule
         self.alpha, self.least, self.most = alpha, least, most
         self.minor = minor if minor is None or (np.iterable(minor) and not isinstance(minor, str)) else [minor]
 
     def __call__(self, scores: Scores) -> np.ndarray:
-        mask = self._picked(scores)
+        mask = np.array(self.rule(scores))
+        picks(mask, scores)  # a mask or weights
         predicted = scores.probs.argmax(1)
         open_to = scores.candidate & ~scores.labeled & (mask > 0)  # what may be dropped
         classes = np.unique(predicted[scores.candidate]) if self.minor is None else sorted(set(self.minor))
@@ -49,3 +53,8 @@ class Capped(Around):
         """How many of a class's n picks stay."""
         kept = n if n <= low else int(n * (low / n) ** self.alpha + 1e-9)
         return kept if self.most is None else min(kept, self.most)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "rule" or name.startswith("__"):  # `rule` is not set yet while Python copies or unpickles it
+            raise AttributeError(name)
+        return getattr(self.rule, name)

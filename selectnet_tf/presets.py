@@ -28,7 +28,7 @@ NETWORK_FIELDS = (  # what a classifier of scikit-learn has none of
     "jit", "deterministic", "weights", "freeze", "every",
 )  # fmt: skip
 OWN_FIELDS = {  # of data of one's own
-    "folder": ("labeled_dir", "unlabeled_dir", "test_dir", "image_size", "fit", "decisions", "views", "foreign", "ask"),
+    "folder": ("labeled_dir", "unlabeled_dir", "test_dir", "image_size", "fit", "decisions", "views", "ask"),
     "csv": (
         "labeled_csv", "unlabeled_csv", "test_csv", "label_column", "id_column", "ignore_columns", "text_columns", "decimal", "thousands",
         "estimator",

@@ -32,11 +32,9 @@ def check_numbers(r: Any) -> None:
         raise ValueError(f"seed is {r.seed}, but has to be from 0 to {2**31 - 1}")
     if not 0 <= r.shift < 1 or not 0 <= r.momentum < 1 or not 0 <= r.cb_beta < 1:
         raise ValueError("shift, momentum and cb_beta have to be at least 0 and below 1")
-    if r.prior_loss < 0 or not 0 <= r.align <= 1 or not 0 <= r.cap <= 1 or min(r.max_per_class, r.validation) < 0:
-        raise ValueError("prior_loss, max_per_class and validation have to be at least 0, align and cap from 0 to 1")
+    if r.prior_loss < 0 or not 0 <= r.align <= 1 or not 0 <= r.cap <= 1 or min(r.max_per_class, r.validation, r.ask) < 0:
+        raise ValueError("prior_loss, max_per_class, validation and ask have to be at least 0, align and cap from 0 to 1")
     if not 1 <= r.views <= 4:
         raise ValueError(f"views is {r.views}, but has to be from 1 to 4")
-    if not 0 <= r.foreign <= 1 or r.ask < 0:
-        raise ValueError(f"foreign has to be from 0 to 1 and ask at least 0; received {r.foreign} and {r.ask}")
     if r.decay < 0 or r.focal_gamma < 0 or (r.beta is not None and not 0 <= r.beta < 1):
         raise ValueError("decay and focal_gamma have to be at least 0, and beta at least 0 and below 1")

@@ -116,7 +116,6 @@ class Recipe:
     )
     freeze: bool = _field(False, "put each picture through the network with --weights (or a run's model.keras) once; train one layer")
     views: int = _field(1, "with --freeze: embed so many views of each labeled picture, up to 4: itself, mirrored, moved, both")
-    foreign: float = _field(0.99, "with --freeze: leave out picks farther from their class than this share of its own pictures; 0: none")
     ask: int = _field(50, "dataset=folder: how many pictures that the model doubts most are put before you on the review page")
 
     @property

@@ -81,27 +81,6 @@ def at(threshold: Threshold, round: int) -> float:
     return float(threshold(round) if callable(threshold) else threshold)
 
 
-class Around(BaseEstimator):
-    """A rule around another one, `rule`: what else is asked of it (threshold, output, get_state, ...) is the inner rule's.
-
-    Not what Python or scikit-learn ask of an object to copy it (`__name__`s, parameters): a copy of it has it around it, too.
-    """
-
-    def __init__(self, rule: Rule) -> None:
-        self.rule: Any = rule
-
-    def _picked(self, scores: Scores) -> np.ndarray:
-        """What the inner rule returned, a copy. Raises ValueError where that is no mask and no weights."""
-        found = self.rule(scores)
-        picks(found, scores)
-        return np.array(found)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "rule" or name.startswith("__"):  # `rule` is not set yet while Python copies or unpickles it
-            raise AttributeError(name)
-        return getattr(self.rule, name)
-
-
 class SelfPaced(BaseEstimator):
     """Unlabeled candidates whose loss is under the threshold (eq. 2, Section 4.2).
 
@@ -223,9 +202,7 @@ class SelectNet(BaseEstimator):
         return {"inputs": np.array(self.inputs), **weights} if weights else {}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Puts back what get_state gave. Raises ValueError where that was fitted to other inputs, or is a Foreign's."""
-        if "foreign" in state:
-            raise ValueError("its rule is a Foreign, this run's is none")
+        """Puts back what get_state gave. Raises ValueError where that was fitted to other inputs."""
         if (before := str(state.get("inputs", self.inputs))) != self.inputs:
             raise ValueError(f"its selector sees {before}, this run's {self.inputs}")
         self.reset()

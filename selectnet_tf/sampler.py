@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from selectnet_tf import strategies
 from selectnet_tf.capped import Capped
 from selectnet_tf.ranges import check_whole
-from selectnet_tf.rules import Around, Context, Scores, picks
+from selectnet_tf.rules import Context, Scores, picks
 from selectnet_tf.strategies import Strategy
 from selectnet_tf.unlabeled import given, like
 
@@ -207,8 +207,8 @@ def _fresh(rule: Callable[[Scores], np.ndarray] | None, classes: np.ndarray) -> 
         raise ValueError(f"rule is {rule!r}, but has to be a callable from Scores to a mask, such as Context()")
     found: Any = Context(0.6 * np.log(len(classes)) / np.log(10)) if rule is None else copy.deepcopy(rule)
     inner = found
-    while isinstance(inner, Around) and "features" not in vars(type(inner)):  # which asks for them itself
-        if isinstance(inner, Capped) and inner.minor is not None:
+    while isinstance(inner, Capped):
+        if inner.minor is not None:
             inner.minor = strategies.codes_of(inner.minor, classes)
         inner = inner.rule
     if getattr(inner, "features", False):

@@ -49,4 +49,4 @@ def test_score_pick_and_train_on_it(tree):
     command("run", *common, *picks, "--labeled_dir=labeled", "--method=imbalanced", "--results_dir=two")
     (files,) = tree.glob("two/runs/*/files.csv")
     parts = {row["part"] for row in runs.read_csv(files) if row["file"].startswith("picks/")}
-    assert parts == {"labeled"}
+    assert "labeled" in parts <= {"labeled", "left out"}  # decisions.csv itself, copies

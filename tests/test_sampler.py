@@ -202,7 +202,6 @@ def test_mixed_lists_come_back_as_they_were_and_objects_are_no_numbers_to_scores
         ({"sampling_strategy": None}, "no class is minor, .* name the minor ones in sampling_strategy"),
         ({"rounds": 2.0}, "rounds is 2.0, but has to be a whole number"),
         ({"rule": "context"}, "rule is 'context', but has to be a callable"),
-        ({"rule": sn.Foreign(sn.SelectNet(), np.zeros(3))}, "Foreign reads a network's features, .* has none of: take another rule$"),
         ({"rule": sn.Capped(sn.SelectNet(inputs="penultimate"))}, "SelectNet reads a network's features, .*: give inputs='probs.loss'$"),
     ],
 )

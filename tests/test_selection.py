@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from conftest import blobs, small_model
 
-from selectnet_tf.foreign import Foreign
 from selectnet_tf.pool import Pool
 from selectnet_tf.rounds import fit
 from selectnet_tf.rules import Context, SelectNet, SelfPaced
@@ -319,11 +318,10 @@ def test_features_that_are_no_rows_or_of_another_model_are_refused_before_the_fi
     pool = Pool(x[:40], y[:40], x[40:], [2, 3])
     seen = []
     spy = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
-    for rule in (SelectNet(inputs="penultimate+loss"), Foreign(Context(), pool.labels)):
-        with pytest.raises(
-            ValueError, match=r"last layer with weights takes \[4, 4, 1\], but features have to be \[d\]: end the model in a Dense"
-        ):
-            fit(model, Selection(pool, rule, every=3, on_round=None), epochs=4, batch_size=8, callbacks=[spy], verbose=0)
+    selection = Selection(pool, SelectNet(inputs="penultimate+loss"), every=3, on_round=None)
+    words = r"last layer with weights takes \[4, 4, 1\], but features have to be \[d\]: end the model in a Dense"
+    with pytest.raises(ValueError, match=words):
+        fit(model, selection, epochs=4, batch_size=8, callbacks=[spy], verbose=0)
     assert seen == []
     first = small_model()
     again = keras.Input((4, 4, 1), dtype="uint8")

@@ -6,7 +6,6 @@ import numpy as np
 
 FARTHEST = 4  # bits of 64 by which the perceptual hashes of near copies may differ
 UNLIKE = 4.0  # mean difference of near copies at 8 x 8, of 255: a hash alone takes plain pictures of any colour for one
-CLOSE = 0.55  # of a pool of CIFAR-10, a ResNet of CIFAR-100 put 9 pairs below it: 8 were copies, of which the hashes found none
 THUMB = 8
 CHUNK = 4096
 
@@ -39,22 +38,6 @@ def near(looks: list[str], images: Indexed, first: int) -> np.ndarray:
     places = places.reshape(-1, 2)
     unlike = [_differences(thumbs, places[start : start + CHUNK]) for start in range(0, len(places), CHUNK)]
     return pairs[np.concatenate(unlike) <= UNLIKE] if unlike else pairs
-
-
-def alike(rows: np.ndarray) -> np.ndarray:
-    """[k, 2] pairs of near copies by what a pretrained network makes of pictures, which finds mirrored and shifted ones too.
-
-    Such lie nearer to each other than CLOSE times the median distance of a row to its nearest other one. rows: [n, d].
-    """
-    from sklearn.neighbors import NearestNeighbors
-
-    if len(rows) < 2:
-        return np.zeros((0, 2), np.int64)
-    neighbors = NearestNeighbors(n_neighbors=1).fit(rows)
-    limit = CLOSE * np.median(neighbors.kneighbors()[0])
-    links = neighbors.radius_neighbors_graph(radius=limit).tocoo()
-    pairs = np.stack([links.row, links.col], 1).astype(np.int64)
-    return pairs[pairs[:, 0] < pairs[:, 1]]
 
 
 def equal(same: np.ndarray, places: np.ndarray) -> np.ndarray:

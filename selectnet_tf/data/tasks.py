@@ -23,7 +23,6 @@ class Task(NamedTuple):
     says: lines for the screen. files: where each came from, by `index`. encode: for tables, what makes rows into inputs.
     listing: for pictures, the lines of files.csv: what each file is to the run, and why it is left out.
     fit: for pictures, how they became squares.
-    embedded: under --freeze, the rows that the pictures became, [n_D + n_U, d].
     columns: for tables, what stands in the rows at places in `files` [k]: a data frame with these as its index.
     """
 
@@ -42,17 +41,11 @@ class Task(NamedTuple):
     listing: list[tuple] | None = None
     fit: str | None = None
     columns: Callable[[np.ndarray], pd.DataFrame] | None = None
-    embedded: Images | None = None
 
     @property
     def by_index(self) -> "_ByIndex":
         """The images as an array that is indexed by what stands in `index`."""
         return _ByIndex(Images(self.x_labeled, self.x_unlabeled), self.index)
-
-    @property
-    def rows_by_index(self) -> "_ByIndex | None":
-        """What they became under --freeze, likewise; None without it."""
-        return None if self.embedded is None else _ByIndex(self.embedded, self.index)
 
 
 class _ByIndex:

@@ -18,7 +18,7 @@ AMONG = 10  # times as many of the most doubtful ones are those that are chosen 
 
 
 def write(folder: pathlib.Path, model: keras.Model, selection: Selection, task: Task, recipe: Recipe) -> None:
-    """Writes ask.csv, the most doubtful first, of what was neither picked nor left out as foreign; of data without files, nothing.
+    """Writes ask.csv, the most doubtful first, of what was not picked; of data without files, nothing.
 
     task: as the model sees it, with rows in place of pictures under --freeze.
     """
@@ -28,7 +28,6 @@ def write(folder: pathlib.Path, model: keras.Model, selection: Selection, task: 
     settled = pool.labeled.copy()
     for round in selection.history:
         settled[round.index] = True
-    settled[list(getattr(selection.rule, "left_out", []))] = True
     labeled = int(pool.labeled.sum())
     places = np.flatnonzero(~settled) - labeled  # in the unlabeled ones
     probs = metrics.probabilities(Scorer(model, task.x_unlabeled)()[0])

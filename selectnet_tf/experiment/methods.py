@@ -9,7 +9,6 @@ import tensorflow as tf
 from selectnet_tf import augment, rules
 from selectnet_tf.capped import Capped
 from selectnet_tf.experiment import frozen
-from selectnet_tf.foreign import Foreign
 from selectnet_tf.minors import AlignMinors
 from selectnet_tf.pool import Pool
 from selectnet_tf.recipes import SELECTING, Recipe
@@ -38,19 +37,12 @@ def make_selection(recipe: Recipe, pool: Pool) -> Selection:
         init = "none"
     pool.even = recipe.method == "balanced"
     rule = make_rule(recipe, len(counts))
-    if rule and foreign_counts(recipe):
-        rule = Foreign(rule, pool.labels, recipe.foreign)
     if rule and (recipe.cap or recipe.max_per_class):
         rule = Capped(rule, recipe.cap, most=recipe.max_per_class or None, minor=pool.minor.tolist())
     return Selection(
         pool, rule, every=recipe.every, init=init, labeled_loss=recipe.labeled_loss, accumulate=recipe.accumulate,
         context=recipe.context, loss_norm=recipe.loss_norm, adjust=AlignMinors(recipe.align) if recipe.align else None,
     )  # fmt: skip
-
-
-def foreign_counts(recipe: Recipe) -> bool:
-    """Whether what is like nothing labeled is left out: where pretrained features tell."""
-    return bool(recipe.dataset == "folder" and recipe.freeze and recipe.foreign)
 
 
 def make_rule(recipe: Recipe, classes: int = 10) -> Any:

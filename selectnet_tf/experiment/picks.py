@@ -1,4 +1,4 @@
-"""What a run picked: selected.npz, picks.csv and selected.csv; and what it left out, foreign.csv."""
+"""A run's picks: selected.npz, picks.csv and selected.csv."""
 
 import pathlib
 from typing import TYPE_CHECKING
@@ -68,16 +68,6 @@ def write(folder: pathlib.Path, history: "list[Round]", task: "Task") -> None:
         if task.columns:
             frame = frame.assign(right="").join(task.columns(frame.index.to_numpy()).rename(columns=verdicts.of_row))
         write_frame(folder / "selected.csv", frame.sort_values(["pseudo_label", "score"], ascending=[True, False]))
-
-
-def write_foreign(folder: pathlib.Path, rule: object, task: "Task") -> None:
-    """foreign.csv: what a Foreign rule left out, by class, the nearest to the limit first; no file under another rule."""
-    left_out = getattr(rule, "left_out", None)
-    if left_out is None or not task.files:
-        return
-    lines = [(as_cell(task.files[task.index[place]]), task.names[c], far, limit) for place, (c, far, limit) in left_out.items()]
-    frame = pd.DataFrame(lines, columns=["file", "predicted", "distance", "limit"]).round(4)
-    write_frame(folder / "foreign.csv", frame.sort_values(["predicted", "distance", "file"]))
 
 
 def _excerpt(round: "Round", task: "Task") -> list[tuple]:

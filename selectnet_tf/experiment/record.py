@@ -100,8 +100,6 @@ class Log(keras.callbacks.Callback):
         row: dict[str, Any] = {"epoch": round.epoch, "candidates": round.candidates, **kinds}
         row |= {"score_min": round.lowest, "score_median": round.median, "score_max": round.highest, "warning": round.warning}
         row |= {f"as_{c}": n for c, n in zip(pool.minor, taken, strict=True)}  # as in classes.csv
-        foreign = getattr(self.selection.rule, "count", None)  # of a Foreign
-        row |= {} if foreign is None else {"foreign": foreign}
         row["below_lambda"] = int((round.loss < rules.at(self.selection.rule.threshold, len(self.audits))).sum())
         row["loss_max"] = float(round.loss.max()) if len(round.loss) else np.nan
         row["unlabeled_so_far"] = int((ever & ~pool.labeled).sum())
@@ -116,7 +114,6 @@ class Log(keras.callbacks.Callback):
         parts = [f"round {len(self.audits)}/{rounds}", f"D' {round.candidates:,}"]
         added = f"added {len(round.index):,} ({labeled.sum():,} labeled)"
         parts.append(f"{added}, unlabeled as {classes}" if 0 < len(classes) < 90 else added)
-        parts += [f"left out as foreign {foreign:,}"] if (foreign := self.audits[-1].get("foreign")) else []
         if np.isfinite(precision):
             parts.append(f"pseudo-labels {precision:.1%} right")
         what = "rows" if self.recipe.dataset == "csv" else "images"

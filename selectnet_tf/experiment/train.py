@@ -103,10 +103,9 @@ def _run(
     try:  # what is for people to read: the model and the row stand whatever becomes of it
         tested.write(folder, task, probs)
         picks.write(folder, log.selection.history, task)
-        picks.write_foreign(folder, log.selection.rule, task)
         ask.write(folder, model, log.selection, seen, recipe)
         if finish:
-            finish(folder, task._replace(embedded=pool.images if backbone else None))
+            finish(folder, task)
     except Exception as error:
         if getattr(error, "errno", None) in FULL:  # with more space, the same command writes them
             raise

@@ -4,7 +4,6 @@ const EACH = 24, at = (id) => document.getElementById(id);
 const KINDS = {
   picked: ["picked", "What was picked. What you accept is labeled in the next run, and what you reject is never picked again."],
   asked: ["to label", "What the model doubts most, no two alike: your labels help most here. Wrong means that it is none of the classes."],
-  foreign: ["left out", "What would have been picked, but is unlike the labeled pictures of its class. Accept what belongs there after all."],
 };
 let decisions = {}, page = 0, current = 0, kind = Object.keys(KINDS).find((k) => items.some((p) => p.kind === k));
 try { decisions = JSON.parse(localStorage.getItem("review " + run)) || {}; } catch {} // a browser may keep nothing for files

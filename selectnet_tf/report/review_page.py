@@ -1,4 +1,4 @@
-"""review.html: what a run picked, doubts and left out, for a person to say what is right; it saves decisions.csv. Needs no network."""
+"""review.html: a run's picks and its most uncertain images, for a person to decide on; it saves decisions.csv."""
 
 import json
 import os
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from selectnet_tf.data.tasks import Task
 
 EXAMPLES = 6  # labeled pictures of a class that are shown beside
-MOST_FOREIGN = 200  # of those that were left out, the nearest to the limit; foreign.csv lists all
 
 BODY = """<main class="review"><h1>Right or wrong?</h1>
 <div class="rounds" id="kinds" role="group" aria-label="what is shown"></div><p id="about"></p>
@@ -35,7 +34,7 @@ BODY = """<main class="review"><h1>Right or wrong?</h1>
 
 
 def write(folder: pathlib.Path, task: "Task") -> None:
-    """Writes review.html into a run's folder: all the pictures in its selected.csv and ask.csv, and the nearest of its foreign.csv."""
+    """Writes review.html into a run's folder, of all the images in its selected.csv and ask.csv."""
     if not task.listing or not task.files or not (items := _items(folder)):
         return
     data = json.dumps(_data(folder, items, task, task.files, task.listing)).replace("<", "\\u003c")  # ASCII, so that any file name fits
@@ -46,7 +45,7 @@ def write(folder: pathlib.Path, task: "Task") -> None:
 
 def _items(folder: pathlib.Path) -> list[dict[str, Any]]:
     """What the page shows: kind, file, label (the class that it is taken for), score (the order), says (below the picture)."""
-    picked, asked, foreign = (runs.read_csv(folder / f"{name}.csv") for name in ("selected", "ask", "foreign"))
+    picked, asked = (runs.read_csv(folder / f"{name}.csv") for name in ("selected", "ask"))
     items = []
     for row in picked:
         label, score = row["pseudo_label"], float(row["score"])
@@ -55,11 +54,6 @@ def _items(folder: pathlib.Path) -> list[dict[str, Any]]:
         first, second = float(row["p_likeliest"]), float(row["p_second"])
         doubt = f"{row['likeliest']} {first:.2f} or {row['second']} {second:.2f}"
         items.append(_item("asked", row, row["likeliest"], first - second, doubt))
-    shown = {item["file"] for item in items}
-    far = [(float(row["distance"]) / float(row["limit"]), row) for row in foreign if row["file"] not in shown]
-    far.sort(key=lambda pair: pair[0])
-    for ratio, row in far[:MOST_FOREIGN]:
-        items.append(_item("foreign", row, row["predicted"], ratio, f"as {row['predicted']}, {ratio:.2f} times the limit"))
     return items
 
 
@@ -86,11 +80,7 @@ def _groups(task: "Task", indices: np.ndarray) -> np.ndarray:
 
     images = task.by_index
     looks = [str(imagehash.phash(Image.fromarray(images[np.array([i])][0]))) for i in indices]
-    pairs = copies.near(looks, _At(images, indices), len(indices))
-    if task.rows_by_index is not None:
-        rows = task.rows_by_index[indices]
-        pairs = np.concatenate([pairs, copies.alike(rows if rows.ndim == 2 else rows[:, 0])])  # [k, views, d]: the picture itself
-    return copies.groups(len(indices), pairs)
+    return copies.groups(len(indices), copies.near(looks, _At(images, indices), len(indices)))
 
 
 class _At:

@@ -23,11 +23,3 @@ def test_thumbnails_are_means():
 def test_groups_and_equal_ones():
     assert copies.groups(5, np.array([[0, 3], [3, 4]])).tolist() == [0, 1, 2, 0, 0]
     assert copies.equal(np.array([7, 8, 7, 7, 8]), np.array([0, 1, 2, 3])).tolist() == [[0, 2], [2, 3]]
-
-
-def test_rows_that_lie_close_are_alike():
-    """The nearest others lie at 1, 1, 5, 10, 10, 10: the median is 7.5, and 4.1 is the limit."""
-    rows = np.array([[0.0], [1], [6], [100], [110], [120]])
-    assert copies.alike(rows).tolist() == [[0, 1]]
-    assert copies.alike(np.array([[0.0], [1], [4.7], [100], [110], [120]])).tolist() == [[0, 1], [1, 2]]
-    assert copies.alike(rows[:1]).shape == (0, 2)

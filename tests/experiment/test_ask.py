@@ -24,11 +24,11 @@ def test_no_two_are_alike():
         assert first < second and (first + second) % 2 == 1
 
 
-def test_what_is_settled_is_not_asked(tmp_path, monkeypatch):
-    """Of six pictures of the pool one was picked and one left out; the rest of the data is the model's word."""
+def test_what_was_picked_is_not_asked(tmp_path, monkeypatch):
+    """Of six pictures of the pool two were picked, in two rounds."""
     pool = SimpleNamespace(labeled=np.arange(8) < 2, minor=np.array([0]))
-    rule = SimpleNamespace(left_out={3: (0, 2.0, 1.0)})
-    selection = SimpleNamespace(pool=pool, rule=rule, history=[SimpleNamespace(index=np.array([0, 2]))])
+    history = [SimpleNamespace(index=np.array([0, 2])), SimpleNamespace(index=np.array([3]))]
+    selection = SimpleNamespace(pool=pool, history=history)
     probs = np.repeat([[0.55, 0.45]], 6, 0)
     monkeypatch.setattr(ask, "Scorer", lambda model, images, features=False: lambda: (probs, images[np.arange(len(images))]))
     task = SimpleNamespace(

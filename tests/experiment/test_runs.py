@@ -183,7 +183,8 @@ def test_the_committed_runs_are_found_as_what_they_are():
     assert runs.damaged(results, runs.read(results)[0]) == []
     for path in sorted(results.glob("runs/*/recipe.json")):
         kept = json.loads(path.read_text())["recipe"]
-        recipe = recipes.make(**{**kept, "minor": tuple(kept["minor"])})
+        fields = {k: v for k, v in kept.items() if k in recipes.Recipe.__dataclass_fields__}  # some left
+        recipe = recipes.make(**{**fields, "minor": tuple(kept["minor"])})
         name = path.parent.name.removesuffix("_other-cpu")
         assert runs.name_of(results, recipe) == name and not runs.differences(recipe, runs.recorded(results, name))
 

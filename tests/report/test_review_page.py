@@ -36,11 +36,7 @@ def page(tmp_path):
     y = np.array([0, 0, 1, 1, 2, 2])
     asked = [(files[0], "dog", 0.5, "cat", 0.4), (files[1], "cat", 0.45, "emu", 0.4)]
     runs.write_csv(run / "ask.csv", [("file", "likeliest", "p_likeliest", "second", "p_second"), *asked])
-    far = [(files[2], "emu", 3.0, 2.0), (files[3], "emu", 2.2, 2.0), (files[6], "emu", 9.0, 2.0)]  # the last one was picked after all
-    runs.write_csv(run / "foreign.csv", [("file", "predicted", "distance", "limit"), *far])
-    rows = np.arange(36.0)[:, None] * 10  # what a frozen run compares by: the first picked and the last of those left out are alike
-    rows[3] = rows[6] + 1
-    task = SimpleNamespace(files=files, listing=listing, by_index=x, names=NAMES, x_labeled=x, y_labeled=y, rows_by_index=rows)
+    task = SimpleNamespace(files=files, listing=listing, by_index=x, names=NAMES, x_labeled=x, y_labeled=y)
     review_page.write(run, task)
     return run / "review.html", files
 
@@ -74,7 +70,7 @@ def test_a_person_decides_and_saves(page, browser, tmp_path):
     cards[5].send_keys(Keys.NULL)
     browser.execute_script("arguments[0].focus()", cards[5])
     cards[5].send_keys("u")
-    assert browser.find_element("id", "count").text == "5 of 34 decided"
+    assert browser.find_element("id", "count").text == "5 of 32 decided"
     assert [c.get_attribute("class") for c in cards[:6]] == [
         "card wrong",
         "card corrected",
@@ -86,10 +82,10 @@ def test_a_person_decides_and_saves(page, browser, tmp_path):
 
     for _ in range(20):  # a reload loses nothing; a busy browser passes on what was stored a moment later
         browser.get(f"file://{path}")
-        if browser.find_element("id", "count").text != "0 of 34 decided":
+        if browser.find_element("id", "count").text != "0 of 32 decided":
             break
         time.sleep(0.2)
-    assert browser.find_element("id", "count").text == "5 of 34 decided"
+    assert browser.find_element("id", "count").text == "5 of 32 decided"
     browser.find_element("id", "save").click()
     found = decisions.read(wait_for(tmp_path / "saved" / "decisions.csv"), NAMES)
     assert found.rejected == {f"{35:032x}", f"{32:032x}"}
@@ -122,11 +118,11 @@ def test_pages_order_and_the_original_in_full(page, browser):
     assert len(browser.find_elements("css selector", ".card")) == 6 and browser.find_element("id", "page").text == "page 2 of 2"
 
 
-def test_what_is_doubted_and_what_was_left_out_have_their_own_places(page, browser, tmp_path):
+def test_what_is_doubted_has_its_own_place(page, browser, tmp_path):
     browser.get(f"file://{page[0]}")
     buttons = browser.find_elements("css selector", "#kinds button")
-    assert [b.text for b in buttons] == ["picked (30)", "to label (2)", "left out (2)"]
-    assert [b.get_attribute("aria-pressed") for b in buttons] == ["true", "false", "false"]
+    assert [b.text for b in buttons] == ["picked (30)", "to label (2)"]
+    assert [b.get_attribute("aria-pressed") for b in buttons] == ["true", "false"]
 
     buttons[1].click()
     cards = browser.find_elements("css selector", ".card")
@@ -136,18 +132,12 @@ def test_what_is_doubted_and_what_was_left_out_have_their_own_places(page, brows
     cards[0].send_keys("r")
     cards[1].send_keys("3")
 
-    buttons[2].click()
-    cards = browser.find_elements("css selector", ".card")
-    assert "as emu, 1.10 times the limit" in cards[0].text and "as emu, 1.50 times the limit" in cards[1].text and len(cards) == 2
-    right = cards[0].find_element("css selector", "button[value=right]")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", right)
-    right.click()
     wide, seen = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide <= seen and not browser.get_log("browser")
 
     browser.find_element("id", "save").click()
     found = decisions.read(wait_for(tmp_path / "saved" / "decisions.csv"), NAMES)
-    assert found.accepted == {f"{1:032x}": "cat", f"{0:032x}": "emu", f"{3:032x}": "emu"} and not found.rejected
+    assert found.accepted == {f"{1:032x}": "cat", f"{0:032x}": "emu"} and not found.rejected
 
 
 def test_a_run_s_name_is_escaped_once(page, tmp_path):
@@ -157,7 +147,7 @@ def test_a_run_s_name_is_escaped_once(page, tmp_path):
     x = np.zeros((36, 6, 6, 3), np.uint8)
     listing = [("file", "digest", "part", "class", "why"), *((file, "0", "unlabeled", "", "") for file in files)]
     y = np.array([0, 0, 1, 1, 2, 2])
-    task = SimpleNamespace(files=files, listing=listing, by_index=x, names=NAMES, x_labeled=x, y_labeled=y, rows_by_index=None)
+    task = SimpleNamespace(files=files, listing=listing, by_index=x, names=NAMES, x_labeled=x, y_labeled=y)
     review_page.write(tmp_path / "a&b", task)
     assert "<title>Review of a&amp;b</title>" in (tmp_path / "a&b" / "review.html").read_text()
 
