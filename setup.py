@@ -27,7 +27,6 @@ setup(
         "absl-py>=2.0",
         "scipy>=1.13",
         "scikit-learn>=1.6.1",
-        "skops>=0.11",
         "imbalanced-learn>=0.13",
         "tensorboard>=2.18",
     ],

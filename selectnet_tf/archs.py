@@ -3,8 +3,6 @@
 import difflib
 import re
 
-FITTED = ("forest", "boosting", "logistic", "estimator")  # scikit-learn's, for tables: fitted anew each round
-TABLES = (*FITTED, "mlp")
 APPLICATIONS = {  # networks of keras.applications: the pixels that they want
     **dict.fromkeys(("MobileNet", "MobileNetV2", "ResNet50V2", "ResNet101V2", "Xception", "InceptionV3", "NASNetMobile"), "tf"),
     **dict.fromkeys(("ResNet50", "ResNet101", "VGG16", "VGG19"), "caffe"),
@@ -18,12 +16,11 @@ APPLICATIONS = {  # networks of keras.applications: the pixels that they want
 def check_arch(arch: str) -> tuple[int, bool] | None:
     """(depth, v2) of a ResNet's name, None for another network. Raises ValueError with the legal names where there is none."""
     found = re.fullmatch(r"resnet([0-9]{1,6})(v2)?", arch)
-    if arch in ("simple", *TABLES) or arch in APPLICATIONS:
+    if arch == "simple" or arch in APPLICATIONS:
         return None
     if not found:
         names = "simple, resnet20 (or 32, 56, ...: 6n+2), resnet20v2 (56v2, ...: 9n+2) or one of keras.applications, e.g. MobileNetV2"
-        names += ", and for tables forest, boosting, logistic or mlp"
-        close = difflib.get_close_matches(arch, (*APPLICATIONS, *TABLES), n=1)
+        close = difflib.get_close_matches(arch, APPLICATIONS, n=1)
         raise ValueError(f"arch is {arch!r}, but has to be {names}" + (f"; did you mean {close[0]}?" if close else ""))
     depth, step, v2 = int(found[1]), 9 if found[2] else 6, found[2] or ""
     if depth < step + 2 or (depth - 2) % step:

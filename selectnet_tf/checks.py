@@ -3,31 +3,29 @@
 import re
 from typing import Any
 
-from selectnet_tf.archs import APPLICATIONS, FITTED, TABLES, check_arch
-from selectnet_tf.presets import AUTO, NETWORK_FIELDS, NETWORK_METHODS, OWN_FIELDS, SELECTING
+from selectnet_tf.archs import APPLICATIONS, check_arch
+from selectnet_tf.presets import OWN_FIELDS, SELECTING
 from selectnet_tf.ranges import check_numbers
 
 
-def check(r: Any, base: Any) -> None:
-    """Raises ValueError, in one line that says what to do. r: a Recipe. base: its defaults."""
+def check(r: Any) -> None:
+    """Raises ValueError, in one line that says what to do. r: a Recipe."""
     check_arch(r.arch)
     check_numbers(r)
-    if r.freeze and (not r.weights or r.dataset == "csv"):
-        raise ValueError("freeze needs pictures and --weights: imagenet or a file for a network of keras.applications, or a model.keras")
+    if r.freeze and not r.weights:
+        raise ValueError("freeze needs --weights: imagenet or a file for a network of keras.applications, or a model.keras")
     if r.weights and r.arch not in APPLICATIONS and not (r.freeze and r.weights.endswith(".keras")):
         raise ValueError(f"weights are for networks of keras.applications, not for {r.arch}: leave them out")
     if not r.minor:
         raise ValueError("no minor class: give at least one, e.g. --minor=0,2,6,7")
     if r.dataset in OWN_FIELDS:
-        _check_own(r, base)
+        _check_own(r)
     else:
         _check_benchmark(r)
     for dataset, fields in OWN_FIELDS.items():
         for field in fields:
             if r.dataset != dataset and getattr(r, field) != type(r).__dataclass_fields__[field].default:
                 raise ValueError(f"{field} has no meaning for {r.dataset}: use --dataset={dataset}, or leave it out")
-    if isinstance(r.threshold, str) and (r.threshold != AUTO or r.arch not in FITTED or r.lambda_schedule != "constant"):
-        raise ValueError("threshold is a number of nats, or auto, which is for a table's scikit-learn classifier without lambda_schedule")
     if r.lambda_schedule != "constant" and not re.fullmatch(r"[0-9]*\.?[0-9]+:[0-9]*\.?[0-9]+", r.lambda_schedule):
         raise ValueError(f"lambda_schedule is {r.lambda_schedule!r}, but has to be constant or two numbers like 0.4:0.6")
     if r.method in ("selectnet", "balanced") and r.beta is None and max(r.lambdas()) >= 1:
@@ -40,48 +38,23 @@ def check(r: Any, base: Any) -> None:
         raise ValueError("class_balanced is trained by cui's recipe or by sgd: use --training=cui")
 
 
-def _check_own(r: Any, base: Any) -> None:
+def _check_own(r: Any) -> None:
     labeled, unlabeled, *_ = OWN_FIELDS[r.dataset]
-    if not getattr(r, labeled) or (r.dataset == "csv" and not r.label_column):
-        what = "a folder that holds a folder of pictures for each class" if r.dataset == "folder" else "a table, and --label_column"
-        raise ValueError(f"dataset {r.dataset} needs --{labeled}, {what}")
+    if not getattr(r, labeled):
+        raise ValueError(f"dataset {r.dataset} needs --{labeled}, a folder that holds a folder of pictures for each class")
     if r.method in SELECTING and not getattr(r, unlabeled):
         raise ValueError(f"method {r.method} needs --{unlabeled}, what to select from")
     if r.method == "oracle":
         raise ValueError(f"nobody knows the true classes of unlabeled data: there is no oracle for {r.dataset}")
-    if (r.arch in TABLES) != (r.dataset == "csv") or (r.dataset == "csv" and r.augment != "none"):
-        raise ValueError(
-            "a table is trained by --arch=forest, boosting, logistic or mlp without augmentation, and pictures by another arch"
-        )
-    if r.arch in FITTED:
-        _check_fitted(r, base)
     for field in ("minor_ratio", "major_ratio", "imb_factor"):
         if getattr(r, field) is not None:
             raise ValueError(f"{field} has no meaning for {r.dataset}: leave it out")
-    if r.dataset == "csv" and r.thousands == r.decimal:
-        raise ValueError(f"thousands and decimal are both {r.decimal!r}: give --decimal={'.' if r.decimal == ',' else ','} with it")
     if r.validation:
         raise ValueError(f"validation has no meaning for {r.dataset}: leave it out, or give other data to test on")
 
 
-def _check_fitted(r: Any, base: Any) -> None:
-    if (r.arch == "estimator") != bool(r.estimator):
-        raise ValueError("--estimator=package.module:Name is an arch of its own: give it without --arch")
-    if r.method in NETWORK_METHODS:
-        raise ValueError(f"method {r.method} trains networks: use another one, or --arch=mlp")
-    for field in NETWORK_FIELDS:
-        if getattr(r, field) != getattr(base, field):
-            raise ValueError(
-                f"{field} is for networks, and --arch={r.arch} is fitted once in each of its --epochs: leave it out, or take --arch=mlp"
-            )
-    if r.selector_inputs.startswith("penultimate"):
-        raise ValueError(f"selector_inputs is {r.selector_inputs}, and --arch={r.arch} has no such layer: use probs+loss or probs")
-
-
 def _check_benchmark(r: Any) -> None:
     classes = 100 if r.dataset.startswith("cifar100") else 10
-    if r.arch in TABLES:
-        raise ValueError(f"arch {r.arch} is for tables: use --dataset=csv")
     if not all(isinstance(c, int) for c in r.minor):
         raise ValueError(f"minor is {','.join(map(str, r.minor))!r}, but has to be class numbers such as 0,2,6,7")
     if any(not 0 <= int(c) < classes for c in r.minor) or len(r.minor) >= classes:

@@ -1,9 +1,8 @@
-"""Classifies pictures, or tables, with a run's model: python -m selectnet_tf.predict RUN/model.keras FILES... > found.csv
+"""Classifies pictures with a run's model: python -m selectnet_tf.predict RUN/model.keras FILES... > found.csv
 
-FILES: pictures or folders of them, or for a model of a table CSV files or folders of such. Prints file (or file:line), class,
-probability as CSV; what can't be read is named on standard error. --class=lynx --top=50 prints the fifty that are most likely
-lynxes, the likeliest first; --class=lynx --precision=0.9 those from the probability on that reached a precision of 90% on the
-run's test set.
+FILES: pictures or folders of them. Prints file, class, probability as CSV; what can't be read is named on standard error.
+--class=lynx --top=50 prints the fifty that are most likely lynxes, the likeliest first; --class=lynx --precision=0.9 those from
+the probability on that reached a precision of 90% on the run's test set.
 """
 
 import concurrent.futures
@@ -12,15 +11,15 @@ import os
 import pathlib
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import numpy as np
 from absl import flags
 
-from selectnet_tf import estimators, saved
+from selectnet_tf import saved
 from selectnet_tf.cli import cause, end_output, fail, importing_tensorflow, parse
-from selectnet_tf.data import decoding, encoder, folders, frames, layout
+from selectnet_tf.data import decoding, folders
 from selectnet_tf.experiment import csvs, metrics, tested
 from selectnet_tf.experiment.csvs import as_cell
 from selectnet_tf.files import shown
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 BATCH = 256
-Found = tuple[list[str], np.ndarray | None, Sequence[Any]]  # a file or row and its id, its probabilities [m] if it could be read, cells
+Found = tuple[str, np.ndarray | None]  # a file, its probabilities [m] if it could be read
 
 
 class Wanted(NamedTuple):
@@ -39,7 +38,6 @@ class Wanted(NamedTuple):
     all: every class's probability. of: a class, whose probability then counts; without it the predicted one's.
     threshold: only from this probability on. precision: only from that on which reached it for `of` on the run's test set.
     top: only so many, the likeliest. Under `of` and `top` the likeliest come first.
-    columns: of a table, to print too: their names, or "all". trust: see estimators.load.
     """
 
     all: bool = False
@@ -47,35 +45,15 @@ class Wanted(NamedTuple):
     threshold: float = 0.0
     precision: float | None = None
     top: int | None = None
-    columns: tuple[str, ...] = ()
-    trust: tuple[str, ...] = ()
 
 
 def predict(path: str | os.PathLike[str], files: list[str], out: TextIO, errors: TextIO, wanted: Wanted = Wanted()) -> int:  # noqa: B008
     """Writes CSV lines for `files` to out. Returns how many files could not be read; each is named in errors."""
-    model: Any
-    if fitted := pathlib.Path(path).suffix == ".skops":
-        model = estimators.load(path, wanted.trust)
-    else:
-        with importing_tensorflow():
-            model = saved.load(path)
-    names = class_names(path, 0 if fitted else model.output_shape[-1])
+    with importing_tensorflow():
+        model = saved.load(path)
+    names = class_names(path, model.output_shape[-1])
     wanted = _checked(pathlib.Path(path), names, wanted, errors)
-    encode = encoder.Encoder.of(path)
-    if encode is None:
-        if wanted.columns:
-            raise ValueError("--columns is for the models of tables: leave it out")
-        return _write(out, names, ["file"], [], _pictures(path, model, files, errors), wanted)
-
-    def ask(x: np.ndarray) -> np.ndarray:
-        """The probabilities [n, m] of a table's rows [n, d]."""
-        if fitted:
-            return estimators.probabilities(model, x, len(names))
-        return metrics.probabilities(model.predict(x, batch_size=BATCH, verbose=0))
-
-    columns = [column.name for column in encode.columns] if wanted.columns == ("all",) else list(wanted.columns)
-    id_column = [encode.reading["id_column"]] if encode.reading["id_column"] else []
-    return _write(out, names, ["row", *id_column], columns, _rows(ask, encode, files, errors, columns), wanted)
+    return _write(out, names, _pictures(path, model, files, errors), wanted)
 
 
 def _checked(path: pathlib.Path, names: list[str], wanted: Wanted, errors: TextIO) -> Wanted:
@@ -91,13 +69,12 @@ def _checked(path: pathlib.Path, names: list[str], wanted: Wanted, errors: TextI
     return wanted._replace(threshold=threshold)
 
 
-def _write(out: TextIO, names: list[str], place: list[str], columns: list[str], found: Iterator[Found], wanted: Wanted) -> int:
-    """Writes the CSV; returns how many files could not be read. place: names of what a row is known by."""
+def _write(out: TextIO, names: list[str], found: Iterator[Found], wanted: Wanted) -> int:
+    """Writes the CSV; returns how many files could not be read."""
     writer = csvs.writer(out)
-    header = [*place, "class", "probability", *(f"p({name})" for name in names if wanted.all or name == wanted.of)]
-    writer.writerow([*header, *(f"{column} of the row" if column in header else column for column in columns)])
+    writer.writerow(["file", "class", "probability", *(f"p({name})" for name in names if wanted.all or name == wanted.of)])
     kept, broken = [], 0
-    for own, probs, cells in found:
+    for file, probs in found:
         if probs is None:
             broken += 1
             continue
@@ -105,7 +82,7 @@ def _write(out: TextIO, names: list[str], place: list[str], columns: list[str], 
         if score < wanted.threshold:
             continue
         shares = [f"{p:.4f}" for name, p in zip(names, probs, strict=True) if wanted.all or name == wanted.of]
-        line = (*own, names[probs.argmax()], f"{probs.max():.4f}", *shares, *cells)
+        line = (as_cell(file), names[probs.argmax()], f"{probs.max():.4f}", *shares)
         if wanted.of is None and wanted.top is None:
             writer.writerow(line)
         else:
@@ -127,39 +104,11 @@ def _pictures(path: str | os.PathLike[str], model: "keras.Model", files: list[st
             for file, found in read:
                 if isinstance(found, str):
                     print(f"skipped {shown(file)}: {found}", file=errors)
-                    yield [as_cell(file)], None, []
+                    yield file, None
             good = [(file, found) for file, found in read if not isinstance(found, str)]
             if good:
                 probs = metrics.probabilities(model.predict(np.stack([pixels for _, pixels in good]), verbose=0))
-                yield from (([as_cell(file)], row, []) for (file, _), row in zip(good, probs, strict=True))
-
-
-def _rows(
-    ask: Callable[[np.ndarray], np.ndarray], encode: encoder.Encoder, files: list[str], errors: TextIO, columns: list[str]
-) -> Iterator[Found]:
-    for file in files:
-        try:
-            table = frames.read(file, labeled=False, **encode.reading | {"ignore": ()})
-            cells = _cells(encode, table, columns)
-            probs = ask(encode(table))
-        except (ValueError, OSError) as error:
-            print(f"skipped {shown(file)}: {error}", file=errors)
-            yield [], None, []
-            continue
-        for line in encode.doubts(table):
-            print(line, file=errors)
-        name = encode.reading["id_column"]
-        ids = [[] if not name else [""] if table.ids is None else [table.ids[i]] for i in range(len(probs))]
-        yield from (([as_cell(row), *own], *rest) for row, own, *rest in zip(table.rows(), ids, probs, cells, strict=True))
-
-
-def _cells(encode: encoder.Encoder, table: frames.Table, columns: list[str]) -> np.ndarray:
-    """[n, k] texts in these columns. Raises ValueError where there is no such column."""
-    missing = [column for column in columns if column not in table.frame]
-    if missing:
-        raise ValueError(frames.lacks(table.name, table.frame, missing, f"only {', '.join(map(str, table.frame))}: correct --columns"))
-    shown = encode.named(table) if columns else table
-    return shown.shown(np.arange(len(table.frame)), columns, encode.reading["decimal"]).to_numpy()
+                yield from ((file, row) for (file, _), row in zip(good, probs, strict=True))
 
 
 def class_names(path: str | os.PathLike[str], classes: int) -> list[str]:
@@ -179,23 +128,23 @@ def _attempt(file: str, side: int, channels: int, fit: str) -> np.ndarray | str:
     return pixels if channels == 3 else pixels.mean(-1, keepdims=True).astype(pixels.dtype)
 
 
-def expand(arguments: list[str], errors: TextIO, of_tables: bool = False) -> list[str]:
-    """Files as they are named, folders as the pictures below them, or the tables; what else lies there is named in errors.
+def expand(arguments: list[str], errors: TextIO) -> list[str]:
+    """Files as they are named, folders as the pictures below them; what else lies there is named in errors.
 
     Raises:
         ValueError: a folder without any.
     """
     found: list[str] = []
-    suffixes, what = (layout.SUFFIXES, "table") if of_tables else (folders.SUFFIXES, "picture")
     for argument in map(pathlib.Path, arguments):
         if not argument.is_dir():
             found.append(str(argument))
             continue
-        listing = folders.survey(argument, suffixes, what)
+        listing = folders.survey(argument)
         for file, why in listing.aside:
             print(f"skipped {shown(argument / file)}: {why}", file=errors)
         if not listing.files:
-            raise ValueError(f"{argument} holds no {what} that can be read: give a folder with some ({', '.join(suffixes)})")
+            some = ", ".join(folders.SUFFIXES)
+            raise ValueError(f"{argument} holds no picture that can be read: give a folder with some ({some})")
         found += [str(argument / file) for file in listing.files]
     return found
 
@@ -205,8 +154,6 @@ def define_flags() -> None:
     flags.DEFINE_string("class", None, "print this class's probability, the likeliest files first")
     flags.DEFINE_float("threshold", 0.0, "print only files from this probability on: of --class, or of the predicted class", 0, 1)
     flags.DEFINE_float("precision", None, "print only what is of --class with this precision, by the thresholds.csv beside the model", 0, 1)
-    flags.DEFINE_list("columns", [], "of a table, print these columns too: A,B, or all that the model reads")
-    flags.DEFINE_list("trust", [], "types that a model.skops of an --estimator of your own may hold")
     flags.DEFINE_integer("top", None, "print only so many files, the likeliest", 1)
 
 
@@ -218,9 +165,9 @@ def main(argv: list[str]) -> int:
     try:
         path = pathlib.Path(argv[1])
         if not zipfile.is_zipfile(path):
-            raise ValueError(f"{path} is no .keras or .skops file: give the model of a run")
-        files = expand(argv[2:], sys.stderr, encoder.Encoder.of(path) is not None)
-        asked = (FLAGS.all, FLAGS["class"].value, FLAGS.threshold, FLAGS.precision, FLAGS.top, tuple(FLAGS.columns), tuple(FLAGS.trust))
+            raise ValueError(f"{path} is no .keras file: give the model of a run")
+        files = expand(argv[2:], sys.stderr)
+        asked = (FLAGS.all, FLAGS["class"].value, FLAGS.threshold, FLAGS.precision, FLAGS.top)
         broken = predict(path, files, out, sys.stderr, Wanted(*asked))
         out.flush()
     except BrokenPipeError:  # of `| head`: who reads has enough

@@ -18,22 +18,10 @@ DATASETS: dict[str, dict[str, Any]] = {
     "cifar100-lt": {"minor": tuple(range(50, 100)), "imb_factor": 0.01, "balance": "minor"},
     "digits-4minor": {"minor": (0, 2, 6, 7), "minor_ratio": 0.05, "major_ratio": 0.9, "augment": "shift", "shift": 0.1},
     "folder": {"preset": "robust", "align": 0.0, "cap": 0.0, "minor": ("auto",), "shift": 0.1},  # whose pool may hold few of a class
-    "csv": {"minor": ("auto",), "arch": "forest", "method": "self_paced", "augment": "none", "threshold": None},
 }
-AUTO = "auto"  # a threshold that the labeled rows decide, see experiment/tuned.py
-FITTED: dict[str, Any] = {"epochs": 4, "every": 1, "threshold": 0.6}  # of a classifier of scikit-learn: an epoch is a fit
-NETWORK_METHODS = ("class_balanced", "logit_adjusted", "balanced")  # they change a network's loss or its batches
-NETWORK_FIELDS = (  # what a classifier of scikit-learn has none of
-    "batch_size", "loss_norm", "prior_loss", "training", "lr", "momentum", "decay", "shift", "cb_beta", "focal_gamma", "precision",
-    "jit", "deterministic", "weights", "freeze", "every",
-)  # fmt: skip
 OWN_FIELDS = {  # of data of one's own
     "folder": ("labeled_dir", "unlabeled_dir", "test_dir", "image_size", "fit", "decisions", "views", "ask"),
-    "csv": (
-        "labeled_csv", "unlabeled_csv", "test_csv", "label_column", "id_column", "ignore_columns", "text_columns", "decimal", "thousands",
-        "estimator",
-    ),
-}  # fmt: skip
+}
 RELEASED: dict[str, Any] = {
     "selector_inputs": "probs",
     "labeled_loss": "two_hot",

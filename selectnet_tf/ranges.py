@@ -22,8 +22,8 @@ def check_numbers(r: Any) -> None:
         if getattr(r, field) < 1:
             raise ValueError(f"{field} is {getattr(r, field)}, but has to be at least 1")
     for field in ("lr", "selector_lr", "threshold"):
-        if (value := getattr(r, field)) is not None and not isinstance(value, str) and value <= 0:
-            raise ValueError(f"{field} is {value}, but has to be above 0")
+        if getattr(r, field) <= 0:
+            raise ValueError(f"{field} is {getattr(r, field)}, but has to be above 0")
     for field in ("minor_ratio", "major_ratio", "imb_factor"):
         value = getattr(r, field)
         if value is not None and not 0 < value <= 1:

@@ -7,12 +7,9 @@ import dataclasses
 import difflib
 import hashlib
 import json
-import math
 import pathlib
 from typing import Any
 
-from selectnet_tf import presets
-from selectnet_tf.archs import FITTED
 from selectnet_tf.checks import check
 from selectnet_tf.presets import (
     DATASETS,
@@ -28,7 +25,7 @@ from selectnet_tf.presets import (
     TRAININGS,
 )
 
-PATHS = ("labeled_dir", "unlabeled_dir", "test_dir", "labeled_csv", "unlabeled_csv", "test_csv", "decisions", "weights")  # fields
+PATHS = ("labeled_dir", "unlabeled_dir", "test_dir", "decisions", "weights")  # fields
 __all__ = ["DATASETS", "METHODS", "OWN_FIELDS", "PAPER_METHODS", "PRESETS", "RELEASED", "REPRODUCING", "ROBUST", "SELECTING", "TRAINING"]
 __all__ += ["TRAININGS", "Recipe", "default_training", "defaults", "make", "suggest"]
 
@@ -41,16 +38,15 @@ def _field(default: Any, help: str, choices: tuple[str, ...] | None = None) -> A
 class Recipe:
     """One run, in full. Make one with `make`, which fills in what the preset, the data set and the training imply."""
 
-    dataset: str = _field("cifar10-4minor", "which labeled set and pool; folder: pictures of your own; csv: a table", tuple(DATASETS))
+    dataset: str = _field("cifar10-4minor", "which labeled set and pool; folder: pictures of your own", tuple(DATASETS))
     arch: str = _field(
         "simple",
-        "the classifier f_c: simple, resnet20, ... (6n+2), resnet20v2, ... (9n+2), or e.g. MobileNetV2; "
-        "of tables: forest, boosting, logistic or mlp",
+        "the classifier f_c: simple, resnet20, ... (6n+2), resnet20v2, ... (9n+2), or e.g. MobileNetV2",
     )
     method: str = _field("selectnet", "what is trained on", METHODS)
     preset: str = _field("paper", "paper: the text; released: the authors' code; robust: no class is lost, default for folders", PRESETS)
     seed: int = _field(0, "of the split, the weights, the order and the augmentation")
-    epochs: int = _field(200, "epochs in all, the first round's included; an epoch of a classifier of scikit-learn is one fit")
+    epochs: int = _field(200, "epochs in all, the first round's included")
     every: int = _field(10, "epochs between two selections")
     batch_size: int = _field(32, "images a step, over all replicas")
     minor: tuple[int | str, ...] = _field((), "the minor classes: 0,2,6,7, or names of folders, or auto: those under half the median size")
@@ -62,9 +58,7 @@ class Recipe:
     init: str = _field("balanced", "D in the first round: balanced, or with copies of the minors", ("balanced", "copies", "none"))
     init_copies: int = _field(20, "how many copies of the minors --init=copies adds")
     oversample: str = _field("replacement", "the oversampling method's D", ("replacement", "copies"))
-    threshold: float | str | None = _field(
-        0.6, "lambda of eqs. (1)-(5), nats; arch=mlp: 0.6 ln(m) / ln(10) for m classes where not given; auto: see docs/tables.md"
-    )
+    threshold: float = _field(0.6, "lambda of eqs. (1)-(5), nats")
     beta: float | None = _field(None, "the selector's output from which a sample is picked, eq. (6); lambda where not given")
     lambda_schedule: str = _field("constant", "constant, or a:b for a lambda (and beta) that goes from a to b over the rounds")
     labeled_loss: str = _field("predicted", "the labeled samples' loss in the selection", ("predicted", "true", "two_hot"))
@@ -97,18 +91,6 @@ class Recipe:
     unlabeled_dir: str | None = _field(None, "dataset=folder: the pool, pictures in folders of any kind; or several, A,B")
     test_dir: str | None = _field(None, "dataset=folder: as labeled_dir; without it a fifth of each class is held out")
     weights: str | None = _field(None, "imagenet, or a file of weights without the top, for a network of keras.applications")
-    labeled_csv: str | None = _field(None, "dataset=csv: the labeled rows")
-    unlabeled_csv: str | None = _field(None, "dataset=csv: the pool, rows of the same columns")
-    test_csv: str | None = _field(None, "dataset=csv: as labeled_csv; without it a fifth of each class is held out")
-    label_column: str | None = _field(None, "dataset=csv: the column that holds the classes")
-    estimator: str | None = _field(
-        None, "dataset=csv: another classifier of scikit-learn's kind, package.module:Name, a class or a function that makes one"
-    )
-    id_column: str | None = _field(None, "dataset=csv: the column that names the rows; no feature, it comes back in selected.csv")
-    ignore_columns: str | None = _field(None, "dataset=csv: columns to leave out, A,B")
-    text_columns: str | None = _field(None, "dataset=csv: columns whose numbers are names, A,B")
-    decimal: str = _field(".", "dataset=csv: the decimal point of the numbers", (".", ","))
-    thousands: str | None = _field(None, "dataset=csv: what separates the thousands in numbers")
     image_size: int = _field(96, "dataset=folder: pictures are scaled to so many pixels on each side")
     fit: str = _field("stretch", "dataset=folder: how pictures become squares; pad: with black", ("stretch", "pad", "crop"))
     decisions: str | None = _field(
@@ -131,16 +113,10 @@ class Recipe:
             parts.append(hashlib.sha1(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:12])
         return "_".join(parts)
 
-    def lambdas(self, classes: int = 10) -> tuple[float, ...]:
-        """(first, last) value of lambda; the same twice where it is constant.
-
-        Of two classes, the predicted one's loss is always below ln 2, and 0.6 would be no filter: what 0.6 is of 10 classes'
-        largest loss, ln 10, the threshold that is not given is of `classes`' largest.
-        """
+    def lambdas(self) -> tuple[float, ...]:
+        """(first, last) value of lambda; the same twice where it is constant."""
         if self.lambda_schedule == "constant":
-            threshold = presets.FITTED["threshold"] if self.threshold == presets.AUTO else self.threshold
-            threshold = 0.6 * math.log(classes) / math.log(10) if threshold is None else float(threshold)
-            return threshold, threshold
+            return self.threshold, self.threshold
         return tuple(float(part) for part in self.lambda_schedule.split(":"))
 
 
@@ -159,10 +135,6 @@ def defaults(dataset: str, arch: str, method: str, preset: str, training: str) -
     values |= DATASETS[dataset] | TRAINING[training]
     if dataset == "cifar100-lt":
         values["cb_beta"] = 0.9  # Cui et al.'s best for CIFAR-100-LT at 0.01
-    if dataset == "csv":
-        values["augment"] = "none"
-    if arch in FITTED:
-        values |= presets.FITTED | {"prior_loss": 0.0}
     return Recipe(**values | {"dataset": dataset, "arch": arch, "method": method, "preset": preset, "training": training})
 
 
@@ -178,15 +150,13 @@ def make(**changes: Any) -> Recipe:
         if (choices := known[key].metadata["choices"]) and value not in choices:
             raise ValueError(f"{key} is {value!r}, but has to be one of {', '.join(choices)}")
     changes |= {key: _spelled(changes[key]) for key in PATHS if isinstance(changes.get(key), str)}
-    if changes.get("estimator"):
-        changes.setdefault("arch", "estimator")
     dataset = changes.get("dataset", known["dataset"].default)
     first = {k: changes.get(k, DATASETS[dataset].get(k, known[k].default)) for k in ("arch", "method", "preset")} | {"dataset": dataset}
     base = defaults(**first, training=changes.get("training", default_training(first["method"])))
     recipe = dataclasses.replace(base, **changes)
     minor = sorted(set(recipe.minor), key=str if recipe.dataset in OWN_FIELDS else lambda c: (isinstance(c, str), c))
     recipe = dataclasses.replace(recipe, minor=tuple(minor))
-    check(recipe, base)
+    check(recipe)
     return recipe
 
 

@@ -3,7 +3,6 @@
 Run it again to go on where it was stopped. Flags that are not given come from the preset; [...] is what preset paper has on cifar10-4minor.
 """
 
-import contextlib
 import dataclasses
 import pathlib
 import re
@@ -33,7 +32,7 @@ def define_flags() -> None:
             flags.DEFINE_bool(field.name, None, help)
         elif "int" in kind:
             flags.DEFINE_integer(field.name, None, help)
-        elif "float" in kind and "str" not in kind:
+        elif "float" in kind:
             flags.DEFINE_float(field.name, None, help)
         else:
             flags.DEFINE_string(field.name, None, help)
@@ -44,7 +43,6 @@ def define_flags() -> None:
     flags.DEFINE_bool("force", False, "train again what is finished or half trained")
     flags.DEFINE_bool("dry_run", False, "dataset=folder: say what there is, what is wrong with it and what it takes, and train nothing")
     flags.DEFINE_string("cache_dir", None, "dataset=folder: where decoded pictures are kept; results_dir/cache")
-    flags.DEFINE_bool("baselines", True, "dataset=csv: also train the same classifier without a pool, and one with random picks")
     flags.DEFINE_bool("verbose", False, "let TensorFlow log, and errors show where they come from")
 
 
@@ -55,8 +53,6 @@ def recipe_from_flags() -> recipes.Recipe:
         words = [word.strip() for word in given["minor"] or ()]
         numbers = given.get("dataset") != "folder"
         given["minor"] = tuple(int(w) if numbers and re.fullmatch("0|[1-9][0-9]*", w) else w for w in words)  # 007 is a name
-    with contextlib.suppress(ValueError):  # a word: make says what it may be
-        given |= {"threshold": float(given["threshold"])} if "threshold" in given else {}
     return recipes.make(**given)
 
 
@@ -93,24 +89,14 @@ def main(argv: list[str]) -> int:
             import tensorflow  # noqa: F401
         if problem := devices.problem():
             return fail(problem, 1)
-        from selectnet_tf.experiment import baselines, record, train
+        from selectnet_tf.experiment import record, train
         from selectnet_tf.report import review_page
 
-        table = recipe.dataset == "csv"
-        options: dict[str, Any] = {"data_dir": FLAGS.data_dir, "results_dir": results, "replicas": FLAGS.replicas, "force": FLAGS.force}
         row = train.train(
-            recipe,
-            verbose=1 if sys.stdout.isatty() else 2,
-            finish=baselines.write if table else review_page.write,
-            cache_dir=cache_dir,
-            **options,
-        )
-        trained = [row]
-        for other in baselines.beside(recipe) if table and FLAGS.baselines else []:
-            print(f"\nbeside it: {other.method}", flush=True)
-            trained.append(train.train(other, verbose=0, **options))
-        beside = "".join(f"\n{line}" for line in baselines.lines(results / "runs" / row["name"]))
-        print(f"\n{record.table(trained)}{beside}\n\nfiles: {results / 'runs' / row['name']}/, row in {results / 'runs.csv'}")
+            recipe, data_dir=FLAGS.data_dir, results_dir=results, replicas=FLAGS.replicas, force=FLAGS.force,
+            verbose=1 if sys.stdout.isatty() else 2, finish=review_page.write, cache_dir=cache_dir,
+        )  # fmt: skip
+        print(f"\n{record.table([row])}\n\nfiles: {results / 'runs' / row['name']}/, row in {results / 'runs.csv'}")
     except SystemExit as stop:  # checkpoint.Stopped, or _terminated
         return fail(_kept(recipe), stop.code if isinstance(stop.code, int) else 1)
     except KeyboardInterrupt:

@@ -19,7 +19,6 @@ tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU"
 
 
 CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("chromedriver")
-TABLE = {"dataset": "csv", "labeled_csv": "a", "unlabeled_csv": "b", "label_column": "c"}
 COLOURS = {"cat": (200, 30, 30), "dog": (30, 200, 30), "emu": (30, 30, 200)}
 
 

@@ -14,7 +14,6 @@ from conftest import COLOURS, picture
 from PIL import Image
 
 from selectnet_tf import predict, recipes
-from selectnet_tf.data import encoder, frames
 from selectnet_tf.experiment import runs, train
 from selectnet_tf.report import review_page
 
@@ -114,23 +113,12 @@ def test_the_likeliest_of_a_class(asked):
         asked(of="lynx")
 
 
-def test_a_table_s_columns_are_printed_as_the_table_has_them(tmp_path):
-    (tmp_path / "a.csv").write_text("zip;amount;change;phone;n\n007;3.272,09;-2,58;+49 1;1\nA1;1.000,50;?;-;2\n")
-    (tmp_path / "b.csv").write_text("zip;amount;change;phone;n\n008;3.272,09;-2,58;=1;1\n009;1.000,50;;@x;-2\n")
-    reading = {"decimal": ",", "thousands": "."}
-    encode = encoder.Encoder([frames.read(tmp_path / "a.csv", labeled=False, **reading)], **reading)
-    table = frames.read(tmp_path / "b.csv", labeled=False, **reading)
-    rows = predict._cells(encode, table, ["zip", "amount", "change", "phone", "n"])
-    assert rows.tolist() == [["008", "3272,09", "-2,58", "=1", "1"], ["009", "1000,5", "", "@x", "-2"]]
-    assert predict._cells(encode, table, []).shape == (2, 0)
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         ([], 2, "what to classify with what?"),
-        (["{}/README.md", "a.png"], 1, "is no .keras or .skops file"),
-        (["{}/nothing.keras", "a.png"], 1, "is no .keras or .skops file"),
+        (["{}/README.md", "a.png"], 1, "is no .keras file"),
+        (["{}/nothing.keras", "a.png"], 1, "is no .keras file"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(arguments, code, said, tmp_path):
@@ -183,13 +171,9 @@ def test_a_folder_s_other_files_are_named_and_an_empty_one_is_refused(tmp_path):
     assert (
         f"skipped {tmp_path / 'in' / 'f.jpg'}: a link to nothing\n" in errors.getvalue() and "e.xlsx: .xlsx is no pic" in errors.getvalue()
     )
-    errors = io.StringIO()
-    assert predict.expand([tmp_path / "in"], errors, of_tables=True) == [str(tmp_path / "in" / name) for name in ("c.csv", "d.csv.gz")]
-    assert "a.png: .png is no table\n" in errors.getvalue() and "b.heic: .heic is no table\n" in errors.getvalue()
     (tmp_path / "empty").mkdir()
-    for of_tables, what in ((False, "picture"), (True, "table")):
-        with pytest.raises(ValueError, match=f"empty holds no {what} that can be read: give a folder with some"):
-            predict.expand([tmp_path / "empty"], errors, of_tables)
+    with pytest.raises(ValueError, match="empty holds no picture that can be read: give a folder with some"):
+        predict.expand([tmp_path / "empty"], errors)
 
 
 def test_a_model_of_other_inputs_is_refused(tmp_path):

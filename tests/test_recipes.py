@@ -1,7 +1,6 @@
 import dataclasses
 
 import pytest
-from conftest import TABLE
 
 from selectnet_tf import recipes
 
@@ -107,7 +106,7 @@ def test_every_field_changes_the_name():
         "cap": 0.5,
     }
     for field in dataclasses.fields(recipes.Recipe):
-        if field.name in ("imb_factor", "weights", "freeze", *recipes.OWN_FIELDS["folder"], *recipes.OWN_FIELDS["csv"]):
+        if field.name in ("imb_factor", "weights", "freeze", *recipes.OWN_FIELDS["folder"]):
             continue  # has no meaning here; see test_bad_values
         value = getattr(recipes.make(), field.name)
         choices = [c for c in field.metadata["choices"] or () if c != value]
@@ -123,16 +122,6 @@ def test_every_field_changes_the_name():
 def test_lambdas():
     assert recipes.make().lambdas() == (0.6, 0.6)
     assert recipes.make(lambda_schedule="0.4:0.6").lambdas() == (0.4, 0.6)
-    table = recipes.make(dataset="csv", labeled_csv="a", unlabeled_csv="b", label_column="kind", arch="mlp")
-    assert (
-        table.threshold is None
-        and table.lambdas(10) == (pytest.approx(0.6),) * 2
-        and table.lambdas(2) == (pytest.approx(0.18062, abs=1e-5),) * 2
-    )
-    assert recipes.make(dataset="csv", labeled_csv="a", unlabeled_csv="b", label_column="kind", arch="mlp", threshold=0.5).lambdas(2) == (
-        0.5,
-        0.5,
-    )
 
 
 @pytest.mark.parametrize(
@@ -163,23 +152,9 @@ def test_lambdas():
         ({"dataset": "folder", "labeled_dir": "a"}, "method selectnet needs --unlabeled_dir"),
         ({"dataset": "folder", "labeled_dir": "a", "method": "oracle"}, "no oracle for folder"),
         ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "minor_ratio": 0.1}, "no meaning for folder"),
-        ({"dataset": "csv", "labeled_csv": "a"}, "needs --labeled_csv, a table, and --label_column"),
-        ({"dataset": "csv", "labeled_csv": "a", "label_column": "b"}, "needs --unlabeled_csv"),
-        ({**TABLE, "arch": "simple"}, "--arch=forest"),
-        ({**TABLE, "thousands": "."}, "thousands and decimal are both '.': give --decimal=, with it"),
-        ({**TABLE, "thousands": ",", "decimal": ","}, "thousands and decimal are both ',': give --decimal=. with it"),
-        ({**TABLE, "every": 2}, "every is for networks, and --arch=forest is fitted once in each of its --epochs: leave it out"),
-        ({**TABLE, "arch": "boosting", "lr": 0.1}, "lr is for networks, and --arch=boosting"),
-        ({**TABLE, "method": "balanced"}, "method balanced trains networks: use another one, or --arch=mlp"),
-        ({**TABLE, "arch": "forest", "estimator": "a:B"}, "--estimator=package.module:Name is an arch of its own: give it without --arch"),
-        ({**TABLE, "arch": "estimator"}, "--estimator=package.module:Name is an arch of its own"),
-        ({**TABLE, "method": "selectnet", "selector_inputs": "penultimate"}, "use probs+loss or probs"),
-        ({**TABLE, "arch": "mlp", "threshold": "auto"}, "auto, which is for a table's scikit-learn classifier"),
-        ({**TABLE, "threshold": "high"}, "threshold is a number of nats, or auto"),
-        ({**TABLE, "threshold": "auto", "lambda_schedule": "0.4:0.6"}, "without lambda_schedule"),
-        ({"arch": "forest"}, "arch forest is for tables: use --dataset=csv"),
-        ({"label_column": "c"}, "use --dataset=csv"),
-        ({"arch": "mlp"}, "use --dataset=csv"),
+        ({"dataset": "csv"}, "cifar10-4minor"),
+        ({"arch": "forest"}, "has to be simple"),
+        ({"threshold": 0.0}, "above 0"),
         ({"arch": "mobilenetv2"}, "did you mean MobileNetV2?"),
         ({"weights": "a.h5"}, "not for simple: leave them out"),
         ({"method": "logit_adjusted", "prior_loss": 0.0}, "logit_adjusted has the prior-aware loss of its own"),
@@ -214,17 +189,3 @@ def test_readings_of_the_paper_are_fields_and_leave_the_names():
     assert recipes.make(dataset="cifar10-lt").balance == recipes.make(dataset="cifar100-lt").balance == "minor"  # Section 4.2
     assert recipes.make(dataset="cifar10-lt", arch="resnet32").name == "cifar10-lt_resnet32_selectnet_paper_s0"
     assert len({recipes.make(**change).name for change in ({}, {"context": "wrong"}, {"loss_norm": "separate"}, {"balance": "minor"})}) == 4
-
-
-def test_a_table_s_defaults_are_those_of_its_classifier():
-    forest, network = recipes.make(**TABLE), recipes.make(**TABLE, arch="mlp")
-    assert (forest.arch, forest.method, forest.epochs, forest.every, forest.threshold) == ("forest", "self_paced", 4, 1, 0.6) and (
-        network.epochs,
-        network.every,
-    ) == (200, 10)
-    assert recipes.make(**TABLE, estimator="a.b:C").arch == "estimator"
-    assert recipes.make(**TABLE, preset="robust").prior_loss == 0 and recipes.make(**TABLE, preset="robust", arch="mlp").prior_loss == 1
-
-
-def test_runs_of_networks_on_tables_keep_their_names():
-    assert recipes.make(**TABLE, arch="mlp", method="context").name == "csv_mlp_context_paper_s0_75d2a95222e7"

@@ -1,1 +1,1 @@
-"""What is trained on and selected from: arrays, CIFAR, folders of pictures, tables, and how they are split."""
+"""What is trained on and selected from: arrays, CIFAR, folders of pictures, and how they are split."""

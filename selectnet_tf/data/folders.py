@@ -109,14 +109,11 @@ def read(root: str | os.PathLike, size: int, cache: str | os.PathLike, fit: str 
     return Folder(images, files, [one.pixels for _, one in good], skipped, marks, [one.look for _, one in good])
 
 
-def survey(root: str | os.PathLike, suffixes: tuple[str, ...] = SUFFIXES, what: str = "picture") -> Listing:
-    """Lists a folder and all below it; hidden files and folders are left out. Raises FileNotFoundError where there is none.
-
-    suffixes: of the files that are read, each of which is `what`.
-    """
+def survey(root: str | os.PathLike) -> Listing:
+    """Lists a folder and all below it; hidden files and folders are left out. Raises FileNotFoundError where there is none."""
     root = pathlib.Path(root)
     if not root.is_dir():
-        raise FileNotFoundError(f"{root} is no folder: give one that holds {what}s ({', '.join(suffixes)})")
+        raise FileNotFoundError(f"{root} is no folder: give one that holds pictures ({', '.join(SUFFIXES)})")
     files: list[str] = []
     aside: list[tuple[str, str]] = []
 
@@ -125,7 +122,7 @@ def survey(root: str | os.PathLike, suffixes: tuple[str, ...] = SUFFIXES, what: 
 
     for folder, place, names in walk(root, unreadable):
         for name in names:
-            why = _why_not(folder, name, suffixes, what)
+            why = _why_not(folder, name)
             (aside.append(((place / name).as_posix(), why)) if why else files.append((place / name).as_posix()))
     top = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
     return Listing(sorted(files), sorted(aside), top)
@@ -147,13 +144,13 @@ def walk(root: pathlib.Path, unreadable: Callable[[OSError], None] | None = None
         yield folder, pathlib.Path(folder).relative_to(root), [name for name in names if not name.startswith(".")]
 
 
-def _why_not(folder: str, name: str, suffixes: tuple[str, ...], what: str) -> str:
+def _why_not(folder: str, name: str) -> str:
     """Why a file is not read; empty for one that is."""
     suffix = os.path.splitext(name)[1].lower()
-    if suffix in FOREIGN and suffixes is SUFFIXES:
+    if suffix in FOREIGN:
         return f"{suffix} is not read: convert it to JPEG or PNG"
-    if suffix not in suffixes:
-        return f"{suffix or 'a file without a suffix'} is no {what}"
+    if suffix not in SUFFIXES:
+        return f"{suffix or 'a file without a suffix'} is no picture"
     try:
         return "" if stat.S_ISREG(os.stat(os.path.join(folder, name)).st_mode) else "not a file"
     except OSError:

@@ -6,10 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from selectnet_tf.data import cifar, splits
-from selectnet_tf.data.encoder import Encoder
 from selectnet_tf.images import Images, Subset
 from selectnet_tf.recipes import Recipe
 
@@ -20,10 +18,9 @@ class Task(NamedTuple):
     x_labeled, x_unlabeled, x_test: [.., H, W, C] uint8. y_labeled, y_test: int32 classes. names: the m classes' names.
     minor: the minor classes. truth: [n_D + n_U] true classes, -1 where nobody knows; only the audit may read it.
     index: [n_D + n_U] places in the original training set, or in `files` where the images are files.
-    says: lines for the screen. files: where each came from, by `index`. encode: for tables, what makes rows into inputs.
+    says: lines for the screen. files: where each came from, by `index`.
     listing: for pictures, the lines of files.csv: what each file is to the run, and why it is left out.
     fit: for pictures, how they became squares.
-    columns: for tables, what stands in the rows at places in `files` [k]: a data frame with these as its index.
     """
 
     x_labeled: Subset | np.ndarray
@@ -37,10 +34,8 @@ class Task(NamedTuple):
     index: np.ndarray  # type: ignore[assignment]  # hides tuple.index
     says: list[str]
     files: list[str] | None = None
-    encode: Encoder | None = None
     listing: list[tuple] | None = None
     fit: str | None = None
-    columns: Callable[[np.ndarray], pd.DataFrame] | None = None
 
     @property
     def by_index(self) -> "_ByIndex":
@@ -68,11 +63,11 @@ def make(
     Raises:
         ValueError, OSError: in one line, what is wrong and what to do.
     """
-    from selectnet_tf.data import pictures, tables  # here, because both make a Task
+    from selectnet_tf.data import pictures  # here, because it makes a Task
 
     if recipe.dataset == "folder":
         return pictures.make(recipe, cache_dir or pathlib.Path(".cache"), say)
-    return tables.make(recipe) if recipe.dataset == "csv" else _benchmark(recipe, data_dir)
+    return _benchmark(recipe, data_dir)
 
 
 def _benchmark(recipe: Recipe, data_dir: str | os.PathLike[str] | None) -> Task:

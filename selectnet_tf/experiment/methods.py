@@ -36,7 +36,7 @@ def make_selection(recipe: Recipe, pool: Pool) -> Selection:
     elif recipe.method not in SELECTING:
         init = "none"
     pool.even = recipe.method == "balanced"
-    rule = make_rule(recipe, len(counts))
+    rule = make_rule(recipe)
     if rule and (recipe.cap or recipe.max_per_class):
         rule = Capped(rule, recipe.cap, most=recipe.max_per_class or None, minor=pool.minor.tolist())
     return Selection(
@@ -45,8 +45,8 @@ def make_selection(recipe: Recipe, pool: Pool) -> Selection:
     )  # fmt: skip
 
 
-def make_rule(recipe: Recipe, classes: int = 10) -> Any:
-    first, last = recipe.lambdas(classes)
+def make_rule(recipe: Recipe) -> Any:
+    first, last = recipe.lambdas()
     threshold = first if first == last else rules.linear(first, last, recipe.epochs // recipe.every)
     if recipe.method in ("selectnet", "balanced"):
         return rules.SelectNet(

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from selectnet_tf.data import verdicts
 from selectnet_tf.experiment import runs
 from selectnet_tf.experiment.csvs import as_cell, write_frame
 from selectnet_tf.files import write_npz
@@ -47,7 +46,7 @@ def write(folder: pathlib.Path, history: "list[Round]", task: "Task") -> None:
     """selected.npz: every round's picks one after another: epoch, index (task.index's), label, predicted, score, loss.
 
     picks.csv: what a gallery shows of them. Where the pictures are files, also selected.csv, for people: one line for each
-    picture that was ever picked; of rows, with an empty column `right` and the columns that they have.
+    picture that was ever picked.
     """
     rounds = [(np.full(len(r.index), r.epoch), task.index[r.index], r.target, r.predicted, r.score, r.loss) for r in history]
     columns = [np.concatenate(parts) for parts in zip(*rounds, strict=True)] if rounds else [np.zeros(0)] * 6
@@ -65,8 +64,6 @@ def write(folder: pathlib.Path, history: "list[Round]", task: "Task") -> None:
         frame["label"] = [task.names[c] for c in frame["label"]]
         frame.insert(0, "file", [as_cell(task.files[i]) for i in frame.index])
         frame = frame.rename(columns={"label": "pseudo_label"})
-        if task.columns:
-            frame = frame.assign(right="").join(task.columns(frame.index.to_numpy()).rename(columns=verdicts.of_row))
         write_frame(folder / "selected.csv", frame.sort_values(["pseudo_label", "score"], ascending=[True, False]))
 
 

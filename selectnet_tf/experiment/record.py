@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from selectnet_tf import rules
-from selectnet_tf.archs import FITTED
 from selectnet_tf.data.tasks import Task
 from selectnet_tf.experiment import metrics
 from selectnet_tf.experiment.csvs import write_frame
@@ -83,8 +82,7 @@ class Log(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._start = time.perf_counter()
-        batch = 1 if self.recipe.arch in FITTED else self.recipe.batch_size
-        self._images = len(self.selection.pool.index) // batch * batch
+        self._images = len(self.selection.pool.index) // self.recipe.batch_size * self.recipe.batch_size
 
     def audit(self, round: Round) -> None:
         """Selection's on_round: compares a round's picks with their true classes."""
@@ -116,8 +114,7 @@ class Log(keras.callbacks.Callback):
         parts.append(f"{added}, unlabeled as {classes}" if 0 < len(classes) < 90 else added)
         if np.isfinite(precision):
             parts.append(f"pseudo-labels {precision:.1%} right")
-        what = "rows" if self.recipe.dataset == "csv" else "images"
-        parts += [f"now {len(self.selection.pool.index):,} {what}", *self._time_left(round.epoch)]
+        parts += [f"now {len(self.selection.pool.index):,} images", *self._time_left(round.epoch)]
         return " · ".join(parts) + (f"\n  warning: {round.warning}" if round.warning else "")
 
     def _time_left(self, epoch: int) -> list[str]:
@@ -182,7 +179,7 @@ def classes(truth: np.ndarray, probs: np.ndarray, task: Task) -> pd.DataFrame:
 
 
 def write_model(path: pathlib.Path, model: keras.Model, task: Task) -> None:
-    """A .keras file as any Keras reads it; beside the model the classes' names, classes.json, and what encodes a table's rows."""
+    """A .keras file as any Keras reads it; beside the model the classes' names, classes.json."""
     if isinstance(model.loss, keras.losses.Loss):  # one of ours: whoever loads the model need not have this package
         plain = keras.losses.SparseCategoricalCrossentropy(getattr(model.loss, "from_logits", True))
         with model.distribute_strategy.scope():
@@ -193,14 +190,11 @@ def write_model(path: pathlib.Path, model: keras.Model, task: Task) -> None:
             file.writestr("classes.json", json.dumps(list(task.names)))
             if task.fit:
                 file.writestr("pictures.json", json.dumps({"fit": task.fit}))
-        if task.encode:
-            task.encode.save_into(beside)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The closing table on screen: accuracy, minor and major accuracy and macro F1 of finished runs, one a line."""
     columns = ["accuracy", "minor_accuracy", "major_accuracy", "macro_f1"]
-    columns += ["minor_average_precision"] if rows[0].get("dataset") == "csv" else []  # what is read for rare classes
     width = max(len(row["method"]) for row in rows)
     sizes = [max(16, len(c) + 2) for c in columns]
     lines = [" " * width + "".join(f"{c.replace('_', ' '):>{size}}" for c, size in zip(columns, sizes, strict=True))]

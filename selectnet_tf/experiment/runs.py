@@ -35,7 +35,7 @@ SHARES: tuple[str, ...] = (
 SHARES += ("minor_average_precision", "minor_roc_auc")
 AMOUNTS = ("seconds", "selection_seconds", "images")
 COLUMNS: tuple[str, ...] = ("name", *(f.name for f in dataclasses.fields(recipes.Recipe)), *SHARES, *AMOUNTS)
-COLUMNS += ("python", "tensorflow", "keras", "threads", "onednn", "device", "commit", "changed", "chosen")
+COLUMNS += ("python", "tensorflow", "keras", "threads", "onednn", "device", "commit", "changed")
 FILES = {  # what a run leaves for reports: columns that each file has to have; columns that may hold texts
     "epochs.csv": ("epoch", "val_accuracy", "val_minor_accuracy"),
     "selection.csv": ("epoch", *(f"{kind}_{what}" for kind in ("labeled", "unlabeled") for what in ("right", "wrong_minor", "major"))),

@@ -14,11 +14,9 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from selectnet_tf import presets
-from selectnet_tf.archs import FITTED
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import tasks
-from selectnet_tf.experiment import ask, begun, earlier, fitted, frozen, methods, metrics, picks, record, rows, runs, tested, tuned
+from selectnet_tf.experiment import ask, begun, earlier, frozen, methods, metrics, picks, record, rows, runs, tested
 from selectnet_tf.experiment.claims import claim
 from selectnet_tf.experiment.csvs import write_frame
 from selectnet_tf.experiment.origin import Origin
@@ -77,27 +75,21 @@ def _run(
     strategy = _strategy_of(recipe, replicas)
     task = tasks.make(recipe, data_dir, cache_dir, lambda lines: print(lines, flush=True))
     print("\n".join([f"{folder.name}: {task.says[0]}", *task.says[1:]]), flush=True)
-    if recipe.batch_size > (most := len(task.y_labeled)) and recipe.arch not in FITTED:
+    if recipe.batch_size > (most := len(task.y_labeled)):
         raise ValueError(f"{most} labeled samples don't fill one batch of {recipe.batch_size}: use --batch_size={most} or less")
     seen, backbone = frozen.embed(task, recipe, cache_dir) if recipe.freeze else (task, None)
     pool = Pool(seen.x_labeled, seen.y_labeled, seen.x_unlabeled, seen.minor, seed=recipe.seed)
-    model = fitted.Classifier(recipe, pool, len(task.names)) if recipe.arch in FITTED else make_model(recipe, seen, strategy)
+    model = make_model(recipe, seen, strategy)
     origin = Origin(task, strategy.num_replicas_in_sync)
     if force:
         earlier.set_aside(folder)
     begun.check(folder, task)
-    used, answer = tuned.choose(recipe, pool, folder) if recipe.threshold == presets.AUTO else (recipe, "")
-    selection = methods.make_selection(used, pool)
-    if isinstance(model, fitted.Classifier):
-        evaluate, probs, log = fitted.train(recipe, task, selection, model, folder, origin)
-        fitted.write_model(folder, model, task)
-    else:
-        evaluate, probs, log = _fit(recipe, seen, selection, model, folder, verbose, origin)
-        record.write_predictions(folder, evaluate)
-        record.write_model(folder / "model.keras", frozen.join(backbone, model, recipe.arch) if backbone else model, task)
+    selection = methods.make_selection(recipe, pool)
+    evaluate, probs, log = _fit(recipe, seen, selection, model, folder, verbose, origin)
+    record.write_predictions(folder, evaluate)
+    record.write_model(folder / "model.keras", frozen.join(backbone, model, recipe.arch) if backbone else model, task)
     classes = record.classes(evaluate.truth, probs, task)
     row = {"name": folder.name, **dataclasses.asdict(recipe), **_results(evaluate, probs, log, classes), **origin.row()}
-    row |= {"chosen": answer} if answer else {}
     write_frame(folder / "classes.csv", classes)
     print("\n".join(["accuracy on the test set", *tested.lines(evaluate.truth, probs, task.minor)]), flush=True)
     try:  # what is for people to read: the model and the row stand whatever becomes of it
@@ -158,8 +150,6 @@ def _results(evaluate: record.Evaluate, probs: np.ndarray, log: record.Log, clas
 
 def _strategy_of(recipe: Recipe, replicas: int) -> tf.distribute.Strategy:
     """Raises ValueError where the recipe can't be trained on so many replicas."""
-    if recipe.arch in FITTED:
-        return tf.distribute.get_strategy()
     strategy = make_strategy(replicas, recipe.deterministic)
     if recipe.jit and strategy.num_replicas_in_sync > 1:
         raise ValueError(

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers
 
-from selectnet_tf.archs import APPLICATIONS, FITTED, check_arch
+from selectnet_tf.archs import APPLICATIONS, check_arch
 from selectnet_tf.networks.layers import BatchNormalization
 
 MOMENTUM = 0.9  # of batch normalizations of keras.applications with fresh weights: Keras's 0.99 and 0.999 need thousands of steps
@@ -21,8 +21,8 @@ def build(
     """An uncompiled classifier.
 
     Args:
-        arch: "simple", "resnet20" (v1, depth 6n+2), "resnet20v2" (v2, depth 9n+2), one of keras.applications, or "mlp".
-        input_shape: [H, W, C] of images; [d] of float32 rows for "mlp".
+        arch: "simple", "resnet20" (v1, depth 6n+2), "resnet20v2" (v2, depth 9n+2), or one of keras.applications.
+        input_shape: [H, W, C].
         num_classes: m.
         activation: of the output, [B, m].
         scale, offset: pixels are x * scale + offset; scale is 1/255 for whole numbers and 1 for floats unless it is given. A
@@ -34,10 +34,6 @@ def build(
         ValueError: no such arch; names the nearest that there are. A weights file of another network.
     """
     resnet = check_arch(arch)
-    if arch in FITTED:
-        raise ValueError(f"{arch} is no network: --dataset=csv --arch={arch} fits it, or SelectionClassifier any of scikit-learn's")
-    if arch == "mlp":
-        return _mlp(input_shape, num_classes, activation)
     if keras.config.image_data_format() != "channels_last":
         cure = "call keras.config.set_image_data_format('channels_last'), or say so in ~/.keras/keras.json"
         raise ValueError(f"Keras is set to channels_first, but these networks take [h, w, channels]: {cure}")
@@ -62,15 +58,6 @@ def build(
 def _wide(dtype: str) -> str | None:
     """float32, where the images are whole numbers that 16 bits of arithmetic may not reach; None: the policy's."""
     return "float32" if np.dtype(dtype).kind in "iu" and np.dtype(dtype).itemsize > 1 else None
-
-
-def _mlp(input_shape: Sequence[int], num_classes: int, activation: str) -> keras.Model:
-    """Two hidden layers for the rows of a table, [B, d] float32."""
-    rows = keras.Input(input_shape, name="rows")
-    x = rows
-    for width in (64, 32):
-        x = layers.Dropout(0.1)(layers.Dense(width, activation="relu", kernel_initializer="he_normal")(x))
-    return keras.Model(rows, layers.Dense(num_classes, activation=activation, dtype="float32", name="classes")(x), name="mlp")
 
 
 def _application(images: keras.KerasTensor, arch: str, weights: str | None) -> keras.KerasTensor:

@@ -12,9 +12,7 @@ NOTHING = SimpleNamespace(
 
 @pytest.mark.parametrize("history", [[], [NOTHING, NOTHING]], ids=["no round", "empty rounds"])
 def test_a_run_that_picks_nothing_leaves_empty_lists(history, tmp_path):
-    task = SimpleNamespace(
-        files=["a.png"], index=np.arange(1), y_labeled=np.zeros(1, int), truth=np.array([0]), names=("cat", "dog"), columns=None
-    )
+    task = SimpleNamespace(files=["a.png"], index=np.arange(1), y_labeled=np.zeros(1, int), truth=np.array([0]), names=("cat", "dog"))
     picks.write(tmp_path, history, task)
     assert (tmp_path / "selected.csv").read_text() == "file,pseudo_label,score,loss,first_chosen,last_chosen,rounds\n"
     assert runs.read_csv(tmp_path / "selected.csv") == [] and len(np.load(tmp_path / "selected.npz")["index"]) == 0

@@ -39,16 +39,27 @@ def test_changes_are_what_differs_from_the_preset(tmp_path):
 
 
 def test_runs_on_other_files_of_one_s_own_are_no_repeats_of_one_run(tmp_path):
-    own = {"dataset": "csv", "labeled_csv": "a.csv", "unlabeled_csv": "pool.csv", "label_column": "y", "arch": "forest"}
+    own = {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "pool"}
     write_run(tmp_path, **own, method="self_paced")
-    write_run(tmp_path, **{k: v for k, v in own.items() if k != "unlabeled_csv"}, method="imbalanced")
+    write_run(tmp_path, **{k: v for k, v in own.items() if k != "unlabeled_dir"}, method="imbalanced")
     found, _ = runs.read(tmp_path)
     assert [run.changes for run in found] == [(), ()]  # of one data set, one with its pool and one without
-    write_run(tmp_path, **own | {"unlabeled_csv": "other.csv", "test_csv": "test.csv"}, method="self_paced")
+    write_run(tmp_path, **own | {"unlabeled_dir": "other", "test_dir": "test"}, method="self_paced")
     found, problems = runs.read(tmp_path)
-    assert not problems and {run.dataset for run in found} == {"csv a.csv"}
+    assert not problems and {run.dataset for run in found} == {"folder a"}
     changes = [dict(run.changes) for run in found]
-    assert changes == [{"unlabeled_csv": "pool.csv"}, {}, {"unlabeled_csv": "other.csv", "test_csv": "test.csv"}]
+    assert changes == [{"unlabeled_dir": "pool"}, {}, {"unlabeled_dir": "other", "test_dir": "test"}]
+
+
+def test_columns_and_rows_of_settings_that_left_are_kept(tmp_path):
+    write_run(tmp_path, method="context", seed=0)
+    runs.write_row(tmp_path, "b", {**ROW, "name": "b", "accuracy": 0.5, "decimal": ".", "labeled_csv": None})
+    runs.write_row(tmp_path, "c", {**ROW, "name": "c", "accuracy": 0.5, "dataset": "csv", "labeled_csv": "a.csv"})
+    found, problems = runs.read(tmp_path)
+    assert len(found) == 2 and found[1].name == "b" and found[1].changes == ()
+    (problem,) = problems
+    assert "c/row.json: dataset is 'csv', but has to be one of" in problem and problem.endswith("left out")
+    assert {row["name"]: row["labeled_csv"] for row in runs.read_csv(tmp_path / "runs.csv")}["c"] == "a.csv"
 
 
 @pytest.mark.parametrize(

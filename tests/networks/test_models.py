@@ -20,8 +20,7 @@ def test_parameters_are_the_classic_networks(arch, ten, hundred):
 @pytest.mark.parametrize(
     ("arch", "words"),
     [("resnet57", "resnet56 and resnet62"), ("resnet21v2", "resnet20v2 and resnet29v2"), ("resnet2", "resnet8 and resnet14"),
-     ("resnet0v2", "resnet11v2 and resnet20v2"), ("vgg16", "has to be simple, resnet20"), ("resnet20v3", "has to be simple"),
-     ("forest", "forest is no network: --dataset=csv --arch=forest fits it")],
+     ("resnet0v2", "resnet11v2 and resnet20v2"), ("vgg16", "has to be simple, resnet20"), ("resnet20v3", "has to be simple")],
 )  # fmt: skip
 def test_a_wrong_arch_is_refused_with_the_nearest(arch, words):
     with pytest.raises(ValueError, match=words):
@@ -72,7 +71,6 @@ def test_channels_first_is_refused():
     try:
         with pytest.raises(ValueError, match=r"takes? \[h, w, channels\]: call keras.config.set_image_data_format"):
             models.build("resnet8", (32, 32, 3), 10)
-        assert models.build("mlp", (5,), 2).output_shape == (None, 2)
     finally:
         keras.config.set_image_data_format("channels_last")
 

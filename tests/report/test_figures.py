@@ -104,7 +104,7 @@ def test_runs_of_one_title_have_a_panel_each(results, monkeypatch):
 
 
 def test_f1_names_the_classes_of_one_s_own_data_and_marks_the_minor_ones(tmp_path, monkeypatch):
-    own = {"dataset": "csv", "labeled_csv": "a.csv", "label_column": "y", "minor": ("auto",), "arch": "forest"}
+    own = {"dataset": "folder", "labeled_dir": "a", "minor": ("auto",)}
     for method in ("imbalanced", "oversampling"):
         folder = tmp_path / "runs" / write_run(tmp_path, **own, method=method).name
         write(

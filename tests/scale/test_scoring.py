@@ -232,7 +232,7 @@ def test_memory_holds_one_batch_whatever_the_pool(pool, tmp_path, monkeypatch):
     assert max(most) == 4 and sum(most) == 50
 
 
-def test_tables_models_are_refused(tmp_path):
+def test_a_model_of_rows_is_refused(tmp_path):
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
     with pytest.raises(ValueError, match=r"takes inputs of \[4\], not square pictures"):
         scoring.Model(tmp_path / "model.keras", names)

@@ -1,0 +1,49 @@
+"""examples/table.py and experiments/tables.py, on one split."""
+
+import importlib.util
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+HOME = pathlib.Path(__file__).parent.parent
+
+
+def load(place):
+    spec = importlib.util.spec_from_file_location("loaded", HOME / place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_example_compares_four_classifiers(capsys):
+    load("examples/table.py").main(seeds=1)
+    found = re.findall(r"^(.+?) +(0\.\d+) \(std 0\.000, n=1\)$", capsys.readouterr().out, re.M)
+    names = ["SelectionClassifier", "its forest, no pool", "HistGradientBoosting", "balanced forest"]
+    assert [name for name, _ in found] == names and all(float(value) > 0.8 for _, value in found)
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    return load("experiments/tables.py")
+
+
+@pytest.mark.parametrize("rare", [8, 100])
+def test_the_benchmark_s_parts_share_no_row_and_hold_what_they_say(benchmark, rare):
+    _, x, y = next(benchmark.tables())
+    labeled, unlabeled, test = benchmark.parts(y, rare, seed=0)
+    assert (y[labeled] == "rare").sum() == rare and (y[labeled] == "usual").sum() == 200
+    assert len(np.unique(np.concatenate([labeled, unlabeled, test]))) == len(x)
+    assert (y[test] == "rare").any() and (y[unlabeled] == "rare").any()
+
+
+def test_the_oracle_is_above_the_forest_without_a_pool_and_no_cell_sees_the_test(benchmark):
+    _, x, y = next(benchmark.tables())
+    found = {m: benchmark.cell(x, y, 8, 0, m) for m in ("no pool", "context 0.18", "oracle")}
+    assert 0.8 < found["no pool"] < found["oracle"] <= 1 and found["context 0.18"] > 0.8
+    test = benchmark.parts(y, 8, seed=0)[2]
+    other = np.random.default_rng(1).permutation(y[test])
+    model_sees = y.copy()
+    model_sees[test] = other  # classes of test rows that say nothing
+    assert benchmark.cell(x, model_sees, 8, 0, "oracle") < 0.7
