@@ -1,15 +1,40 @@
 """Whether a recipe's fields go together. Standard library only."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from selectnet_tf.archs import APPLICATIONS, check_arch
 from selectnet_tf.presets import OWN_FIELDS, SELECTING
 from selectnet_tf.ranges import check_numbers
 
+SELECTOR = ("selectnet", "balanced")  # methods that train f_s
+READ: tuple[tuple[str, Callable[[Any], Any], str], ...] = (  # fields, whether a recipe reads them, else what does
+    ("init labeled_loss accumulate context loss_norm align cap max_per_class lambda_schedule", lambda r: r.method in SELECTING,
+     "a method that selects, such as --method=selectnet"),
+    ("threshold", lambda r: r.method in SELECTING and r.lambda_schedule == "constant",
+     "a method that selects, such as --method=selectnet, without --lambda_schedule"),
+    ("beta selector_inputs selector_fit selector_init selector_lr selector_epochs selector_batch",
+     lambda r: r.method in SELECTOR, "--method=selectnet or balanced"),
+    ("init_copies", lambda r: r.method in SELECTING and r.init == "copies",
+     "--init=copies and a method that selects"),
+    ("oversample", lambda r: r.method == "oversampling", "--method=oversampling"),
+    ("balance", lambda r: r.oversample == "replacement" if r.method == "oversampling"
+     else r.method in SELECTING and r.init == "balanced",
+     "--init=balanced and a method that selects, or --method=oversampling --oversample=replacement"),
+    ("cb_beta focal_gamma", lambda r: r.method == "class_balanced", "--method=class_balanced"),
+    ("momentum", lambda r: r.training in ("sgd", "cui"), "--training=sgd or cui"),
+    ("decay", lambda r: r.training in ("sgd", "keras_cnn"), "--training=sgd or keras_cnn"),
+    ("augment", lambda r: not r.freeze, "training without --freeze"),
+    ("shift", lambda r: r.views > 1 if r.freeze else r.augment.startswith("shift"),
+     "--augment=shift_flip or shift, or --freeze with --views"),
+    ("views", lambda r: r.freeze, "--freeze"),
+    ("split", lambda r: r.dataset not in OWN_FIELDS, "a benchmark as --dataset"),
+)  # fmt: skip
 
-def check(r: Any) -> None:
-    """Raises ValueError, in one line that says what to do. r: a Recipe."""
+
+def check(r: Any, base: Any) -> None:
+    """Raises ValueError, in one line that says what to do. r: a Recipe. base: its defaults."""
     check_arch(r.arch)
     check_numbers(r)
     if r.freeze and not r.weights:
@@ -36,6 +61,15 @@ def check(r: Any) -> None:
         raise ValueError(f"{r.method} has {'the prior-aware' if r.prior_loss == 0 else 'a'} loss of its own: leave prior_loss out")
     if r.method == "class_balanced" and r.training.startswith("keras"):
         raise ValueError("class_balanced is trained by cui's recipe or by sgd: use --training=cui")
+    _check_read(r, base)
+
+
+def _check_read(r: Any, base: Any) -> None:
+    """Refuses a field that would change the run's name and nothing else."""
+    for fields, reads, needs in READ:
+        for field in fields.split():
+            if getattr(r, field) != getattr(base, field) and not reads(r):
+                raise ValueError(f"{field} has no effect here, it needs {needs}: leave it out")
 
 
 def _check_own(r: Any) -> None:

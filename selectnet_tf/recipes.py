@@ -156,7 +156,7 @@ def make(**changes: Any) -> Recipe:
     recipe = dataclasses.replace(base, **changes)
     minor = sorted(set(recipe.minor), key=str if recipe.dataset in OWN_FIELDS else lambda c: (isinstance(c, str), c))
     recipe = dataclasses.replace(recipe, minor=tuple(minor))
-    check(recipe)
+    check(recipe, base)
     return recipe
 
 

@@ -105,6 +105,8 @@ def test_every_field_changes_the_name():
         "align": 0.5,
         "cap": 0.5,
     }
+    under = {"init_copies": {"init": "copies"}, "oversample": {"method": "oversampling"}}
+    under |= {key: {"method": "class_balanced"} for key in ("cb_beta", "focal_gamma")}
     for field in dataclasses.fields(recipes.Recipe):
         if field.name in ("imb_factor", "weights", "freeze", *recipes.OWN_FIELDS["folder"]):
             continue  # has no meaning here; see test_bad_values
@@ -116,7 +118,41 @@ def test_every_field_changes_the_name():
             new = "0.4:0.6"
         else:
             new = value + 1 if isinstance(value, int) else value * 0.9
-        assert recipes.make(**{field.name: new}).name != recipes.make().name, field.name
+        where = under.get(field.name, {})
+        assert recipes.make(**where | {field.name: new}).name != recipes.make(**where).name, field.name
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"method": "oversampling", "oversample": "copies", "init_copies": 3}, "init_copies"),
+        ({"method": "oversampling", "preset": "released", "init_copies": 3}, "init_copies"),
+        ({"init_copies": 3}, "init_copies"),
+        ({"method": "imbalanced", "threshold": 0.5}, "threshold"),
+        ({"threshold": 0.5, "lambda_schedule": "0.4:0.6"}, "threshold"),
+        ({"method": "context", "beta": 0.5}, "beta"),
+        ({"method": "context", "selector_lr": 0.1}, "selector_lr"),
+        ({"method": "oracle", "cap": 0.5}, "cap"),
+        ({"oversample": "copies"}, "oversample"),
+        ({"init": "none", "balance": "minor"}, "balance"),
+        ({"focal_gamma": 2.0}, "focal_gamma"),
+        ({"augment": "none", "shift": 0.1}, "shift"),
+        ({"training": "keras_cnn", "momentum": 0.5}, "momentum"),
+        ({"training": "keras", "decay": 0.1}, "decay"),
+        ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "split": "first"}, "split"),
+        ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "views": 2}, "views"),
+    ],
+)
+def test_a_field_that_would_change_nothing_but_the_name_is_refused(changes, field):
+    with pytest.raises(ValueError, match=f"^{field} has no effect here, it needs .*: leave it out$"):
+        recipes.make(**changes)
+
+
+def test_a_preset_s_own_values_are_never_refused():
+    for preset in recipes.PRESETS:
+        for method in recipes.METHODS:
+            values = dataclasses.asdict(recipes.make(preset=preset, method=method))
+            assert recipes.make(**values).name == f"cifar10-4minor_simple_{method}_{preset}_s0"
 
 
 def test_lambdas():

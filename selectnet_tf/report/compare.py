@@ -98,8 +98,8 @@ def _predictions(results: pathlib.Path, name: str) -> tuple[np.ndarray, np.ndarr
 
 
 def _tested_on(row: dict[str, str]) -> list[str]:
-    places = [row.get(f"test_{kind}") or row.get(f"labeled_{kind}", "") for kind in ("dir", "csv")]
-    return [row["dataset"], row.get("minor", ""), row.get("validation") or "0", *places]
+    place = row.get("test_dir") or row.get("labeled_dir", "")
+    return [row["dataset"], row.get("minor", ""), row.get("validation") or "0", place]
 
 
 def mcnemar(a: np.ndarray, b: np.ndarray) -> tuple[int, int, float]:

@@ -33,6 +33,7 @@ def test_images_of_an_epoch_are_reference_s(changes, images):
 def test_a_slower_machine_is_seen_from_other_networks(tmp_path):
     recipe = recipes.make(method="imbalanced", epochs=1)
     row = {"name": "a", "dataset": "cifar10-4minor", "arch": "simple", "method": "imbalanced", "preset": "paper", "seed": 0, "epochs": 1}
+    row |= {"last10_accuracy": 0.5}
     runs.write_row(tmp_path, "a", {**row, "accuracy": 0.5, "seconds": 272.0, "selection_seconds": 0.0, "images": 27200})
     rates = estimate.rates(tmp_path)
     for i, other in enumerate(({"dataset": "digits-4minor"}, {"dataset": "folder", "arch": "resnet8"}, {"freeze": True})):  # other work

@@ -39,9 +39,20 @@ COLUMNS = (
 )
 
 
+def small(**options):
+    """A recipe of SMALL's fields, without those that its method does not read."""
+    given = {**SMALL, **options}
+    method = given.get("method", "selectnet")
+    if method not in recipes.SELECTING or "lambda_schedule" in given:
+        del given["threshold"]
+    if method not in ("selectnet", "balanced"):
+        del given["beta"]
+    return recipes.make(**given)
+
+
 def run(results, **options):
     places = {k: options.pop(k) for k in ("replicas", "force") if k in options}
-    return train.train(recipes.make(**{**SMALL, **options}), results_dir=results, verbose=0, **places)
+    return train.train(small(**options), results_dir=results, verbose=0, **places)
 
 
 def weights(folder):
@@ -158,7 +169,7 @@ def test_hidden_labels_never_reach_training(tmp_path, monkeypatch):
     """Scramble the pool's true labels: weights, picks and test results stay the same bits; only the audit differs."""
     honest = run(tmp_path / "a", method="selectnet")
     found = cifar.load("cifar10")
-    split = splits.of(recipes.make(**SMALL), found.y)
+    split = splits.of(small(), found.y)
     y = found.y.copy()
     y[split.unlabeled] = np.random.default_rng(0).permutation(y[split.unlabeled])
     monkeypatch.setattr(cifar, "load", lambda *_: found._replace(y=y))
@@ -291,7 +302,7 @@ def test_putting_aside_that_was_killed_is_undone(after, tmp_path, monkeypatch):
 
 
 def test_a_run_that_another_host_trains_is_left_to_it(tmp_path):
-    recipe = recipes.make(**SMALL, method="context")
+    recipe = small(method="context")
     folder = tmp_path / "runs" / recipe.name / ".lock.claim"
     folder.mkdir(parents=True)
     (folder / "holder.json").write_text('{"token": "a", "host": "far-away", "process": 7}')
@@ -377,14 +388,14 @@ def test_mixed_precision_trains_and_resumes(arch, precision, tmp_path, monkeypat
 
 @pytest.mark.parametrize("arch", ["simple", "resnet8"])
 def test_mixed_precision_is_the_classifier_s_alone_and_a_run_of_its_own(arch):
-    recipe = recipes.make(**SMALL | {"arch": arch}, precision="mixed_float16")
+    recipe = small(arch=arch, precision="mixed_float16")
     x, y = np.zeros((8, 16, 16, 3), np.uint8), np.zeros(8, np.int32)
     task = types.SimpleNamespace(x_labeled=x, y_labeled=y, names=("a", "b"))
     model = train.make_model(recipe, task, train.make_strategy())
     assert {v.dtype for v in model.trainable_variables} == {"float32"} and model.output.dtype == "float32"
     assert model.layers[2].compute_dtype == "float16" and "LossScale" in type(model.optimizer).__name__
     assert keras.config.dtype_policy().name == "float32"
-    assert recipe.name != recipes.make(**SMALL | {"arch": arch}).name
+    assert recipe.name != small(arch=arch).name
 
 
 def test_xla_is_for_one_device(tmp_path):
@@ -421,7 +432,8 @@ def test_the_saved_model_predicts_what_the_row_says(tmp_path, capsys):
 def test_fields_reach_the_selection(changes, init):
     x, y = blobs(60)
     pool = Pool(x[:40], y[:40], x[40:], [2, 3])
-    selection = methods.make_selection(recipes.make(**{"context": "wrong", "loss_norm": "separate", **changes}), pool)
+    recipe = dataclasses.replace(recipes.make(**changes), context="wrong", loss_norm="separate")
+    selection = methods.make_selection(recipe, pool)
     assert (selection.init, selection.context, selection.loss_norm) == (init, "wrong", "separate")
 
 
@@ -453,7 +465,7 @@ def test_a_run_does_not_go_on_on_other_data(tmp_path, monkeypatch, capsys):
 
 
 def test_a_folder_with_another_recipe_s_run_is_refused(tmp_path):
-    recipe = recipes.make(**SMALL)
+    recipe = small()
     kept = dataclasses.asdict(recipe) | {"lr": 0.06}
     runs.write_row(tmp_path, recipe.name, {"name": recipe.name, **kept, "accuracy": 0.5})
     with pytest.raises(
