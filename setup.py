@@ -2,9 +2,6 @@ import pathlib
 
 from setuptools import find_packages, setup
 
-# before version 26, a Parquet file with an empty cell among lists of one length can not be read; it needs Python 3.11
-PYARROW = ["pyarrow>=26; python_version >= '3.11'", "pyarrow>=17; python_version < '3.11'"]
-
 setup(
     name="selectnet_tf",
     version="0.2.0",
@@ -32,9 +29,8 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],
-        "scale": PYARROW,
-        "ray": ["ray>=2.40"],
-        "test": [*PYARROW, "pytest>=8", "ray>=2.40", "selenium>=4.20", "setuptools>=70.1"],
+        "scale": ["ray[data,default]>=2.60"],
+        "test": ["pytest>=8", "ray[data,default]>=2.60", "selenium>=4.20", "setuptools>=70.1"],
         "lint": ["ruff==0.17.6", "mypy==2.4.1", "pandas-stubs==3.1.0.261029"],
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
     },

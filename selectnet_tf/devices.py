@@ -109,7 +109,12 @@ def share(slot: int, jobs: int) -> dict[str, str]:
     if gpus := visible_gpus():
         growth = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if jobs > len(gpus) else {}
         return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[slot % len(gpus) :: jobs]), **growth}
-    return dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), str(max(1, cores() // jobs)))
+    return threads(max(1, cores() // jobs))
+
+
+def threads(count: int) -> dict[str, str]:
+    """The environment in which TensorFlow computes with so many threads."""
+    return dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), str(count))
 
 
 def usual_jobs() -> int:

@@ -61,7 +61,7 @@ def _on_cluster() -> "scoring.Scored":
 
 def _missing(with_ray: bool) -> str:
     """What has to be installed first, with the cure; empty where nothing has."""
-    needed = [("pyarrow", "the scores are Parquet files, which need pyarrow", "scale"), ("ray", "scoring on a cluster needs Ray", "ray")]
+    needed = [("pyarrow", "the scores are Parquet files, which need pyarrow", "scale"), ("ray", "scoring on a cluster needs Ray", "scale")]
     for module, why, extra in needed[: 1 + with_ray]:
         try:
             importlib.import_module(module)

@@ -3,7 +3,6 @@
 Then writes the tables and figures. Run it again to go on where it was stopped; --dry only prints the plan, --print the commands.
 """
 
-import pathlib
 import shlex
 import sys
 
@@ -13,6 +12,7 @@ from selectnet_tf import devices, recipes
 from selectnet_tf.cli import end_output, fail, parse, path_of
 from selectnet_tf.experiment import grids, sweep
 from selectnet_tf.report import reports
+from selectnet_tf.scale import jobs
 
 
 def define_flags() -> None:
@@ -23,7 +23,7 @@ def define_flags() -> None:
     flags.DEFINE_list("methods", None, "these methods instead of the table's, e.g. context,selectnet,oracle")
     flags.DEFINE_enum("preset", "paper", recipes.PRESETS, "whose recipes")
     flags.DEFINE_integer("jobs", 0, "runs trained at once, each with its share of the cores or GPUs; 0: one a GPU, two without GPUs", 0)
-    flags.DEFINE_string("ray", None, "train on a Ray cluster: auto, or its address; --results_dir on storage that all nodes see")
+    flags.DEFINE_string("ray", None, "train on a Ray cluster: auto, or its dashboard, http://HOST:8265; all its nodes see --results_dir")
     flags.DEFINE_enum("device", "auto", devices.CHOICES, "auto: the GPUs, where there are any; cpu: leaves them alone")
     flags.DEFINE_bool("print", False, "only print the missing cells' commands, one a line, for Slurm, GNU parallel or Kubernetes")
     flags.DEFINE_bool("dry", False, "only print the plan: cells, done, missing, estimated hours")
@@ -43,20 +43,21 @@ def main(argv: list[str]) -> int:
         seeds = [int(seed) for seed in values.seeds]
         cells = grids.grid(argv[1], seeds, values.preset, values.datasets, values.archs, values.methods, values.epochs)
         results, data_dir = path_of(values.results_dir), values.data_dir and str(path_of(values.data_dir))
-        if values["print"].value:  # for another place's shell
+        if values["print"].value or values.ray:  # for another place's shell
             results, data_dir = results.absolute(), data_dir and str(path_of(data_dir).absolute())
         devices.choose(values.device)
-        work = sweep.Sweep(cells, results, data_dir, values.jobs or devices.usual_jobs())
+        if values.ray and not (values.dry or values["print"].value):
+            work: sweep.Sweep = jobs.JobSweep(jobs.connect(values.ray), cells, results, data_dir, values.jobs, values.device)
+        else:
+            work = sweep.Sweep(cells, results, data_dir, values.jobs or devices.usual_jobs(), values.device)
         if values.dry:
             print(work.plan())
             return 0
         if values["print"].value:
             for words in work.commands():
-                print(shlex.join([*words, *["--device=cpu"] * (values.device == "cpu")]), flush=True)
+                print(shlex.join(words), flush=True)
             return 0
-        if values.ray:
-            work = _on_cluster(values.ray, cells, results, data_dir, values.jobs)
-        elif problem := devices.problem():
+        if not values.ray and (problem := devices.problem()):
             return fail(problem, 1)
         code = work.run()
         return code if code > 1 else max(code, reports.write(results, ["tables", "figures"]))
@@ -67,15 +68,6 @@ def main(argv: list[str]) -> int:
         return 0
     except OSError as error:
         return fail(error, 1)
-
-
-def _on_cluster(address: str, cells: list[recipes.Recipe], results: pathlib.Path, data_dir: str | None, jobs: int) -> sweep.Sweep:
-    try:
-        from selectnet_tf.scale import cluster
-    except ImportError:
-        raise OSError("a sweep on a cluster needs Ray: python -m pip install -e '.[ray]'") from None
-    cluster.connect(address)
-    return cluster.ClusterSweep(cells, results, data_dir and str(path_of(data_dir).absolute()), jobs)
 
 
 def command(name: str) -> None:

@@ -37,7 +37,7 @@ def test_without_ray_the_extra_is_named(tmp_path):
     (tmp_path / "ray.py").write_text("raise ImportError")
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
     found = score("--model=model.keras", "--images=a", "--out=b", "--ray=auto", cwd=tmp_path)
-    assert found.returncode == 1 and found.stderr == "error: scoring on a cluster needs Ray: python -m pip install -e '.[ray]'\n"
+    assert found.returncode == 1 and found.stderr == "error: scoring on a cluster needs Ray: python -m pip install -e '.[scale]'\n"
 
 
 def test_a_folder_is_scored(tree):

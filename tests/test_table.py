@@ -59,7 +59,7 @@ def test_without_ray_the_extra_is_named(tmp_path):
     words = [sys.executable, "-m", "selectnet_tf.table", "table1", "--datasets=digits-4minor", "--ray=auto", "--results_dir=results"]
     found = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
     assert found.returncode == 1 and found.stdout == ""
-    assert found.stderr == "error: a sweep on a cluster needs Ray: python -m pip install -e '.[ray]'\n"
+    assert found.stderr == "error: --ray needs Ray: python -m pip install -e '.[scale]'\n"
 
 
 @pytest.mark.parametrize(("code", "requeued"), [(143, True), (0, False), (1, False)])

@@ -37,7 +37,6 @@ class Cell:
         self.process: subprocess.Popen[bytes] | None = None
         self.slot = 0
         self.problem, self.said = "", 0  # said: the log's length before this process
-        self.found = False  # whether another sweep, alive or dead, began the process
 
     @property
     def epochs(self) -> int:
@@ -53,17 +52,18 @@ class Cell:
 
     def last_line(self) -> str:
         """Why it failed, or what it said last."""
-        content = self.log.read_bytes() if self.log.exists() else b""  # a node that died took its log along
-        lines = content[self.said :].decode(errors="replace").splitlines()
+        lines = self.log.read_bytes()[self.said :].decode(errors="replace").splitlines()
         said = [line for line in lines if line.startswith("error: ")] or [line for line in lines if line.strip()]
         return said[-1].removeprefix("error: ").strip() if said else "no output"
 
 
 class Sweep:
-    """Trains every recipe that has no row in results/runs.csv, `jobs` at a time."""
+    """Trains every recipe that has no row in results/runs.csv, `jobs` at a time. device: the runs' --device."""
 
-    def __init__(self, cells: Iterable[recipes.Recipe], results: pathlib.Path, data_dir: str | None = None, jobs: int = 1) -> None:
-        self.results, self.data_dir, self.jobs = results, data_dir, jobs
+    def __init__(
+        self, cells: Iterable[recipes.Recipe], results: pathlib.Path, data_dir: str | None = None, jobs: int = 1, device: str = "auto"
+    ) -> None:
+        self.results, self.data_dir, self.jobs, self.device = results, data_dir, jobs, device
         self.cells = [Cell(recipe, results) for recipe in {recipe.name: recipe for recipe in cells}.values()]
         self.rates = estimate.rates(results)
         self.at_once = jobs if self.rates or visible_gpus() else min(jobs, estimate.TOGETHER)  # times the speed of one after another
@@ -97,7 +97,7 @@ class Sweep:
 
     def command(self, cell: Cell) -> list[str]:
         """What trains a cell, as a list of words."""
-        places = {"results_dir": self.results, "data_dir": self.data_dir}
+        places = {"results_dir": self.results, "data_dir": self.data_dir, "device": "cpu" if self.device == "cpu" else None}
         return [*RUN, *recipe_flags(cell.recipe), *(f"--{k}={v}" for k, v in places.items() if v)]
 
     def seconds(self, cells: Iterable[Cell]) -> float:
@@ -141,15 +141,16 @@ class Sweep:
         return not cell.busy()
 
     def _news(self, cell: Cell) -> str:
-        if cell.found:
-            return f"is running, after epoch {cell.epochs}"
         return f"goes on after epoch {cell.epochs}" if cell.epochs else "begins"
 
     def _begin(self, cell: Cell) -> None:
         self._say(f"{cell.name}: {self._news(cell)}")
         cell.slot = self.slots.pop(0)
+        cell.said = cell.log.stat().st_size if cell.log.exists() else 0
+        self._launch(cell)
+
+    def _launch(self, cell: Cell) -> None:
         with open(cell.log, "ab") as log:
-            cell.said = log.tell()
             cell.process = subprocess.Popen(
                 self.command(cell), stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent,
                 env=os.environ | share(cell.slot, self.jobs), start_new_session=True,
@@ -157,7 +158,7 @@ class Sweep:
 
     def _ended(self, cell: Cell) -> bool:
         """Whether a cell's process is over; what it left says whether it is done, failed or another sweep's."""
-        code = cell.process.poll() if cell.process else None
+        code = self._exit_code(cell)
         if code is None:
             return False
         self.slots.append(cell.slot)
@@ -167,12 +168,16 @@ class Sweep:
             row = runs.row_of(self.results, cell.name)
         if row:
             self._say(f"{cell.name}: accuracy {float(row['accuracy']):.4f}, {estimate.hours(float(row['seconds']))}")
-        elif TAKEN in (said := cell.last_line()) or cell.found:  # another sweep's, which looked at its lock just then, or stopped it
+        elif TAKEN in (said := cell.last_line()):  # another sweep's, which looked at its lock just then
             self.waiting.append(cell)
         else:
             cell.problem = said if code >= 0 else f"killed by signal {-code}"
             self._say(f"{cell.name}: failed: {cell.problem}")
         return True
+
+    def _exit_code(self, cell: Cell) -> int | None:
+        """None while it trains."""
+        return cell.process.poll() if cell.process else None
 
     def _stop(self) -> None:
         for cell in self.running:

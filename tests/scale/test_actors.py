@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import blobs, small_model
 
-ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[scale]'")
 
 from ray.cluster_utils import Cluster  # noqa: E402
 
