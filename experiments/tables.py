@@ -62,7 +62,7 @@ DEFAULT = 0.6 * np.log(2) / np.log(10)  # SelectionClassifier's threshold for tw
 WITH_POOL = {
     "context 0.18": selection(lambda seed: sn.Context(DEFAULT)),
     "random 0.18": selection(lambda seed: sn.Random(DEFAULT, seed)),
-    "self_paced 0.6": selection(lambda seed: sn.SelfPaced(0.6)),
+    "context 0.6": selection(lambda seed: sn.Context(0.6)),
     "random 0.6": selection(lambda seed: sn.Random(0.6, seed)),
 }
 WITHOUT = {
@@ -99,19 +99,27 @@ def pipeline(classifier: Any) -> Any:
     return make_pipeline(columns, classifier)
 
 
-def cell(x: pd.DataFrame, y: np.ndarray, rare: int, seed: int, method: str) -> float:
-    """Average precision of the rare class on the test rows."""
+def cell(x: pd.DataFrame, y: np.ndarray, rare: int, seed: int, method: str) -> dict[str, Any]:
+    """Average precision of the rare class on the test rows, and picks of the last round.
+
+    picked: unlabeled rows added as rare; right: how many of them are.
+    """
     labeled, unlabeled, test = parts(y, rare, seed)
     both = np.concatenate([labeled, unlabeled])
+    picks: dict[str, int] = {}
     if method in WITH_POOL:
         hidden = np.concatenate([y[labeled], np.full(len(unlabeled), "-1")])
         model = pipeline(WITH_POOL[method](seed)).fit(x.iloc[both], hidden)
+        index = model[-1].sampler_.history_[-1].index
+        added = y[both][index[index >= len(labeled)]]
+        picks = {"picked": len(added), "right": int((added == "rare").sum())}
     elif method == "oracle":
         model = pipeline(forest(seed)).fit(x.iloc[both], y[both])
     else:
         model = pipeline(WITHOUT[method](seed)).fit(x.iloc[labeled], y[labeled])
     score = model.predict_proba(x.iloc[test])[:, list(model.classes_).index("rare")]
-    return float(average_precision_score(y[test] == "rare", score))
+    precision = float(average_precision_score(y[test] == "rare", score))
+    return {"average_precision": round(precision, 4), **picks}
 
 
 @functools.cache
@@ -138,6 +146,7 @@ def means(rows: pd.DataFrame) -> pd.DataFrame:
     found = pd.DataFrame({
         "average_precision": others["average_precision"].mean(), "gain": gains.mean(),
         "worst": gains.min(), "better": gains.agg(lambda g: int((g > 0).sum())),
+        "picked": others["picked"].mean(), "right": others["right"].sum() / others["picked"].sum(),
         "tables": others["table"].nunique(), "seeds": others["seed"].nunique(),
         "seconds": others["seconds"].mean(),
     })  # fmt: skip
@@ -157,9 +166,8 @@ def main(arguments: list[str]) -> None:
                 if (seed, name, rare, method) in done:
                     continue
                 start = time.perf_counter()
-                precision = round(cell(x, y, rare, seed, method), 4)
                 row = {"table": name, "rare": rare, "method": method, "seed": seed}
-                row |= {"average_precision": precision}
+                row |= cell(x, y, rare, seed, method)
                 rows.append(row | {"seconds": round(time.perf_counter() - start, 2)} | made_by())
             write_frame(path, pd.DataFrame(rows))
             print(f"seed {seed}: {name} done", flush=True)
