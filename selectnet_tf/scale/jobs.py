@@ -13,10 +13,10 @@ from typing import Any
 from selectnet_tf import devices, recipes
 from selectnet_tf.experiment import sweep
 
-LIMIT = 5.0  # seconds in which a cluster has to answer; Ray by itself tries for up to minutes
+LIMIT = 4.0  # seconds in which a cluster has to answer; Ray by itself tries for up to minutes
 RETRIES = 5  # of a run that was killed, with its node or alone
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
-CURE = "give auto, or the address of the cluster's dashboard, such as http://HOST:8265"
+DASHBOARD = "the address of the cluster's dashboard, --ray=http://HOST:8265"
 
 
 class JobSweep(sweep.Sweep):
@@ -87,7 +87,7 @@ def connect(address: str) -> list[Any]:
     Raises ValueError: neither. OSError: Ray is not installed, or no cluster answers.
     """
     if address != "auto" and not address.startswith(("http://", "https://")):
-        raise ValueError(f"--ray={address}: {CURE}")
+        raise ValueError(f"--ray={address} is neither auto nor {DASHBOARD}")
     try:
         from ray.job_submission import JobSubmissionClient
         from ray.util.state import list_nodes
@@ -110,7 +110,8 @@ def connect(address: str) -> list[Any]:
     thread.start()
     thread.join(LIMIT)
     if len(found) == 1:
-        raise OSError(f"no Ray cluster at {address}; run `ray start --head`, or {CURE}: {found[0]}")
+        cure = f"run `ray start --head`, or give {DASHBOARD}"
+        raise OSError(f"no Ray cluster at {address}; {cure}: {found[0]}")
     return found
 
 
