@@ -46,8 +46,8 @@ def cause(error: Exception) -> object:
 def fail(error: object, code: int) -> int:
     """Prints an error as one line. Returns code."""
     end_output()
-    text = str(error).strip()
-    print(f"error: {shown(text.splitlines()[0]) if text else type(error).__name__}", file=sys.stderr)
+    text = str(error).strip().split("\n")[0]
+    print(f"error: {shown(text) if text else type(error).__name__}", file=sys.stderr)
     return code
 
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 import numpy as np
 from absl import flags
 
-from selectnet_tf import saved
+from selectnet_tf import csvs, saved
 from selectnet_tf.cli import cause, end_output, fail, importing_tensorflow, parse
+from selectnet_tf.csvs import as_cell
 from selectnet_tf.data import decoding, folders
-from selectnet_tf.experiment import csvs, metrics, tested
-from selectnet_tf.experiment.csvs import as_cell
+from selectnet_tf.experiment import metrics, tested
 from selectnet_tf.files import shown
 
 if TYPE_CHECKING:
@@ -65,13 +65,13 @@ def _checked(path: pathlib.Path, names: list[str], wanted: Wanted, errors: TextI
     if wanted.of is None or wanted.threshold:
         raise ValueError("--precision is a class's, and stands for a threshold: give --class with it, and no --threshold")
     threshold, line = tested.threshold(path.parent, wanted.of, wanted.precision)
-    print(line, file=errors)
+    print(shown(line), file=errors)
     return wanted._replace(threshold=threshold)
 
 
 def _write(out: TextIO, names: list[str], found: Iterator[Found], wanted: Wanted) -> int:
     """Writes the CSV; returns how many files could not be read."""
-    writer = csvs.writer(out)
+    writer = csvs.Writer(out)
     writer.writerow(["file", "class", "probability", *(f"p({name})" for name in names if wanted.all or name == wanted.of)])
     kept, broken = [], 0
     for file, probs in found:

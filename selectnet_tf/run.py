@@ -14,6 +14,7 @@ from absl import flags
 
 from selectnet_tf import devices, recipes
 from selectnet_tf.cli import cause, fail, importing_tensorflow, parse, path_of
+from selectnet_tf.files import shown
 
 FLAGS = flags.FLAGS
 
@@ -62,7 +63,7 @@ def _dry_run(recipe: recipes.Recipe, cache_dir: pathlib.Path) -> int:
     if recipe.dataset != "folder":
         return fail("--dry_run is for --dataset=folder: leave it out", 2)
     found = survey.survey(recipe)
-    print("\n".join([*found.says, *survey.details(found, recipe, cache_dir)]), flush=True)
+    print("\n".join(map(shown, [*found.says, *survey.details(found, recipe, cache_dir)])), flush=True)
     devices.choose(FLAGS.device)
     with importing_tensorflow(FLAGS.verbose):
         from selectnet_tf.experiment import pace

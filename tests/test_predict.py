@@ -1,6 +1,7 @@
 """A run on folders from end to end: trained, looked at, classified with."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -10,11 +11,14 @@ import zipfile
 
 import keras
 import pytest
-from conftest import COLOURS, picture
+from conftest import COLOURS, Killed, dies, picture
 from PIL import Image
 
-from selectnet_tf import predict, recipes
+from selectnet_tf import csvs, predict, recipes
+from selectnet_tf.checkpoint import Checkpoint
+from selectnet_tf.data import decisions
 from selectnet_tf.experiment import runs, train
+from selectnet_tf.files import shown
 from selectnet_tf.report import review_page
 
 
@@ -48,6 +52,48 @@ def test_a_run_on_folders_leaves_lists_and_a_page_to_review_them(trained):
     assert right / 10 == pytest.approx(row["accuracy"])
     confusion = runs.read_csv(folder / "confusion.csv")
     assert [line["truth"] for line in confusion] == list(COLOURS) and right == sum(int(line[line["truth"]]) for line in confusion)
+
+
+def test_a_file_and_a_class_may_have_any_name(tree, monkeypatch, capsys):
+    rare, files = "=emu\r\n", ["=3+3\rlast.png", "\ttab.png", "two\nlines,.png", "'=q\".png", "-\x1b[2J.png"]
+    (tree / "labeled" / "emu").rename(tree / "labeled" / rare)
+    for i, file in enumerate(files):
+        picture(tree / "plain.png", COLOURS["emu"], 700 + i)
+        (tree / "plain.png").rename(tree / "pool" / file)
+    monkeypatch.chdir(tree / "pool")
+    recipe = recipes.make(
+        dataset="folder", labeled_dir="../labeled", unlabeled_dir=".", image_size=16, method="context", arch="simple",
+        epochs=2, every=1, batch_size=8, augment="none", threshold=3.0, lr=0.03,
+    )  # fmt: skip
+    (tree / "pool" / "0").rename(tree / "0")
+    results = tree / "results"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        dies(patch, Checkpoint, "save", 1)
+        train.train(recipe, results_dir=results, verbose=0)
+    row = train.train(recipe, results_dir=results, verbose=0, finish=review_page.write)
+    said, folder = capsys.readouterr().out, results / "runs" / row["name"]
+    assert "going on after epoch 1" in said and "warning: not all" not in said and f"{shown(rare)} (" in said
+    assert not set(said) & {"\r", "\x1b"}
+
+    listed = {line["file"]: line for line in runs.read_csv(folder / "files.csv")}
+    known = [csvs.as_cell(file) for file in files]
+    assert set(known) <= set(listed) and {line["class"] for line in listed.values()} == {"", "cat", "dog", rare}
+    assert [line["name"] for line in runs.read_csv(folder / "classes.csv")] == [rare, "cat", "dog"]
+    offered = {line["file"] for name in ("selected", "ask") for line in runs.read_csv(folder / f"{name}.csv")}
+    assert set(known) <= offered and (folder / "review.html").exists()
+    assert {line["predicted"] for line in runs.read_csv(folder / "test_predictions.csv")} <= {"cat", "dog", rare}
+
+    mark = listed[known[0]]["digest"]
+    csvs.write_csv(tree / "d.csv", [("file", *decisions.COLUMNS), (files[0], mark, "right", rare)])
+    assert decisions.read(tree / "d.csv", ("cat", rare)).accepted == {mark: rare}
+    train.train(dataclasses.replace(recipe, decisions=str(tree / "d.csv")), results_dir=results, verbose=0)
+
+    out = io.StringIO()
+    assert predict.predict(folder / "model.keras", files, out, io.StringIO(), predict.Wanted(of=rare)) == 0
+    (tree / "found.csv").write_text(out.getvalue(), newline="")
+    found = csvs.read_csv(tree / "found.csv")
+    assert sorted(line["file"] for line in found) == sorted(known)
+    assert all(line["class"] in ("cat", "dog", rare) and f"p({rare})" in line for line in found)
 
 
 def test_pictures_are_classified_by_name(trained):

@@ -5,6 +5,7 @@ import os
 import pathlib
 from typing import NamedTuple
 
+from selectnet_tf import csvs
 from selectnet_tf.files import several
 
 COLUMNS = ("digest", "decision", "label")
@@ -30,7 +31,7 @@ def read(paths: str | os.PathLike, names: tuple[str, ...]) -> Decisions:
     rejected = set()
     found = [(path, line, row) for path in several(paths) for line, row in enumerate(_rows(pathlib.Path(path)), 2)]
     for path, line, row in found:
-        decision, label = row["decision"], row["label"]
+        decision, label = row["decision"], csvs.plain(row["label"])
         if decision not in ("right", "corrected", "wrong", ""):
             raise ValueError(f"{path}:{line}: the decision is {decision!r}, but has to be right, corrected or wrong")
         if decision in ("right", "corrected") and label not in names:

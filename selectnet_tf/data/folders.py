@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from selectnet_tf.data import cache as caches
+from selectnet_tf.files import shown
 
 if TYPE_CHECKING:
     from selectnet_tf.images import Subset
@@ -172,12 +173,9 @@ def class_names(root: str | os.PathLike, listing: Listing) -> tuple[str, ...]:
         )
     empty = [name for name, count in counts.items() if not count]
     if empty:
-        raise ValueError(f"{root}: no picture that can be read in {', '.join(empty[:10])}: put some there, or take the folder away")
+        raise ValueError(f"{root}: no picture that can be read in {shown(', '.join(empty[:10]))}: put some there, or take the folder away")
     if len(counts) < 2:
-        raise ValueError(f"{root} has one folder of pictures, {''.join(counts)}: at least two classes are needed")
-    formulas = [name for name in counts if name.startswith("=")]
-    if formulas:
-        raise ValueError(f"{root}: a spreadsheet would take the class name {formulas[0]!r} for a formula: rename the folder")
+        raise ValueError(f"{root} has one folder of pictures, {shown(''.join(counts))}: at least two classes are needed")
     return tuple(counts)
 
 
@@ -185,7 +183,7 @@ def check_classes(root: str | os.PathLike, files: list[str], names: tuple[str, .
     """Raises ValueError where a picture lies in none of the classes' folders."""
     for file in files:
         if "/" not in file:
-            raise ValueError(f"{pathlib.Path(root, file)} lies in no class's folder: {root} has to hold a folder for each class")
+            raise ValueError(f"{shown(pathlib.Path(root, file))} lies in no class's folder: {root} has to hold a folder for each class")
     unknown = sorted({file.split("/")[0] for file in files} - set(names))
     if unknown:
-        raise ValueError(f"{root}: {', '.join(unknown)} are no classes of the labeled pictures ({', '.join(names)})")
+        raise ValueError(f"{root}: {shown(', '.join(unknown))} are no classes of the labeled pictures ({shown(', '.join(names))})")

@@ -41,7 +41,7 @@ def make(recipe: Recipe, cache_dir: pathlib.Path, say: Callable[[str], object] =
     say: is told, before anything is decoded, what was found.
     """
     seen = survey(recipe)
-    say("\n".join(seen.says))
+    say("\n".join(map(shown, seen.says)))
     found = _read(recipe, seen, cache_dir)
     names, minor = seen.names, seen.minor
     y, part, why = found.y.copy(), found.kind.copy(), np.full(len(found.files), "", object)

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pandas as pd
 
+from selectnet_tf.csvs import as_cell, write_frame
 from selectnet_tf.data.tasks import Task
 from selectnet_tf.experiment import metrics
-from selectnet_tf.experiment.csvs import as_cell, write_frame
 from selectnet_tf.images import Subset
 from selectnet_tf.recipes import Recipe
 from selectnet_tf.scoring import Scorer

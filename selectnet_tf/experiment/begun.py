@@ -3,9 +3,9 @@
 import collections
 import pathlib
 
+from selectnet_tf.csvs import as_cell
 from selectnet_tf.data import decisions, survey, tasks
 from selectnet_tf.experiment import runs
-from selectnet_tf.experiment.csvs import as_cell
 from selectnet_tf.recipes import Recipe
 
 FILES = "files.csv"

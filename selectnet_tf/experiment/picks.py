@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from selectnet_tf.csvs import as_cell, write_frame
 from selectnet_tf.experiment import runs
-from selectnet_tf.experiment.csvs import as_cell, write_frame
 from selectnet_tf.files import write_npz
 
 if TYPE_CHECKING:

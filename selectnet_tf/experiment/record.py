@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from selectnet_tf import rules
+from selectnet_tf.csvs import write_frame
 from selectnet_tf.data.tasks import Task
 from selectnet_tf.experiment import metrics
-from selectnet_tf.experiment.csvs import write_frame
 from selectnet_tf.experiment.origin import VERSIONS, Origin
-from selectnet_tf.files import replacing, write_json, write_npz
+from selectnet_tf.files import replacing, shown, write_json, write_npz
 from selectnet_tf.history import Round
 from selectnet_tf.pool import Pool
 from selectnet_tf.recipes import Recipe
@@ -115,7 +115,7 @@ class Log(keras.callbacks.Callback):
         if np.isfinite(precision):
             parts.append(f"pseudo-labels {precision:.1%} right")
         parts += [f"now {len(self.selection.pool.index):,} images", *self._time_left(round.epoch)]
-        return " · ".join(parts) + (f"\n  warning: {round.warning}" if round.warning else "")
+        return shown(" · ".join(parts)) + (f"\n  warning: {shown(round.warning)}" if round.warning else "")
 
     def _time_left(self, epoch: int) -> list[str]:
         left = (self.recipe.epochs - epoch) * len(self.selection.pool.index)

@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from selectnet_tf.experiment import csvs
+from selectnet_tf import csvs
 from selectnet_tf.experiment.claims import claim
 from selectnet_tf.files import clear, write_json
 

@@ -13,9 +13,9 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from selectnet_tf import recipes
-from selectnet_tf.experiment import csvs, grids, rows
-from selectnet_tf.experiment.csvs import read_csv, write_csv
+from selectnet_tf import csvs, recipes
+from selectnet_tf.csvs import read_csv, write_csv
+from selectnet_tf.experiment import grids, rows
 from selectnet_tf.experiment.rows import names, row_of, text
 from selectnet_tf.experiment.rows import write as write_row
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from selectnet_tf.experiment import csvs, metrics
-from selectnet_tf.experiment.csvs import as_cell, write_frame
+from selectnet_tf import csvs
+from selectnet_tf.csvs import as_cell, write_frame
+from selectnet_tf.experiment import metrics
 
 if TYPE_CHECKING:
     from selectnet_tf.data.tasks import Task

@@ -15,12 +15,12 @@ import pandas as pd
 import tensorflow as tf
 
 from selectnet_tf.checkpoint import Checkpoint
+from selectnet_tf.csvs import write_frame
 from selectnet_tf.data import tasks
 from selectnet_tf.experiment import ask, begun, earlier, frozen, methods, metrics, picks, record, rows, runs, tested
 from selectnet_tf.experiment.claims import claim
-from selectnet_tf.experiment.csvs import write_frame
 from selectnet_tf.experiment.origin import Origin
-from selectnet_tf.files import FULL, clear
+from selectnet_tf.files import FULL, clear, shown
 from selectnet_tf.networks import models, schedules
 from selectnet_tf.pool import Pool
 from selectnet_tf.recipes import Recipe
@@ -74,7 +74,7 @@ def _run(
 ) -> dict[str, Any]:  # fmt: skip
     strategy = _strategy_of(recipe, replicas)
     task = tasks.make(recipe, data_dir, cache_dir, lambda lines: print(lines, flush=True))
-    print("\n".join([f"{folder.name}: {task.says[0]}", *task.says[1:]]), flush=True)
+    print("\n".join([f"{folder.name}: {task.says[0]}", *map(shown, task.says[1:])]), flush=True)
     if recipe.batch_size > (most := len(task.y_labeled)):
         raise ValueError(f"{most} labeled samples don't fill one batch of {recipe.batch_size}: use --batch_size={most} or less")
     seen, backbone = frozen.embed(task, recipe, cache_dir) if recipe.freeze else (task, None)

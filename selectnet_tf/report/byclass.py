@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import matplotlib
 
-from selectnet_tf import recipes
-from selectnet_tf.experiment import csvs, runs
+from selectnet_tf import csvs, recipes
+from selectnet_tf.experiment import runs
 from selectnet_tf.report import paper
 from selectnet_tf.report.figures import STYLE, grid, plain, save, whole_epochs
 

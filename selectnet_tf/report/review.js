@@ -112,7 +112,8 @@ document.addEventListener("keydown", (event) => {
 });
 
 at("save").onclick = () => {
-  const cell = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const quoted = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const cell = (text) => quoted(/^'*[=+@\t\r\n-]/.test(text) ? `'${text}` : text); // disarmed, as csvs.py does
   const lines = items.filter((p) => decisions[p.digest]).map((p) => [p.file, p.digest, decisions[p.digest].decision, decisions[p.digest].label]);
   const text = [["file", "digest", "decision", "label"], ...lines].map((line) => line.map(cell).join(",") + "\n").join("");
   const link = element("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: "decisions.csv" });

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from selectnet_tf.csvs import as_cell
 from selectnet_tf.data import copies
 from selectnet_tf.experiment import runs
-from selectnet_tf.experiment.csvs import as_cell
 from selectnet_tf.files import replacing, shown
 from selectnet_tf.report.document import document, encode
 

@@ -5,8 +5,8 @@ import pathlib
 import statistics
 from collections.abc import Iterable, Sequence
 
-from selectnet_tf import recipes
-from selectnet_tf.experiment import csvs, runs
+from selectnet_tf import csvs, recipes
+from selectnet_tf.experiment import runs
 from selectnet_tf.files import replacing
 from selectnet_tf.report import paper
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from conftest import write_run
 
-from selectnet_tf import recipes
-from selectnet_tf.experiment import csvs, rows, runs
+from selectnet_tf import csvs, recipes
+from selectnet_tf.experiment import rows, runs
 
 ROW = {"name": "a", "dataset": "cifar10-4minor", "arch": "simple", "method": "context", "preset": "paper", "seed": 0, "epochs": 20}
 ROW |= {"last10_accuracy": 0.5}
@@ -226,21 +226,23 @@ def test_a_run_that_picked_nothing_has_a_header_and_no_line(tmp_path):
     assert csvs.problem(path, ("epoch", "label"), ()) == f"{path}: there is no line in it"
 
 
-NAMES = ("a,b", 'a"b', "a\rb", "a\nb", "a\r\nb", "\udcff", "=1+1", "\t=1", "-a", "a=b", "")
+NAMES = ("a,b", 'a"b', "a\rb", "a\nb", "a\r\nb", "\udcff", "a=b", "", "-5", "'a")
+FORMULAS = ("=1+1", "\t=1", "\r=1", "-a", "@a", "'=1+1", "''-5")
 
 
 @pytest.mark.parametrize("frame", [False, True])
 def test_any_text_is_one_cell(frame, tmp_path):
-    lines = [("file", "score"), *((name, i / 3) for i, name in enumerate(NAMES))]
+    lines = [("=file", "score"), *((name, i / 3) for i, name in enumerate(NAMES + FORMULAS))]
     path = tmp_path / "a.csv"
     if frame:
         csvs.write_frame(path, pd.DataFrame(lines[1:], columns=lines[0], dtype=object))
     else:
         csvs.write_csv(path, lines)
-    assert [(row["file"], float(row["score"])) for row in csvs.read_csv(path)] == lines[1:]
+    assert [(row["=file"], float(row["score"])) for row in csvs.read_csv(path)] == lines[1:]
     with open(path, newline="", errors="surrogateescape") as file:
-        assert [tuple(row) for row in csv.reader(file)][1:] == [(name, str(score)) for name, score in lines[1:]]
-    assert path.read_bytes().startswith(b'file,score\n"a,b",0.0\n')
+        cells = [row[0] for row in csv.reader(file)]
+    assert cells == ["'=file", *NAMES, *(f"'{formula}" for formula in FORMULAS)]
+    assert path.read_bytes().startswith(b'\'=file,score\n"a,b",0.0\n')
 
 
 def test_a_path_is_no_formula():

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how a cell begins that a spreadsheet may compute
+DISARMED = re.compile("'+[=+@\t\r\n-]")
 
 
 class _Lines:
@@ -26,26 +27,47 @@ class _Lines:
         return self.file.write(line.removesuffix("\r\n") + "\n")
 
 
-def writer(file: TextIO) -> Any:
-    """Returns a csv.writer that quotes a cell with a quote, a comma, CR or LF in it."""
-    return csv.writer(_Lines(file), lineterminator="\r\n")
+class Writer:
+    """A csv.writer that quotes a cell with a quote, a comma, CR or LF in it, and disarms formulas."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._writer = csv.writer(_Lines(file), lineterminator="\r\n")
+
+    def writerow(self, row: Iterable[Any]) -> None:
+        self._writer.writerow([disarmed(cell) for cell in row])
+
+    def writerows(self, rows: Iterable[Iterable[Any]]) -> None:
+        for row in rows:
+            self.writerow(row)
 
 
 def write_csv(path: str | os.PathLike[str], lines: Iterable[Sequence[Any]]) -> None:
     """Writes rows of values into a file; a file's name may hold bytes that are no UTF-8."""
     with replacing(path) as beside, _open(beside) as file:
-        writer(file).writerows(lines)
+        Writer(file).writerows(lines)
 
 
 def write_frame(path: str | os.PathLike[str], frame: "pd.DataFrame") -> None:
-    """Writes a frame without its index."""
-    with replacing(path) as beside, _open(beside) as file:
-        frame.to_csv(_Lines(file), index=False, lineterminator="\r\n")  # type: ignore[call-overload]
+    """Writes a frame without its index; None and NaN become empty cells."""
+    columns = [frame.iloc[:, column].to_numpy() for column in range(frame.shape[1])]
+    filled = (["" if cell is None or cell != cell else cell for cell in column] for column in columns)
+    write_csv(path, [list(frame.columns), *zip(*filled, strict=True)])
 
 
 def as_cell(path: str) -> str:
     """Returns the same path as a cell that is no formula."""
     return f"./{path}" if path.startswith(FORMULA) else path
+
+
+def disarmed(cell: Any) -> Any:
+    """Returns a text that a spreadsheet would compute behind a quote, as `plain` takes it back."""
+    formula = isinstance(cell, str) and cell.startswith(FORMULA) and not is_number(cell)
+    return f"'{cell}" if formula or (isinstance(cell, str) and DISARMED.match(cell)) else cell
+
+
+def plain(cell: str) -> str:
+    """Returns the text behind a `disarmed` cell."""
+    return cell[1:] if DISARMED.match(cell) else cell
 
 
 def read_csv(path: pathlib.Path) -> list[dict[str, str]]:
@@ -59,14 +81,14 @@ def read_csv(path: pathlib.Path) -> list[dict[str, str]]:
 
 
 def read_lines(path: pathlib.Path) -> tuple[list[str], list[list[str]]]:
-    """Returns (header, rows of as many values), as read_csv reads them."""
+    """Returns (header, rows of as many values), as read_csv reads them: `plain`."""
     if not path.exists():
         return [], []
     with _open(path, "r") as file:
         reader = csv.reader(file, strict=True)
         try:
-            header, rows = next(reader, []), []
-            for values in filter(None, reader):
+            header, rows = list(map(plain, next(reader, []))), []
+            for values in ([plain(cell) for cell in row] for row in reader if row):
                 if len(values) != len(header):
                     raise ValueError(f"{len(values)} values for {len(header)} columns")
                 rows.append(values)
