@@ -6,7 +6,6 @@ the probability on that reached a precision of 90% on the run's test set.
 """
 
 import concurrent.futures
-import json
 import os
 import pathlib
 import sys
@@ -51,7 +50,7 @@ def predict(path: str | os.PathLike[str], files: list[str], out: TextIO, errors:
     """Writes CSV lines for `files` to out. Returns how many files could not be read; each is named in errors."""
     with importing_tensorflow():
         model = saved.load(path)
-    names = class_names(path, model.output_shape[-1])
+    names = decoding.names_of(path, model.output_shape[-1])
     wanted = _checked(pathlib.Path(path), names, wanted, errors)
     return _write(out, names, _pictures(path, model, files, errors), wanted)
 
@@ -109,14 +108,6 @@ def _pictures(path: str | os.PathLike[str], model: "keras.Model", files: list[st
             if good:
                 probs = metrics.probabilities(model.predict(np.stack([pixels for _, pixels in good]), verbose=0))
                 yield from ((file, row) for (file, _), row in zip(good, probs, strict=True))
-
-
-def class_names(path: str | os.PathLike[str], classes: int) -> list[str]:
-    """The names in a model's file, or numbers where it has none."""
-    with zipfile.ZipFile(path) as file:
-        if "classes.json" in file.namelist():
-            return [str(name) for name in json.loads(file.read("classes.json"))]
-    return list(map(str, range(classes)))
 
 
 def _attempt(file: str, side: int, channels: int, fit: str) -> np.ndarray | str:

@@ -15,10 +15,10 @@ def pick(*flags, **options):
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [
-        ([], 2, "Give --scores, --images, --minor and --out"),
+        ([], 2, "give --scores, --images, --minor and --out"),
         (["scores"], 2, "--name=value"),
         (["--scores=a", "--images=b", "--minor=c", "--out=d", "--cap=2"], 2, "cap"),
-        (["--scores=a", "--images=b", "--minor=c", "--out=d"], 1, "a does not hold the scores of a whole pool"),
+        (["--scores=a", "--images=b", "--minor=c", "--out=d"], 1, "a is not there: give a folder or a Parquet file"),
     ],
 )
 def test_a_wrong_flag_is_one_line(flags, code, words, tmp_path):

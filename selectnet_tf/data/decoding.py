@@ -52,6 +52,14 @@ def fit_of(path: str | os.PathLike[str]) -> str:
         return str(json.loads(file.read("pictures.json"))["fit"]) if "pictures.json" in file.namelist() else "stretch"
 
 
+def names_of(path: str | os.PathLike[str], classes: int) -> list[str]:
+    """Returns the class names in a .keras file, or numbers where it has none."""
+    with zipfile.ZipFile(path) as file:
+        if "classes.json" in file.namelist():
+            return [str(name) for name in json.loads(file.read("classes.json"))]
+    return list(map(str, range(classes)))
+
+
 def decode(source: str | os.PathLike | bytes, size: int, fit: str = "stretch") -> np.ndarray:
     """One picture, a path or a file's bytes, as [size, size, 3] uint8.
 

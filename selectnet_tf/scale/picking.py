@@ -1,215 +1,149 @@
-"""Picks from a pool's scores on disk, by the rules of self-paced selection and Capped, in two passes and without sorting the scores.
-
-The first pass counts, for each minor class, how many images there are of each size of loss; that says which of these sizes is the
-last to be picked. The second takes what is surer, and sorts only what is of that size. In memory are the picks and nothing else.
-"""
+"""Picks of a rule from a pool's scores, by id, and their images as folders for the next run."""
 
 import io
-import json
-import os
 import pathlib
 import shutil
-import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image
 
-from selectnet_tf.capped import Capped
+from selectnet_tf.csvs import write_csv
 from selectnet_tf.data import folders
 from selectnet_tf.data.decisions import COLUMNS
-from selectnet_tf.experiment import runs
-from selectnet_tf.files import digest
+from selectnet_tf.files import digest, shown
+from selectnet_tf.rules import Rule, Scores, picks
 from selectnet_tf.scale import pools
 
-KEY = b"selectnet_tf"  # of a part's metadata: what it was made of
-BITS = 18  # of a loss as float32, which make no difference between sizes: each size is 3% of the loss wide
-ROWS = 65536  # at once
 LONGEST = 150  # bytes of an image's id in its file's name: file systems allow 255
 
 
 class Picks(NamedTuple):
-    """part, row: [k] where each pick stands in the scores, in their order. label: [k] places in the minor classes.
+    """ids: of k images, sorted. label: [k] places in the minor classes. loss: [k] float32, nats."""
 
-    probability, loss: [k] float32.
-    """
-
-    part: np.ndarray
-    row: np.ndarray
+    ids: list[str]
     label: np.ndarray
-    probability: np.ndarray
     loss: np.ndarray
 
 
-def parts(scores: pathlib.Path) -> list[pathlib.Path]:
-    """The scores' files. Raises ValueError where there are none, or where one is missing between them."""
-    found = sorted(scores.glob("part-*.parquet"))
-    if [p.name for p in found] != [f"part-{i:06}.parquet" for i in range(len(found))] or not found:
-        raise ValueError(f"{scores} does not hold the scores of a whole pool: run python -m selectnet_tf.score to its end")
-    return found
+def pick(scores: pathlib.Path, pool: pathlib.Path, minor: Sequence[str], rule: Rule) -> Picks:
+    """Returns what a rule picks of a scored pool; the order of scores and images does not count.
 
-
-def pick(scores: pathlib.Path, minor: Sequence[str], threshold: float = 0.6, cap: float = 0.0, most: int | None = None) -> Picks:
-    """What Capped(SelfPaced(threshold), cap, most=most) picks of the pool.
-
-    minor: the minor classes' names. threshold: nats. cap: Capped's alpha. most: picks of a class.
+    Args:
+        scores: what score wrote, or one Parquet file of it.
+        pool: the images that were scored.
+        minor: names of the minor classes; a rule sees what is predicted as one of them.
+        rule: its Scores are in the order of ids, and their probs hold the predicted class's alone.
 
     Raises:
-        ValueError: no scores of a whole pool there, or a name that none of their classes has.
+        ValueError: ids that are not unique, or not the pool's; a minor class that is none; a file
+            that is damaged, or lacks a column. One line.
     """
-    files = parts(scores)
-    _check_names(files, minor)
-    counts = np.zeros((len(minor), 2 ** (32 - BITS)), np.int64)
-    for _, batch in _candidates(files, minor, threshold):
-        np.add.at(counts, (batch.label, _sizes(batch.loss)), 1)
-    totals = counts.sum(1)
-    capped = Capped(lambda scores: scores.candidate, cap, most=most)
-    low = max(capped.least, int(totals.min()))
-    kept = [capped.kept(int(n), low) for n in totals]
-    sums = counts.cumsum(1)
-    last = np.array([int(np.searchsorted(of_class, n)) for of_class, n in zip(sums, kept, strict=True)])  # the last size, picked in part
-    surer = [int(of_class[size - 1]) if size else 0 for of_class, size in zip(sums, last, strict=True)]
-    found: list[Picks] = []
-    edge: list[Picks] = []
-    for _, batch in _candidates(files, minor, threshold):
-        size = _sizes(batch.loss)
-        found.append(_at(batch, size < last[batch.label]))
-        edge.append(_at(batch, size == last[batch.label]))
-    at_edge = _joined(edge)
-    for c in range(len(minor)):
-        of_class = np.flatnonzero(at_edge.label == c)
-        surest = np.argsort(-at_edge.probability[of_class], kind="stable")[: kept[c] - surer[c]]
-        found.append(_at(at_edge, of_class[surest]))
-    picked = _joined(found)
-    return _at(picked, np.lexsort((picked.row, picked.part)))
+    columns = ["id", "class", "loss", *(["features"] if getattr(rule, "features", False) else [])]
+    tables = [pools.read(path, columns) for path in pools.parquet(scores)]
+    ids, known = pools.unique_ids(tables, scores), pools.ids_of(pool)
+    pools.check_known(ids, known, pool, "give --images the pool that was scored")
+    pools.check_known(known, ids, scores, "run python -m selectnet_tf.score to its end")
+    _check_names(minor, set().union(*(_classes(table["class"]) for table in tables)))
+    tables = [table.set_column(1, "class", table["class"].cast(pa.string())) for table in tables]
+    table = pa.concat_tables(tables, promote_options="permissive").set_column(0, "id", ids)
+    table = table.filter(pc.is_in(table["class"], pa.array(minor))).sort_by("id")
+    label = pc.index_in(table["class"], pa.array(minor)).to_numpy()
+    loss, k = table["loss"].cast(pa.float32()).to_numpy(), len(table)
+    probs = np.zeros((k, len(minor)), np.float32)
+    probs[np.arange(k), label] = np.exp(-loss)
+    features = None
+    if "features" in columns:
+        features = np.float32(table["features"].combine_chunks().flatten()).reshape(k, -1)
+    found = Scores(probs, loss, np.zeros(k, bool), np.ones(k, bool), features=features)
+    places = np.flatnonzero(picks(rule(found), found))
+    return Picks(table["id"].take(places).to_pylist(), label[places], loss[places])
 
 
-def _check_names(files: list[pathlib.Path], minor: Sequence[str]) -> None:
-    with pq.ParquetFile(files[0]) as file:
-        known = next(file.iter_batches(1, columns=["class"]))["class"].dictionary.to_pylist()  # the model's, predicted or not
-    if unknown := [name for name in minor if name not in known]:
-        some = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
-        raise ValueError(f"minor class {unknown[0]!r} is none of the {len(known)} classes of these scores: {some}")
+def _classes(column: pa.ChunkedArray) -> list[str]:
+    """Returns the names of a model's classes; of a column saved as text, of those predicted."""
+    if pa.types.is_dictionary(column.type) and column.num_chunks:
+        return list(column.unify_dictionaries().chunk(0).dictionary.to_pylist())
+    return list(column.unique().to_pylist())
+
+
+def _check_names(minor: Sequence[str], known: set[str]) -> None:
+    """Raises ValueError where one is no class, is there twice, or would lie outside of a folder."""
+    for name in minor:
+        if name not in known:
+            some = ", ".join(sorted(known - {None})[:10])
+            raise ValueError(f"--minor={name} is none of the {len(known - {None})} classes: {some}")
+        if not name or pathlib.PurePath(name).name != name or name[0] == "." or "\0" in name:
+            raise ValueError(f"--minor={name} can't be a folder's name: rename the class in the model")
     if len(set(minor)) < len(minor):
-        raise ValueError(f"a minor class is named twice: {', '.join(minor)}")
+        raise ValueError(f"--minor={','.join(minor)} has a class twice: give each once")
 
 
-def _candidates(files: list[pathlib.Path], minor: Sequence[str], threshold: float) -> Iterator[tuple[int, Picks]]:
-    """Batch by batch: what is predicted as a minor class with a loss under the threshold."""
-    places = {name: i for i, name in enumerate(minor)}
-    for part, path in enumerate(files):
-        start = 0
-        with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
-            for batch in file.iter_batches(ROWS, columns=["class", "probability", "loss"], use_threads=False):
-                classes = batch["class"]
-                of_name = np.array([*(places.get(name, -1) for name in classes.dictionary.to_pylist()), -1], np.int32)
-                label = of_name[classes.indices.fill_null(-1).to_numpy(zero_copy_only=False)]  # what could not be read is no class
-                loss = batch["loss"].fill_null(np.inf).to_numpy(zero_copy_only=False)
-                rows = np.flatnonzero((label >= 0) & (loss < threshold))
-                probability = batch["probability"].to_numpy(zero_copy_only=False)[rows]
-                yield part, Picks(np.full(len(rows), part, np.int32), (start + rows).astype(np.int32), label[rows], probability, loss[rows])
-                start += len(batch)
-
-
-def _sizes(loss: np.ndarray) -> np.ndarray:
-    """[n] float32, 0 or more -> [n] whole numbers that grow with it."""
-    return (loss + np.float32(0)).view(np.uint32) >> BITS  # -0 becomes 0
-
-
-def _at(picks: Picks, places: np.ndarray) -> Picks:
-    return Picks(*(values[places] for values in picks))
-
-
-def _joined(some: list[Picks]) -> Picks:
-    return Picks(*(np.concatenate(values) for values in zip(*some, strict=True)))
-
-
-def write(picks: Picks, scores: pathlib.Path, source: pathlib.Path, minor: Sequence[str], out: pathlib.Path) -> None:
-    """Copies the picks' images into a folder for each class, with decisions.csv for the next run.
-
-    No other image of the pool is decoded.
-
-    out: a new folder; it is there when all images are in it.
+def write(found: Picks, pool: pathlib.Path, minor: Sequence[str], out: pathlib.Path) -> None:
+    """Copies the picks' images into a folder per class, and decisions.csv, into `out`, whole or not.
 
     Raises:
-        ValueError: the scores are not of these images, or out is there.
+        ValueError: `out` is there, or an image can't be read.
     """
     if out.exists():
-        raise ValueError(f"{out} is there already: give --out a new folder")
-    beside, lines = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}"), [("file", *COLUMNS)]
+        raise ValueError(f"{shown(out)} is there already: give --out a new folder")
+    beside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}")
+    places, lines = {id: i for i, id in enumerate(found.ids)}, [("file", *COLUMNS)]
     try:
         beside.mkdir(parents=True)
-        for number, (id, image) in enumerate(_images(picks, scores, source)):
-            folder = beside / minor[picks.label[number]]
+        for id, image in _images(found.ids, pool):
+            i = places[id]
+            folder = beside / minor[found.label[i]]
             folder.mkdir(exist_ok=True)
-            place = _put(image, folder, f"{picks.probability[number]:.4f}_{_shortened(id.replace('/', '_').replace(os.sep, '_'))}", number)
-            file = place.relative_to(beside).as_posix()
-            lines.append((file, digest(place.read_bytes()), "right", folder.name))
-        runs.write_csv(beside / "decisions.csv", lines)
+            name = id.replace("/", "_").encode()[-LONGEST:].decode("utf-8", "ignore")
+            suffix = "" if id.lower().endswith(folders.SUFFIXES) else _suffix(image)
+            path = folder / f"{np.exp(-found.loss[i]):.4f}_{name}{suffix}"
+            path = path.with_name(f"{path.stem}~{i}{path.suffix}") if path.exists() else path
+            path.write_bytes(image)
+            lines.append((path.relative_to(beside).as_posix(), digest(image), "right", folder.name))
+        write_csv(beside / "decisions.csv", lines)
         beside.rename(out)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _images(picks: Picks, scores: pathlib.Path, source: pathlib.Path) -> Iterator[tuple[str, Any]]:
-    """(id, a path, a picture's bytes or raw pixels) of each pick, in order. Shards without a pick are not read."""
-    files = parts(scores)
-    made_of = [json.loads(pq.read_schema(path).metadata[KEY]) for path in files]
-    starts = np.searchsorted(picks.part, np.arange(len(files) + 1))
-    changed = ValueError(f"{scores} are not the scores of {source}, or it has changed: score it again")
-    count = 0
-    for shard in pools.shards(source, made_of[0]["--shard"]):
-        if shard.number >= len(files) or shard.digest != made_of[shard.number]["images"]:
-            raise changed
-        count += 1
-        wanted = picks.row[starts[shard.number] : starts[shard.number + 1]]
-        row = 0
-        for ids, sources in shard.read(1024) if len(wanted) else ():
-            for i in wanted[(wanted >= row) & (wanted < row + len(ids))] - row:
-                yield ids[i], sources[i]
-            row += len(ids)
-    if count < len(files):
-        raise changed
+def _images(ids: list[str], pool: pathlib.Path) -> Iterator[tuple[str, bytes]]:
+    """Yields (id, an image's file), in the pool's order; skips row groups without a pick."""
+    if not (column := pools.image_column(pool)):
+        yield from ((id, (pool / id).read_bytes()) for id in ids)
+        return
+    wanted = pa.array(ids, pa.large_string())
+
+    def among(table: Any) -> Any:
+        return pc.is_in(table["id"].cast(pa.large_string()), wanted)
+
+    for path in pools.parquet(pool):
+        with pools.opened(path, pre_buffer=False, buffer_size=2**20) as file:  # no group as a whole
+            for group in range(file.num_row_groups):
+                if not pc.any(among(file.read_row_group(group, ["id"]))).as_py():
+                    continue
+                for batch in file.iter_batches(1024, [group], ["id", column], use_threads=False):
+                    batch = batch.filter(among(batch))
+                    for id, cell in zip(batch["id"], batch[column], strict=True):
+                        image = pools.content(cell)
+                        yield str(id.as_py()), image if isinstance(image, bytes) else _png(image)
 
 
-def _shortened(name: str) -> str:
-    """Its last LONGEST bytes, in whole characters."""
-    return os.fsencode(name)[-LONGEST:].decode(sys.getfilesystemencoding(), "ignore")
+def _suffix(image: bytes) -> str:
+    """Returns the suffix of an image's file, by which a run takes it for one."""
+    suffix = f".{str(Image.open(io.BytesIO(image)).format).lower()}"  # many phones' JPEGs are MPO
+    return suffix if suffix in folders.SUFFIXES else ".jpg"
 
 
-def _put(image: Any, folder: pathlib.Path, name: str, number: int) -> pathlib.Path:
-    """Under a name that no other pick has."""
-    suffix = _suffix(image)
-    stem = name.removesuffix(suffix)
-    place = folder / f"{stem}{suffix}"
-    if place.exists():
-        place = folder / f"{stem}~{number}{suffix}"
-    if isinstance(image, pathlib.Path):
-        shutil.copyfile(image, place)
-    elif isinstance(image, np.ndarray):
-        _picture(image).save(place)
-    else:
-        place.write_bytes(image)
-    return place
-
-
-def _suffix(image: Any) -> str:
-    """The ending by which a run knows the picture as one, whatever Pillow calls what it holds: many phones' JPEGs are MPO."""
-    if isinstance(image, pathlib.Path):
-        return image.suffix[:16]
-    if isinstance(image, np.ndarray):
-        return ".png"
-    suffix = f".{str(Image.open(io.BytesIO(image)).format).lower()}"
-    return suffix if suffix in folders.SUFFIXES else ".jpg"  # Pillow reads it by what it holds
-
-
-def _picture(pixels: np.ndarray) -> Image.Image:
-    """Raw pixels of a square, in three colours or gray."""
-    for channels in (3, 1):
-        side = round((pixels.size / channels) ** 0.5)
-        if side * side * channels == pixels.size:
-            return Image.fromarray(pixels.reshape((side, side, 3) if channels == 3 else (side, side)))
-    raise ValueError(f"{pixels.size} bytes of pixels are no square")
+def _png(pixels: np.ndarray) -> bytes:
+    """Returns raw pixels of a square, in three colours or gray, as a PNG file. Raises ValueError."""
+    side = round(pixels.size**0.5)
+    gray = side * side == pixels.size
+    side = side if gray else round((pixels.size / 3) ** 0.5)
+    file = io.BytesIO()
+    Image.fromarray(pixels.reshape((side, side) if gray else (side, side, 3))).save(file, "PNG")
+    return file.getvalue()

@@ -1,180 +1,118 @@
-"""Pools that fit no memory, as shards that are read as streams: folders of pictures, and Parquet files.
-
-A shard is the unit of work. The same pool always falls into the same shards, and each has a digest of what it holds.
-"""
+"""Pools of unlabeled images on disk: a folder of images, or Parquet files with id and image."""
 
 import contextlib
-import hashlib
-import itertools
-import json
-import os
 import pathlib
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from selectnet_tf.data import decoding, folders
+from selectnet_tf.data import folders
+from selectnet_tf.files import shown
 
-IMAGE_COLUMNS = ("image", "img", "pixels", "picture")
-Rows = tuple[list[str], list[Any]]  # (ids, for each a path, the bytes of a picture, or its raw pixels as an array)
-
-
-class Shard(NamedTuple):
-    """A part of a pool. digest: of what it holds. read: (rows at once) -> its Rows, batch by batch."""
-
-    number: int
-    digest: str
-    read: Callable[[int], Iterator[Rows]]
-
-
-def shards(source: pathlib.Path, size: int) -> Iterator[Shard]:
-    """The shards of a folder of pictures, a Parquet file, or a folder of Parquet files; about `size` images each.
-
-    Raises:
-        FileNotFoundError: nothing there. ValueError: neither pictures nor Parquet files, or both, or files of other columns.
-    """
-    if not source.exists():
-        raise FileNotFoundError(f"{source} is not there: give a folder of pictures, a Parquet file, or a folder of Parquet files")
-    files = sorted(source.glob("*.parquet")) if source.is_dir() else [source]
-    beside = sorted(source.iterdir()) if files and source.is_dir() else []
-    picture = next((path.name for path in beside if path.name.lower().endswith(folders.SUFFIXES)), None)
-    if picture:
-        raise ValueError(f"{source} holds pictures ({picture}) and Parquet files ({files[0].name}): give a folder of one kind")
-    found = _of_parquet(files, size) if files else _of_pictures(source, size)
-    first = next(found, None)
-    if first is None:
-        raise ValueError(f"{source} holds no image: give a folder of pictures, a Parquet file, or a folder of Parquet files")
-    yield first
-    yield from found
-
-
-def decode(source: Any, shape: tuple[int, ...], fit: str = "stretch") -> np.ndarray:
-    """A path, the bytes of a picture, or raw pixels -> [H, W, C] uint8. Raises whatever a damaged file makes Pillow raise.
-
-    fit: how a picture becomes a square, see decoding.decode.
-    """
-    if source is None:
-        raise ValueError("there is no image")
-    if isinstance(source, np.ndarray):
-        if source.size != np.prod(shape):
-            raise ValueError(f"{source.size} bytes of pixels, but the model takes {' x '.join(map(str, shape))}")
-        return source.reshape(shape)
-    pixels = decoding.decode(source, shape[0], fit)
-    return np.asarray(pixels if shape[2] == 3 else pixels.mean(-1, keepdims=True), np.uint8)
-
-
-def _of_pictures(root: pathlib.Path, size: int) -> Iterator[Shard]:
-    number, ids = 0, []
-    for file in _walk(root):
-        ids.append(file)
-        if len(ids) == size:
-            yield _pictures(root, number, ids)
-            number, ids = number + 1, []
-    if ids:
-        yield _pictures(root, number, ids)
-
-
-def _pictures(root: pathlib.Path, number: int, ids: list[str]) -> Shard:
-    def read(at_once: int) -> Iterator[Rows]:
-        for start in range(0, len(ids), at_once):
-            some = ids[start : start + at_once]
-            yield some, [root / file for file in some]
-
-    return Shard(number, hashlib.sha256("\0".join(ids).encode("utf-8", "surrogateescape")).hexdigest(), read)
-
-
-def _walk(root: pathlib.Path) -> Iterator[str]:
-    """What folders.survey lists, but folder by folder: never more than one folder's names in memory."""
-    for _, place, names in folders.walk(root):
-        yield from ((place / name).as_posix() for name in sorted(names) if name.lower().endswith(folders.SUFFIXES))
-
-
-def _of_parquet(files: list[pathlib.Path], size: int) -> Iterator[Shard]:
-    """Row groups of one file, until there are `size` rows of them; a larger row group is a shard."""
-    numbers = itertools.count()
-    for path in files:
-        with _reading(path) as file:
-            column, footer = _image_column(file.schema_arrow), _footer(path, file.metadata.serialized_size)
-            sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-        groups: list[int] = []
-        start = count = 0
-        for group, following in itertools.zip_longest(range(len(sizes)), sizes[1:]):
-            groups.append(group)
-            count += sizes[group]
-            if count and (following is None or count + following > size):
-                yield _row_groups(path, next(numbers), groups, start, column, footer)
-                groups, start, count = [], start + count, 0
+COLUMNS = ("image", "img", "pixels", "picture")  # that may hold the images
 
 
 @contextlib.contextmanager
-def _reading(path: pathlib.Path) -> Iterator[Any]:
-    """A Parquet file; what is wrong with it is one line with its name."""
-    import pyarrow.parquet as pq
-
+def opened(path: pathlib.Path, columns: Sequence[str] = (), **options: Any) -> Iterator[Any]:
+    """A pq.ParquetFile with these columns; pages that have a checksum are verified. Raises ValueError."""
     try:
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:  # as a stream: no row group is in memory as a whole
+        with pq.ParquetFile(path, page_checksum_verification=True, **options) as file:
+            names = file.schema_arrow.names
+            if missing := [name for name in columns if name not in names]:
+                raise ValueError(f"{shown(path)} has no column {missing[0]}, only {', '.join(names)}: add it")
             yield file
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} can't be read as Parquet ({str(error).splitlines()[0]}): give pictures, or whole Parquet files") from None
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{shown(path)} is damaged ({str(error).splitlines()[0]}): replace it") from None
 
 
-def _footer(path: pathlib.Path, size: int) -> bytes:
-    """What says where in a Parquet file which values lie, and their ranges: another one's differs."""
-    with open(path, "rb") as file:
-        file.seek(-size - 8, os.SEEK_END)
-        return file.read()
+def parquet(place: pathlib.Path) -> list[pathlib.Path]:
+    """Returns a folder's Parquet files, or the file itself. Raises FileNotFoundError."""
+    if not place.exists():
+        raise FileNotFoundError(f"{shown(place)} is not there: give a folder or a Parquet file")
+    return sorted(place.glob("*.parquet")) if place.is_dir() else [place]
 
 
-def _image_column(schema: Any) -> str:
-    column = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
-    if column is None:
-        raise ValueError(f"no column {' or '.join(IMAGE_COLUMNS)}, only {', '.join(schema.names)}")
-    _check_type(column, schema.field(column).type)
+def image_column(pool: pathlib.Path) -> str | None:
+    """Returns the name of a Parquet pool's image column, None for a folder of images.
+
+    Raises:
+        ValueError: a file lacks it, or lacks id; images lie beside Parquet files.
+    """
+    if not (files := parquet(pool)):
+        return None
+    names = sorted(path.name for path in pool.iterdir()) if pool.is_dir() else []
+    if image := next((name for name in names if name.lower().endswith(folders.SUFFIXES)), None):
+        both = f"images ({shown(image)}) and Parquet files ({files[0].name})"
+        raise ValueError(f"{shown(pool)} holds {both}: give a folder of one kind")
+    with opened(files[0]) as file:
+        column = next((name for name in COLUMNS if name in file.schema_arrow.names), COLUMNS[0])
+    for path in files:
+        with opened(path, ["id", column]):
+            pass
     return column
 
 
-def _check_type(column: str, kind: Any) -> None:
-    """Raises ValueError where it holds neither pictures' bytes nor pixels."""
-    import pyarrow as pa
+def ids_of(pool: pathlib.Path) -> pa.ChunkedArray:
+    """Returns the ids [n] of a pool's images, as text: column id, or the paths below the folder.
 
-    if pa.types.is_struct(kind):
-        kind = kind.field("bytes").type if kind.get_field_index("bytes") >= 0 else kind
-    pixels = _is_list(kind) and pa.types.is_integer(kind.value_type)
-    if not (pixels or pa.types.is_fixed_size_binary(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        raise ValueError(f"its column {column} holds {kind}, neither pictures' bytes nor pixels from 0 to 255")
-
-
-def _is_list(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
-
-
-def _row_groups(path: pathlib.Path, number: int, groups: list[int], start: int, column: str, footer: bytes) -> Shard:
-    def read(at_once: int) -> Iterator[Rows]:
-        with _reading(path) as file:
-            columns = [column, *(["id"] if "id" in file.schema_arrow.names else [])]
-            row = start
-            for batch in file.iter_batches(at_once, row_groups=groups, columns=columns, use_threads=False):
-                own = batch["id"].to_pylist() if "id" in columns else [None] * len(batch)
-                yield [f"{path.name}:{i}" if one is None else str(one) for i, one in enumerate(own, row)], _images(batch[column])
-                row += len(batch)
-
-    facts = json.dumps([path.name, groups]).encode()
-    return Shard(number, hashlib.sha256(facts + footer).hexdigest(), read)
+    Raises:
+        ValueError: there is no image, or an id that is missing, there twice or no text.
+    """
+    if image_column(pool):
+        return unique_ids([read(path, ["id"]) for path in parquet(pool)], pool)
+    walk = ((place / name).as_posix() for _, place, names in folders.walk(pool) for name in names)
+    paths = [path for path in walk if path.lower().endswith(folders.SUFFIXES)]
+    try:
+        return unique_ids([pa.table({"id": pa.array(paths, pa.string())})], pool)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{shown(error.object)} is no UTF-8: rename that file") from None
 
 
-def _images(column: Any) -> list[Any]:
-    """A column of Parquet as pictures' bytes (also as Hugging Face's {bytes, path} holds them), or arrays of raw pixels."""
-    import pyarrow as pa
+def read(path: pathlib.Path, columns: list[str] | None = None) -> pa.Table:
+    """Returns columns of a Parquet file, or all. Raises ValueError as opened does."""
+    with opened(path, columns or ()) as file:
+        return file.read(columns)
 
-    kind = column.type
-    if pa.types.is_struct(kind):
-        column = column.field("bytes")
-    if pa.types.is_fixed_size_binary(kind):
-        return [np.frombuffer(value, np.uint8) if value is not None else None for value in column.to_pylist()]
-    if _is_list(kind):
-        pixels = [value.values.cast(pa.uint8()) if value.is_valid else None for value in column]  # ValueError beyond 0 to 255
-        return [None if one is None or one.null_count else one.to_numpy() for one in pixels]
-    return list(column.to_pylist())
+
+def unique_ids(tables: list[pa.Table], where: pathlib.Path) -> pa.ChunkedArray:
+    """Returns the tables' ids as text. Raises ValueError: none, one is missing, there twice or no text."""
+    for kind in {table["id"].type for table in tables}:
+        if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise ValueError(f"{shown(where)}: column id holds {kind}, but needs text or integers")
+    chunks = [chunk for table in tables for chunk in table["id"].cast(pa.large_string()).chunks]
+    ids = pa.chunked_array(chunks, pa.large_string())
+    if ids.null_count or not len(ids):
+        raise ValueError(f"{shown(where)}: {ids.null_count or 'all'} images lack an id: give each its own")
+    counts = ids.value_counts()
+    twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    if len(twice):
+        example = f"{len(twice):,} ids are there more than once, e.g. {shown(twice[0].as_py())}"
+        raise ValueError(f"{shown(where)}: {example}: give each image an id of its own")
+    return ids
+
+
+def check_known(ids: pa.ChunkedArray, known: pa.ChunkedArray, place: pathlib.Path, cure: str) -> None:
+    """Raises ValueError where `known`, the ids in `place`, lacks some of these."""
+    alone = ids.filter(pc.invert(pc.is_in(ids, known.combine_chunks())))
+    if len(alone):
+        lacks = f"lacks {len(alone):,} of the ids, e.g. {shown(alone[0].as_py())}"
+        raise ValueError(f"{shown(place)} {lacks}: {cure}")
+
+
+def content(cell: Any) -> bytes | np.ndarray:
+    """Returns a cell of an image column: an encoded image, or raw pixels [k] uint8. Raises ValueError."""
+    if isinstance(cell, pa.StructScalar) and cell.is_valid:  # Hugging Face's {bytes, path}
+        cell = cell["bytes"]
+    if not cell.is_valid:
+        raise ValueError("there is no image")
+    if isinstance(cell, pa.FixedSizeBinaryScalar):
+        return np.frombuffer(cell.as_py(), np.uint8)
+    if not isinstance(cell, pa.ListScalar):
+        return bytes(cell.as_py())
+    if cell.values.null_count:
+        raise ValueError("a pixel is missing")
+    return np.asarray(cell.values.cast(pa.uint8()))

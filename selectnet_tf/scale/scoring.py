@@ -1,233 +1,238 @@
-"""A model's scores of a pool, shard by shard, as Parquet files that are whole or not there.
-
-Any number of processes, on any number of machines with a common storage, share the shards of one pool by claims.
-"""
+"""Scores of a pool by Ray Data: one actor per GPU or core, resumable by id."""
 
 import concurrent.futures
+import contextlib
 import hashlib
 import json
+import logging
+import os
 import pathlib
 import re
-import time
-from collections.abc import Callable, Iterator
+import socket
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as pds
 import pyarrow.parquet as pq
+import ray
+import ray.data
+from ray.data.checkpoint import CheckpointConfig
 
-from selectnet_tf import saved
+from selectnet_tf import devices
+from selectnet_tf.cli import importing_tensorflow
 from selectnet_tf.data import decoding
-from selectnet_tf.devices import cores
-from selectnet_tf.experiment import claims, metrics
-from selectnet_tf.files import replacing
+from selectnet_tf.files import lock, replacing, shown, write_json
 from selectnet_tf.scale import pools
-from selectnet_tf.scoring import with_features
 
-KEY = b"selectnet_tf"  # of a shard's metadata: what it was made of
-GROUP = 8192  # rows at once in a shard's file
-VERSION = 1
+SPARE = 3  # CPUs beside the actors': one reads, one drops what is done, one writes
+BLOCK = 16 * 2**20  # bytes of images that go to an actor, and the most that a stop loses of each
 
 
-class Scored(NamedTuple):
-    """What `score` did. shards: in all. done: that it found done. images, unreadable: that it scored, and that it could not."""
+class Job(NamedTuple):
+    """What to score with what.
 
-    shards: int = 0
-    done: int = 0
-    images: int = 0
-    unreadable: int = 0
-    seconds: float = 0.0
+    model: a run's model.keras. pool: a folder of images or of Parquet files, or one of these.
+    column: of its images; None for a folder of images. batch: images that the model sees at once.
+    features: whether to write the input of the last layer with weights. device: "auto" or "cpu".
+    """
 
-    def plus(self, other: "Scored") -> "Scored":
-        return Scored(*(a + b for a, b in zip(self, other, strict=True)))  # type: ignore[arg-type]
+    model: pathlib.Path
+    pool: pathlib.Path
+    column: str | None
+    batch: int = 256
+    features: bool = False
+    device: str = "auto"
 
 
-class Model:
-    """A run's model, loaded once, for batches of one shape: the last one is filled up, and cut off again.
+class Scorer:
+    """An actor, which loads the model once; batches of ids, or ids and images, become scores."""
+
+    def __init__(self, job: Job, threads: int) -> None:
+        devices.choose(job.device)
+        os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), str(threads))
+        os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+        self.job, self.threads = job, concurrent.futures.ThreadPoolExecutor(threads)
+        self.model: Any = None  # loaded by the first call, whose errors Ray hands on as they are
+
+    def _load(self) -> None:
+        with importing_tensorflow():
+            from selectnet_tf import saved
+            from selectnet_tf.scoring import with_features
+        model = saved.load(self.job.model)
+        self.shape = tuple(model.input_shape[1:])
+        square = len(self.shape) == 3 and self.shape[0] and self.shape[0] == self.shape[1]
+        if not square or self.shape[2] not in (1, 3):
+            raise ValueError(f"{self.job.model} takes {list(self.shape)}, but needs square images")
+        self.fit = decoding.fit_of(self.job.model)
+        self.names = decoding.names_of(self.job.model, model.output_shape[-1])
+        self.model = with_features(model) if self.job.features else model
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Returns id, predicted, class, probability, loss, problem and, where wanted, features."""
+        if self.model is None:
+            self._load()
+        from selectnet_tf.experiment import metrics
+
+        found = list(self.threads.map(self._decode, table[self.job.column or "id"]))
+        bad = np.array([isinstance(one, str) for one in found])
+        images = np.zeros((self.job.batch, *self.shape), np.uint8)  # one shape of batch
+        for i in np.flatnonzero(~bad):
+            images[i] = found[i]
+        output = self.model.predict_on_batch(images)
+        output, features = output if self.job.features else (output, None)
+        probs = metrics.probabilities(output[: len(found)].astype(np.float32))
+        predicted = pa.array(probs.argmax(1).astype(np.int32), mask=bad)
+        loss = -np.log(np.clip(probs.max(1), 1e-7, 1))  # nats, of the predicted class: eq. (3)
+        columns = {
+            "id": table["id"],
+            "predicted": predicted,
+            "class": pa.DictionaryArray.from_arrays(predicted, self.names),
+            "probability": pa.array(probs.max(1), mask=bad),
+            "loss": pa.array(loss, mask=bad),
+            "problem": pa.array([x if isinstance(x, str) else None for x in found], pa.string()),
+        }
+        if features is not None:
+            most = np.finfo(np.float16).max
+            rows = list(np.clip(features[: len(found)], -most, most).astype(np.float16))
+            columns["features"] = pa.array(rows, pa.list_(pa.float16()), mask=bad)
+        return pa.table(columns)
+
+    def _decode(self, cell: Any) -> np.ndarray | str:
+        """Returns an image as a run sees it, [H, W, C] uint8, or why there is none."""
+        try:
+            source = pools.content(cell) if self.job.column else self.job.pool / cell.as_py()
+            if isinstance(source, np.ndarray):
+                return source.reshape(self.shape)
+            image = decoding.decode(source, self.shape[0], self.fit)
+            return image if self.shape[2] == 3 else image.mean(-1, keepdims=True).astype(np.uint8)
+        except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
+            text = re.sub(r" ?<_io\.\w+ object at \w+>", "", str(error).partition("\n")[0])
+            return text or type(error).__name__
+
+
+def score(job: Job, out: pathlib.Path, shard: int = 4096, address: str | None = None, actors: int = 0) -> tuple[int, int, int]:
+    """Scores each image of a pool that `out` holds no score of.
 
     Args:
-        path: the model.keras of a run that classifies square pictures; looked through before Keras reads it.
-        names: of its classes; numbers where there are none.
-        batch: images at once.
-        features: also give the input of the last layer that has weights, as float16.
-        threads: that decode the next batch meanwhile.
-    """
+        job: its paths are absolute, and the same on all nodes.
+        out: folder of Parquet files; .scores in it says which ids they hold.
+        shard: images of a file, at most.
+        address: a Ray cluster, "auto" or HOST:PORT; None: Ray runs here for as long as it takes.
+        actors: that score at once; 0: one per GPU, or per core where there are none.
 
-    def __init__(
-        self, path: pathlib.Path, names: Callable[[int], list[str]], batch: int = 256, features: bool = False, threads: int | None = None
-    ) -> None:  # fmt: skip
-        model = saved.load(path)
-        shape = tuple(model.input_shape[1:])
-        if len(shape) != 3 or not shape[0] or shape[0] != shape[1] or shape[2] not in (1, 3):
-            raise ValueError(f"{path} takes inputs of {list(shape)}, not square pictures: predict classifies the rows of tables")
-        self.shape, self.batch, self.features, self.threads = shape, batch, features, threads or cores()
-        self.fit = decoding.fit_of(path)
-        self.names = names(model.output_shape[-1])
-        self.digest = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
-        self._model = with_features(model) if features else model
-        self.width = self._model.outputs[1].shape[1] if features else 0
-
-    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """images [k, H, W, C] uint8, k at most the batch -> (probabilities [k, m], features [k, d] float16 or None)."""
-        k = len(images)
-        full = np.concatenate([images, np.repeat(images[-1:], self.batch - k, 0)]) if k < self.batch else images
-        found = self._model.predict_on_batch(full)
-        output, features = found if self.features else (found, None)
-        return metrics.probabilities(output[:k].astype(np.float32)), None if features is None else _halves(features[:k])
-
-    @property
-    def schema(self) -> pa.Schema:
-        """Of a shard's file. What could not be read has an id and a problem, and nothing else."""
-        fields = [("id", pa.string()), ("predicted", pa.int32()), ("class", pa.dictionary(pa.int32(), pa.string()))]
-        fields += [("probability", pa.float32()), ("loss", pa.float32()), ("problem", pa.string())]
-        if self.features:
-            fields.append(("features", pa.list_(pa.float16(), self.width)))
-        return pa.schema(fields)
-
-
-def _halves(features: np.ndarray) -> np.ndarray:
-    """float16: values beyond its range become its largest."""
-    most = np.finfo(np.float16).max
-    return np.asarray(np.clip(features, -most, most), np.float16)
-
-
-def score(model: Model, source: pathlib.Path, out: pathlib.Path, size: int = 65536, say: Callable[[str], object] = print) -> Scored:
-    """Scores every image of `source` that no file below `out` holds a score of.
-
-    Args:
-        source: see pools.shards. size: images in a shard.
-        out: folder of part-000000.parquet and so on.
-        say: is called with a line for each shard.
+    Returns (images scored now, images in the pool, those of them that could not be read).
 
     Raises:
-        ValueError: what stands in `out` is of another model or other images.
+        ValueError, OSError: the pool, the model, `out` or the cluster don't fit; one line.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    start, total, others = time.perf_counter(), Scored(), []
-    for shard in pools.shards(source, size):
-        if (found := score_shard(model, shard, out, size, say)) is None:
-            others.append(shard)
-        else:
-            total = total.plus(found)
-    for shard in others:
-        total = total.plus(score_shard(model, shard, out, size, say, wait=True) or Scored())
-    check_surplus(out, total.shards)
-    return total._replace(seconds=time.perf_counter() - start)
+    ids, kept = pools.ids_of(job.pool), out / ".scores" / "ids"
+    kept.mkdir(parents=True, exist_ok=True)
+    with lock(kept.with_name("lock")):
+        made_of = _made_of(job)
+        done, _ = _done(out, kept)
+        before = json.loads(kept.with_name("made_of.json").read_text()) if done else made_of
+        if other := [key for key in made_of if made_of[key] != before[key]]:
+            raise ValueError(f"{shown(out)} holds scores of other --{other[0]}: give a new --out")
+        write_json(kept.with_name("made_of.json"), made_of)
+        if done < len(ids):
+            _run(job, ids, out, shard, address, actors)
+        there, unreadable = _done(out, kept)
+        if there < len(ids):
+            raise OSError(f"{shown(out)} lacks {len(ids) - there:,} scores: run the command again")
+    return there - done, there, unreadable
 
 
-def score_shard(
-    model: Model, shard: pools.Shard, out: pathlib.Path, size: int, say: Callable[[str], object], wait: bool = False
-) -> Scored | None:
-    """Scores one shard, unless its file is there; None where another process is at it (and `wait` is false)."""
-    path, made_of = out / f"part-{shard.number:06}.parquet", _made_of(model, shard, size)
-    if is_done(path, made_of, say):
-        return Scored(1, 1)
-    try:
-        with claims.hold(out / f".{path.stem}.claim", wait):
-            if path.exists() and is_done(path, made_of, say):  # by another process, meanwhile
-                return Scored(1, 1)
-            begun = time.perf_counter()
-            rows, bad = _write(model, shard, path, made_of)
-    except BlockingIOError:
-        return None
-    say(f"{path.name}: {rows:,} images, {rows / (time.perf_counter() - begun):,.0f} a second" + (f", {bad:,} unreadable" if bad else ""))
-    return Scored(1, 0, rows, bad)
+def _made_of(job: Job) -> dict[str, Any]:
+    digest = hashlib.sha256(job.model.read_bytes()).hexdigest()
+    return {"model": digest, "features": job.features, "images": os.fsdecode(job.pool)}
 
 
-def check_surplus(out: pathlib.Path, count: int) -> None:
-    """Raises ValueError where there is a file of a shard that a pool of so many shards does not have."""
-    surplus = sorted(p.name for p in out.glob("part-*.parquet") if int(p.stem.removeprefix("part-")) >= count)
-    if surplus:
-        raise ValueError(f"{out} holds more than these images, e.g. {surplus[0]}: delete it, or give a new --out")
+def _done(out: pathlib.Path, kept: pathlib.Path) -> tuple[int, int]:
+    """Returns (ids with a score, unreadable images); forgets files that are damaged or gone.
 
-
-def _made_of(model: Model, shard: pools.Shard, size: int) -> dict[str, Any]:
-    return {"version": VERSION, "model": model.digest, "--shard": size, "--features": model.features, "images": shard.digest}
-
-
-def is_done(path: pathlib.Path, made_of: dict[str, Any], say: Callable[[str], object] = print) -> bool:
-    """Whether a shard's file is there and undamaged: each page is read against its checksum.
-
-    Raises:
-        ValueError: it is whole, but of another model or other images.
+    Forgets also the later of two files with an id: a process that was killed may leave actors,
+    which write for some seconds while the next one has begun.
     """
-    if not path.exists():
-        return False
+    files = {path.name.rpartition("-")[0]: path for path in sorted(out.glob("*.parquet"))}
+    known = {path.name.split(".")[0]: path for path in sorted(kept.glob("*.parquet"))}
+    if strange := sorted(files.keys() - known.keys()):
+        raise ValueError(f"{shown(files[strange[0]])} is not by score: move it, or give a new --out")
+    found = {}
+    for name in [name for name, path in known.items() if ".pending." not in path.name]:
+        with contextlib.suppress(KeyError, ValueError):
+            frame = pools.read(files[name]).select(["id", "problem"]).to_pandas()
+            if len(frame) == pq.read_metadata(known[name]).num_rows:
+                found[name] = frame
+    frame = pd.concat(found) if found else pd.DataFrame(columns=["id", "problem"])
+    twice = set(frame.index[frame.duplicated("id")].get_level_values(0))
+    for name, path in known.items():
+        if ".pending." not in path.name and (name not in found or name in twice):
+            if name in files:
+                files[name].unlink()
+            path.unlink()
+    frame = frame.drop(index=list(twice), level=0) if twice else frame
+    return len(frame), int(frame["problem"].notna().sum())
+
+
+def _run(job: Job, ids: pa.ChunkedArray, out: pathlib.Path, shard: int, address: str | None, actors: int) -> None:
+    """Scores the ids that out/.scores/ids lacks. Raises OSError, what the failed actor or task said."""
+    files = pools.parquet(job.pool)
+    if not job.column:
+        files = [out / ".scores" / "pool.parquet"]
+        with replacing(files[0]) as beside:
+            pq.write_table(pa.table({"id": ids.cast(pa.string())}), beside)
+    local = pa.fs.LocalFileSystem()  # a path may look like an address
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     try:
-        with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
-            found = json.loads((file.schema_arrow.metadata or {})[KEY])
-            rows = sum(len(batch) for batch in file.iter_batches(GROUP, use_threads=False))
-            if rows != file.metadata.num_rows:
-                raise OSError("rows are missing")
-    except (OSError, ValueError, KeyError) as error:
-        say(f"{path.name} is damaged ({str(error).strip().splitlines()[0][:80]}): scored again")
-        return False
-    if other := [key for key, value in made_of.items() if found.get(key) != value]:
-        raise ValueError(f"{path} was made with another {other[0]}: give the same, or a new --out")
-    return True
+        actors, threads, gpus = _start(address, actors, job.device)
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = sys.stderr.isatty()
+        context.target_max_block_size = BLOCK
+        context.use_datasource_v2 = False  # it drops fragment_scan_options, and so the checksums
+        context.checkpoint_config = CheckpointConfig(
+            "id", str(out / ".scores" / "ids"), delete_checkpoint_on_success=False,
+            override_filesystem=local,
+        )  # fmt: skip
+        context.checkpoint_config.checkpoint_actor_pool_max_size = 1
+        context.checkpoint_config.checkpoint_actor_memory_bytes = 2**27
+        rows = ray.data.read_parquet(
+            [str(path) for path in files], columns=["id", *([job.column] if job.column else [])],
+            filesystem=local, partitioning=None, override_num_blocks=-(-len(ids) // shard),
+            fragment_scan_options=pds.ParquetFragmentScanOptions(page_checksum_verification=True),
+        )  # fmt: skip
+        scores = rows.map_batches(
+            Scorer, fn_constructor_args=(job, threads), batch_size=job.batch, batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=actors), num_cpus=1, num_gpus=gpus,
+        )  # fmt: skip
+        scores.write_parquet(str(out), filesystem=local, compression="zstd", write_page_checksum=True)
+    except (ray.exceptions.RayError, RuntimeError) as error:
+        said = re.findall(r"^[\w.]*(?:Error|Invalid): (.+)$", str(error), re.M) or [repr(error)]
+        raise OSError(f"while scoring {shown(job.pool)}: {said[-1]}") from None
+    finally:
+        ray.shutdown()
 
 
-def _write(model: Model, shard: pools.Shard, path: pathlib.Path, made_of: dict[str, Any]) -> tuple[int, int]:
-    """Scores a shard into its file. Returns (images, how many of them could not be read)."""
-    for left in path.parent.glob(f".{path.stem}.*.parquet"):  # by a process that was killed
-        left.unlink(missing_ok=True)
-    schema = model.schema.with_metadata({KEY: json.dumps(made_of).encode()})
-    rows = bad = 0
-    kept: list[pa.RecordBatch] = []
-    with replacing(path) as beside, pq.ParquetWriter(beside, schema, compression="zstd", write_page_checksum=True) as writer:
-        for batch in _batches(model, shard, schema):
-            kept.append(batch)
-            rows, bad = rows + len(batch), bad + len(batch) - batch["problem"].null_count
-            if sum(map(len, kept)) >= GROUP:
-                writer.write_table(pa.Table.from_batches(kept, schema))
-                kept = []
-        writer.write_table(pa.Table.from_batches(kept, schema))
-    return rows, bad
-
-
-def _batches(model: Model, shard: pools.Shard, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The shard's scores, batch by batch; the next batch is read and decoded while the model is at one."""
-    with concurrent.futures.ThreadPoolExecutor(model.threads) as threads:
-        rows = shard.read(model.batch)
-        following = _begin(threads, rows, model)
-        while following is not None:
-            ids, waiting = following
-            decoded = [one.result() for one in waiting]
-            following = _begin(threads, rows, model)
-            yield _record(model, ids, decoded, schema)
-
-
-def _begin(
-    threads: concurrent.futures.Executor, rows: Iterator[pools.Rows], model: Model
-) -> tuple[list[str], list[concurrent.futures.Future[np.ndarray | str]]] | None:
-    found = next(rows, None)
-    return found and (found[0], [threads.submit(_attempt, source, model) for source in found[1]])
-
-
-def _attempt(source: Any, model: Model) -> np.ndarray | str:
-    """The pixels, or why there are none."""
-    try:
-        return pools.decode(source, model.shape, model.fit)
-    except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
-        text = re.sub(r" ?<_io\.\w+ object at \w+>", "", str(error).partition("\n")[0])  # the same at each try
-        return text or type(error).__name__
-
-
-def _record(model: Model, ids: list[str], decoded: list[np.ndarray | str], schema: pa.Schema) -> pa.RecordBatch:
-    good = np.array([not isinstance(one, str) for one in decoded])
-    problems = [one if isinstance(one, str) else None for one in decoded]
-    predicted, probability, loss = np.zeros(len(ids), np.int32), np.zeros(len(ids), np.float32), np.zeros(len(ids), np.float32)
-    features = np.zeros((len(ids), model.width), np.float16)
-    if good.any():
-        probs, found = model(np.stack([one for one in decoded if not isinstance(one, str)]))
-        predicted[good], probability[good] = probs.argmax(1), probs.max(1)
-        loss[good] = -np.log(np.clip(probs.max(1), 1e-7, 1))  # nats, of the predicted class: eq. (3)
-        if found is not None:
-            features[good] = found
-    classes = pa.DictionaryArray.from_arrays(pa.array(predicted, mask=~good), model.names)
-    columns = [pa.array(ids), pa.array(predicted, mask=~good), classes, pa.array(probability, mask=~good), pa.array(loss, mask=~good)]
-    columns.append(pa.array(problems, pa.string()))
-    if model.features:
-        flat = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), model.width)
-        columns.append(flat if good.all() else flat.take(pa.array(np.arange(len(ids)), mask=~good)))
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+def _start(address: str | None, actors: int, device: str) -> tuple[int, int, int]:
+    """Connects to a Ray cluster, or starts one here. Returns (actors, threads and GPUs of each)."""
+    if address and address != "auto":
+        try:
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), 5).close()
+        except (OSError, ValueError) as error:  # Ray itself would wait
+            raise ConnectionError(f"no Ray at --ray={address} ({error}): ray start --head") from None
+    cpus = max(devices.cores(), actors) + SPARE  # logical ones
+    here = {"num_cpus": cpus, "object_store_memory": 4 * BLOCK * cpus, "include_dashboard": False}
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    with importing_tensorflow():  # which the actors do; Ray is as quiet
+        ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **({} if address else here))
+    has = ray.cluster_resources()
+    gpus = 0 if device == "cpu" else int(has.get("GPU", 0))
+    cpus = int(has.get("CPU", 0)) - SPARE
+    actors = actors or gpus or cpus
+    if not 0 < actors <= min(cpus, gpus or cpus):
+        wants = f"{actors} actors need {actors + SPARE} CPUs{' and a GPU each' if gpus else ''}"
+        raise ValueError(f"{wants}, but Ray has {cpus + SPARE} and {gpus} GPUs: give --actors")
+    return actors, cpus // actors, int(gpus > 0)

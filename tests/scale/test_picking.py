@@ -1,9 +1,9 @@
-"""Picks from scores on disk: those of the rules in memory, and only their images."""
+"""Picks by id: those of the rules, whatever the order of scores and pool, and only their images."""
 
 import io
-import json
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,167 +13,184 @@ from selectnet_tf import rules
 from selectnet_tf.capped import Capped
 from selectnet_tf.data import decisions, folders
 from selectnet_tf.files import digest
-from selectnet_tf.scale import picking, pools
+from selectnet_tf.scale import picking
 
 NAMES = ["cat", "dog", "emu", "fox"]
 MINOR = ["fox", "dog"]
 
 
-def write_scores(folder, probs, size=1000, digests=None, unreadable=()):
-    """As score writes them: probs [n, 4], and images that could not be read."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, start in enumerate(range(0, len(probs), size)):
-        some = probs[start : start + size]
-        bad = np.isin(np.arange(start, start + len(some)), unreadable)
-        most = some.max(1)
-        loss = (-np.log(np.clip(most, 1e-7, 1))).astype(np.float32)
-        classes = pa.DictionaryArray.from_arrays(pa.array(some.argmax(1).astype(np.int32), mask=bad), NAMES)
-        columns = {"class": classes, "probability": pa.array(most, mask=bad), "loss": pa.array(loss, mask=bad)}
-        made_of = {"--shard": size, "images": digests[number] if digests else ""}
-        table = pa.table(columns).replace_schema_metadata({b"selectnet_tf": json.dumps(made_of).encode()})
-        pq.write_table(table, folder / f"part-{number:06}.parquet", write_page_checksum=True)
+def scores_of(probs, ids, features=None, unreadable=()):
+    """The table that score writes."""
+    bad = np.isin(np.arange(len(probs)), unreadable)
+    loss = (-np.log(np.clip(probs.max(1), 1e-7, 1))).astype(np.float32)
+    predicted = pa.array(probs.argmax(1).astype(np.int32), mask=bad)
+    classes = pa.DictionaryArray.from_arrays(predicted, NAMES)
+    columns = {"id": ids, "predicted": predicted, "class": classes, "loss": pa.array(loss, mask=bad)}
+    if features is not None:
+        columns["features"] = pa.array(list(features), pa.list_(pa.float16()))
+    return pa.table(columns)
+
+
+def save(folder, table, parts=3):
+    folder.mkdir()
+    for part in range(parts):
+        rows = table.take(np.arange(part, len(table), parts))
+        pq.write_table(rows, folder / f"{part}.parquet", write_page_checksum=True)
     return folder
 
 
-def made_up(n, seed=0):
-    """[n, 4] probabilities, of which many are nearly 1, many 1, and many alike."""
-    rng = np.random.default_rng(seed)
-    probs = rng.dirichlet([0.3] * 4, n).astype(np.float32)
+@pytest.fixture
+def many(tmp_path):
+    """(scores' table of 2,000 images of which many are alike, a pool with their ids, probabilities in the order of ids)."""
+    rng = np.random.default_rng(0)
+    probs = rng.dirichlet([0.3] * 4, 2000).astype(np.float32)
     probs[::7] = np.eye(4, dtype=np.float32)[rng.integers(0, 4, len(probs[::7]))]
     probs[1::7] = np.round(probs[1::7], 1)
-    return probs
+    probs[:, 3] *= np.where(np.arange(2000) % 5, 0.3, 1)  # fewer foxes, so that a cap has something to do
+    ids = [f"i{i:04}" for i in range(2000)]
+    pool = pa.table({"id": ids, "image": pa.array([bytes(12)] * 2000, pa.binary(12))})
+    features = rng.normal(size=(2000, 5)).astype(np.float16)
+    return scores_of(probs, ids, features, unreadable=[3, 17]), save(tmp_path / "pool", pool), probs
 
 
-def in_memory(probs, threshold, cap, most, unreadable=()):
-    """(rows, labels as names) that the rules pick of a pool with these probabilities."""
-    readable = ~np.isin(np.arange(len(probs)), unreadable)
-    minor = [NAMES.index(name) for name in MINOR]
-    loss = (-np.log(np.clip(probs.max(1), 1e-7, 1))).astype(np.float32)
-    candidate = np.isin(probs.argmax(1), minor) & readable
-    scores = rules.Scores(probs, loss, np.zeros(len(probs), bool), candidate)
-    rows = np.flatnonzero(Capped(rules.SelfPaced(threshold), cap, most=most, minor=minor)(scores))
-    return rows.tolist(), [NAMES[c] for c in probs.argmax(1)[rows]]
+RULES = {
+    "self_paced": lambda: rules.SelfPaced(0.6),
+    "context": lambda: rules.Context(0.3),
+    "random": lambda: rules.Random(0.4, seed=3),
+    "capped": lambda: Capped(rules.SelfPaced(0.6), 0.5, most=90, minor=range(2)),
+    "selectnet": lambda: rules.SelectNet(0.6, inputs="penultimate+loss", epochs=2),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_picks_are_the_rule_s_whatever_the_order(name, many, tmp_path):
+    table, pool, probs = many
+    minor = [NAMES.index(c) for c in MINOR]
+    rows = np.flatnonzero(np.isin(probs.argmax(1), minor) & ~np.isin(np.arange(2000), [3, 17]))
+    own = probs[rows][:, minor]  # of the candidates, the minor classes' alone
+    loss = table["loss"].to_numpy()[rows]
+    features = np.stack(table["features"].to_numpy()).astype(np.float32)[rows]
+    found = rules.Scores(own, loss, np.zeros(len(rows), bool), np.ones(len(rows), bool), features=features)
+    wanted = rows[np.asarray(RULES[name]()(found))]
+    assert 0 < len(wanted) < len(rows)
+    shuffled = table.take(np.random.default_rng(1).permutation(2000))
+    for number, some in enumerate((table, shuffled)):
+        picks = picking.pick(save(tmp_path / str(number), some), pool, MINOR, RULES[name]())
+        assert picks.ids == [f"i{i:04}" for i in wanted]
+        assert [MINOR[c] for c in picks.label] == [NAMES[c] for c in probs.argmax(1)[wanted]]
+
+
+def test_scores_that_were_saved_again_give_the_same_picks(many, tmp_path):
+    table, pool, _ = many
+    before = picking.pick(save(tmp_path / "scores", table), pool, MINOR, RULES["capped"]())
+    frame = pd.concat(map(pd.read_parquet, sorted((tmp_path / "scores").iterdir())))
+    frame.sort_values("loss").astype({"class": str}).to_parquet(tmp_path / "again.parquet", compression="gzip")
+    after = picking.pick(tmp_path / "again.parquet", pool, MINOR, RULES["capped"]())
+    assert len(before.ids) > 100 and after.ids == before.ids and np.array_equal(after.loss, before.loss)
+
+
+def test_ids_have_to_be_the_pool_s_one_by_one(many, tmp_path):
+    table, pool, _ = many
+    cases = {
+        "twice": (pa.concat_tables([table, table.slice(5, 2)]), r"twice: 2 ids are there more than once, e.g. i000[56]: give"),
+        "some": (table.slice(10), r"some lacks 10 of the ids, e.g. i000\d: run python -m selectnet_tf.score to its end"),
+    }
+    for name, (some, words) in cases.items():
+        with pytest.raises(ValueError, match=words):
+            picking.pick(save(tmp_path / name, some), pool, MINOR, RULES["context"]())
+    (pool / "1.parquet").unlink()
+    with pytest.raises(ValueError, match=r"pool lacks 667 of the ids, e.g. i0001: give --images the pool that was scored"):
+        picking.pick(save(tmp_path / "all", table), pool, MINOR, RULES["context"]())
+
+
+@pytest.mark.parametrize("change", ["cut", "no loss", "none"])
+def test_scores_that_are_none_are_one_line_with_their_name(change, many, tmp_path):
+    scores = save(tmp_path / "scores", many[0])
+    if change == "cut":
+        (scores / "1.parquet").write_bytes((scores / "1.parquet").read_bytes()[:-300])
+    elif change == "no loss":
+        pq.write_table(many[0].drop_columns("loss"), scores / "1.parquet")
+    else:
+        for path in scores.iterdir():
+            path.unlink()
+    with pytest.raises(ValueError, match=r"^\S*scores(/1.parquet)?:? [^\n]+$"):
+        picking.pick(scores, many[1], MINOR, RULES["context"]())
 
 
 @pytest.mark.parametrize(
-    ("threshold", "cap", "most", "count"),
-    [(0.6, 0.0, None, 1158), (0.6, 0.0, 10, 20), (0.6, 0.0, 333, 536), (0.3, 0.5, None, 403), (1.0, 1.0, 200, 400), (0.0, 0, None, 0)],
+    ("minor", "words"),
+    [
+        (["foxx"], "--minor=foxx is none of the 4 classes: cat, dog, emu, fox"),
+        (["fox", "fox"], "--minor=fox,fox has a class twice"),
+    ],
 )
-def test_two_passes_pick_what_the_rules_pick_in_memory(threshold, cap, most, count, tmp_path):
-    probs = made_up(5000)
-    probs[:, 3] *= np.where(np.arange(5000) % 5, 0.3, 1)  # fewer foxes, so that the cap has something to do
-    unreadable = [3, 17, 4000]
-    picks = picking.pick(write_scores(tmp_path, probs, unreadable=unreadable), MINOR, threshold, cap, most)
-    rows, names = in_memory(probs, threshold, cap, most, unreadable)
-    assert (picks.part * 1000 + picks.row).tolist() == rows and [MINOR[i] for i in picks.label] == names
-    assert np.array_equal(picks.probability, probs.max(1)[rows])
-    assert len(rows) == count
+def test_a_minor_class_is_a_class_once(minor, words, many, tmp_path):
+    scores = save(tmp_path / "scores", many[0].filter(pa.compute.not_equal(many[0]["predicted"], 2)), 1)
+    with pytest.raises(ValueError, match=words):
+        picking.pick(save(tmp_path / "all", many[0]), many[1], minor, RULES["context"]())
+    assert "emu" in picking._classes(pq.read_table(scores)["class"])  # although none is predicted as it
 
 
-def test_only_what_is_of_the_last_size_is_sorted(tmp_path, monkeypatch):
-    probs = np.random.default_rng(1).dirichlet([0.5] * 4, 20000).astype(np.float32)
-    sorted_, real = [], np.argsort
-    monkeypatch.setattr(picking.np, "argsort", lambda values, **options: sorted_.append(len(values)) or real(values, **options))
-    picks = picking.pick(write_scores(tmp_path, probs), MINOR, most=1000)
-    assert len(picks.row) == 2000 and 0 < sum(sorted_) < 400
+@pytest.mark.parametrize("name", ["../outside", "a/b", "/tmp/x", "..", ".hidden", ""])
+def test_no_class_name_leads_out_of_the_picks_folder(name):
+    with pytest.raises(ValueError, match="can't be a folder's name: rename the class in the model"):
+        picking._check_names([name], {name})
 
 
-@pytest.fixture
-def pool(tmp_path):
-    """(scores, pool) of 60 pictures in Parquet, whose colour is their number; every sixth is a fox, the others cats."""
-    probs = np.full((60, 4), 0.01, np.float32)
-    probs[:, 0] = 0.97
-    probs[::6] = [0.02, 0.02, 0.02, 0.94]
-
-    def png(i):
-        buffer = io.BytesIO()
-        Image.new("RGB", (4, 4), (i, 0, 0)).save(buffer, "PNG")
-        return buffer.getvalue()
-
-    table = pa.table({"id": [f"a/{i}.png" for i in range(60)], "image": pa.array([png(i) for i in range(60)], pa.binary())})
-    pq.write_table(table, tmp_path / "pool.parquet", row_group_size=10)
-    digests = [shard.digest for shard in pools.shards(tmp_path / "pool.parquet", 20)]
-    return write_scores(tmp_path / "scores", probs, 20, digests), tmp_path / "pool.parquet"
+def encoded(red, kind="PNG"):
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4), (red, 0, 0)).save(buffer, kind)
+    return buffer.getvalue()
 
 
-def test_the_picks_images_are_decided_for_the_next_run(pool, tmp_path, monkeypatch):
-    picks = picking.pick(pool[0], ["fox"])
-    picking.write(picks, *pool, ["fox"], tmp_path / "picks")
+def found(ids):
+    return picking.Picks(ids, np.zeros(len(ids), int), np.full(len(ids), 0.0619, np.float32))
+
+
+def test_the_picks_images_are_found_by_id_and_decided_for_the_next_run(tmp_path):
+    order = np.random.default_rng(0).permutation(60)  # of the pool; an image's red is its number
+    table = pa.table({"id": [f"a/{i}" for i in order], "image": pa.array([encoded(i) for i in order], pa.binary())})
+    pq.write_table(table, tmp_path / "pool.parquet", row_group_size=7)
+    ids = [f"a/{i}" for i in (12, 30, 48, 6)]
+    picking.write(found(ids), tmp_path / "pool.parquet", ["fox"], tmp_path / "picks")
     files = sorted((tmp_path / "picks" / "fox").iterdir())
-    assert len(files) == 10 and all(p.name.startswith("0.9400_a_") for p in files)
-    assert sorted(Image.open(p).getpixel((0, 0))[0] for p in files) == list(range(0, 60, 6))
-    found = decisions.read(tmp_path / "picks" / "decisions.csv", ("fox",))
-    assert found == ({digest(p.read_bytes()): "fox" for p in files}, set())
+    assert {p.name: Image.open(p).getpixel((0, 0))[0] for p in files} == {f"0.9400_a_{i}.png": i for i in (12, 30, 48, 6)}
+    decided = decisions.read(tmp_path / "picks" / "decisions.csv", ("fox",))
+    assert decided == ({digest(p.read_bytes()): "fox" for p in files}, set())
     with pytest.raises(ValueError, match="is there already: give --out a new folder"):
-        picking.write(picks, *pool, ["fox"], tmp_path / "picks")
+        picking.write(found(ids), tmp_path / "pool.parquet", ["fox"], tmp_path / "picks")
 
 
-def test_pictures_of_one_name_and_probability_are_all_kept_and_long_names_fit(tmp_path):
-    def encoded(i, kind):
-        buffer = io.BytesIO()
-        first, second = Image.new("RGB", (4, 4), (i, 0, 0)), Image.new("RGB", (4, 4), (i, 9, 9))
-        first.save(buffer, kind, **({"save_all": True, "append_images": [second]} if kind == "MPO" else {}))
-        return buffer.getvalue()
-
-    kinds, name = ["PNG", "PNG", "MPO", "TGA", "PNG"], "ねこ" * 100
-    table = pa.table({"id": [name, name, name, "x", "x"], "image": pa.array([encoded(i, k) for i, k in enumerate(kinds)], pa.binary())})
-    pq.write_table(table, tmp_path / "pool.parquet")
-    (shard,) = pools.shards(tmp_path / "pool.parquet", 10)
-    scores = write_scores(tmp_path / "scores", np.tile(np.float32([[0, 0.9, 0.1, 0]]), (5, 1)), 10, [shard.digest])
-    picking.write(picking.pick(scores, ["dog"]), scores, tmp_path / "pool.parquet", ["dog"], tmp_path / "picks")
+def test_names_that_are_long_or_alike_keep_all_images(tmp_path):
+    ids, kinds = ["ねこ" * 100, "い" + "ねこ" * 100, "x/y", "x_y", "z.jpg"], ["PNG", "PNG", "TGA", "TGA", "JPEG"]
+    images = pa.array([encoded(i, kind) for i, kind in enumerate(kinds)], pa.binary())
+    pq.write_table(pa.table({"id": ids, "image": images}), tmp_path / "pool.parquet")
+    picking.write(found(ids), tmp_path / "pool.parquet", ["dog"], tmp_path / "picks")
     files = folders.survey(tmp_path / "picks" / "dog").files
-    assert len(files) == 5 and sorted(Image.open(tmp_path / "picks" / "dog" / f).format for f in files) == sorted(kinds)
-    assert len(decisions.read(tmp_path / "picks" / "decisions.csv", ("dog",)).accepted) == 5
-
-
-@pytest.mark.parametrize("names", [["foxx"], ["fox", "Dog"], ["fox", "fox"]])
-def test_a_name_that_is_no_class_or_twice_there_is_refused(names, pool):
-    assert len(picking.pick(pool[0], ["emu"]).row) == 0  # a class, although none is predicted as it
-    with pytest.raises(ValueError, match=r"is none of the 4 classes of these scores: cat, dog, emu, fox$|named twice: fox, fox$"):
-        picking.pick(pool[0], names)
-
-
-def test_a_pool_that_lost_a_file_is_not_picked_from(tmp_path):
-    (tmp_path / "pool").mkdir()
-    for name in ("a", "b"):
-        column = pa.array([bytes([ord(name)]) * 48] * 2, pa.binary(48))
-        pq.write_table(pa.table({"image": column}), tmp_path / "pool" / f"{name}.parquet")
-    digests = [shard.digest for shard in pools.shards(tmp_path / "pool", 2)]
-    scores = write_scores(tmp_path / "scores", np.tile(np.float32([[0, 0.9, 0.1, 0]]), (4, 1)), 2, digests)
-    (tmp_path / "pool" / "b.parquet").unlink()
-    with pytest.raises(ValueError, match="or it has changed: score it again"):
-        picking.write(picking.pick(scores, ["dog"]), scores, tmp_path / "pool", ["dog"], tmp_path / "picks")
+    assert sorted(Image.open(tmp_path / "picks" / "dog" / f).format for f in files) == sorted(kinds)
 
 
 @pytest.mark.parametrize(("shape", "mode"), [((4, 4, 3), "RGB"), ((4, 4), "L")])
-def test_raw_pixels_become_pictures(shape, mode, tmp_path):
-    x = np.random.default_rng(0).integers(0, 255, (5, *shape), dtype=np.uint8)
+def test_raw_pixels_become_images(shape, mode, tmp_path):
+    x = np.random.default_rng(0).integers(0, 255, (3, *shape), dtype=np.uint8)
     column = pa.array([one.tobytes() for one in x], pa.binary(x[0].size))
-    pq.write_table(pa.table({"image": column}), tmp_path / "pool.parquet")
-    (shard,) = pools.shards(tmp_path / "pool.parquet", 10)
-    scores = write_scores(tmp_path / "scores", np.tile(np.float32([[0, 0.9, 0.1, 0]]), (5, 1)), 10, [shard.digest])
-    picking.write(picking.pick(scores, ["dog"]), scores, tmp_path / "pool.parquet", ["dog"], tmp_path / "picks")
+    pq.write_table(pa.table({"id": [0, 1, 2], "image": column}), tmp_path / "pool.parquet")
+    picking.write(found(["0", "1", "2"]), tmp_path / "pool.parquet", ["dog"], tmp_path / "picks")
     files = sorted((tmp_path / "picks" / "dog").iterdir())
-    assert [Image.open(p).mode for p in files] == [mode] * 5
+    assert [Image.open(p).mode for p in files] == [mode] * 3
     assert all(np.array_equal(np.array(Image.open(p)), one) for p, one in zip(files, x, strict=True))
 
 
-def test_pictures_of_a_folder_are_copied_as_they_are(tree, tmp_path):
-    digests = [s.digest for s in pools.shards(tree / "pool", 20)]
-    probs = np.tile(np.float32([[0, 0.9, 0.1, 0]]), (31, 1))
-    scores = write_scores(tmp_path / "scores", probs, 20, digests, unreadable=[30])
-    ids = [i for s in pools.shards(tree / "pool", 20) for ids, _ in s.read(100) for i in ids]
-    picking.write(picking.pick(scores, ["dog"]), scores, tree / "pool", ["dog"], tmp_path / "picks")
-    found = sorted(p.read_bytes() for p in (tmp_path / "picks" / "dog").iterdir())
-    assert found == sorted((tree / "pool" / i).read_bytes() for i in ids[:30])
+def test_images_of_a_folder_are_copied_as_they_are(tree, tmp_path):
+    ids = [f for f in folders.survey(tree / "pool").files if f != "torn.jpg"]
+    picking.write(found(ids), tree / "pool", ["dog"], tmp_path / "picks")
+    copies = sorted(p.read_bytes() for p in (tmp_path / "picks" / "dog").iterdir())
+    assert copies == sorted((tree / "pool" / i).read_bytes() for i in ids)
 
 
-def test_scores_of_another_pool_or_of_half_a_one_are_refused(pool, tmp_path):
-    picks = picking.pick(pool[0], ["fox"])
-    pq.write_table(pq.read_table(pool[1]).slice(0, 50), pool[1], row_group_size=10)
-    with pytest.raises(ValueError, match="or it has changed: score it again"):
-        picking.write(picks, *pool, ["fox"], tmp_path / "picks")
-    assert not (tmp_path / "picks").exists() and not list(tmp_path.glob(".picks*"))  # whole or not there
-    (pool[0] / "part-000001.parquet").unlink()
-    with pytest.raises(ValueError, match="does not hold the scores of a whole pool"):
-        picking.pick(pool[0], ["fox"])
+def test_picks_are_whole_or_not_there(tmp_path):
+    images = pa.array([encoded(1), None], pa.binary())
+    pq.write_table(pa.table({"id": ["a", "b"], "image": images}), tmp_path / "pool.parquet")
+    with pytest.raises(ValueError, match="there is no image"):
+        picking.write(found(["a", "b"]), tmp_path / "pool.parquet", ["dog"], tmp_path / "picks")
+    assert [path.name for path in tmp_path.iterdir()] == ["pool.parquet"]

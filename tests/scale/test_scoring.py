@@ -1,10 +1,11 @@
-"""Scores of pools: each image once, each file whole, and nothing done twice, whatever is killed or damaged in between."""
+"""Scores of pools: those of the model itself, each id once, whatever is killed or damaged."""
 
-import contextlib
 import json
+import os
+import signal
+import socket
 import subprocess
 import sys
-import threading
 import time
 import zipfile
 
@@ -13,248 +14,168 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Killed, blobs, small_model
+from conftest import blobs, small_model
 from PIL import Image
 
-from selectnet_tf.experiment import claims
+pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[scale]'")
+
 from selectnet_tf.scale import scoring
 
 
-def names(classes):
-    return [f"class {c}" for c in range(classes)]
-
-
 @pytest.fixture
-def pool(tmp_path):
-    """(a model's file, a Parquet file of 50 images in row groups of 10)."""
+def model(tmp_path, monkeypatch):
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "TF_FORCE_GPU_ALLOW_GROWTH"):
+        monkeypatch.setenv(name, "1")  # which an actor sets
     keras.utils.set_random_seed(0)
     small_model().save(tmp_path / "model.keras")
-    x, _ = blobs(50)
-    table = pa.table({"id": [f"image {i}" for i in range(50)], "image": pa.array([one.tobytes() for one in x], pa.binary(16))})
-    pq.write_table(table, tmp_path / "pool.parquet", row_group_size=10)
-    return tmp_path / "model.keras", tmp_path / "pool.parquet"
+    with zipfile.ZipFile(tmp_path / "model.keras", "a") as file:
+        file.writestr("classes.json", json.dumps(["cat", "dog", "emu", "fox"]))
+    return tmp_path / "model.keras"
 
 
-def run(pool, out, features=False, size=10, batch=4, say=lambda line: None):
-    return scoring.score(scoring.Model(pool[0], names, batch, features), pool[1], out, size, say)
+def put(path, n, ids=None):
+    x, _ = blobs(n)
+    column = pa.array([one.tobytes() for one in x], pa.binary(16))
+    pq.write_table(pa.table({"id": ids or [f"i{i}" for i in range(n)], "image": column}), path, row_group_size=200)
+    return path
 
 
-def same(one, other):
-    assert sorted(p.name for p in one.iterdir()) == sorted(p.name for p in other.iterdir())
-    return all((other / p.name).read_bytes() == p.read_bytes() for p in one.iterdir())
+def test_scores_are_the_model_s(model, tmp_path):
+    pool = put(tmp_path / "pool.parquet", 50)
+    found = scoring.Scorer(scoring.Job(model, pool, "image", batch=64, features=True), 2)(pq.read_table(pool))
+    loaded = keras.saving.load_model(model, compile=False)
+    probs = loaded.predict(blobs(50)[0], verbose=0)
+    assert found["id"].to_pylist() == [f"i{i}" for i in range(50)]
+    assert found["predicted"].to_pylist() == probs.argmax(1).tolist()
+    assert found["class"].to_pylist() == [["cat", "dog", "emu", "fox"][c] for c in probs.argmax(1)]
+    assert np.allclose(found["probability"], probs.max(1), atol=1e-6)
+    assert np.allclose(found["loss"], -np.log(probs.max(1)), atol=1e-5)
+    features = keras.Model(loaded.inputs[0], loaded.layers[-1].input).predict(blobs(50)[0], verbose=0)
+    assert np.allclose(np.array(found["features"].to_pylist(), np.float32), features, rtol=1e-3, atol=1e-3)
+    assert found["problem"].null_count == 50
 
 
-def test_each_image_has_its_score(pool, tmp_path):
-    done = run(pool, tmp_path / "out", features=True)
-    assert (done.shards, done.done, done.images, done.unreadable) == (5, 0, 50, 0)
-    table = pq.read_table(tmp_path / "out")
-    x, _ = blobs(50)
-    model = keras.saving.load_model(pool[0], compile=False)
-    probs = model.predict(x, verbose=0)
-    assert table["id"].to_pylist() == [f"image {i}" for i in range(50)]
-    assert table["predicted"].to_pylist() == probs.argmax(1).tolist()
-    assert table["class"].to_pylist() == [f"class {c}" for c in probs.argmax(1)]
-    assert np.allclose(table["probability"], probs.max(1), atol=1e-6) and np.allclose(table["loss"], -np.log(probs.max(1)), atol=1e-5)
-    features = keras.Model(model.inputs[0], model.layers[-1].input).predict(x, verbose=0)
-    assert table.schema.field("features").type == pa.list_(pa.float16(), 8)
-    assert np.allclose(np.array(table["features"].to_pylist(), np.float32), features, rtol=1e-3, atol=1e-3)
-    assert table["problem"].null_count == 50
-
-
-def test_pictures_that_can_not_be_read_are_rows_too(tree, tmp_path):
-    model = keras.Sequential([keras.Input((16, 16, 3), dtype="uint8"), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")])
-    model.save(tmp_path / "model.keras")
-    done = run((tmp_path / "model.keras", tree / "pool"), tmp_path / "out", features=True)
-    assert (done.shards, done.images, done.unreadable) == (4, 31, 1)
-    torn = [row for row in pq.read_table(tmp_path / "out").to_pylist() if row["problem"]]
-    assert [row["id"] for row in torn] == ["torn.jpg"] and torn[0]["problem"] == "no picture of a kind that is read"
-    assert {torn[0][key] for key in ("predicted", "class", "probability", "loss")} == {None} and torn[0]["features"] is None
+def test_an_image_that_can_not_be_read_is_a_row_with_a_problem(model, tmp_path):
+    x = pa.array([bytes(16), None, bytes(15)], pa.binary())
+    table = pa.table({"id": ["a", "b", "c"], "image": pa.array([bytes(16), None, bytes(16)], pa.binary(16))})
+    found = scoring.Scorer(scoring.Job(model, tmp_path, "image", batch=4, features=True), 1)(table).to_pylist()
+    assert [row["problem"] for row in found] == [None, "there is no image", None]
+    assert {found[1][key] for key in ("predicted", "class", "probability", "loss")} == {None}
+    assert found[1]["features"] is None and found[0] == {**found[2], "id": "a"}
+    found = scoring.Scorer(scoring.Job(model, tmp_path, "image", batch=4), 1)(table.set_column(1, "image", x))
+    assert [bool(p) for p in found["problem"].to_pylist()] == [True, True, True]  # encoded images that are none
 
 
 @pytest.mark.parametrize(("fit", "white"), [(None, 1.0), ("pad", 0.5)])
-def test_pictures_are_fitted_as_those_of_the_run(fit, white, tmp_path):
-    """A white picture of twice its height: a model that tells white from black says how much of it is padding."""
-    model = keras.Sequential(
-        [keras.Input((4, 4, 3), dtype="uint8"), keras.layers.Rescaling(1 / 255), keras.layers.GlobalAveragePooling2D()]
-    )
-    model.add(keras.layers.Dense(2))
-    model.layers[-1].set_weights([np.array([[1 / 3, -1 / 3]] * 3), np.array([0.0, 1.0])])
-    model.save(tmp_path / "model.keras")
+def test_images_are_fitted_as_those_of_the_run(fit, white, model, tmp_path):
+    """A white image of twice its height: a model that tells white from black says how much of it is padding."""
+    layers = [keras.Input((4, 4, 3), dtype="uint8"), keras.layers.Rescaling(1 / 255), keras.layers.GlobalAveragePooling2D()]
+    net = keras.Sequential([*layers, keras.layers.Dense(2)])
+    net.layers[-1].set_weights([np.array([[1 / 3, -1 / 3]] * 3), np.array([0.0, 1.0])])
+    net.save(model)
     if fit:
-        with zipfile.ZipFile(tmp_path / "model.keras", "a") as file:
+        with zipfile.ZipFile(model, "a") as file:
             file.writestr("pictures.json", json.dumps({"fit": fit}))
-    (tmp_path / "pool").mkdir()
-    Image.new("RGB", (8, 4), "white").save(tmp_path / "pool" / "wide.png")
-    run((tmp_path / "model.keras", tmp_path / "pool"), tmp_path / "out")
-    row = pq.read_table(tmp_path / "out").to_pylist()[0]
-    assert (row["predicted"], row["probability"]) == (0, pytest.approx(white, abs=1e-5))
+    Image.new("RGB", (8, 4), "white").save(tmp_path / "wide.png")
+    (row,) = scoring.Scorer(scoring.Job(model, tmp_path, None, batch=2), 1)(pa.table({"id": ["wide.png"]})).to_pylist()
+    assert (row["predicted"], row["class"], row["probability"]) == (0, "0", pytest.approx(white, abs=1e-5))
 
 
-@pytest.mark.parametrize("at", ["between shards", "within one"])
-def test_a_restart_scores_what_is_missing_and_ends_the_same(at, pool, tmp_path, monkeypatch):
-    run(pool, tmp_path / "whole")
-    calls, limit = [], 2 if at == "between shards" else 7
-    name = "_write" if at == "between shards" else "_record"
-    real = getattr(scoring, name)
-
-    def dies(*given):
-        if len(calls) == limit:
-            raise Killed
-        calls.append(given)
-        return real(*given)
-
-    monkeypatch.setattr(scoring, name, dies)
-    with pytest.raises(Killed):
-        run(pool, tmp_path / "killed")
-    left = {p.name for p in (tmp_path / "killed").glob("part-*")}
-    assert left == {"part-000000.parquet", "part-000001.parquet"}
-    calls.clear()
-    limit = 100
-    done = run(pool, tmp_path / "killed")
-    assert (done.shards, done.done, done.images) == (5, 2, 30) and same(tmp_path / "whole", tmp_path / "killed")
-    done = run(pool, tmp_path / "killed")
-    assert (done.done, done.images) == (5, 0)
+def test_a_model_of_no_square_images_is_refused(model):
+    for shape in ((4,), (None, None, 3)):
+        end = [keras.layers.GlobalAveragePooling2D()] if len(shape) == 3 else []
+        keras.Sequential([keras.Input(shape), *end, keras.layers.Dense(2)]).save(model)
+        with pytest.raises(ValueError, match=r"takes \[.*\], but needs square images"):
+            scoring.Scorer(scoring.Job(model, model, None), 1)(pa.table({"id": []}))
 
 
-def test_a_process_killed_within_a_shard_leaves_none(pool, tmp_path):
-    code = f"""
-import os, pathlib, signal, sys
-sys.path.insert(0, {str(__file__.rsplit("/", 2)[0])!r})
-from selectnet_tf.scale import scoring
-real = scoring._record
-def record(*given):
-    record.calls += 1
-    if record.calls == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(*given)
-record.calls, scoring._record = 0, record
-model = scoring.Model(pathlib.Path({str(pool[0])!r}), lambda n: list("abcd"), 4)
-scoring.score(model, pathlib.Path({str(pool[1])!r}), pathlib.Path({str(tmp_path / "out")!r}), 10)
-"""
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == -9
-    left = sorted(p.name for p in (tmp_path / "out").iterdir())
-    assert left[-1] == "part-000000.parquet" and any(p.startswith(".part-000001.") and p.endswith(".parquet") for p in left[:-1])
-    done = run(pool, tmp_path / "out")  # at once: the dead process's claim is nobody's
-    assert (done.done, done.images) == (1, 40)
-    assert not list((tmp_path / "out").glob(".*.parquet")) and len(pq.read_table(tmp_path / "out")) == 50
+def kept(out, **files):
+    """As Ray leaves them: {name: ids}; with a checkpoint of each."""
+    (out / ".scores" / "ids").mkdir(parents=True, exist_ok=True)
+    for name, ids in files.items():
+        table = pa.table({"id": ids, "problem": pa.array([None] * len(ids), pa.string())})
+        pq.write_table(table, out / f"{name}-0.parquet", write_page_checksum=True)
+        pq.write_table(table.select(["id"]), out / ".scores" / "ids" / f"{name}.parquet")
+    return out / ".scores" / "ids"
 
 
-@pytest.mark.parametrize("damage", ["cut", "a byte", "empty", "foreign"])
-def test_a_damaged_shard_is_scored_again(damage, pool, tmp_path):
-    run(pool, tmp_path / "whole")
-    run(pool, tmp_path / "out")
-    path = tmp_path / "out" / "part-000003.parquet"
-    content = bytearray(path.read_bytes())
-    if damage == "a byte":
-        content[40] ^= 1
-    path.write_bytes({"cut": content[: len(content) // 2], "empty": b""}.get(damage, content))
-    if damage == "foreign":
-        pq.write_table(pa.table({"a": [1]}), path)
-    said = []
-    done = run(pool, tmp_path / "out", say=said.append)
-    assert (done.done, done.images) == (4, 10) and same(tmp_path / "whole", tmp_path / "out")
-    assert said[0].startswith("part-000003.parquet is damaged (") and said[0].endswith("): scored again")
+def names(folder):
+    return sorted(path.name for path in folder.glob("*.parquet"))
 
 
-def test_scores_of_something_else_are_not_mixed(pool, tmp_path):
-    run(pool, tmp_path / "out")
-    with pytest.raises(ValueError, match=r"part-000000.parquet was made with another --shard: give the same, or a new --out"):
-        run(pool, tmp_path / "out", size=20)
-    with pytest.raises(ValueError, match="another --features"):
-        run(pool, tmp_path / "out", features=True)
-    table = pq.read_table(pool[1])
-    pq.write_table(table.slice(0, 30), pool[1], row_group_size=10)
-    with pytest.raises(ValueError, match="another images"):
-        run(pool, tmp_path / "out")
-    pq.write_table(table, pool[1], row_group_size=10)
-    small_model().save(pool[0])
-    with pytest.raises(ValueError, match="another model"):
-        run(pool, tmp_path / "out")
+def test_damaged_lost_and_doubled_scores_are_forgotten(tmp_path):
+    ids = kept(tmp_path, a=["1", "2"], b=["3"], c=["4", "5"], d=["5", "6"], e=["7"])
+    assert scoring._done(tmp_path, ids) == (6, 0)  # the later of two files with 5 leaves
+    assert names(ids) == ["a.parquet", "b.parquet", "c.parquet", "e.parquet"]
+    content = bytearray((tmp_path / "a-0.parquet").read_bytes())
+    content[40] ^= 1
+    (tmp_path / "a-0.parquet").write_bytes(content)
+    (tmp_path / "b-0.parquet").unlink()
+    assert scoring._done(tmp_path, ids) == (3, 0)
+    assert names(tmp_path) == ["c-0.parquet", "e-0.parquet"] and names(ids) == ["c.parquet", "e.parquet"]
 
 
-def test_more_shards_than_the_pool_has_are_named(pool, tmp_path):
-    run(pool, tmp_path / "out")
-    (tmp_path / "out" / "part-000004.parquet").rename(tmp_path / "out" / "part-000007.parquet")
-    with pytest.raises(ValueError, match=r"holds more than these images, e.g. part-000007.parquet"):
-        run(pool, tmp_path / "out")
+def test_a_file_that_score_did_not_write_is_refused(tmp_path):
+    ids = kept(tmp_path, a=["1"])
+    (tmp_path / "mine.parquet").write_bytes(b"")
+    with pytest.raises(ValueError, match="mine.parquet is not by score: move it, or give a new --out"):
+        scoring._done(tmp_path, ids)
 
 
-@pytest.mark.parametrize("other", ["dies", "ends"])
-def test_a_shard_that_another_process_has_comes_last(other, other_has, pool, tmp_path):
-    run(pool, tmp_path / "whole")
-    others = tmp_path / "out" / "part-000002.parquet"
-    said = []
-    with other_has(
-        tmp_path / "out", 2, lambda: others.write_bytes((tmp_path / "whole" / others.name).read_bytes()) if other == "ends" else None
-    ):
-        done = run(pool, tmp_path / "out", say=said.append)
-    assert [int(line[5:11]) for line in said] == [0, 1, 3, 4] + [2] * (other == "dies")
-    assert done.images == (50 if other == "dies" else 40) and same(tmp_path / "whole", tmp_path / "out")
+@pytest.mark.parametrize("change", ["features", "model", "pool"])
+def test_scores_of_something_else_are_never_added_to(change, model, tmp_path):
+    pool, out = put(tmp_path / "pool.parquet", 3), tmp_path / "out"
+    job = scoring.Job(model, pool, "image")
+    kept(out, a=["i0", "i1", "i2"])
+    (out / ".scores" / "made_of.json").write_text(json.dumps(scoring._made_of(job)))
+    assert scoring.score(job, out) == (0, 3, 0)  # all is done: no Ray
+    other = tmp_path / "other"
+    other.write_bytes((model if change == "model" else pool).read_bytes() + b"0" * (change == "model"))
+    job = job._replace(**{change: True if change == "features" else other})
+    with pytest.raises(ValueError, match=r"out holds scores of other --\w+: give a new --out"):
+        scoring.score(job, out)
 
 
-@pytest.fixture
-def other_has():
-    """Another process, which is a thread, has a shard until the others are done: (out, number, what it leaves)."""
-
-    @contextlib.contextmanager
-    def start(out, number, leave):
-        out.mkdir()
-        held = threading.Event()
-
-        def work():
-            with claims.hold(out / f".part-{number:06}.claim"):
-                held.set()
-                while len(list(out.glob("part-*"))) < 4:
-                    time.sleep(0.02)
-                time.sleep(0.1)
-                leave()
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        held.wait()
-        yield
-        thread.join()
-
-    return start
+def test_a_dead_address_is_one_line_at_once():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(ConnectionError, match=rf"^no Ray at --ray={address} \(.*refused\): ray start --head$"):
+        scoring._start(address, 0, "cpu")
 
 
-def test_memory_holds_one_batch_whatever_the_pool(pool, tmp_path, monkeypatch):
-    most = []
-    real = scoring._begin
-
-    def begin(threads, rows, shape):
-        found = real(threads, rows, shape)
-        most.append(len(found[0]) if found else 0)
-        return found
-
-    monkeypatch.setattr(scoring, "_begin", begin)
-    run(pool, tmp_path / "out", size=50)
-    assert max(most) == 4 and sum(most) == 50
-
-
-def test_a_model_of_rows_is_refused(tmp_path):
-    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
-    with pytest.raises(ValueError, match=r"takes inputs of \[4\], not square pictures"):
-        scoring.Model(tmp_path / "model.keras", names)
-
-
-def test_what_no_run_left_is_never_handed_to_keras(pool, tmp_path):
-    keras.Sequential([keras.Input((None, None, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]).save(
-        tmp_path / "any.keras"
-    )
-    with pytest.raises(ValueError, match=r"takes inputs of \[None, None, 3\], not square pictures"):
-        scoring.Model(tmp_path / "any.keras", names)
-    keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.GaussianNoise(0.1)]).save(tmp_path / "foreign.keras")
-    with pytest.raises(ValueError, match="GaussianNoise, which no model of this package has, and was not loaded"):
-        scoring.Model(tmp_path / "foreign.keras", names)
-    content = bytearray(pool[0].read_bytes())
-    content[len(content) // 2] ^= 1
-    pool[0].write_bytes(content)
-    with pytest.raises(ValueError, match="is damaged"):
-        scoring.Model(pool[0], names)
+@pytest.mark.slow
+def test_a_killed_command_goes_on_and_each_id_is_scored_once(model, tmp_path):
+    pool, out = put(tmp_path / "pool.parquet", 2000), tmp_path / "out"
+    command = [sys.executable, "-m", "selectnet_tf.score", f"--model={model}", f"--images={pool}", f"--out={out}"]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    killed = subprocess.Popen([*command, "--shard=100", "--actors=1"], env=environment, stderr=subprocess.DEVNULL)
+    while killed.poll() is None and not list(out.glob(".scores/ids/*[0-9].parquet")):
+        time.sleep(0.01)
+    os.kill(killed.pid, signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    ended = subprocess.run([*command, "--shard=100", "--actors=1"], env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0 and ended.stderr == "", ended.stderr
+    scored = int(ended.stdout.split()[0].replace(",", ""))
+    assert 0 < scored < 2000
+    found = pq.read_table(out).sort_by("id")
+    alone = scoring.Scorer(scoring.Job(model, pool, "image", batch=2000), 1)(pq.read_table(pool)).sort_by("id")
+    assert found["id"].to_pylist() == alone["id"].to_pylist() and found["predicted"].equals(alone["predicted"])
+    assert np.allclose(found["loss"], alone["loss"], atol=1e-6)
 
 
-def test_the_metadata_says_what_a_shard_was_made_of(pool, tmp_path):
-    run(pool, tmp_path / "out")
-    found = json.loads(pq.read_schema(tmp_path / "out" / "part-000002.parquet").metadata[b"selectnet_tf"])
-    assert set(found) == {"version", "model", "images", "--shard", "--features"} and len(found["model"]) == 64
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["page", "model"])
+def test_what_an_actor_or_a_read_finds_wrong_is_one_line(what, model, tmp_path, capfd):
+    pool = put(tmp_path / "pool.parquet", 100)
+    if what == "page":
+        pq.write_table(pq.read_table(pool), pool, write_page_checksum=True, use_dictionary=False, compression="none")
+        content = bytearray(pool.read_bytes())
+        content[content.index(blobs(1)[0].tobytes()) + 3] ^= 1
+        pool.write_bytes(content)
+    else:
+        keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(model)
+    words = {"page": "CRC checksum verification failed", "model": r"takes \[4\], but needs square images"}[what]
+    with pytest.raises(OSError, match=f"^while scoring .*pool.parquet: [^\n]*{words}"):
+        scoring.score(scoring.Job(model, pool, "image", device="cpu"), tmp_path / "out", actors=1)
+    assert capfd.readouterr().err == ""
