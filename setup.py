@@ -9,7 +9,7 @@ setup(
     long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
-    python_requires=">=3.10",
+    python_requires=">=3.11",
     packages=find_packages(include=["selectnet_tf*"]),
     package_data={"selectnet_tf": ["py.typed"], "selectnet_tf.report": ["*.css", "*.js", "numbers/*.csv"]},
     install_requires=[
@@ -20,6 +20,7 @@ setup(
         "imagehash>=4.3.1",
         "rich>=13.7",
         "pandas>=2.2.2",
+        "filelock>=4.3",
         "matplotlib>=3.9",
         "absl-py>=2.0",
         "scipy>=1.13",

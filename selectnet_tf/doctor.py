@@ -18,7 +18,7 @@ from typing import Any
 
 from selectnet_tf import devices
 
-OLDEST = (3, 10)  # Python; setup.py says the same
+OLDEST = (3, 11)  # Python; setup.py says the same
 PROBE = "from selectnet_tf import doctor; doctor.probe()"
 STEPS = 5  # timed on each device, after one that isn't
 
@@ -120,7 +120,7 @@ def _time_step(device: str) -> float | str:
 
 def _python() -> tuple[str, str]:
     text = f"{platform.python_version()}, {sys.executable}, {platform.system()} {platform.machine()}"
-    return text, "" if sys.version_info >= OLDEST else "too old: install Python 3.10 or a later one"
+    return text, "" if sys.version_info >= OLDEST else "too old: install Python 3.11 or a later one"
 
 
 def _tensorflow(found: dict[str, Any]) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and locks that end with their process. Standard library only."""
+"""Files that are whole or not there. Standard library only."""
 
 import contextlib
 import errno
@@ -11,14 +11,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-try:
-    import fcntl
-except ImportError:  # Windows: the library works there, the commands do not
-    fcntl = None  # type: ignore[assignment]
-
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, a limit on files
-NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # a storage that has no locks
-TAKEN = "is training this run"  # what a process is told that finds a run's lock held
 Path = str | os.PathLike[str]
 
 
@@ -47,29 +40,6 @@ def clear(folder: pathlib.Path, stem: str = "*") -> None:
         found = re.fullmatch(r"\..+\.(\d+)(\.\w+)?", path.name)
         if found and int(found[1]) != os.getpid() and path.is_file():
             path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def lock(path: pathlib.Path, wait: bool = False) -> Iterator[None]:
-    """Holds `path` for this process alone; the system frees it however the process ends.
-
-    Raises:
-        BlockingIOError: another process holds it (and `wait` is false); says which.
-        OSError: this system has no such locks.
-    """
-    if fcntl is None:
-        raise OSError("this system has no file locks (fcntl): the commands need Linux or macOS, only the library works without")
-    with open(path, "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise BlockingIOError(f"{holder} {TAKEN} ({path.parent.name}): wait for it or stop it") from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
-        file.flush()
-        yield
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -1,13 +1,8 @@
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 from conftest import Killed
 
 from selectnet_tf import files
-from selectnet_tf.files import lock, replacing
+from selectnet_tf.files import replacing
 
 
 def test_replacing_is_all_or_nothing(tmp_path):
@@ -20,17 +15,6 @@ def test_replacing_is_all_or_nothing(tmp_path):
     with replacing(path) as beside:
         beside.write_text("new")
     assert path.read_text() == "new" and len(list(tmp_path.iterdir())) == 1
-
-
-def test_the_second_holder_is_told_who_the_first_is(tmp_path):
-    path = tmp_path / "run" / ".lock"
-    path.parent.mkdir()
-    code = f"import fcntl, sys; f = open({json.dumps(str(path))}, 'a+'); fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)"
-    with lock(path):
-        assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 1
-        with pytest.raises(BlockingIOError, match=rf"process {os.getpid()} on .* is training this run \(run\)"), lock(path):
-            pass
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
 def test_paths_are_shown_without_what_could_move_the_cursor():

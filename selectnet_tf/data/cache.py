@@ -9,10 +9,12 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+import filelock
 import numpy as np
 
 from selectnet_tf.data.decoding import decode_and_look
-from selectnet_tf.files import NO_FLOCK, digest, lock
+from selectnet_tf.files import digest
+from selectnet_tf.locks import NO_FLOCK
 
 if TYPE_CHECKING:
     from selectnet_tf.images import Subset
@@ -69,7 +71,7 @@ def read(paths: list[pathlib.Path], size: int, fit: str, folder: pathlib.Path) -
 @contextlib.contextmanager
 def _locked(place: pathlib.Path) -> Iterator[None]:
     try:
-        with lock(place / ".lock", wait=True):
+        with filelock.FileLock(place / ".lock", fallback_to_soft=False):
             yield
     except OSError as error:
         if error.errno not in NO_FLOCK:

@@ -41,7 +41,7 @@ def set_aside(folder: pathlib.Path) -> None:
     """Under --force: the finished run's files go into its folder's `old`, where they count until the new run is finished."""
     half = (folder / "state.npz").exists() or (folder / rows.OLD).exists()  # by a --force before this one, where there is an `old`
     finished = (folder / "row.json").exists() or ((folder / "epochs.csv").exists() and not half)
-    left = [path for path in folder.iterdir() if path.name != rows.OLD and not path.name.startswith(".lock")]  # the claim stays
+    left = [path for path in folder.iterdir() if path.name != rows.OLD and not path.name.startswith(".lock")]  # the lock stays
     if finished:
         (folder / PART).mkdir()
     for path in left:

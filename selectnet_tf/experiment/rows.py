@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from selectnet_tf import csvs
-from selectnet_tf.experiment.claims import claim
 from selectnet_tf.files import clear, write_json
+from selectnet_tf.locks import lock
 
 OLD = "old"  # in a run's folder: the finished run that --force has not replaced yet
 Rows = dict[str, tuple[str, dict[str, str]]]  # {name: (the row's file, or file:line, {column: text})}
@@ -77,7 +77,7 @@ def write(results: pathlib.Path, name: str, row: Mapping[str, Any]) -> None:
 
 def build(results: pathlib.Path) -> None:
     """Writes runs.csv: its rows keep their order, new rows and new columns go to the end."""
-    with claim(results / ".runs.lock", wait=True):
+    with lock(results / ".runs.lock", wait=True):
         clear(results, "runs")
         path = results / "runs.csv"
         rows = [row for _, row in read(results)[0].values()]

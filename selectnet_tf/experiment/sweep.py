@@ -1,6 +1,6 @@
 """Many runs, one after another or several at once: each a process of its own, resumable, and shared with other sweeps.
 
-A sweep trains what has no row yet. Its runs' claims and rows are its only memory: it can be killed at any time and started
+A sweep trains what has no row yet. Its runs' locks and rows are its only memory: it can be killed at any time and started
 again, and two sweeps on one results folder share the work, on any number of hosts. Only its children import TensorFlow.
 """
 
@@ -17,11 +17,10 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from selectnet_tf import recipes
+from selectnet_tf import locks, recipes
 from selectnet_tf.cli import aligned
 from selectnet_tf.devices import share, visible_gpus
-from selectnet_tf.experiment import claims, estimate, runs
-from selectnet_tf.files import TAKEN
+from selectnet_tf.experiment import estimate, runs
 
 POLL = 1.0  # seconds between two looks at the children
 RUN = (sys.executable, "-m", "selectnet_tf.run")
@@ -48,7 +47,7 @@ class Cell:
     def busy(self) -> bool:
         """Whether some process trains it now."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return claims.busy(self.folder / ".lock")
+        return locks.busy(self.folder / ".lock")
 
     def last_line(self) -> str:
         """Why it failed, or what it said last."""
@@ -168,7 +167,7 @@ class Sweep:
             row = runs.row_of(self.results, cell.name)
         if row:
             self._say(f"{cell.name}: accuracy {float(row['accuracy']):.4f}, {estimate.hours(float(row['seconds']))}")
-        elif TAKEN in (said := cell.last_line()):  # another sweep's, which looked at its lock just then
+        elif locks.TAKEN in (said := cell.last_line()):  # another sweep's, which looked at its lock just then
             self.waiting.append(cell)
         else:
             cell.problem = said if code >= 0 else f"killed by signal {-code}"

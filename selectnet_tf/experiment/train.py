@@ -18,9 +18,9 @@ from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.csvs import write_frame
 from selectnet_tf.data import tasks
 from selectnet_tf.experiment import ask, begun, earlier, frozen, methods, metrics, picks, record, rows, runs, tested
-from selectnet_tf.experiment.claims import claim
 from selectnet_tf.experiment.origin import Origin
 from selectnet_tf.files import FULL, clear, shown
+from selectnet_tf.locks import lock
 from selectnet_tf.networks import models, schedules
 from selectnet_tf.pool import Pool
 from selectnet_tf.recipes import Recipe
@@ -58,7 +58,7 @@ def train(
     folder = results / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
     cache = pathlib.Path(cache_dir or results / "cache")
-    with claim(folder / ".lock"):
+    with lock(folder / ".lock"):
         clear(folder)
         earlier.put_back(folder)
         row = None

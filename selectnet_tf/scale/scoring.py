@@ -24,7 +24,8 @@ from ray.data.checkpoint import CheckpointConfig
 from selectnet_tf import devices
 from selectnet_tf.cli import importing_tensorflow
 from selectnet_tf.data import decoding
-from selectnet_tf.files import lock, replacing, shown, write_json
+from selectnet_tf.files import replacing, shown, write_json
+from selectnet_tf.locks import lock
 from selectnet_tf.scale import pools
 
 SPARE = 3  # CPUs beside the actors': one reads, one drops what is done, one writes

@@ -1,11 +1,11 @@
 import errno
+import fcntl
 import os
 
 import numpy as np
 import pytest
 from conftest import picture
 
-from selectnet_tf import files
 from selectnet_tf.data import cache
 
 
@@ -91,6 +91,6 @@ def test_copies_are_kept_once_and_broken_ones_are_named(paths, decoded, tmp_path
 
 
 def test_storage_without_locks_is_one_line(paths, tmp_path, monkeypatch):
-    monkeypatch.setattr(files.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "No locks available")))
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "No locks available")))
     with pytest.raises(OSError, match="is on storage without file locks: give --cache_dir a folder on a local disk$"):
         read(paths, tmp_path)

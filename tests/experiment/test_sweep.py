@@ -12,18 +12,18 @@ import pytest
 
 from selectnet_tf import recipes
 from selectnet_tf.experiment import grids, runs, sweep
-from selectnet_tf.files import lock
+from selectnet_tf.locks import lock
 
 RUN = """
 import pathlib, sys, time
 from selectnet_tf import recipes
 from selectnet_tf.experiment import runs
-from selectnet_tf.experiment.claims import claim
+from selectnet_tf.locks import lock
 given = dict(a[2:].split("=", 1) for a in sys.argv[1:])
 results = pathlib.Path(given.pop("results_dir"))
 recipe = recipes.make(**{k: int(v) if k in ("seed", "epochs", "every") else v for k, v in given.items()})
 folder = results / "runs" / recipe.name
-with claim(folder / ".lock"):
+with lock(folder / ".lock"):
     if runs.row_of(results, recipe.name):
         sys.exit(0)
     with open(results / "trained.txt", "a") as file:
@@ -110,11 +110,9 @@ def test_two_sweeps_share_one_folder(stand_in, tmp_path):
 
 def test_two_hosts_without_a_common_flock_never_train_a_run_twice(stand_in, tmp_path):
     host = """
-import contextlib, os
-from selectnet_tf import files
-from selectnet_tf.experiment import claims, runs  # runs has the lock of runs.csv, which is not what this is about
-files.lock = lambda path, wait=False: contextlib.nullcontext()
-claims.host = lambda: os.environ["HOST"]
+import fcntl, os
+from selectnet_tf import locks
+fcntl.flock, locks._mount = lambda *_: None, lambda path: os.environ["HOST"]
 """
     path = stand_in()
     path.write_text(host + path.read_text())
