@@ -9,7 +9,7 @@ have scikit-learn's 100 trees, and all classifiers weigh or draw the classes eve
 the forest inside SelectionClassifier, fitted on the labeled rows alone; `random` picks as many
 candidates as the rule Context of the same threshold, but any; the oracle is `no pool` with the
 pool's true classes. Writes RESULTS/tables.csv, a row for each cell, as it goes: run it again to
-go on. Prints means over tables and seeds.
+go on. Prints means over tables and seeds, and gains with 95% intervals over the tables.
 """
 
 import functools
@@ -25,6 +25,7 @@ from typing import Any
 import imblearn
 import numpy as np
 import pandas as pd
+import scipy.stats
 import sklearn
 from imblearn.ensemble import BalancedRandomForestClassifier
 from sklearn.compose import make_column_selector, make_column_transformer
@@ -131,20 +132,23 @@ def made_by() -> dict[str, str]:
     return {"commit": commit, "versions": " ".join(f"{k}-{v}" for k, v in versions.items())}
 
 
-def means(rows: pd.DataFrame) -> pd.DataFrame:
+def means(rows: pd.DataFrame, base: str = "no pool") -> pd.DataFrame:
     """A line for each number of rare rows and method.
 
-    gain: average precision above `no pool` of the same table and seed, its mean over the tables;
-    worst: of the table where it is lowest; better: on how many tables it is above 0.
+    gain: average precision above the method `base` on the same table and seed, its mean over the
+    tables; low, high: its 95% interval over the tables (Student's t); worst: of the table where it
+    is lowest; better: on how many tables it is above 0. right: share of the picks that are rare.
     """
     key = ["rare", "table", "seed"]
-    base = rows[rows["method"] == "no pool"].set_index(key)["average_precision"]
-    gain = rows["average_precision"] - base.reindex(pd.MultiIndex.from_frame(rows[key])).to_numpy()
+    of = rows[rows["method"] == base].set_index(key)["average_precision"]
+    gain = rows["average_precision"] - of.reindex(pd.MultiIndex.from_frame(rows[key])).to_numpy()
     by_table = rows.assign(gain=gain).groupby(["rare", "method", "table"])
     gains = by_table["gain"].mean().groupby(["rare", "method"])
+    half = gains.sem() * scipy.stats.t.ppf(0.975, gains.count() - 1)
     others = rows.groupby(["rare", "method"])
     found = pd.DataFrame({
         "average_precision": others["average_precision"].mean(), "gain": gains.mean(),
+        "low": gains.mean() - half, "high": gains.mean() + half,
         "worst": gains.min(), "better": gains.agg(lambda g: int((g > 0).sum())),
         "picked": others["picked"].mean(), "right": others["right"].sum() / others["picked"].sum(),
         "tables": others["table"].nunique(), "seeds": others["seed"].nunique(),
@@ -171,7 +175,8 @@ def main(arguments: list[str]) -> None:
                 rows.append(row | {"seconds": round(time.perf_counter() - start, 2)} | made_by())
             write_frame(path, pd.DataFrame(rows))
             print(f"seed {seed}: {name} done", flush=True)
-    print(means(pd.DataFrame(rows)).round(4).to_string())
+    for base in ("no pool", "random 0.6", "random 0.18"):
+        print(f"\ngain: above {base}\n{means(pd.DataFrame(rows), base).round(4).to_string()}")
 
 
 if __name__ == "__main__":
