@@ -38,10 +38,10 @@ ablation: $(INSTALLED)
 	$(BIN)/python experiments/ablation.py --results_dir=$(RESULTS) $(foreach name,SEEDS EPOCHS JOBS DRY,$(if $($(name)),$(flag)=$($(name))))
 
 diff: $(INSTALLED)
-	$(BIN)/python -m selectnet_tf.report diff --results_dir=$(RESULTS) $(if $(PRESET),--preset=$(PRESET))
+	$(BIN)/python -m selectnet_tf report diff --results_dir=$(RESULTS) $(if $(PRESET),--preset=$(PRESET))
 
 report: $(INSTALLED)
-	$(BIN)/python -m selectnet_tf.report tables figures html $(if $(filter results,$(patsubst ./%,%,$(patsubst %/,%,$(RESULTS)))),readme) --results_dir=$(RESULTS)
+	$(BIN)/python -m selectnet_tf report tables figures html $(if $(filter results,$(patsubst ./%,%,$(patsubst %/,%,$(RESULTS)))),readme) --results_dir=$(RESULTS)
 
 # No --quiet: with it mkdocs counts no warning, and --strict lets a broken link pass.
 docs: $(INSTALLED)
@@ -59,6 +59,6 @@ clean:
 	rm -rf .venv .venv-oldest .pytest_cache .mypy_cache .ruff_cache build *.egg-info results/demo
 
 $(INSTALLED): setup.py
-	gpu=$$($(PYTHON) -m selectnet_tf.devices $(DEVICE)) && $(PYTHON) -m venv $(VENV) && \
+	gpu=$$($(PYTHON) -m selectnet_tf._devices $(DEVICE)) && $(PYTHON) -m venv $(VENV) && \
 	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable ".[test,lint$${gpu:+,$$gpu}]"
 	touch $@

@@ -5,13 +5,19 @@ from setuptools import find_packages, setup
 setup(
     name="selectnet_tf",
     version="0.2.0",
-    description="SelectNet (Liu, Gao, Yang 2019): learning to sample from the wild for imbalanced data training, in Keras 3",
+    description=(
+        "SelectNet (Liu, Gao, Yang 2019): learning to sample from the wild for imbalanced data"
+        " training, in Keras 3"
+    ),
     long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["selectnet_tf*"]),
-    package_data={"selectnet_tf": ["py.typed"], "selectnet_tf.report": ["*.css", "*.js", "numbers/*.csv"]},
+    package_data={
+        "selectnet_tf": ["py.typed"],
+        "selectnet_tf.report": ["*.css", "*.js", "numbers/*.csv"],
+    },
     install_requires=[
         "tensorflow>=2.18",
         "keras>=3.10",  # before it, two replicas train with another loss than one
@@ -28,6 +34,7 @@ setup(
         "imbalanced-learn>=0.13",
         "tensorboard>=2.18",
     ],
+    entry_points={"console_scripts": ["selectnet = selectnet_tf.__main__:main"]},
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],
         "scale": ["ray[data,default]>=2.60"],

@@ -13,7 +13,9 @@ from mkdocs.structure.pages import Page
 
 DOCS = pathlib.Path(__file__).resolve().parent
 HOME = DOCS.parent
-LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")  # of ](target) and ](target#part), but no address with a scheme
+LINK = re.compile(
+    r"(?<=\]\()([^)#\s:]+)(?=[)#])"
+)  # of ](target) and ](target#part), but no address with a scheme
 BESIDE = "checkout"  # where the files from outside docs/ lie on the site
 
 
@@ -25,14 +27,20 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             path = _target(page, target)
             if path and not path.is_relative_to(DOCS) and _place(path) not in files.src_uris:
                 files.append(File.generated(config, _place(path), abs_src_path=str(path)))
-                waiting += [file for file in [files.src_uris[_place(path)]] if file.is_documentation_page()]
+                waiting += [
+                    file for file in [files.src_uris[_place(path)]] if file.is_documentation_page()
+                ]
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     def moved(match: re.Match) -> str:
         path = _target(page.file, match[0])
-        return os.path.relpath(_place(path), pathlib.PurePosixPath(page.file.src_uri).parent) if path else match[0]
+        return (
+            os.path.relpath(_place(path), pathlib.PurePosixPath(page.file.src_uri).parent)
+            if path
+            else match[0]
+        )
 
     return LINK.sub(moved, markdown)
 
@@ -46,4 +54,8 @@ def _target(page: File, link: str) -> pathlib.Path | None:
 
 def _place(path: pathlib.Path) -> str:
     """A file of the checkout as the site's sources name it."""
-    return path.relative_to(DOCS).as_posix() if path.is_relative_to(DOCS) else f"{BESIDE}/{path.relative_to(HOME).as_posix()}"
+    return (
+        path.relative_to(DOCS).as_posix()
+        if path.is_relative_to(DOCS)
+        else f"{BESIDE}/{path.relative_to(HOME).as_posix()}"
+    )

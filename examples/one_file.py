@@ -3,7 +3,8 @@ Title: SelectNet: learning rare classes from unlabeled images
 Author: the selectnet_tf authors
 Date created: 2026/11/26
 Last modified: 2026/11/26
-Description: A classifier pulls images of its rare classes out of an unlabeled pool, and a small network says which to trust.
+Description: A classifier pulls images of its rare classes out of an unlabeled pool, and a small
+network says which to trust.
 Accelerator: None
 """
 
@@ -29,7 +30,8 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 MINOR = [0, 2, 6, 7]  # the rare classes
-THRESHOLD = 0.6  # lambda, the loss (in nats) from which a sample isn't trusted; also beta, the selector's output
+# lambda, the loss (in nats) from which a sample isn't trusted; also beta, the selector's output
+THRESHOLD = 0.6
 ROUNDS, EPOCHS = 4, 4  # rounds of so many epochs each
 SELECTOR_EPOCHS, BATCH = 20, 32
 
@@ -42,7 +44,9 @@ is held out for the test.
 
 
 def load(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Returns images [n, 8, 8, 1] and classes [n], which of them are labeled [n] bool, and the test's images and classes."""
+    """Returns images [n, 8, 8, 1] and classes [n], which of them are labeled [n] bool, and the
+    test's images and classes.
+    """
     rng = np.random.default_rng(seed)
     x, y = load_digits(return_X_y=True)
     order = rng.permutation(len(x))
@@ -75,7 +79,11 @@ def build_classifier() -> keras.Model:
             keras.layers.Dense(10, activation="softmax"),
         ]
     )
-    model.compile(keras.optimizers.SGD(0.03, momentum=0.9), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(
+        keras.optimizers.SGD(0.03, momentum=0.9),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
     return model
 
 
@@ -162,8 +170,13 @@ class that was predicted. Nothing accumulates: every round picks anew.
 """
 
 
-def swap(y: np.ndarray, labeled: np.ndarray, probs: np.ndarray, picked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the places to train on [k], and the classes to train them as [k]. y is read only where it is labeled."""
+def swap(
+    y: np.ndarray, labeled: np.ndarray, probs: np.ndarray, picked: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the places to train on [k], and the classes to train them as [k].
+
+    Y is read only where it is labeled.
+    """
     known = np.where(labeled, y, probs.argmax(1))
     index = np.concatenate([np.flatnonzero(labeled), np.flatnonzero(picked)])
     return index, known[index]
@@ -195,11 +208,19 @@ def train(data: tuple[np.ndarray, ...], with_pool: bool) -> dict[str, float]:
     return {"minor": right[minor].mean(), "other": right[~minor].mean()}
 
 
-def report(round: int, y: np.ndarray, labeled: np.ndarray, probs: np.ndarray, picked: np.ndarray) -> None:
-    """Prints how good the picks are. This alone looks at the pool's true labels, and nothing depends on it."""
+def report(
+    round: int, y: np.ndarray, labeled: np.ndarray, probs: np.ndarray, picked: np.ndarray
+) -> None:
+    """Prints how good the picks are.
+
+    This alone looks at the pool's true labels, and nothing depends on it.
+    """
     new = picked & ~labeled
     right = (probs.argmax(1) == y)[new].mean() if new.any() else np.nan
-    print(f"round {round}: {new.sum()} of {(~labeled).sum()} unlabeled images picked, {right:.0%} of them as their true class")
+    print(
+        f"round {round}: {new.sum()} of {(~labeled).sum()} unlabeled images picked, {right:.0%} of"
+        " them as their true class"
+    )
 
 
 """
@@ -212,4 +233,7 @@ if __name__ == "__main__":
     data = load()
     for name, with_pool in (("oversampling", False), ("SelectNet", True)):
         found = train(data, with_pool)
-        print(f"{name}: accuracy {found['minor']:.3f} on the rare digits, {found['other']:.3f} on the others")
+        print(
+            f"{name}: accuracy {found['minor']:.3f} on the rare digits, {found['other']:.3f} on the"
+            " others"
+        )

@@ -1,20 +1,27 @@
-"""What keeps a class from being lost: preset paper's selectnet against each part of preset robust, alone and together.
+"""What keeps a class from being lost: preset paper's selectnet against each part of preset robust,
+alone and together.
 
     make ablation [SEEDS=0,1,2] [EPOCHS=60] [JOBS=N] [DRY=1]
-    python experiments/ablation.py --dataset=digits-4minor --epochs=4 --every=2 --validation=20 --seeds=0   # a minute: does it run?
-    python experiments/ablation.py --freeze --weights=backbone.keras --choice_seeds=10,11,12 --every_seed --out=ablation_frozen
+    python experiments/ablation.py --dataset=digits-4minor --epochs=4 --every=2 --validation=20
+    --seeds=0   # a minute: does it run? python experiments/ablation.py --freeze
+    --weights=backbone.keras --choice_seeds=10,11,12 --every_seed --out=ablation_frozen
 
-1. To choose: six variants on the splits of other seeds (--choice_seeds), each tested on images that are held out of its training
-   set (--validation=500 of each class), never on the test set. The best has the highest mean accuracy over its last ten epochs there;
-   as the held-out classes are of one size, that is the mean recall of the classes.
-2. To report: the six variants on the first of --seeds, or with --every_seed on each, tested on the test set, whatever step 1 said.
+1. To choose: six variants on the splits of other seeds (--choice_seeds), each tested on images that
+are held out of its training
+   set (--validation=500 of each class), never on the test set. The best has the highest mean
+   accuracy over its last ten epochs there; as the held-out classes are of one size, that is the
+   mean recall of the classes.
+2. To report: the six variants on the first of --seeds, or with --every_seed on each, tested on the
+test set, whatever step 1 said.
 3. The best and `paper` on the other seeds.
 
-16 runs of 60 epochs by default, 14 where `paper` is the best: about 45 minutes each on two CPU cores, 12 hours in all. The third
-line trains the last layer alone on what a network gives that experiments/pictures.py has left: 36 runs of about 3 minutes. Stop
-it and start it again as you like: what has a row is not trained again. Expected: docs/results/ablation.md. Writes results/ablation.csv, a
-line for each run and round, and ablation.png. If the best is not preset robust's values, change these (presets.ROBUST), and then
-train its row: python -m selectnet_tf.run --preset=robust
+16 runs of 60 epochs by default, 14 where `paper` is the best: about 45 minutes each on two CPU
+cores, 12 hours in all. The third line trains the last layer alone on what a network gives that
+experiments/pictures.py has left: 36 runs of about 3 minutes. Stop it and start it again as you
+like: what has a row is not trained again. Expected: docs/results/ablation.md. Writes
+results/ablation.csv, a line for each run and round, and ablation.png. If the best is not preset
+robust's values, change these (presets.ROBUST), and then train its row: python -m selectnet_tf.run
+--preset=robust
 """
 
 import math
@@ -27,10 +34,10 @@ import matplotlib
 from absl import flags
 from matplotlib.figure import Figure
 
-from selectnet_tf import devices, recipes
-from selectnet_tf.cli import fail, parse, path_of
-from selectnet_tf.experiment import runs, sweep
+from selectnet_tf import _devices, recipes
+from selectnet_tf._console import expand_path, fail, parse
 from selectnet_tf.recipes import Recipe
+from selectnet_tf.runs import store, sweep
 
 VARIANTS: dict[str, dict[str, float]] = {
     "paper": {},
@@ -47,35 +54,64 @@ FINAL = ("last10_accuracy", "macro_f1", "worst_minor_f1")  # stand in the last r
 class Plan:
     """The ablation's runs.
 
-    every_seed: report all variants on every seed. options: what all recipes have in common: dataset, arch, epochs, every.
+    every_seed: report all variants on every seed. options: what all recipes have in common:
+    dataset, arch, epochs, every.
     """
 
     def __init__(
-        self, results: pathlib.Path, seeds: list[int], choice_seeds: list[int], validation: int, every_seed: bool = False, **options: Any
+        self,
+        results: pathlib.Path,
+        seeds: list[int],
+        choice_seeds: list[int],
+        validation: int,
+        every_seed: bool = False,
+        **options: Any,
     ) -> None:
         both = sorted({*choice_seeds} & {*seeds})
         if both:
-            raise ValueError(f"the settings can't be chosen on seed {both[0]}, which is reported: use other --choice_seeds")
-        self.results, self.seeds, self.choice_seeds, self.validation = results, seeds, choice_seeds, validation
+            raise ValueError(
+                f"the settings can't be chosen on seed {both[0]}, which is reported: use other"
+                " --choice_seeds"
+            )
+        self.results, self.seeds, self.choice_seeds, self.validation = (
+            results,
+            seeds,
+            choice_seeds,
+            validation,
+        )
         self.every_seed, self.options = every_seed, options
 
     def recipe(self, variant: str, seed: int, validation: int = 0) -> Recipe:
         return recipes.make(seed=seed, validation=validation, **VARIANTS[variant], **self.options)
 
     def choosing(self) -> list[tuple[str, Recipe]]:
-        return [(variant, self.recipe(variant, seed, self.validation)) for seed in self.choice_seeds for variant in VARIANTS]
+        return [
+            (variant, self.recipe(variant, seed, self.validation))
+            for seed in self.choice_seeds
+            for variant in VARIANTS
+        ]
 
     def reported(self, best: str | None = None) -> list[tuple[str, Recipe]]:
-        """Every variant on the first seed, or on each; else paper and the best (paper alone while it is unknown) on the others."""
+        """Every variant on the first seed, or on each
+
+        Else paper and the best (paper alone while it is unknown) on the others.
+        """
         some = dict.fromkeys(("paper", best or self.best() or "paper"))
         whole = self.seeds if self.every_seed else self.seeds[:1]
-        return [(variant, self.recipe(variant, seed)) for seed in self.seeds for variant in (VARIANTS if seed in whole else some)]
+        return [
+            (variant, self.recipe(variant, seed))
+            for seed in self.seeds
+            for variant in (VARIANTS if seed in whole else some)
+        ]
 
     def best(self) -> str | None:
-        """The variant of the highest accuracy on held-out images, the mean of its last ten epochs; None until all were trained."""
+        """The variant of the highest accuracy on held-out images, the mean of its last ten epochs
+
+        None until all were trained.
+        """
         found = dict.fromkeys(VARIANTS, 0.0)
         for variant, recipe in self.choosing():
-            row = runs.row_of(self.results, recipe.name)
+            row = store.row_of(self.results, recipe.name)
             if not row:
                 return None
             found[variant] += float(row["last10_accuracy"])
@@ -87,34 +123,67 @@ class Plan:
         cells += [("report", variant, recipe) for variant, recipe in self.reported()]
         found = []
         for part, variant, recipe in cells:
-            row = runs.row_of(self.results, recipe.name)
+            row = store.row_of(self.results, recipe.name)
             if row:
-                head = {"part": part, "variant": variant, **{field: getattr(recipe, field) for field in FIELDS}}
+                head = {
+                    "part": part,
+                    "variant": variant,
+                    **{field: getattr(recipe, field) for field in FIELDS},
+                }
                 found += [head | line for line in self._rounds(recipe.name, row)]
         return found
 
     def _rounds(self, name: str, row: dict[str, str]) -> list[dict[str, str | float]]:
         folder = self.results / "runs" / name
-        epochs = {line["epoch"]: line for line in runs.read_csv(folder / "epochs.csv")}
-        worst = min((float(line["f1"]) for line in runs.read_csv(folder / "classes.csv") if line["minor"] == "1"), default=math.nan)
+        epochs = {line["epoch"]: line for line in store.read_csv(folder / "epochs.csv")}
+        worst = min(
+            (
+                float(line["f1"])
+                for line in store.read_csv(folder / "classes.csv")
+                if line["minor"] == "1"
+            ),
+            default=math.nan,
+        )
         found: list[dict[str, str | float]] = []
-        for line in runs.read_csv(folder / "selection.csv"):
+        for line in store.read_csv(folder / "selection.csv"):
             trained = epochs[line["epoch"]]
-            tested = {"accuracy": trained["val_accuracy"], "minor_accuracy": trained["val_minor_accuracy"]}
+            tested = {
+                "accuracy": trained["val_accuracy"],
+                "minor_accuracy": trained["val_minor_accuracy"],
+            }
             taken = {column: value for column, value in line.items() if column.startswith("as_")}
-            found.append({"epoch": line["epoch"], **tested, **dict.fromkeys(FINAL, ""), "precision": line["precision"], **taken})
+            found.append(
+                {
+                    "epoch": line["epoch"],
+                    **tested,
+                    **dict.fromkeys(FINAL, ""),
+                    "precision": line["precision"],
+                    **taken,
+                }
+            )
         if found:
-            found[-1] |= {"last10_accuracy": row["last10_accuracy"], "macro_f1": row["macro_f1"], "worst_minor_f1": worst}
+            found[-1] |= {
+                "last10_accuracy": row["last10_accuracy"],
+                "macro_f1": row["macro_f1"],
+                "worst_minor_f1": worst,
+            }
         return found
 
 
 def write(plan: Plan, stem: str = "ablation") -> None:
-    """Writes <stem>.csv and <stem>.png of what is finished, and says which variant is the best on held-out images."""
+    """Writes <stem>.csv and <stem>.png of what is finished, and says which variant is the best on
+    held-out images.
+    """
     lines = plan.lines()
     columns = list(dict.fromkeys(column for line in lines for column in line))
     table, picture = plan.results / f"{stem}.csv", plan.results / f"{stem}.png"
-    runs.write_csv(table, [columns, *([line.get(column, "") for column in columns] for line in lines)])
-    draw([line for line in lines if (line["part"], line["seed"]) == ("report", plan.seeds[0])], picture)
+    store.write_csv(
+        table, [columns, *([line.get(column, "") for column in columns] for line in lines)]
+    )
+    draw(
+        [line for line in lines if (line["part"], line["seed"]) == ("report", plan.seeds[0])],
+        picture,
+    )
     best = plan.best()
     if best:
         has = "has" if VARIANTS[best] == recipes.ROBUST else "does not have"
@@ -124,13 +193,18 @@ def write(plan: Plan, stem: str = "ablation") -> None:
 
 
 def draw(lines: list[dict[str, str | float]], path: pathlib.Path) -> None:
-    """Picks by class, and the minor classes' test accuracy, round by round: a panel each, a colour for each variant of one seed."""
+    """Picks by class, and the minor classes' test accuracy, round by round:
+
+    A panel each, a colour for each variant of one seed.
+    """
     classes = [column for column in (lines[0] if lines else {}) if column.startswith("as_")]
     panels = [*classes, "minor_accuracy", "accuracy"]
     wide = math.ceil(len(panels) / 2)
     picked = [float(line[column]) for line in lines for column in classes]
     lost = bool(picked) and min(picked) < max(picked) / 50  # then a linear axis would hide how
-    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    with matplotlib.rc_context(
+        {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    ):
         figure = Figure(figsize=(3.6 * wide, 6), layout="constrained")
         axes = figure.subplots(2, wide, squeeze=False).ravel()
         for axis in axes[len(panels) :]:
@@ -139,16 +213,31 @@ def draw(lines: list[dict[str, str | float]], path: pathlib.Path) -> None:
             for i, variant in enumerate(VARIANTS):
                 chosen = [line for line in lines if line["variant"] == variant]
                 if chosen:  # each keeps its colour while others are not finished
-                    points = [int(line["epoch"]) for line in chosen], [float(line[column]) for line in chosen]
+                    points = (
+                        [int(line["epoch"]) for line in chosen],
+                        [float(line[column]) for line in chosen],
+                    )
                     axis.plot(*points, f"C{i}.-", label=variant)
             picks = column in classes
-            axis.set(title=f"unlabeled picks as class {column[3:]}" if picks else f"test: {column.replace('_', ' ')}", xlabel="epoch")
+            axis.set(
+                title=(
+                    f"unlabeled picks as class {column[3:]}"
+                    if picks
+                    else f"test: {column.replace('_', ' ')}"
+                ),
+                xlabel="epoch",
+            )
             if picks and lost:
                 axis.set_yscale("symlog", linthresh=1)
             if picks:
                 axis.set_ylim(-0.2 if lost else 0, 1.1 * max(10.0, *picked))
             axis.grid(alpha=0.3)
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(VARIANTS), frameon=False)
+        figure.legend(
+            *axes[0].get_legend_handles_labels(),
+            loc="outside lower center",
+            ncols=len(VARIANTS),
+            frameon=False,
+        )
         figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
@@ -158,10 +247,16 @@ def train(plan: Plan, cells: Iterable[Recipe], data_dir: str | None, jobs: int) 
 
 
 def define_flags() -> None:
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "reported: all variants on the first, the best and paper on the others")
+    flags.DEFINE_list(
+        "seeds",
+        ["0", "1", "2"],
+        "reported: all variants on the first, the best and paper on the others",
+    )
     flags.DEFINE_list("choice_seeds", ["10"], "the seeds on whose splits the best is chosen")
     flags.DEFINE_bool("every_seed", False, "report all variants on every seed")
-    flags.DEFINE_integer("validation", 500, "images of each class that are held out of its training set for that", 1)
+    flags.DEFINE_integer(
+        "validation", 500, "images of each class that are held out of its training set for that", 1
+    )
     flags.DEFINE_integer("epochs", 60, "epochs of each run", 1)
     flags.DEFINE_integer("every", 10, "epochs between two selections", 1)
     flags.DEFINE_string("dataset", "cifar10-4minor", "the data set")
@@ -169,22 +264,42 @@ def define_flags() -> None:
     flags.DEFINE_string("weights", None, "as in selectnet_tf.run, as are the next two")
     flags.DEFINE_bool("freeze", False, "train the last layer alone")
     flags.DEFINE_string("precision", "float32", "of the arithmetic")
-    flags.DEFINE_string("out", "ablation", "the name of the table and the figure, without an ending")
+    flags.DEFINE_string(
+        "out", "ablation", "the name of the table and the figure, without an ending"
+    )
     flags.DEFINE_integer("jobs", 0, "runs trained at once; 0: one a GPU, two without GPUs", 0)
     flags.DEFINE_bool("dry", False, "only print the plan")
     flags.DEFINE_string("results_dir", "results", "holds runs.csv and runs/")
-    flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archive; else SELECTNET_DATA, else a download")
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "folder with the extracted CIFAR archive; else SELECTNET_DATA, else a download",
+    )
 
 
 def main(argv: list[str]) -> int:
     values = flags.FLAGS
     try:
-        if len(argv) > 1 or not all(seeds and all(map(str.isdigit, seeds)) for seeds in (values.seeds, values.choice_seeds)):
+        if len(argv) > 1 or not all(
+            seeds and all(map(str.isdigit, seeds)) for seeds in (values.seeds, values.choice_seeds)
+        ):
             raise ValueError("flags are written --name=value, and seeds are numbers such as 0,1,2")
-        options = {name: getattr(values, name) for name in ("dataset", "arch", "epochs", "every", "weights", "freeze", "precision")}
-        seeds, choice_seeds = ([int(seed) for seed in found] for found in (values.seeds, values.choice_seeds))
-        plan = Plan(path_of(values.results_dir), seeds, choice_seeds, values.validation, values.every_seed, **options)
-        jobs = values.jobs or devices.usual_jobs()
+        options = {
+            name: getattr(values, name)
+            for name in ("dataset", "arch", "epochs", "every", "weights", "freeze", "precision")
+        }
+        seeds, choice_seeds = (
+            [int(seed) for seed in found] for found in (values.seeds, values.choice_seeds)
+        )
+        plan = Plan(
+            expand_path(values.results_dir),
+            seeds,
+            choice_seeds,
+            values.validation,
+            values.every_seed,
+            **options,
+        )
+        jobs = values.jobs or _devices.default_jobs()
         known = [recipe for _, recipe in plan.choosing() + plan.reported()]
         if values.dry:
             print(sweep.Sweep(known, plan.results, values.data_dir, jobs).plan())

@@ -1,22 +1,27 @@
 """How fast it is, as ratios measured side by side in one run, on the machine this runs on.
 
-    make bench        or        python experiments/benchmark.py [--only=training,selection] [--repeats=5]
+    make bench        or        python experiments/benchmark.py [--only=training,selection]
+    [--repeats=5]
 
-training    images a second of simple, resnet20 and resnet56 at batch 32 and 128, data pipeline and augmentation included:
-            ours; the same network as Keras ships it; the same in PyTorch (where it is installed: pip install torch). Each is a
-            process of its own, warmed up; they take turns, one epoch each, and medians of the turns are compared: between an
-            epoch's first and last step, and, of the Keras ones, over the whole epoch ("whole epoch").
-onednn      ours with TensorFlow's oneDNN convolutions, as the commands switch them on, beside ours without.
-precision   ours with --precision=mixed_bfloat16 beside float32.
-ceiling     the share of the machine's floating-point rate that our training reaches (three times the forward pass's work).
-selection   a round (score, select, swap) beside one pure forward pass by the best batch size, and beside 10 epochs.
-memory      peak resident memory beside stock fit and predict on the same arrays; resident memory after 10 and 60 rounds.
-growth      a round over a memory-mapped pool of 10^4, 10^5 and 10^6 images, by a network that costs next to nothing.
-start       seconds to --help, to `report diff`, to the first training step.
-jobs        two runs at once with one thread each, beside one run with two threads: images a second of both together.
+training    images a second of simple, resnet20 and resnet56 at batch 32 and 128, data pipeline and
+augmentation included:
+            ours; the same network as Keras ships it; the same in PyTorch (where it is installed:
+            pip install torch). Each is a process of its own, warmed up; they take turns, one epoch
+            each, and medians of the turns are compared: between an epoch's first and last step,
+            and, of the Keras ones, over the whole epoch ("whole epoch").
+onednn      ours with TensorFlow's oneDNN convolutions, as the commands switch them on, beside ours
+without. precision   ours with --precision=mixed_bfloat16 beside float32. ceiling     the share of
+the machine's floating-point rate that our training reaches (three times the forward pass's work).
+selection   a round (score, select, swap) beside one pure forward pass by the best batch size, and
+beside 10 epochs. memory      peak resident memory beside stock fit and predict on the same arrays;
+resident memory after 10 and 60 rounds. growth      a round over a memory-mapped pool of 10^4, 10^5
+and 10^6 images, by a network that costs next to nothing. start       seconds to --help, to `report
+diff`, to the first training step. jobs        two runs at once with one thread each, beside one run
+with two threads: images a second of both together.
 
-About 30 minutes on two quiet cores. Writes results/benchmark.csv, a line a number (median, least and most of the repeats), and
-results/benchmark.png. Figures of other machines differ; the ratios less so.
+About 30 minutes on two quiet cores. Writes results/benchmark.csv, a line a number (median, least
+and most of the repeats), and results/benchmark.png. Figures of other machines differ; the ratios
+less so.
 """
 
 import importlib.util
@@ -30,8 +35,8 @@ import time
 
 from absl import flags
 
-from selectnet_tf.cli import fail, parse, path_of
-from selectnet_tf.experiment import estimate, runs
+from selectnet_tf._console import expand_path, fail, parse
+from selectnet_tf.runs import plan, store
 
 HOME = pathlib.Path(__file__).parent.parent
 PASSES = {"simple": 3200, "resnet20": 1536, "resnet56": 640}  # images a turn: some seconds
@@ -39,13 +44,25 @@ HEADER = ("section", "what", "network", "batch", "median", "least", "most", "rep
 
 
 class Worker:
-    """A contender in a process of its own; `turn` lets it do one pass and returns what it measured, None where it fails."""
+    """A contender in a process of its own
+
+    `turn` lets it do one pass and returns what it measured, None where it fails.
+    """
 
     def __init__(self, kind, arch="simple", batch=32, images=0, environment=()):
-        command = [sys.executable, HOME / "experiments" / "contenders.py", kind, arch, str(batch), str(images or PASSES[arch])]
+        command = [
+            sys.executable,
+            HOME / "experiments" / "contenders.py",
+            kind,
+            arch,
+            str(batch),
+            str(images or PASSES[arch]),
+        ]
         pipe = subprocess.PIPE
         environment = os.environ | dict(environment)
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=environment)
+        self.process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=environment
+        )
         self.ready = self._answer() == "ready"
 
     def _answer(self):
@@ -76,7 +93,10 @@ class Table:
     """benchmark.csv: sections that are not measured this time keep their lines."""
 
     def __init__(self, path, only):
-        self.path, self.lines = path, [tuple(row.values()) for row in runs.read_csv(path) if row["section"] not in only]
+        self.path, self.lines = (
+            path,
+            [tuple(row.values()) for row in store.read_csv(path) if row["section"] not in only],
+        )
 
     def add(self, section, what, values, unit, network="", batch=""):
         values = [v for v in values if v is not None]
@@ -85,8 +105,12 @@ class Table:
             return
         numbers = [f"{v:.4g}" for v in (statistics.median(values), min(values), max(values))]
         self.lines.append((section, what, network, batch, *numbers, len(values), unit))
-        runs.write_csv(self.path, [HEADER, *self.lines])
-        print(f"{section}: {what} {network} {batch}: {numbers[0]} {unit} ({numbers[1]} to {numbers[2]})", flush=True)
+        store.write_csv(self.path, [HEADER, *self.lines])
+        print(
+            f"{section}: {what} {network} {batch}: {numbers[0]} {unit} ({numbers[1]} to"
+            f" {numbers[2]})",
+            flush=True,
+        )
 
 
 def training(table, repeats):
@@ -96,20 +120,33 @@ def training(table, repeats):
     for arch in PASSES:
         for batch in (32, 128):
             workers = {kind: Worker(kind, arch, batch) for kind in kinds}
-            found = [{kind: worker.turn() or {} for kind, worker in workers.items()} for _ in range(repeats)]
+            found = [
+                {kind: worker.turn() or {} for kind, worker in workers.items()}
+                for _ in range(repeats)
+            ]
             for kind, worker in workers.items():
                 worker.__exit__()
                 for measure, words in (("images_per_second", ""), ("with_ends", ", whole epoch")):
                     values = [turn[kind].get(measure) for turn in found]
                     if any(values):
                         table.add("training", kind + words, values, "images/s", arch, batch)
-                    ratios = [turn["ours"][measure] / turn[kind][measure] for turn in found if measure in turn[kind]]
+                    ratios = [
+                        turn["ours"][measure] / turn[kind][measure]
+                        for turn in found
+                        if measure in turn[kind]
+                    ]
                     if kind != "ours" and ratios:
                         table.add("training", f"ours / {kind}{words}", ratios, "ratio", arch, batch)
 
 
 def onednn(table, repeats):
-    turns(table, repeats, "onednn", ("with", "ours", {}), ("without", "ours", {"TF_ENABLE_ONEDNN_OPTS": "0"}))
+    turns(
+        table,
+        repeats,
+        "onednn",
+        ("with", "ours", {}),
+        ("without", "ours", {"TF_ENABLE_ONEDNN_OPTS": "0"}),
+    )
 
 
 def precision(table, repeats):
@@ -117,13 +154,28 @@ def precision(table, repeats):
 
 
 def turns(table, repeats, section, first, second):
-    """Images a second of two contenders that take turns, and their ratio. first, second: (name, kind, environment)."""
+    """Images a second of two contenders that take turns, and their ratio.
+
+    First, second: (name, kind, environment).
+    """
     for arch in PASSES:
-        with Worker(first[1], arch, environment=first[2]) as a, Worker(second[1], arch, environment=second[2]) as b:
-            found = [[worker.turn()["images_per_second"] for worker in (a, b)] for _ in range(repeats)]
+        with (
+            Worker(first[1], arch, environment=first[2]) as a,
+            Worker(second[1], arch, environment=second[2]) as b,
+        ):
+            found = [
+                [worker.turn()["images_per_second"] for worker in (a, b)] for _ in range(repeats)
+            ]
         for (name, *_), values in zip((first, second), zip(*found, strict=True), strict=True):
             table.add(section, name, values, "images/s", arch, 32)
-        table.add(section, f"{first[0]} / {second[0]}", [one / two for one, two in found], "ratio", arch, 32)
+        table.add(
+            section,
+            f"{first[0]} / {second[0]}",
+            [one / two for one, two in found],
+            "ratio",
+            arch,
+            32,
+        )
 
 
 def ceiling(table, repeats):
@@ -138,9 +190,16 @@ def ceiling(table, repeats):
             for batch in (32, 128):
                 with Worker("ours", arch, batch) as worker:
                     speeds = [worker.turn()["images_per_second"] for _ in range(repeats)]
-                done = [speed * 6 * estimate.multiply_adds(arch) / 1e9 for speed in speeds]
+                done = [speed * 6 * plan.multiply_adds(arch) / 1e9 for speed in speeds]
                 table.add("ceiling", "reached in training", done, "GFLOP/s", arch, batch)
-                table.add("ceiling", "share of the best convolution", [d / best["convolution"] for d in done], "share", arch, batch)
+                table.add(
+                    "ceiling",
+                    "share of the best convolution",
+                    [d / best["convolution"] for d in done],
+                    "share",
+                    arch,
+                    batch,
+                )
 
 
 def selection(table, repeats):
@@ -149,10 +208,34 @@ def selection(table, repeats):
             found = [worker.turn() for _ in range(repeats)]
         for what in ("forward", "score", "round", "swap"):
             table.add("selection", what, [turn[what] for turn in found], "s", arch)
-        table.add("selection", "best batch of the forward pass", [turn["forward_batch"] for turn in found], "images", arch)
-        table.add("selection", "round / forward", [turn["round"] / turn["forward"] for turn in found], "ratio", arch)
-        table.add("selection", "round / 10 epochs", [turn["round"] / turn["train"] / 10 for turn in found], "share", arch)
-        table.add("selection", "retraces by a round", [turn["retraces"] for turn in found], "retraces", arch)
+        table.add(
+            "selection",
+            "best batch of the forward pass",
+            [turn["forward_batch"] for turn in found],
+            "images",
+            arch,
+        )
+        table.add(
+            "selection",
+            "round / forward",
+            [turn["round"] / turn["forward"] for turn in found],
+            "ratio",
+            arch,
+        )
+        table.add(
+            "selection",
+            "round / 10 epochs",
+            [turn["round"] / turn["train"] / 10 for turn in found],
+            "share",
+            arch,
+        )
+        table.add(
+            "selection",
+            "retraces by a round",
+            [turn["retraces"] for turn in found],
+            "retraces",
+            arch,
+        )
 
 
 def memory(table, repeats):
@@ -162,8 +245,20 @@ def memory(table, repeats):
         for _ in range(min(repeats, 3)):
             with Worker(kind, "simple", 32, 50_000) as worker:
                 found[kind].append((worker.turn() or {}).get("megabytes"))
-        table.add("memory", {"memory": "peak", "memory_stock": "peak of stock"}[kind], found[kind], "MB", "simple")
-    table.add("memory", "ours / stock", [a / b for a, b in zip(*found.values(), strict=True)], "ratio", "simple")
+        table.add(
+            "memory",
+            {"memory": "peak", "memory_stock": "peak of stock"}[kind],
+            found[kind],
+            "MB",
+            "simple",
+        )
+    table.add(
+        "memory",
+        "ours / stock",
+        [a / b for a, b in zip(*found.values(), strict=True)],
+        "ratio",
+        "simple",
+    )
     with Worker("rounds", "simple", 32, 5_000) as worker:
         turn = worker.turn()
         for what in ("after_10_rounds", "after_60_rounds"):
@@ -174,30 +269,57 @@ def growth(table, repeats):
     for images in (10_000, 100_000, 1_000_000):
         with Worker("growth", "simple", 32, images) as worker:
             found = [worker.turn() for _ in range(repeats if images < 1_000_000 else 2)]
-        table.add("growth", "round, an image", [turn["seconds"] / images * 1e6 for turn in found], "us", batch=images)
+        table.add(
+            "growth",
+            "round, an image",
+            [turn["seconds"] / images * 1e6 for turn in found],
+            "us",
+            batch=images,
+        )
         table.add("growth", "resident", [turn["resident"] for turn in found], "MB", batch=images)
 
 
 def start(table, repeats):
-    first = "import os, tempfile; from selectnet_tf import recipes; from selectnet_tf.experiment import record, train"
-    first += "; r = recipes.make(dataset='digits-4minor'); record.Log.on_train_batch_end = lambda *_, **__: os._exit(0)"
+    first = (
+        "import os, tempfile; from selectnet_tf import recipes; from selectnet_tf.runs import log,"
+        " train"
+    )
+    first += (
+        "; r = recipes.make(dataset='digits-4minor'); log.Log.on_train_batch_end = lambda *_, **__:"
+        " os._exit(0)"
+    )
     first += "; train.train(r, results_dir=tempfile.mkdtemp(), verbose=0)"
     commands = {
         "run --help": ["-m", "selectnet_tf.run", "--help"],
-        "report diff": ["-m", "selectnet_tf.report", "diff", f"--results_dir={table.path.parent}"],
+        "report diff": [
+            "-m",
+            "selectnet_tf",
+            "report",
+            "diff",
+            f"--results_dir={table.path.parent}",
+        ],
         "the first training step, on digits": ["-c", first],
     }
     for what, command in commands.items():
         times = []
         for _ in range(repeats):
             began = time.perf_counter()
-            subprocess.run([sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=HOME, check=True)
+            subprocess.run(
+                [sys.executable, *command],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=HOME,
+                check=True,
+            )
             times.append(time.perf_counter() - began)
         table.add("start", what, times, "s")
 
 
 def jobs(table, repeats):
-    threads = lambda n: dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), str(n))  # noqa: E731
+    def threads(n):
+        names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+        return dict.fromkeys(names, str(n))
+
     for arch in ("simple", "resnet20"):
         with (
             Worker("ours", arch) as one,
@@ -212,49 +334,83 @@ def jobs(table, repeats):
                 together.append(sum(worker._answer()["images_per_second"] for worker in (a, b)))
         table.add("jobs", "one run, all threads", alone, "images/s", arch, 32)
         table.add("jobs", "two runs, one thread each", together, "images/s", arch, 32)
-        table.add("jobs", "two runs / one", [t / o for t, o in zip(together, alone, strict=True)], "ratio", arch, 32)
+        table.add(
+            "jobs",
+            "two runs / one",
+            [t / o for t, o in zip(together, alone, strict=True)],
+            "ratio",
+            arch,
+            32,
+        )
 
 
 def draw(path, lines):
-    """results/benchmark.png: images a second of each contender, and a round's time and memory over the pool's size."""
+    """results/benchmark.png:
+
+    Images a second of each contender, and a round's time and memory over the pool's size.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
     rows = [dict(zip(HEADER, line, strict=True)) for line in lines]
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
-    speeds = [row for row in rows if row["section"] == "training" and row["unit"] == "images/s" and "," not in row["what"]]
+    speeds = [
+        row
+        for row in rows
+        if row["section"] == "training" and row["unit"] == "images/s" and "," not in row["what"]
+    ]
     settings = list(dict.fromkeys((row["network"], str(row["batch"])) for row in speeds))
     kinds = list(dict.fromkeys(row["what"] for row in speeds))
     names = {"ours": "selectnet_tf", "stock": "Keras as it ships", "torch": "PyTorch eager"}
-    base = {(row["network"], str(row["batch"])): float(row["median"]) for row in speeds if row["what"] == "stock"}
+    base = {
+        (row["network"], str(row["batch"])): float(row["median"])
+        for row in speeds
+        if row["what"] == "stock"
+    }
     for i, kind in enumerate(kinds):
-        found = {(row["network"], str(row["batch"])): float(row["median"]) for row in speeds if row["what"] == kind}
+        found = {
+            (row["network"], str(row["batch"])): float(row["median"])
+            for row in speeds
+            if row["what"] == kind
+        }
         places = [x + (i - 1) * 0.27 for x in range(len(settings))]
-        bars = left.bar(places, [found.get(s, 0) / base[s] for s in settings], 0.25, label=names[kind])
+        bars = left.bar(
+            places, [found.get(s, 0) / base[s] for s in settings], 0.25, label=names[kind]
+        )
         left.bar_label(bars, [f"{found.get(s, 0):.0f}" for s in settings], fontsize=7)
     left.set_xticks(range(len(settings)), [f"{arch}\nbatch {batch}" for arch, batch in settings])
     left.set(title="training: images a second (on the bars), relative to Keras as it ships")
     left.legend(frameon=False, fontsize=8)
     pools = [row for row in rows if row["section"] == "growth"]
-    for what, color, axis in (("round, an image", "tab:blue", right), ("resident", "tab:orange", right.twinx())):
+    for what, color, axis in (
+        ("round, an image", "tab:blue", right),
+        ("resident", "tab:orange", right.twinx()),
+    ):
         points = [(int(row["batch"]), float(row["median"])) for row in pools if row["what"] == what]
         axis.plot(*zip(*points, strict=True), "o-", color=color)
-        axis.set_ylabel({"resident": "resident memory, MB"}.get(what, "a round, us an image"), color=color)
+        axis.set_ylabel(
+            {"resident": "resident memory, MB"}.get(what, "a round, us an image"), color=color
+        )
         axis.set_ylim(bottom=0)
     right.set(xscale="log", xlabel="images in a memory-mapped pool", title="a round")
     with matplotlib.rc_context():
         figure.savefig(path, dpi=110)
 
 
-SECTIONS = {f.__name__: f for f in (training, onednn, precision, ceiling, selection, memory, growth, start, jobs)}
+SECTIONS = {
+    f.__name__: f
+    for f in (training, onednn, precision, ceiling, selection, memory, growth, start, jobs)
+}
 
 if __name__ == "__main__":
-    flags.DEFINE_multi_enum("only", list(SECTIONS), list(SECTIONS), "sections to measure; may be given several times")
+    flags.DEFINE_multi_enum(
+        "only", list(SECTIONS), list(SECTIONS), "sections to measure; may be given several times"
+    )
     flags.DEFINE_integer("repeats", 5, "turns of each contender", 1)
     flags.DEFINE_string("results_dir", "results", "where benchmark.csv and benchmark.png go")
     parse(sys.argv)
-    results = path_of(flags.FLAGS.results_dir)
+    results = expand_path(flags.FLAGS.results_dir)
     try:
         results.mkdir(parents=True, exist_ok=True)
         made = Table(results / "benchmark.csv", flags.FLAGS.only)

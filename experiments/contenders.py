@@ -1,12 +1,14 @@
 """The processes that `make bench` times: python experiments/contenders.py KIND ARCH BATCH [IMAGES]
 
-Each builds what it is named after, then does one pass for every line on its standard input and answers with a JSON line.
-KIND: ours; bfloat16 (ours with --precision=mixed_bfloat16); stock (the same network as Keras ships it: its
-BatchNormalization, its random layers in the tf.data pipeline, arrays that are shuffled and batched); torch (PyTorch eager,
-channels_last, the same network and augmentation); ceiling (a large matrix product and the fastest of some convolutions);
-selection (one round beside one pure forward pass); memory and memory_stock (peak resident memory of an epoch and a scoring,
-of the same arrays in stock `fit` and `predict`); rounds (resident memory after 10 and after 60 rounds); growth (a round over
-a memory-mapped pool of IMAGES images).
+Each builds what it is named after, then does one pass for every line on its standard input and
+answers with a JSON line.
+KIND: ours; bfloat16 (ours with --precision=mixed_bfloat16); stock (the same network as Keras ships
+it: its BatchNormalization, its random layers in the tf.data pipeline, arrays that are shuffled and
+batched); torch (PyTorch eager, channels_last, the same network and augmentation); ceiling (a large
+matrix product and the fastest of some convolutions); selection (one round beside one pure forward
+pass); memory and memory_stock (peak resident memory of an epoch and a scoring, of the same arrays
+in stock `fit` and `predict`); rounds (resident memory after 10 and after 60 rounds); growth (a
+round over a memory-mapped pool of IMAGES images).
 """
 
 import json
@@ -19,26 +21,33 @@ import time
 import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands do; section onednn measures without
+os.environ.setdefault(
+    "TF_ENABLE_ONEDNN_OPTS", "1"
+)  # as the commands do; section onednn measures without
 
 
 def data(n):
     rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8), (np.arange(n) % 10).astype(np.int32)
+    return rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8), (np.arange(n) % 10).astype(
+        np.int32
+    )
 
 
 def network(arch, labels, stock=False, precision="float32"):
-    """Our network, compiled as the released code trains it; stock: with Keras's own BatchNormalization."""
+    """Our network, compiled as the released code trains it
+
+    Stock: with Keras's own BatchNormalization.
+    """
     import keras
 
     from selectnet_tf import recipes
-    from selectnet_tf.networks import models, schedules
+    from selectnet_tf.models import networks, optimizers
 
     if stock:
-        models.BatchNormalization = keras.layers.BatchNormalization
+        networks.BatchNormalization = keras.layers.BatchNormalization
     keras.config.set_dtype_policy(precision)
-    model = models.build(arch, (32, 32, 3), 10)
-    schedules.compile_model(model, recipes.make(method="imbalanced", arch=arch), labels, 10)
+    model = networks.build(arch, (32, 32, 3), 10)
+    optimizers.compile_model(model, recipes.make(method="imbalanced", arch=arch), labels, 10)
     return model
 
 
@@ -68,7 +77,9 @@ def stock(arch, batch, n):
     model = network(arch, y, stock=True)
     shift = keras.layers.RandomTranslation(0.2, 0.2, fill_mode="nearest")
     flip = keras.layers.RandomFlip("horizontal")
-    batches = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(n).batch(batch, drop_remainder=True)
+    batches = (
+        tf.data.Dataset.from_tensor_slices((x, y)).shuffle(n).batch(batch, drop_remainder=True)
+    )
     change = lambda images, labels: (flip(shift(images, training=True), training=True), labels)  # noqa: E731
     batches = batches.map(change, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
     return lambda: epoch_of(model, batches, batch)
@@ -86,7 +97,9 @@ def pytorch(arch, batch, n):
     model = torch_network(nn, arch).to(memory_format=torch.channels_last)
     kernels = [p for p in model.parameters() if p.ndim == 4 and arch != "simple"]
     others = [p for p in model.parameters() if not any(p is k for k in kernels)]
-    optimizer = torch.optim.SGD([{"params": kernels, "weight_decay": 2e-4}, {"params": others}], 0.01, momentum=0.9)
+    optimizer = torch.optim.SGD(
+        [{"params": kernels, "weight_decay": 2e-4}, {"params": others}], 0.01, momentum=0.9
+    )
 
     def augment(images):
         b = len(images)
@@ -114,15 +127,33 @@ def torch_network(nn, arch):
     if arch == "simple":
         layers = []
         for width_in, width in ((3, 32), (32, 64)):
-            layers += [nn.Conv2d(width_in, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3), nn.ReLU()]
+            layers += [
+                nn.Conv2d(width_in, width, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(width, width, 3),
+                nn.ReLU(),
+            ]
             layers += [nn.MaxPool2d(2), nn.Dropout(0.25)]
-        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(2304, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, 10))
+        return nn.Sequential(
+            *layers,
+            nn.Flatten(),
+            nn.Linear(2304, 512),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(512, 10),
+        )
 
     class Block(nn.Module):
         def __init__(self, width_in, width, stride):
             super().__init__()
-            self.a, self.b = nn.Conv2d(width_in, width, 3, stride, 1), nn.Conv2d(width, width, 3, 1, 1)
-            self.norm_a, self.norm_b = nn.BatchNorm2d(width, 1e-3, 0.01), nn.BatchNorm2d(width, 1e-3, 0.01)
+            self.a, self.b = (
+                nn.Conv2d(width_in, width, 3, stride, 1),
+                nn.Conv2d(width, width, 3, 1, 1),
+            )
+            self.norm_a, self.norm_b = (
+                nn.BatchNorm2d(width, 1e-3, 0.01),
+                nn.BatchNorm2d(width, 1e-3, 0.01),
+            )
             self.short = nn.Conv2d(width_in, width, 1, stride) if stride == 2 else nn.Identity()
 
         def forward(self, x):
@@ -138,13 +169,19 @@ def torch_network(nn, arch):
 
 
 def ceiling(*_):
-    """Floating-point operations a second: of one large matrix product, and of the best of some convolutions."""
+    """Floating-point operations a second:
+
+    Of one large matrix product, and of the best of some convolutions.
+    """
     import tensorflow as tf
 
     a = tf.random.normal([2048, 2048])
     convolutions = []
     for side, width, kernel in ((32, 64, 3), (16, 128, 3), (32, 128, 1), (16, 256, 3)):
-        x, w = tf.random.normal([32, side, side, width]), tf.random.normal([kernel, kernel, width, width])
+        x, w = (
+            tf.random.normal([32, side, side, width]),
+            tf.random.normal([kernel, kernel, width, width]),
+        )
         call = tf.function(lambda x=x, w=w: tf.nn.conv2d(x, w, 1, "SAME"))
         convolutions.append((2 * 32 * side * side * width * width * kernel * kernel, call))
     product = tf.function(lambda: a @ a)
@@ -157,7 +194,11 @@ def ceiling(*_):
 
 
 def selection(arch, batch, n):
-    """Seconds: of one forward pass over n images by the best batch size, of a round's parts, and of n training images."""
+    """Seconds:
+
+    Of one forward pass over n images by the best batch size, of a round's parts, and of n training
+    images.
+    """
     import tensorflow as tf
 
     from selectnet_tf.augment import shift_flip
@@ -168,7 +209,9 @@ def selection(arch, batch, n):
     x, y = data(n)
     labeled = n // 2
     pool, model = Pool(x[:labeled], y[:labeled], x[labeled:], [0, 2, 6, 7]), network(arch, y)
-    made = Selection(pool, SelectNet(3.0, 0.1), every=10, on_round=lambda _: None)  # of an untrained network: loose
+    made = Selection(
+        pool, SelectNet(3.0, 0.1), every=10, on_round=lambda _: None
+    )  # of an untrained network: loose
     made.set_model(model)
     made.reset()
     images = tf.constant(x)
@@ -186,23 +229,41 @@ def selection(arch, batch, n):
     def once():
         passes = {}
         for size in (125, 250, 500, 1000):
-            passes[size] = clock(lambda size=size: [forward(images[i : i + size]) for i in range(0, n, size)])
+            passes[size] = clock(
+                lambda size=size: [forward(images[i : i + size]) for i in range(0, n, size)]
+            )
         pool.train_on_labeled()
-        found = {"forward": min(passes.values()), "forward_batch": min(passes, key=passes.get), "score": clock(made.score)}
-        before = model.predict_function, getattr(model.train_function, "experimental_get_tracing_count", lambda: 0)()
+        found = {
+            "forward": min(passes.values()),
+            "forward_batch": min(passes, key=passes.get),
+            "score": clock(made.score),
+        }
+        before = (
+            model.predict_function,
+            getattr(model.train_function, "experimental_get_tracing_count", lambda: 0)(),
+        )
         found["round"] = clock(lambda: made.select(10))
-        found["swap"] = clock(lambda: (pool.train_on_labeled([labeled], [0]), pool.begin_epoch(1), pool.dataset(batch)))
+        found["swap"] = clock(
+            lambda: (
+                pool.train_on_labeled([labeled], [0]),
+                pool.begin_epoch(1),
+                pool.dataset(batch),
+            )
+        )
         pool.train_on_labeled()
         found["train"] = clock(train) * n / (len(pool.index) // batch * batch)
-        return found | {"retraces": getattr(model.train_function, "experimental_get_tracing_count", lambda: 0)() - before[1]}
+        return found | {
+            "retraces": getattr(model.train_function, "experimental_get_tracing_count", lambda: 0)()
+            - before[1]
+        }
 
     train()
     return once
 
 
 def memory(arch, batch, n):
+    from selectnet_tf.loop import fit
     from selectnet_tf.pool import Pool
-    from selectnet_tf.rounds import fit
     from selectnet_tf.rules import Context
     from selectnet_tf.selection import Selection
 
@@ -215,11 +276,18 @@ def memory(arch, batch, n):
 def memory_stock(arch, batch, n):
     (x, y), labeled = data(n), n // 2
     model = network(arch, y, stock=True)
-    return lambda: peak(lambda: (model.fit(x[:labeled], y[:labeled], batch, verbose=0), model.predict(x, 250, verbose=0)))
+    return lambda: peak(
+        lambda: (
+            model.fit(x[:labeled], y[:labeled], batch, verbose=0),
+            model.predict(x, 250, verbose=0),
+        )
+    )
 
 
 def small(x, rule):
-    """A network that costs next to nothing, and a Selection on a pool of the images x, a tenth of them labeled."""
+    """A network that costs next to nothing, and a Selection on a pool of the images x, a tenth of
+    them labeled.
+    """
     import keras
 
     from selectnet_tf.pool import Pool
@@ -240,7 +308,7 @@ def small(x, rule):
 
 
 def rounds(arch, batch, n):
-    from selectnet_tf.rounds import fit
+    from selectnet_tf.loop import fit
     from selectnet_tf.rules import SelectNet
 
     model, chosen = small(data(n)[0], SelectNet(3.0, 0.1))
@@ -255,7 +323,9 @@ def rounds(arch, batch, n):
 
 
 def growth(arch, batch, n):
-    from selectnet_tf.rules import Context  # what SelectNet's selector takes depends on D', not on the pool
+    from selectnet_tf.rules import (
+        Context,  # what SelectNet's selector takes depends on D', not on the pool
+    )
 
     folder = tempfile.TemporaryDirectory()
     x = np.memmap(f"{folder.name}/pool", np.uint8, "w+", shape=(n, 32, 32, 3))
@@ -270,7 +340,12 @@ def growth(arch, batch, n):
     def once():
         start, before = time.perf_counter(), resident()
         chosen.select(1)
-        return {"seconds": time.perf_counter() - start, "megabytes": resident() - before, "resident": resident(), "folder": folder.name}
+        return {
+            "seconds": time.perf_counter() - start,
+            "megabytes": resident() - before,
+            "resident": resident(),
+            "folder": folder.name,
+        }
 
     return once
 
@@ -297,15 +372,23 @@ def fastest(work, call):
 
 
 def epoch_of(model, batches, batch):
-    """An epoch of Keras's fit: images a second between its first and last step, and over all, its start and end included."""
+    """An epoch of Keras's fit:
+
+    Images a second between its first and last step, and over all, its start and end included.
+    """
     import keras
 
     ends = []
-    clock = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: ends.append(time.perf_counter()))
+    clock = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda step, logs: ends.append(time.perf_counter())
+    )
     start = time.perf_counter()
     model.fit(batches, verbose=0, callbacks=[clock])
     whole = time.perf_counter() - start
-    return {"images_per_second": batch * (len(ends) - 1) / (ends[-1] - ends[0]), "with_ends": batch * len(ends) / whole}
+    return {
+        "images_per_second": batch * (len(ends) - 1) / (ends[-1] - ends[0]),
+        "with_ends": batch * len(ends) / whole,
+    }
 
 
 def rate(images, call):
@@ -315,9 +398,17 @@ def rate(images, call):
 
 
 KINDS = {
-    "ours": ours, "bfloat16": bfloat16, "stock": stock, "torch": pytorch, "ceiling": ceiling, "selection": selection, "memory": memory,
-    "memory_stock": memory_stock, "rounds": rounds, "growth": growth,
-}  # fmt: skip
+    "ours": ours,
+    "bfloat16": bfloat16,
+    "stock": stock,
+    "torch": pytorch,
+    "ceiling": ceiling,
+    "selection": selection,
+    "memory": memory,
+    "memory_stock": memory_stock,
+    "rounds": rounds,
+    "growth": growth,
+}
 
 if __name__ == "__main__":
     once = KINDS[sys.argv[1]](sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

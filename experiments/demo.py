@@ -1,11 +1,13 @@
-"""All five methods on scikit-learn's digits: what the whole thing does, in under two minutes on two cores.
+"""All five methods on scikit-learn's digits: what the whole thing does, in under two minutes on two
+cores.
 
     make demo        or        python experiments/demo.py [--results_dir=results/demo]
 
-Four of the ten digits have 6 or 7 labeled images, the others about 130; the pool holds what is left. Expected: training
-on the imbalanced set alone finds the four less often than the rest; oversampling and the pool close the gap. Each run is a
-row of results/demo/runs.csv; Figure 2's counts are drawn into results/demo/figure2.png. One seed of a small set: the order
-of the last three means nothing.
+Four of the ten digits have 6 or 7 labeled images, the others about 130; the pool holds what is
+left. Expected: training on the imbalanced set alone finds the four less often than the rest;
+oversampling and the pool close the gap. Each run is a row of results/demo/runs.csv; Figure 2's
+counts are drawn into results/demo/figure2.png. One seed of a small set: the order of the last three
+means nothing.
 """
 
 import sys
@@ -14,7 +16,7 @@ import time
 from absl import flags
 
 from selectnet_tf import recipes
-from selectnet_tf.cli import fail, importing_tensorflow, parse, path_of
+from selectnet_tf._console import expand_path, fail, importing_tensorflow, parse
 
 METHODS = ("imbalanced", "oversampling", "self_paced", "context", "selectnet")
 SETTINGS = {"dataset": "digits-4minor", "epochs": 16, "every": 4, "lr": 0.03}
@@ -24,14 +26,21 @@ def main(results):
     start = time.time()
     with importing_tensorflow():
         import tensorflow  # noqa: F401
-    from selectnet_tf.experiment import record, train
     from selectnet_tf.report import figures
+    from selectnet_tf.runs import outputs, train
 
     rows = []
     for method in METHODS:
-        rows.append(train.train(recipes.make(method=method, **SETTINGS), results_dir=results, force=True, verbose=0))
+        rows.append(
+            train.train(
+                recipes.make(method=method, **SETTINGS), results_dir=results, force=True, verbose=0
+            )
+        )
     figure = figures.figure2(results, [row["name"] for row in rows], results / "figure2.png")
-    print(f"\nAll five methods after {SETTINGS['epochs']} epochs, {time.time() - start:.0f} s:\n{record.table(rows)}")
+    print(
+        f"\nAll five methods after {SETTINGS['epochs']} epochs, {time.time() - start:.0f}"
+        f" s:\n{outputs.result_table(rows)}"
+    )
     print(f"\nfiles: {results / 'runs.csv'}, {results / 'runs'}/, {figure}")
 
 
@@ -39,7 +48,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("results_dir", "results/demo", "where the rows, the runs and the figure go")
     parse(sys.argv)
     try:
-        main(path_of(flags.FLAGS.results_dir))
+        main(expand_path(flags.FLAGS.results_dir))
     except (ValueError, OSError) as error:
         sys.exit(fail(error, 1))
     except KeyboardInterrupt:

@@ -1,13 +1,15 @@
 """Figure 2: what SelectNet picks, round by round; CIFAR-10 with 4 minors, simple net.
 
-    make figure2 [SEEDS=0,1,2] [EPOCHS=200] [METHODS=self_paced,context,selectnet] [PRESET=paper|released] [JOBS=N] [DRY=1]
+    make figure2 [SEEDS=0,1,2] [EPOCHS=200] [METHODS=self_paced,context,selectnet]
+    [PRESET=paper|released] [JOBS=N] [DRY=1]
 
-One cell of Table 1 for each seed, 2 to 3 hours on two CPU cores. Expected: results/paper/figure2.csv: from 1,130 to 19,220 picks
-that are truly minor among the unlabeled, 4 to 883 that are not. Writes
-results/figure2_cifar10-4minor_simple_paper_200.png, ours over the paper's points.
+One cell of Table 1 for each seed, 2 to 3 hours on two CPU cores. Expected:
+results/paper/figure2.csv: from 1,130 to 19,220 picks that are truly minor among the unlabeled, 4 to
+883 that are not. Writes results/figure2_cifar10-4minor_simple_paper_200.png, ours over the paper's
+points.
 """
 
-from selectnet_tf.table import command
+from selectnet_tf.commands.sweep import command
 
 if __name__ == "__main__":
     command("figure2")

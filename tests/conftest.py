@@ -8,17 +8,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selectnet_tf.cli import importing_tensorflow
+from selectnet_tf._console import importing_tensorflow
 
-os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # some tests start processes that need the GPU too
+os.environ.setdefault(
+    "TF_FORCE_GPU_ALLOW_GROWTH", "true"
+)  # some tests start processes that need the GPU too
 with importing_tensorflow():  # as the commands do
     import keras
     import tensorflow as tf
 
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
 
 
-CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("chromedriver")
+CHROMIUM, DRIVER = (
+    shutil.which("chromium") or shutil.which("chromium-browser"),
+    shutil.which("chromedriver"),
+)
 COLOURS = {"cat": (200, 30, 30), "dog": (30, 200, 30), "emu": (30, 30, 200)}
 
 
@@ -50,31 +57,48 @@ def blobs(n, classes=4, seed=0):
 
 
 def small_model(classes=4, dropout=0.0, norm=False, lr=0.1):
-    model = keras.Sequential([keras.Input((4, 4, 1), dtype="uint8"), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()])
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 1), dtype="uint8"),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+        ]
+    )
     model.add(keras.layers.Dense(8, activation="relu"))
     if norm:
         model.add(keras.layers.BatchNormalization(momentum=0.5))
     if dropout:
         model.add(keras.layers.Dropout(dropout))
     model.add(keras.layers.Dense(classes, activation="softmax"))
-    model.compile(keras.optimizers.SGD(lr, 0.9), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    model.compile(
+        keras.optimizers.SGD(lr, 0.9),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
     return model
 
 
 def write_run(results, accuracy=0.5, extra=None, **changes):
     """Puts a row of made-up results into results/runs.csv, of the recipe with these changes. Returns the recipe."""
     from selectnet_tf import recipes
-    from selectnet_tf.experiment import runs
+    from selectnet_tf.runs import store
 
     recipe = recipes.make(**changes)
-    row = {"name": recipe.name, **dataclasses.asdict(recipe), "accuracy": accuracy, "last10_accuracy": accuracy, **(extra or {})}
-    runs.write_row(results, recipe.name, row)
+    row = {
+        "name": recipe.name,
+        **dataclasses.asdict(recipe),
+        "accuracy": accuracy,
+        "last10_accuracy": accuracy,
+        **(extra or {}),
+    }
+    store.write_row(results, recipe.name, row)
     return recipe
 
 
 @pytest.fixture
 def two_replicas():
-    from selectnet_tf.experiment.train import make_strategy
+    from selectnet_tf.runs.train import make_strategy
 
     return make_strategy(2)
 
@@ -107,7 +131,9 @@ def tree(tmp_path):
             picture(tmp_path / "labeled" / name / f"{i:02}.png", COLOURS[name], i)
     for i in range(30):
         name = list(COLOURS)[i % 3]
-        picture(tmp_path / "pool" / f"{i % 4}" / f"{i:02}.png", COLOURS[name], 100 + i if i >= 3 else i)
+        picture(
+            tmp_path / "pool" / f"{i % 4}" / f"{i:02}.png", COLOURS[name], 100 + i if i >= 3 else i
+        )
     (tmp_path / "pool" / "torn.jpg").write_bytes(b"no picture")
     return tmp_path
 
@@ -116,16 +142,32 @@ def tree(tmp_path):
 def browser(request, tmp_path):
     """Chromium, as wide as a laptop and as a phone. What it saves goes to tmp_path / "saved"."""
     if not CHROMIUM or not DRIVER:
-        pytest.skip("no Chromium with its driver: install Debian's packages chromium and chromium-driver")
+        pytest.skip(
+            "no Chromium with its driver: install Debian's packages chromium and chromium-driver"
+        )
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    quiet = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
-    for argument in (*quiet, "--disable-component-update", "--disable-quic", f"--user-data-dir={tmp_path / 'profile'}"):
+    quiet = (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-sync",
+    )
+    for argument in (
+        *quiet,
+        "--disable-component-update",
+        "--disable-quic",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path / "saved")})
+    options.add_experimental_option(
+        "prefs", {"download.default_directory": str(tmp_path / "saved")}
+    )
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     width, height = request.param
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}

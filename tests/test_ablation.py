@@ -11,7 +11,7 @@ from conftest import write_run
 from matplotlib.image import imread
 
 from selectnet_tf import recipes
-from selectnet_tf.experiment import runs
+from selectnet_tf.runs import store
 
 SCRIPT = pathlib.Path(__file__).parent.parent / "experiments" / "ablation.py"
 spec = importlib.util.spec_from_file_location("ablation", SCRIPT)
@@ -29,17 +29,35 @@ def leave(results, recipe, last10):
     write_run(results, 0.5, {"last10_accuracy": last10, "macro_f1": 0.4}, **vars(recipe))
     folder = results / "runs" / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
-    runs.write_csv(folder / "epochs.csv", [("epoch", "val_accuracy", "val_minor_accuracy"), *[(e, e / 100, e / 200) for e in range(1, 21)]])
-    runs.write_csv(folder / "selection.csv", [("epoch", "precision", "as_0", "as_2"), (10, 0.9, 30, 20), (20, 0.8, 40, 0)])
-    runs.write_csv(folder / "classes.csv", [("class", "minor", "f1"), (0, 1, 0.6), (1, 0, 0.1), (2, 1, 0.2)])
+    store.write_csv(
+        folder / "epochs.csv",
+        [
+            ("epoch", "val_accuracy", "val_minor_accuracy"),
+            *[(e, e / 100, e / 200) for e in range(1, 21)],
+        ],
+    )
+    store.write_csv(
+        folder / "selection.csv",
+        [("epoch", "precision", "as_0", "as_2"), (10, 0.9, 30, 20), (20, 0.8, 40, 0)],
+    )
+    store.write_csv(
+        folder / "classes.csv", [("class", "minor", "f1"), (0, 1, 0.6), (1, 0, 0.1), (2, 1, 0.2)]
+    )
 
 
 def test_what_is_chosen_on_is_another_split_and_never_the_test_set():
     plan = plan_of(pathlib.Path("nowhere"))
     assert {(r.seed, r.validation, r.preset) for _, r in plan.choosing()} == {(10, 500, "paper")}
     reported = plan.reported("together")
-    assert [(v, r.seed) for v, r in reported[6:]] == [("paper", 1), ("together", 1), ("paper", 2), ("together", 2)]
-    assert {r.validation for _, r in reported} == {0} and [v for v, _ in reported[:6]] == list(ablation.VARIANTS)
+    assert [(v, r.seed) for v, r in reported[6:]] == [
+        ("paper", 1),
+        ("together", 1),
+        ("paper", 2),
+        ("together", 2),
+    ]
+    assert {r.validation for _, r in reported} == {0} and [v for v, _ in reported[:6]] == list(
+        ablation.VARIANTS
+    )
     assert len({r.name for _, r in reported + plan.choosing()}) == 16
     with pytest.raises(ValueError, match="can't be chosen on seed 1, which is reported"):
         ablation.Plan(pathlib.Path("nowhere"), [0, 1], [10, 1], 500, **OPTIONS)
@@ -47,7 +65,10 @@ def test_what_is_chosen_on_is_another_split_and_never_the_test_set():
 
 def test_preset_robust_is_one_of_the_variants():
     robust, plain = recipes.make(preset="robust"), recipes.make(**ablation.VARIANTS["together"])
-    assert ablation.VARIANTS["together"] == recipes.ROBUST and dataclasses.replace(robust, preset="paper") == plain
+    assert (
+        ablation.VARIANTS["together"] == recipes.ROBUST
+        and dataclasses.replace(robust, preset="paper") == plain
+    )
 
 
 def test_the_best_is_that_of_the_held_out_images_and_only_once_all_are_known(tmp_path, capsys):
@@ -56,58 +77,106 @@ def test_the_best_is_that_of_the_held_out_images_and_only_once_all_are_known(tmp
         assert plan.best() is None
         leave(tmp_path, recipe, (0.3, 0.5, 0.6, 0.4, 0.2, 0.5)[i])
     for i, (_, recipe) in enumerate(plan.reported()):
-        leave(tmp_path, recipe, i / 10)  # on the test set the last one is the best: that must not matter
+        leave(
+            tmp_path, recipe, i / 10
+        )  # on the test set the last one is the best: that must not matter
     assert plan.best() == "prior_loss 1"
     ablation.write(plan)
-    assert "best on images held out of seed 10: prior_loss 1; preset robust does not have its values" in capsys.readouterr().out
-    rows = runs.read_csv(tmp_path / "ablation.csv")
+    assert (
+        "best on images held out of seed 10: prior_loss 1; preset robust does not have its values"
+        in capsys.readouterr().out
+    )
+    rows = store.read_csv(tmp_path / "ablation.csv")
     assert len(rows) == 24 and [r["part"] for r in rows[::12]] == ["choose", "report"]
     first, last = rows[14:16]
-    assert (first["variant"], first["prior_loss"], first["seed"], first["validation"], first["epoch"]) == (
+    assert (
+        first["variant"],
+        first["prior_loss"],
+        first["seed"],
+        first["validation"],
+        first["epoch"],
+    ) == (
         "prior_loss 0.5",
         "0.5",
         "0",
         "0",
         "10",
     )
-    assert (first["accuracy"], first["minor_accuracy"], first["precision"], first["as_0"], first["as_2"]) == (
+    assert (
+        first["accuracy"],
+        first["minor_accuracy"],
+        first["precision"],
+        first["as_0"],
+        first["as_2"],
+    ) == (
         "0.1",
         "0.05",
         "0.9",
         "30",
         "20",
     )
-    assert first["macro_f1"] == first["worst_minor_f1"] == "" and (last["macro_f1"], last["worst_minor_f1"]) == ("0.4", "0.2")
+    assert first["macro_f1"] == first["worst_minor_f1"] == "" and (
+        last["macro_f1"],
+        last["worst_minor_f1"],
+    ) == ("0.4", "0.2")
     assert imread(tmp_path / "ablation.png").std() > 0.02
 
 
-def test_the_best_of_several_seeds_is_the_best_on_the_whole_and_all_may_be_reported_on_each(tmp_path, capsys):
+def test_the_best_of_several_seeds_is_the_best_on_the_whole_and_all_may_be_reported_on_each(
+    tmp_path, capsys
+):
     plan = ablation.Plan(tmp_path, [0, 1], [10, 11], 500, every_seed=True, **OPTIONS)
     for variant, recipe in plan.choosing():
-        found = {("prior_loss 1", 10): 0.9, ("prior_loss 1", 11): 0.2, ("cap 1/3", 10): 0.6, ("cap 1/3", 11): 0.7}
+        found = {
+            ("prior_loss 1", 10): 0.9,
+            ("prior_loss 1", 11): 0.2,
+            ("cap 1/3", 10): 0.6,
+            ("cap 1/3", 11): 0.7,
+        }
         leave(tmp_path, recipe, found.get((variant, recipe.seed), 0.5))
     assert plan.best() == "cap 1/3"
-    assert [(v, r.seed) for v, r in plan.reported("cap 1/3")] == [(v, seed) for seed in (0, 1) for v in ablation.VARIANTS]
+    assert [(v, r.seed) for v, r in plan.reported("cap 1/3")] == [
+        (v, seed) for seed in (0, 1) for v in ablation.VARIANTS
+    ]
     ablation.write(plan, "frozen")
     assert "held out of seeds 10, 11: cap 1/3" in capsys.readouterr().out
-    assert len(runs.read_csv(tmp_path / "frozen.csv")) == 24 and (tmp_path / "frozen.png").exists()
+    assert len(store.read_csv(tmp_path / "frozen.csv")) == 24 and (tmp_path / "frozen.png").exists()
 
 
 def test_its_plan_and_a_wrong_command_line(tmp_path):
     def command(*flags):
-        return subprocess.run([sys.executable, SCRIPT, f"--results_dir={tmp_path}", "--dry", *flags], capture_output=True, text=True)
+        return subprocess.run(
+            [sys.executable, SCRIPT, f"--results_dir={tmp_path}", "--dry", *flags],
+            capture_output=True,
+            text=True,
+        )
 
     found = command()
     assert found.returncode == 0 and found.stdout.count("to do") == 14, found.stderr
     wrong = command("--choice_seeds=2")
-    assert wrong.returncode == 2 and wrong.stderr.startswith("error: the settings can't be chosen on seed 2")
+    assert wrong.returncode == 2 and wrong.stderr.startswith(
+        "error: the settings can't be chosen on seed 2"
+    )
 
 
 @pytest.mark.slow
 def test_it_runs_on_digits(tmp_path):
-    flags = ["--dataset=digits-4minor", "--epochs=4", "--every=2", "--validation=20", "--seeds=0", f"--results_dir={tmp_path}"]
+    flags = [
+        "--dataset=digits-4minor",
+        "--epochs=4",
+        "--every=2",
+        "--validation=20",
+        "--seeds=0",
+        f"--results_dir={tmp_path}",
+    ]
     found = subprocess.run([sys.executable, SCRIPT, *flags], capture_output=True, text=True)
-    assert found.returncode == 0 and "best on images held out of seed 10" in found.stdout, found.stderr
-    rows = runs.read_csv(tmp_path / "ablation.csv")
-    assert len({(r["part"], r["variant"], r["seed"]) for r in rows}) == 12 and {r["epoch"] for r in rows} == {"2", "4"}
-    assert all(0 <= float(r["accuracy"]) <= 1 for r in rows) and (tmp_path / "ablation.png").exists()
+    assert found.returncode == 0 and "best on images held out of seed 10" in found.stdout, (
+        found.stderr
+    )
+    rows = store.read_csv(tmp_path / "ablation.csv")
+    assert len({(r["part"], r["variant"], r["seed"]) for r in rows}) == 12 and {
+        r["epoch"] for r in rows
+    } == {"2", "4"}
+    assert (
+        all(0 <= float(r["accuracy"]) <= 1 for r in rows) and (tmp_path / "ablation.png").exists()
+    )

@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 from conftest import Killed, blobs, small_model
 
-from selectnet_tf import checkpoint, statefile
+from selectnet_tf import checkpoint
 from selectnet_tf.checkpoint import Checkpoint, Stopped
+from selectnet_tf.loop import fit
 from selectnet_tf.pool import Pool
-from selectnet_tf.rounds import fit
 from selectnet_tf.rules import Context, SelectNet
 from selectnet_tf.selection import Selection
 
@@ -44,18 +44,34 @@ def session(path, spy=None, epochs=6, strategy=None, header=None):
     callbacks = [spy, saver] if spy else [saver]
     with saver.signals():
         history = fit(
-            model, selection, epochs=epochs, batch_size=8, callbacks=callbacks, initial_epoch=epoch, initial_batch=batch, verbose=0
+            model,
+            selection,
+            epochs=epochs,
+            batch_size=8,
+            callbacks=callbacks,
+            initial_epoch=epoch,
+            initial_batch=batch,
+            verbose=0,
         )
     return model, selection, history
 
 
 def state(model, selection):
     arrays = [v.numpy() for v in [*model.variables, *model.optimizer.variables]]
-    return [*arrays, *(np.asarray(v) for k, v in sorted(selection.get_state().items()) if not k.endswith("seconds"))]
+    return [
+        *arrays,
+        *(
+            np.asarray(v)
+            for k, v in sorted(selection.get_state().items())
+            if not k.endswith("seconds")
+        ),
+    ]
 
 
 def same(a, b):
-    return len(a) == len(b) and all(np.array_equal(x, y, equal_nan=x.dtype.kind == "f") for x, y in zip(a, b, strict=True))
+    return len(a) == len(b) and all(
+        np.array_equal(x, y, equal_nan=x.dtype.kind == "f") for x, y in zip(a, b, strict=True)
+    )
 
 
 def kill():
@@ -104,7 +120,9 @@ def test_a_signal_finishes_the_batch_and_loses_nothing(name, code, tmp_path, und
     assert stopped.value.code == code
     with np.load(tmp_path / "state.npz") as file:
         assert file["position"].tolist() == [2, 5]
-    with pytest.raises(Killed):  # killed again before the half epoch is over: it goes on from the same place
+    with pytest.raises(
+        Killed
+    ):  # killed again before the half epoch is over: it goes on from the same place
         session(tmp_path / "state.npz", At(2, 2, kill))
     model, selection, history = session(tmp_path / "state.npz")
     assert same(state(model, selection), undisturbed[0])
@@ -113,7 +131,9 @@ def test_a_signal_finishes_the_batch_and_loses_nothing(name, code, tmp_path, und
 
 def test_a_signal_in_the_last_batch_saves_the_whole_epoch(tmp_path):
     with pytest.raises(Stopped):
-        session(tmp_path / "state.npz", At(0, 9, lambda: os.kill(os.getpid(), checkpoint.signal.SIGINT)))
+        session(
+            tmp_path / "state.npz", At(0, 9, lambda: os.kill(os.getpid(), checkpoint.signal.SIGINT))
+        )
     with np.load(tmp_path / "state.npz") as file:
         assert file["position"].tolist() == [1, 0]
 
@@ -163,15 +183,19 @@ def test_any_changed_byte_is_noticed_or_changes_nothing(tmp_path):
         except ValueError as error:
             assert str(path) in str(error)
         else:
-            assert found.keys() == whole.keys() and all(np.array_equal(found[k], v) for k, v in whole.items()), place
+            assert found.keys() == whole.keys() and all(
+                np.array_equal(found[k], v) for k, v in whole.items()
+            ), place
 
 
 def test_a_state_of_another_run_or_version_is_refused_with_the_cure(tmp_path, monkeypatch):
     path = tmp_path / "state.npz"
     session(path, epochs=1)
-    with pytest.raises(ValueError, match=r'its recipe is "a", this run\'s is "b".*or delete .*state.npz to start'):
+    with pytest.raises(
+        ValueError, match=r'its recipe is "a", this run\'s is "b".*or delete .*state.npz to start'
+    ):
         session(path, epochs=1, header={"recipe": "b"})
-    monkeypatch.setattr(statefile, "VERSION", 99)
+    monkeypatch.setattr(checkpoint, "VERSION", 99)
     with pytest.raises(ValueError, match="another release .*its version is 3, this run's is 99"):
         session(path, epochs=1)
 
@@ -184,25 +208,43 @@ def small(path, monitors=(), epochs=3, spy=None, one_hot=False, model=None, x=X,
     if model is None:
         model = small_model()
         if one_hot:
-            model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+            model.compile(
+                "sgd", "categorical_crossentropy", metrics=["accuracy"], jit_compile=False
+            )
     saver = Checkpoint(path, {"selection": selection})
     epoch, batch = saver.restore(model) if restore else (0, 0)
     with saver.signals():
         called = [saver, *monitors, *([spy] if spy else [])]  # fit moves it to the end
-        history = fit(model, selection, epochs=epochs, batch_size=8, callbacks=called, initial_epoch=epoch, initial_batch=batch, verbose=0)
+        history = fit(
+            model,
+            selection,
+            epochs=epochs,
+            batch_size=8,
+            callbacks=called,
+            initial_epoch=epoch,
+            initial_batch=batch,
+            verbose=0,
+        )
     return model, history
 
 
 def stop(path, *monitors, **options):
     """A `small` session that SIGTERM ends after three batches of its second epoch."""
     with pytest.raises(Stopped):
-        small(path, monitors, spy=At(1, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)), **options)
+        small(
+            path,
+            monitors,
+            spy=At(1, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)),
+            **options,
+        )
 
 
 def halfway(path):
     """(model, selection, Checkpoint) of such a session, not yet restored."""
     stop(path)
-    selection = Selection(Pool(X[:40], Y[:40], X[40:80], [2, 3]), Context(1.2), every=1, on_round=None)
+    selection = Selection(
+        Pool(X[:40], Y[:40], X[40:80], [2, 3]), Context(1.2), every=1, on_round=None
+    )
     return small_model(), selection, Checkpoint(path, {"selection": selection})
 
 
@@ -217,7 +259,10 @@ def test_one_hot_labels_go_on_from_mid_epoch(tmp_path):
 class Unbuilt(keras.Model):
     def __init__(self):
         super().__init__()
-        self.flat, self.classes = keras.layers.Flatten(), keras.layers.Dense(4, activation="softmax")
+        self.flat, self.classes = (
+            keras.layers.Flatten(),
+            keras.layers.Dense(4, activation="softmax"),
+        )
 
     def call(self, x):
         return self.classes(self.flat(keras.ops.cast(x, "float32") / 255))
@@ -226,7 +271,12 @@ class Unbuilt(keras.Model):
 def unbuilt():
     keras.utils.set_random_seed(5)
     model = Unbuilt()
-    model.compile(keras.optimizers.SGD(0.1, 0.9), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    model.compile(
+        keras.optimizers.SGD(0.1, 0.9),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
     return model
 
 
@@ -235,8 +285,14 @@ def test_a_model_that_was_never_called_goes_on(tmp_path):
     with pytest.raises(Killed):
         small(tmp_path / "state.npz", spy=At(2, 1, kill), model=unbuilt())
     again, rest = small(tmp_path / "state.npz", model=unbuilt())
-    assert same([v.numpy() for v in whole.variables], [v.numpy() for v in again.variables]) and len(rest.epoch) == 1
-    with pytest.raises(ValueError, match=r"the model is not compiled: call model.compile\(optimizer, loss\) before restore"):
+    assert (
+        same([v.numpy() for v in whole.variables], [v.numpy() for v in again.variables])
+        and len(rest.epoch) == 1
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"the model is not compiled: call model.compile\(optimizer, loss\) before restore",
+    ):
         Checkpoint(tmp_path / "state.npz", {}).restore(Unbuilt())
     with pytest.raises(ValueError, match=r"no weights yet.*call it on one batch before restore"):
         Checkpoint(tmp_path / "state.npz", {}).restore(unbuilt())
@@ -246,17 +302,37 @@ def test_a_model_that_was_never_called_goes_on(tmp_path):
 def test_a_state_of_other_data_is_refused(change, tmp_path):
     path = tmp_path / "state.npz"
     small(path, epochs=1)
-    x, y = (X[:79], Y) if change == "fewer" else (X, np.roll(Y, 1)) if change == "labels" else (X[::-1], Y)
-    what = {"fewer": r"it has \[40, 40\] and this pool \[40, 39\]", "labels": "other labels", "pixels": "other images"}[change]
+    x, y = (
+        (X[:79], Y)
+        if change == "fewer"
+        else (X, np.roll(Y, 1))
+        if change == "labels"
+        else (X[::-1], Y)
+    )
+    what = {
+        "fewer": r"it has \[40, 40\] and this pool \[40, 39\]",
+        "labels": "other labels",
+        "pixels": "other images",
+    }[change]
     with pytest.raises(ValueError, match=f"of another run .*{what}.*delete"):
         small(path, x=x, y=y)
 
 
 def monitors(folder):
     return [
-        keras.callbacks.ModelCheckpoint(folder / "best.weights.h5", "loss", save_best_only=True, save_weights_only=True, mode="max"),
-        keras.callbacks.EarlyStopping("loss", mode="max", patience=4, restore_best_weights=True),  # the loss falls: only epoch 1 is best
-        keras.callbacks.ReduceLROnPlateau("loss", mode="max", patience=2, factor=0.5, cooldown=1, min_delta=1e9),
+        keras.callbacks.ModelCheckpoint(
+            folder / "best.weights.h5",
+            "loss",
+            save_best_only=True,
+            save_weights_only=True,
+            mode="max",
+        ),
+        keras.callbacks.EarlyStopping(
+            "loss", mode="max", patience=4, restore_best_weights=True
+        ),  # the loss falls: only epoch 1 is best
+        keras.callbacks.ReduceLROnPlateau(
+            "loss", mode="max", patience=2, factor=0.5, cooldown=1, min_delta=1e9
+        ),
     ]
 
 
@@ -269,24 +345,42 @@ def test_what_keras_s_callbacks_remember_is_kept(tmp_path):
     with pytest.raises(Killed):
         small(tmp_path / "state.npz", monitors(tmp_path / "parts"), epochs=20, spy=At(3, 1, kill))
     again, rest = small(tmp_path / "state.npz", monitors(tmp_path / "parts"), epochs=20)
-    assert rest.epoch == [3, 4] and rest.history["learning_rate"] == history.history["learning_rate"][3:]
-    assert same([v.numpy() for v in whole.variables], [v.numpy() for v in again.variables])  # of the best epoch
+    assert (
+        rest.epoch == [3, 4]
+        and rest.history["learning_rate"] == history.history["learning_rate"][3:]
+    )
+    assert same(
+        [v.numpy() for v in whole.variables], [v.numpy() for v in again.variables]
+    )  # of the best epoch
     models = [small_model(), small_model()]
     for model, name in zip(models, ("whole", "parts"), strict=True):
         model.load_weights(tmp_path / name / "best.weights.h5")
     assert same([v.numpy() for v in models[0].weights], [v.numpy() for v in models[1].weights])
-    stopped, nothing = small(tmp_path / "state.npz", monitors(tmp_path / "parts"), epochs=20)  # what was stopped stays so
+    stopped, nothing = small(
+        tmp_path / "state.npz", monitors(tmp_path / "parts"), epochs=20
+    )  # what was stopped stays so
     assert nothing.epoch == [] and nothing.history == {}
-    assert same([v.numpy() for v in whole.variables], [v.numpy() for v in stopped.variables])  # of the best epoch again
+    assert same(
+        [v.numpy() for v in whole.variables], [v.numpy() for v in stopped.variables]
+    )  # of the best epoch again
 
 
 def test_a_finished_run_ends_with_its_best_weights_again(tmp_path):
-    best = lambda: [keras.callbacks.EarlyStopping("loss", mode="max", patience=9, restore_best_weights=True)]  # noqa: E731
+    def best():
+        options = {"mode": "max", "patience": 9, "restore_best_weights": True}
+        return [keras.callbacks.EarlyStopping("loss", **options)]
+
     once, _ = small(tmp_path / "state.npz", best())
     again, history = small(tmp_path / "state.npz", best())
     plain, _ = small(tmp_path / "state.npz")
-    assert history.epoch == [] and same(once.get_weights(), again.get_weights()) and not same(once.get_weights(), plain.get_weights())
-    longer, history = small(tmp_path / "state.npz", best(), epochs=4)  # goes on from the last epoch's, not from the best
+    assert (
+        history.epoch == []
+        and same(once.get_weights(), again.get_weights())
+        and not same(once.get_weights(), plain.get_weights())
+    )
+    longer, history = small(
+        tmp_path / "state.npz", best(), epochs=4
+    )  # goes on from the last epoch's, not from the best
     whole, _ = small(tmp_path / "whole.npz", best(), epochs=4)
     assert history.epoch == [3] and same(longer.get_weights(), whole.get_weights())
 
@@ -295,7 +389,10 @@ def test_a_run_that_was_not_restored_is_not_overwritten(tmp_path):
     path = tmp_path / "state.npz"
     small(path, epochs=1)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"state.npz holds a run that this one would overwrite: call restore\(model\) before fit"):
+    with pytest.raises(
+        ValueError,
+        match=r"state.npz holds a run that this one would overwrite: call restore\(model\) before fit",
+    ):
         small(path, epochs=1, restore=False)
     assert path.read_bytes() == before
 
@@ -306,7 +403,9 @@ def test_a_state_that_was_put_back_is_gone_on_from_where_it_was_saved(tmp_path):
     saver = Checkpoint(tmp_path / "state.npz", {"selection": selection})
 
     def go(saver, **place):
-        return fit(model, selection, epochs=3, batch_size=8, callbacks=[saver], verbose=0, **place).epoch
+        return fit(
+            model, selection, epochs=3, batch_size=8, callbacks=[saver], verbose=0, **place
+        ).epoch
 
     assert saver.restore(model) == (0, 0) and go(saver) == [0, 1, 2]
     before = (tmp_path / "state.npz").read_bytes()
@@ -314,7 +413,10 @@ def test_a_state_that_was_put_back_is_gone_on_from_where_it_was_saved(tmp_path):
     assert other.restore(model) == (3, 0)
     for each in (saver, other):
         for place in ({}, {"initial_epoch": 2}, {"initial_epoch": 3, "initial_batch": 1}):
-            with pytest.raises(ValueError, match="state.npz goes on elsewhere .*: give fit initial_epoch=3, initial_batch=0, as restore"):
+            with pytest.raises(
+                ValueError,
+                match="state.npz goes on elsewhere .*: give fit initial_epoch=3, initial_batch=0, as restore",
+            ):
                 go(each, **place)
         assert go(each, initial_epoch=3) == [] and (tmp_path / "state.npz").read_bytes() == before
 
@@ -329,7 +431,14 @@ def test_without_a_state_file_a_checkpoint_forgets_what_it_had_put_back(tmp_path
         with saver.signals():
             called = [*others, saver]
             return fit(
-                model, selection, epochs=4, batch_size=8, callbacks=called, initial_epoch=epoch, initial_batch=batch, verbose=0
+                model,
+                selection,
+                epochs=4,
+                batch_size=8,
+                callbacks=called,
+                initial_epoch=epoch,
+                initial_batch=batch,
+                verbose=0,
             ).epoch
 
     early = lambda: keras.callbacks.EarlyStopping("loss", mode="max", patience=1)  # noqa: E731
@@ -371,7 +480,9 @@ def test_a_schedule_that_goes_by_the_last_rate_is_not_taken_twice(tmp_path):
     whole = small(tmp_path / "whole.npz", (halve(),))[1].history["learning_rate"]
     stop(tmp_path / "state.npz", halve())
     rest = small(tmp_path / "state.npz", (halve(),))[1]
-    assert rest.epoch == [1, 2] and rest.history["learning_rate"] == whole[1:] == pytest.approx([0.025, 0.0125])
+    assert rest.epoch == [1, 2] and rest.history["learning_rate"] == whole[1:] == pytest.approx(
+        [0.025, 0.0125]
+    )
 
 
 class FromTheEpoch(keras.callbacks.Callback):
@@ -389,14 +500,25 @@ class FromTheEpoch(keras.callbacks.Callback):
 
 def test_a_rate_that_follows_from_the_epoch_stays(tmp_path):
     stop(tmp_path / "state.npz", FromTheEpoch())
-    assert small(tmp_path / "state.npz", (FromTheEpoch(),))[1].history["rate"] == pytest.approx([0.05, 0.025])
+    assert small(tmp_path / "state.npz", (FromTheEpoch(),))[1].history["rate"] == pytest.approx(
+        [0.05, 0.025]
+    )
 
 
 def test_a_rate_that_was_changed_after_the_restore_stays(tmp_path):
     model, selection, saver = halfway(tmp_path / "state.npz")
     epoch, batch = saver.restore(model)
     model.optimizer.learning_rate.assign(0.001)
-    fit(model, selection, epochs=3, batch_size=8, callbacks=[saver], initial_epoch=epoch, initial_batch=batch, verbose=0)
+    fit(
+        model,
+        selection,
+        epochs=3,
+        batch_size=8,
+        callbacks=[saver],
+        initial_epoch=epoch,
+        initial_batch=batch,
+        verbose=0,
+    )
     assert float(model.optimizer.learning_rate) == pytest.approx(0.001)
 
 
@@ -415,8 +537,14 @@ class OwnStep(keras.Model):
     def train_step(self, data):
         x, y = data
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(y, self(x, training=True)))
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, self.trainable_variables), self.trainable_variables, strict=True))
+            loss = tf.reduce_mean(
+                keras.losses.sparse_categorical_crossentropy(y, self(x, training=True))
+            )
+        self.optimizer.apply_gradients(
+            zip(
+                tape.gradient(loss, self.trainable_variables), self.trainable_variables, strict=True
+            )
+        )
         return {"loss": loss}
 
 
@@ -432,7 +560,9 @@ def test_a_model_of_its_own_step_and_no_loss_goes_on_from_mid_epoch(tmp_path):
     whole = small(tmp_path / "whole.npz", model=own_step())[0]
     stop(tmp_path / "state.npz", model=own_step())
     again, rest = small(tmp_path / "state.npz", model=own_step())
-    assert rest.epoch == [1, 2] and same([v.numpy() for v in whole.variables], [v.numpy() for v in again.variables])
+    assert rest.epoch == [1, 2] and same(
+        [v.numpy() for v in whole.variables], [v.numpy() for v in again.variables]
+    )
 
 
 class Noise(keras.layers.Layer):
@@ -450,7 +580,9 @@ def noisy():
     keras.utils.set_random_seed(5)
     images = keras.Input((4, 4, 1), dtype="uint8")
     x = Noise()(keras.layers.Rescaling(1 / 255)(images))
-    model = keras.Model(images, keras.layers.Dense(4, activation="softmax")(keras.layers.Flatten()(x)))
+    model = keras.Model(
+        images, keras.layers.Dense(4, activation="softmax")(keras.layers.Flatten()(x))
+    )
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     return model
 
@@ -469,18 +601,35 @@ def test_weights_of_16_bits_are_kept(tmp_path):
         whole = small(tmp_path / "whole.npz", epochs=2)[0]
         early = keras.callbacks.EarlyStopping("loss", restore_best_weights=True)
         small(tmp_path / "state.npz", (early,), epochs=1)
-        again = small(tmp_path / "state.npz", (keras.callbacks.EarlyStopping("loss", patience=9),), epochs=2)[0]
+        again = small(
+            tmp_path / "state.npz", (keras.callbacks.EarlyStopping("loss", patience=9),), epochs=2
+        )[0]
     finally:
         keras.config.set_dtype_policy("float32")
-    kept = [[keras.ops.convert_to_numpy(v).astype(np.float32) for v in model.variables] for model in (whole, again)]
+    kept = [
+        [keras.ops.convert_to_numpy(v).astype(np.float32) for v in model.variables]
+        for model in (whole, again)
+    ]
     assert {v.dtype for v in again.trainable_variables} == {"bfloat16"} and same(*kept)
 
 
 def test_a_half_epoch_goes_on_with_its_own_batches(tmp_path):
     model, selection, saver = halfway(tmp_path / "state.npz")
     assert saver.restore(model) == (1, 3) and saver.batch_size == 8
-    with pytest.raises(ValueError, match="is of a half epoch of batches of 8: use batch_size=8, at least to the end of the epoch"):
-        fit(model, selection, epochs=3, batch_size=4, callbacks=[saver], initial_epoch=1, initial_batch=3, verbose=0)
+    with pytest.raises(
+        ValueError,
+        match="is of a half epoch of batches of 8: use batch_size=8, at least to the end of the epoch",
+    ):
+        fit(
+            model,
+            selection,
+            epochs=3,
+            batch_size=4,
+            callbacks=[saver],
+            initial_epoch=1,
+            initial_batch=3,
+            verbose=0,
+        )
 
 
 def test_a_state_of_another_rule_is_refused(tmp_path):
@@ -519,8 +668,12 @@ def test_a_state_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatc
 
 def test_several_steps_an_execution_finish_the_epoch(tmp_path):
     model, seen = small_model(), []
-    model.compile("sgd", "sparse_categorical_crossentropy", steps_per_execution=2, jit_compile=False)
-    spy = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch) or os.kill(os.getpid(), 15))
+    model.compile(
+        "sgd", "sparse_categorical_crossentropy", steps_per_execution=2, jit_compile=False
+    )
+    spy = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(batch) or os.kill(os.getpid(), 15)
+    )
     with pytest.raises(Stopped):
         small(tmp_path / "state.npz", spy=spy, model=model)
     with np.load(tmp_path / "state.npz") as file:
@@ -529,26 +682,42 @@ def test_several_steps_an_execution_finish_the_epoch(tmp_path):
 
 def test_other_metrics_for_a_half_epoch_are_named(tmp_path):
     with pytest.raises(Stopped):
-        small(tmp_path / "state.npz", spy=At(0, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)))
+        small(
+            tmp_path / "state.npz",
+            spy=At(0, 2, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)),
+        )
     model = keras.Sequential(small_model().layers)
-    model.compile(keras.optimizers.SGD(0.1, 0.9), "sparse_categorical_crossentropy", jit_compile=False)
+    model.compile(
+        keras.optimizers.SGD(0.1, 0.9), "sparse_categorical_crossentropy", jit_compile=False
+    )
     with pytest.raises(ValueError, match="other metrics: compile the model with the same ones"):
         small(tmp_path / "state.npz", model=model)
 
 
 def test_the_field_in_which_headers_differ_is_named():
-    mine, theirs = {"recipe": {"seed": 1, "lr": 0.1}, "replicas": 1}, {"recipe": {"seed": 2, "lr": 0.1}, "replicas": 1}
-    assert statefile._difference("", theirs, mine) == "its recipe seed is 2, this run's is 1"
-    assert statefile._difference("", mine, mine) == ""
+    mine, theirs = (
+        {"recipe": {"seed": 1, "lr": 0.1}, "replicas": 1},
+        {"recipe": {"seed": 2, "lr": 0.1}, "replicas": 1},
+    )
+    assert checkpoint._first_difference("", theirs, mine) == "its recipe seed is 2, this run's is 1"
+    assert checkpoint._first_difference("", mine, mine) == ""
 
 
 @pytest.mark.parametrize(
     ("parts", "header", "words"),
     [
         ({}, {"version": "1.2"}, "header has a 'version', as the state file has of its own"),
-        ({}, {"lr": np.float32(0.1)}, r"header is not for JSON \(Object of type float32 .*such as float\(x\)"),
+        (
+            {},
+            {"lr": np.float32(0.1)},
+            r"header is not for JSON \(Object of type float32 .*such as float\(x\)",
+        ),
         ({}, {"lr": float("nan")}, "its lr is NaN, this run's is NaN"),
-        ({"model": None}, {}, "a part is called 'model', but may have no / and none of the file's own names, model, optimizer"),
+        (
+            {"model": None},
+            {},
+            "a part is called 'model', but may have no / and none of the file's own names, model, optimizer",
+        ),
         ({"callbacks": None}, {}, "rename it"),
         ({"a/b": None}, {}, "rename it"),
     ],
@@ -574,11 +743,14 @@ class Remembering:
 
 
 def test_a_state_that_is_no_array_is_refused_before_the_first_epoch(tmp_path):
-    selection = Selection(Pool(X[:40], Y[:40], X[40:80], [2, 3]), Remembering(), every=1, on_round=None)
+    selection = Selection(
+        Pool(X[:40], Y[:40], X[40:80], [2, 3]), Remembering(), every=1, on_round=None
+    )
     saver, seen = Checkpoint(tmp_path / "state.npz", {"selection": selection}), []
     spy = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
     with pytest.raises(
-        ValueError, match="part 'selection' gives 'rule_last' as a NoneType: get_state has to give arrays of numbers or texts"
+        ValueError,
+        match="part 'selection' gives 'rule_last' as a NoneType: get_state has to give arrays of numbers or texts",
     ):
         fit(small_model(), selection, epochs=1, batch_size=8, callbacks=[saver, spy], verbose=0)
     assert seen == [] and not list(tmp_path.iterdir())
@@ -590,7 +762,11 @@ def test_a_state_s_folder_is_made_before_the_first_epoch(tmp_path):
     (tmp_path / "file").touch()
     seen = []
     with pytest.raises(OSError, match="file"):
-        small(tmp_path / "file" / "state.npz", epochs=1, spy=keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: seen.append(1)))
+        small(
+            tmp_path / "file" / "state.npz",
+            epochs=1,
+            spy=keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: seen.append(1)),
+        )
     assert seen == []
 
 

@@ -23,19 +23,29 @@ def load(name):
 
 @pytest.fixture
 def train(monkeypatch):
-    stands_in = {"numba": {"njit": lambda **_: lambda function: function}, "net": {"RECIPES": {"sgd": 0}, "Network": None}}
+    stands_in = {
+        "numba": {"njit": lambda **_: lambda function: function},
+        "net": {"RECIPES": {"sgd": 0}, "Network": None},
+    }
     for name in ("torch", "triton", "numba", "net"):
-        monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(__version__="1.0", **stands_in.get(name, {})))
+        monkeypatch.setitem(
+            sys.modules, name, types.SimpleNamespace(__version__="1.0", **stands_in.get(name, {}))
+        )
     return load("train")
 
 
 def test_a_row_tells_its_origin_and_other_columns_are_not_mixed_in(train, tmp_path):
     path, member = tmp_path / "picks.csv", train.Member.of("method=context,tau=0.5,seed=2")
     for epoch in (10, 20):  # the second one appends
-        train.Table(path, ["epoch", *train.PICKS], MADE, start=0).add(member, epoch, 2, 30, 20, 5, 4, 3)
+        train.Table(path, ["epoch", *train.PICKS], MADE, start=0).add(
+            member, epoch, 2, 30, 20, 5, 4, 3
+        )
     table = pd.read_csv(path)
     assert list(table.epoch) == [10, 20] and list(table.tau) == [0.5, 0.5]
-    assert table[["commit", "versions", "device"]].values.tolist() == [MADE, MADE] and (table.seconds > 0).all()
+    assert (
+        table[["commit", "versions", "device"]].values.tolist() == [MADE, MADE]
+        and (table.seconds > 0).all()
+    )
     path.write_text("recipe,method\n")
     with pytest.raises(SystemExit, match="picks.csv has other columns: give another --out"):
         train.Table(path, ["epoch", *train.PICKS], MADE, start=0)
@@ -50,11 +60,21 @@ def test_an_origin_names_commit_and_versions(train, monkeypatch):
     assert train.origin("a card")[0] == "unknown"
 
 
-@pytest.mark.parametrize("origin", [{}, dict(zip(("commit", "versions", "device", "seconds"), [*MADE, 1.5], strict=True))])
+@pytest.mark.parametrize(
+    "origin",
+    [{}, dict(zip(("commit", "versions", "device", "seconds"), [*MADE, 1.5], strict=True))],
+)
 def test_figures_take_rows_with_and_without_an_origin(origin):
     figure = load("figure")
-    for table, fill in (("crosscheck", figure.recipes), ("crosscheck_selectnet", figure.robust), ("crosscheck_selectnet", figure.released)):
-        epochs, picks = (pd.read_csv(figure.RESULTS / f"{table}{end}.csv").assign(**origin) for end in ("", "_picks"))
+    for table, fill in (
+        ("crosscheck", figure.recipes),
+        ("crosscheck_selectnet", figure.robust),
+        ("crosscheck_selectnet", figure.released),
+    ):
+        epochs, picks = (
+            pd.read_csv(figure.RESULTS / f"{table}{end}.csv").assign(**origin)
+            for end in ("", "_picks")
+        )
         panels = Figure().subplots(1, 3)
         fill(panels, epochs, picks)
         assert all(len(panel.lines) >= 2 for panel in panels)

@@ -15,8 +15,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from selectnet_tf.networks import models
-from selectnet_tf.networks.layers import BatchNormalization
+from selectnet_tf.models import networks
+from selectnet_tf.models.layers import BatchNormalization
 
 GPUS = len(tf.config.list_physical_devices("GPU"))
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not GPUS, reason="TensorFlow finds no GPU here")]
@@ -40,13 +40,19 @@ def one_step(arch, device):
     keras.utils.clear_session()
     keras.utils.set_random_seed(0)
     with tf.device(device):
-        model = models.build(arch, (32, 32, 3), 10)
+        model = networks.build(arch, (32, 32, 3), 10)
         for layer in model.layers:
             if isinstance(layer, layers.Dropout):
                 layer.rate = 0.0  # a GPU draws other masks
-        model.compile(keras.optimizers.SGD(0.01, 0.9), "sparse_categorical_crossentropy", jit_compile=False)
+        model.compile(
+            keras.optimizers.SGD(0.01, 0.9), "sparse_categorical_crossentropy", jit_compile=False
+        )
         loss = float(model.train_on_batch(x, y))
-        return loss, [np.asarray(v) for v in model.trainable_variables + model.non_trainable_variables if v.dtype == "float32"]
+        return loss, [
+            np.asarray(v)
+            for v in model.trainable_variables + model.non_trainable_variables
+            if v.dtype == "float32"
+        ]
 
 
 @pytest.mark.parametrize("arch", ["simple", "resnet20", "resnet20v2", "resnet56", "MobileNetV2"])
@@ -54,7 +60,9 @@ def test_one_step_is_the_cpu_s(arch):
     loss, variables = one_step(arch, GPU)
     expected, others = one_step(arch, "CPU:0")
     assert abs(loss - expected) < 1e-4 * max(1, abs(expected))
-    assert all(np.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in zip(variables, others, strict=True))
+    assert all(
+        np.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in zip(variables, others, strict=True)
+    )
 
 
 @pytest.mark.parametrize("axis", [-1, 1])
@@ -66,7 +74,12 @@ def test_the_fused_normalization_is_keras_s(axis):
             layer, given = kind(axis=axis), tf.Variable(x)
             with tf.GradientTape() as tape:
                 loss = tf.reduce_sum(layer(given, training=True) ** 3)
-            found.append([layer(given, training=False), *tape.gradient(loss, [given, *(v.value for v in layer.trainable_variables)])])
+            found.append(
+                [
+                    layer(given, training=False),
+                    *tape.gradient(loss, [given, *(v.value for v in layer.trainable_variables)]),
+                ]
+            )
             found[-1] += [layer.moving_mean, layer.moving_variance]
     assert all(np.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in zip(*found, strict=True))
 
@@ -102,7 +115,14 @@ def test_a_run_gives_the_same_bits_twice_and_resumed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "flags", [["--precision=mixed_bfloat16"], ["--precision=mixed_float16"], ["--jit"], ["--nodeterministic"]], ids=str
+    "flags",
+    [
+        ["--precision=mixed_bfloat16"],
+        ["--precision=mixed_float16"],
+        ["--jit"],
+        ["--nodeterministic"],
+    ],
+    ids=str,
 )
 def test_what_makes_it_faster_trains(flags, tmp_path):
     assert train(tmp_path, *flags, "--replicas=1") == 0
@@ -115,5 +135,9 @@ def test_two_replicas(tmp_path):
 
 
 def test_the_doctor_is_content(tmp_path):
-    found = subprocess.run([sys.executable, "-m", "selectnet_tf.doctor", f"--results_dir={tmp_path}"], capture_output=True, text=True)
+    found = subprocess.run(
+        [sys.executable, "-m", "selectnet_tf", "doctor", f"--results_dir={tmp_path}"],
+        capture_output=True,
+        text=True,
+    )
     assert "GPU:0" in found.stdout.splitlines()[9] and found.returncode == 0, found.stdout

@@ -31,7 +31,9 @@ def test_parts_are_one_sequence():
     assert images.parts[0].base is A.base or images.parts[0].base is A  # where they lay
 
 
-@pytest.mark.parametrize("how", ["mapped", "a part of one", "mapped beside memory", "with Fortran order"])
+@pytest.mark.parametrize(
+    "how", ["mapped", "a part of one", "mapped beside memory", "with Fortran order"]
+)
 def test_memory_mapped_files_are_read_where_they_lie(how, mapped, tmp_path):
     images, expected = Images(mapped), A
     if how == "a part of one":
@@ -54,7 +56,11 @@ def test_what_was_read_from_a_file_does_not_stay_in_memory(part, tmp_path):
     assert images[np.arange(len(images))].min() == 7
     lines = pathlib.Path("/proc/self/smaps").read_text().splitlines()
     resident = [
-        int(lines[i + 1 + k].split()[1]) for i, line in enumerate(lines) if "/big" in line for k in range(5) if "Rss:" in lines[i + 1 + k]
+        int(lines[i + 1 + k].split()[1])
+        for i, line in enumerate(lines)
+        if "/big" in line
+        for k in range(5)
+        if "Rss:" in lines[i + 1 + k]
     ]
     assert resident and sum(resident) < 200  # kB, of 4,000
     assert mapped[0, 0, 0] == 7
@@ -71,16 +77,23 @@ def test_a_relative_file_is_found_after_a_change_of_directory(tmp_path, monkeypa
 def test_gather_in_a_pipeline(mapped):
     data = tf.data.Dataset.from_tensor_slices([[0, 1], [4, 3]]).map(Images(mapped).gather)
     assert data.element_spec.shape == (2, 2, 2, 1) and data.element_spec.dtype == tf.uint8
-    assert [batch.tolist() for batch in data.as_numpy_iterator()] == [A[[0, 1]].tolist(), A[[4, 3]].tolist()]
+    assert [batch.tolist() for batch in data.as_numpy_iterator()] == [
+        A[[0, 1]].tolist(),
+        A[[4, 3]].tolist(),
+    ]
 
 
 def test_what_does_not_fit_together_is_refused():
     with pytest.raises(
-        ValueError, match=r"several shapes or types: \[2, 2, 1\] float32, \[2, 2, 1\] uint8: bring them to one shape and type"
+        ValueError,
+        match=r"several shapes or types: \[2, 2, 1\] float32, \[2, 2, 1\] uint8: bring them to one shape and type",
     ):
         Images(A, A.astype(np.float32))
     for ragged in ([[1, 2], [3]], tf.ragged.constant([[1, 2], [3]])):
-        with pytest.raises(ValueError, match="the images have several shapes: resize pictures, pad series and tokens"):
+        with pytest.raises(
+            ValueError,
+            match="the images have several shapes: resize pictures, pad series and tokens",
+        ):
             Images(ragged)
 
 
@@ -90,22 +103,54 @@ def test_a_mapped_pool_trains_and_scores_as_one_in_memory(mapped):
     for pool in both:
         pool.train_on_labeled([2, 4], [1, 0])
         pool.begin_epoch(1)
-    batches = [[(x.tolist(), y.tolist()) for x, y in pool.dataset(2).as_numpy_iterator()] for pool in both]
+    batches = [
+        [(x.tolist(), y.tolist()) for x, y in pool.dataset(2).as_numpy_iterator()] for pool in both
+    ]
     assert batches[0] == batches[1] and len(batches[0]) == 2
-    model = tf.keras.Sequential([tf.keras.Input((2, 2, 1), dtype="uint8"), tf.keras.layers.Rescaling(1.0), tf.keras.layers.Flatten()])
+    model = tf.keras.Sequential(
+        [
+            tf.keras.Input((2, 2, 1), dtype="uint8"),
+            tf.keras.layers.Rescaling(1.0),
+            tf.keras.layers.Flatten(),
+        ]
+    )
     outputs = [Scorer(model, pool.images, 2)()[0] for pool in both]
     assert np.array_equal(*outputs) and np.array_equal(outputs[0], A.reshape(5, 4))
 
 
-@pytest.mark.parametrize("images", [Images(A), Images(A[:2], A[2:]), Images(Subset(A, [0, 1, -3, 3, 4]))])
+@pytest.mark.parametrize(
+    "images", [Images(A), Images(A[:2], A[2:]), Images(Subset(A, [0, 1, -3, 3, 4]))]
+)
 def test_places_are_taken_as_numpy_takes_them(images):
     mask = np.array([True, False, False, True, True])
-    for places in (mask, [-1, -5], [], np.array([4], np.uint64), slice(-2, None), slice(None, None, -2), 3, -1):
-        assert np.array_equal(images[places], A[np.asarray(places, int) if isinstance(places, list) else places])
+    for places in (
+        mask,
+        [-1, -5],
+        [],
+        np.array([4], np.uint64),
+        slice(-2, None),
+        slice(None, None, -2),
+        3,
+        -1,
+    ):
+        assert np.array_equal(
+            images[places], A[np.asarray(places, int) if isinstance(places, list) else places]
+        )
 
 
 @pytest.mark.parametrize("images", [Images(A), Images(A[:2], A[2:]), Subset(A, [0, 1, 2, 3, 4])])
-@pytest.mark.parametrize("places", [[5], [-6], [0, 5000], np.ones(4, bool), np.ones(6, bool), np.array([0.0, 1.0]), np.zeros((1, 1), int)])
+@pytest.mark.parametrize(
+    "places",
+    [
+        [5],
+        [-6],
+        [0, 5000],
+        np.ones(4, bool),
+        np.ones(6, bool),
+        np.array([0.0, 1.0]),
+        np.zeros((1, 1), int),
+    ],
+)
 def test_places_that_there_are_not_are_an_index_error(images, places):
     with pytest.raises(IndexError):
         Images(images)[places]
@@ -162,7 +207,10 @@ def test_what_tensorflow_cannot_hold_is_refused():
 
 def test_texts_may_be_of_several_lengths():
     texts = Images(np.array(["a few", "words"]), np.array(["and more of them"]), np.array(["a"]))
-    assert texts[[1, 2, 3, 0]].tolist() == ["words", "and more of them", "a", "a few"] and texts[2] == "and more of them"
+    assert (
+        texts[[1, 2, 3, 0]].tolist() == ["words", "and more of them", "a", "a few"]
+        and texts[2] == "and more of them"
+    )
     data = tf.data.Dataset.from_tensor_slices([[2, 0]]).map(texts.gather)
     assert next(data.as_numpy_iterator()).tolist() == [b"and more of them", b"a few"]
     assert Images(np.array(["a few", "words"]))[[1]].tolist() == ["words"]
@@ -170,10 +218,20 @@ def test_texts_may_be_of_several_lengths():
 
 def test_a_digest_tells_arrays_apart(mapped, monkeypatch):
     plain = digest(A)
-    assert len(plain) == 32 and digest(Images(A[:2], mapped[2:])) == plain == digest(Subset(A[::-1], [4, 3, 2, 1, 0]))
+    assert len(plain) == 32 and digest(Images(A[:2], mapped[2:])) == plain == digest(
+        Subset(A[::-1], [4, 3, 2, 1, 0])
+    )
     changed = A.copy()
     changed[3, 1, 1] ^= 1
-    others = [changed, A[:4], A[::-1], A[[1, 0, 2, 3, 4]], A.astype(np.int8), A.reshape(5, 4), A.reshape(5, 4, 1, 1)]
+    others = [
+        changed,
+        A[:4],
+        A[::-1],
+        A[[1, 0, 2, 3, 4]],
+        A.astype(np.int8),
+        A.reshape(5, 4),
+        A.reshape(5, 4, 1, 1),
+    ]
     assert len({plain, *map(digest, others)}) == 8
     assert digest(A.astype(">i4")) == digest(A.astype("<i4")) != digest(A.astype("<i8"))
     monkeypatch.setattr(module, "CHUNK_BYTES", 8)

@@ -1,4 +1,4 @@
-"""Imports run one way between the wings, and what should start at once does not import TensorFlow."""
+"""Imports run one way between the rooms, and what should start at once does not import TensorFlow."""
 
 import ast
 import importlib.metadata
@@ -10,56 +10,80 @@ import sys
 import selectnet_tf
 
 HOUSE = pathlib.Path(selectnet_tf.__file__).parent
-BELOW = {  # wing -> the wings that it may import from; each may import from itself
-    "scale": {"experiment", "data", "networks", "library"},
-    "report": {"experiment", "data", "networks", "library"},
-    "experiment": {"data", "networks", "library"},
-    "data": {"library"},
-    "networks": {"library"},
+BELOW = {  # room -> the rooms that it may import from; each may import from itself
+    "commands": {"scale", "report", "runs", "data", "models", "recipes", "library"},
+    "scale": {"runs", "data", "models", "recipes", "library"},
+    "report": {"runs", "data", "models", "recipes", "library"},
+    "runs": {"data", "models", "recipes", "library"},
+    "data": {"recipes", "library"},
+    "models": {"recipes", "library"},
+    "recipes": {"library"},
     "library": set(),
 }
-COMMANDS = {"run", "table", "predict", "doctor", "score", "pick"}  # in front beside the library, and above all wings
-EXCEPTIONS = {("pool", "data"), ("selectnet_tf", "data"), ("selectnet_tf", "networks")}  # Pool.from_directory; the public names
+EXCEPTIONS = {  # Pool.from_directory, the public names, `selectnet`, `python -m selectnet_tf.run`
+    ("pool", "data"), ("selectnet_tf", "data"), ("selectnet_tf", "models"), ("__main__", "commands"), ("run", "commands"),
+}  # fmt: skip
 
 
-def imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+def imports(path, at_once=False):
+    """The names that a module imports; at_once: outside functions, where a circle would fail."""
+    tree = ast.parse(path.read_text())
+    for node in tree.body if at_once else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def wing(parts):
-    return parts[0] if parts[0] in BELOW else "command" if parts[0] in COMMANDS else "library"
+def room(parts):
+    return parts[0] if parts[0] in BELOW else "library"
 
 
 def test_imports_run_one_way():
     for path in HOUSE.rglob("*.py"):
-        own = wing(path.relative_to(HOUSE).with_suffix("").parts)
-        theirs = {wing(name.split(".")[1:]) for name in imports(path) if name.startswith("selectnet_tf.")} - {own}
-        allowed = BELOW.keys() if own == "command" else BELOW[own]
+        own = room(path.relative_to(HOUSE).parts)
+        theirs = {
+            room(name.split(".")[1:]) for name in imports(path) if name.startswith("selectnet_tf.")
+        }
         place = path.parent.name if path.stem == "__init__" else path.stem
-        assert {w for w in theirs if (place, w) not in EXCEPTIONS} <= allowed, path.name
+        excepted = {below for above, below in EXCEPTIONS if above == place}
+        assert theirs - excepted <= {own, *BELOW[own]}, path
 
 
-def test_the_tests_mirror_the_wings():
-    modules = {p.stem for p in HOUSE.rglob("*.py")}
-    for path in pathlib.Path(__file__).parent.glob("*/test_*.py"):
-        subject = path.stem.removeprefix("test_")
-        assert subject not in modules or (HOUSE / path.parent.name / f"{subject}.py").exists(), path.name
+def test_no_two_modules_import_each_other():
+    paths = [path for path in HOUSE.rglob("*.py") if path.stem != "__init__"]
+    names = {".".join(path.relative_to(HOUSE.parent).with_suffix("").parts): path for path in paths}
+    below = {}
+    for name, path in names.items():
+        found = set(imports(path, at_once=True))
+        below[name] = (found | {full.rpartition(".")[0] for full in found}) & names.keys()
+    while ground := {name for name, found in below.items() if not found & below.keys()}:
+        below = {name: found for name, found in below.items() if name not in ground}
+    assert not below
+
+
+def test_the_tests_mirror_the_rooms():
+    rooms = {p.name for p in HOUSE.iterdir() if (p / "__init__.py").exists()}
+    assert {
+        p.name
+        for p in pathlib.Path(__file__).parent.iterdir()
+        if p.is_dir() and p.name[0] not in "_."
+    } <= rooms
 
 
 def test_recipes_need_the_standard_library_only():
-    names = {name for module in ("recipes", "archs", "ranges", "checks", "presets") for name in imports(HOUSE / f"{module}.py")}
+    names = {name for path in (HOUSE / "recipes").glob("*.py") for name in imports(path)}
     assert all(name.split(".")[0] in {*sys.stdlib_module_names, "selectnet_tf"} for name in names)
 
 
 def test_help_and_reports_do_not_import_tensorflow():
-    modules = ("run", "table", "doctor", "score", "pick", "report.__main__", "report.page")
-    code = (
-        f"import sys, {', '.join(f'selectnet_tf.{m}' for m in modules)}; sys.exit(sum(m in sys.modules for m in ('tensorflow', 'keras')))"
+    modules = (
+        "__main__",
+        "run",
+        "report.page",
+        *(f"commands.{c}" for c in ("train", "sweep", "doctor", "score", "pick", "report")),
     )
+    code = f"import sys, {', '.join(f'selectnet_tf.{m}' for m in modules)}; sys.exit(sum(m in sys.modules for m in ('tensorflow', 'keras')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -69,7 +93,12 @@ def test_public_names_exist():
 
 
 def run_code(code, **environment):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment})
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
 
 
 def test_the_library_needs_no_fcntl():
@@ -90,7 +119,10 @@ except ImportError as error:
     print(error)
 """
     said = run_code(code).stdout.strip()
-    assert said == "selectnet_tf needs Keras on TensorFlow, and this one runs on jax: set KERAS_BACKEND=tensorflow"
+    assert (
+        said
+        == "selectnet_tf needs Keras on TensorFlow, and this one runs on jax: set KERAS_BACKEND=tensorflow"
+    )
 
 
 def test_the_version_is_that_of_the_package():
@@ -98,5 +130,9 @@ def test_the_version_is_that_of_the_package():
 
 
 def test_type_checkers_see_every_public_name_where_it_comes_from():
-    told = {name.removeprefix("selectnet_tf.") for name in imports(HOUSE / "__init__.py") if name.startswith("selectnet_tf.")}
+    told = {
+        name.removeprefix("selectnet_tf.")
+        for name in imports(HOUSE / "__init__.py")
+        if name.startswith("selectnet_tf.")
+    }
     assert told == {f"{home}.{name}" for name, home in selectnet_tf._HOME.items()}

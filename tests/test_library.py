@@ -25,7 +25,11 @@ class Subclassed(keras.Model):
 def network(kind, activation="softmax"):
     if kind == "subclassed":
         return Subclassed(activation)
-    layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(8, activation="relu")]
+    layers = [
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.Flatten(),
+        keras.layers.Dense(8, activation="relu"),
+    ]
     layers.append(keras.layers.Dense(4, activation=activation, dtype="float32"))
     if kind == "sequential":
         return keras.Sequential([keras.Input((4, 4, 1), dtype="uint8"), *layers])
@@ -37,7 +41,9 @@ def network(kind, activation="softmax"):
 
 def select(model, y=Y, rule=None, callbacks=(), epochs=4, **options):
     pool = sn.Pool(X[:60], y[:60], X[60:], minor=[2, 3])
-    selection = sn.Selection(pool, rule or sn.Context(1.2), every=2, on_round=lambda _: None, **options)
+    selection = sn.Selection(
+        pool, rule or sn.Context(1.2), every=2, on_round=lambda _: None, **options
+    )
     history = sn.fit(model, selection, epochs=epochs, batch_size=10, callbacks=callbacks, verbose=0)
     return selection, history
 
@@ -48,10 +54,16 @@ def select(model, y=Y, rule=None, callbacks=(), epochs=4, **options):
 def test_models_labels_and_outputs_of_every_kind(kind, labels, output):
     keras.utils.set_random_seed(0)
     logits = output == "logits"
-    loss = (keras.losses.SparseCategoricalCrossentropy if labels == "sparse" else keras.losses.CategoricalCrossentropy)(from_logits=logits)
+    loss = (
+        keras.losses.SparseCategoricalCrossentropy
+        if labels == "sparse"
+        else keras.losses.CategoricalCrossentropy
+    )(from_logits=logits)
     model = network(kind, "linear" if logits else "softmax")
     model.compile(keras.optimizers.Adam(0.05), loss, metrics=["accuracy"], jit_compile=False)
-    selection, history = select(model, Y if labels == "sparse" else np.eye(4)[Y], sn.SelectNet(1.2, 0.5, epochs=5))
+    selection, history = select(
+        model, Y if labels == "sparse" else np.eye(4)[Y], sn.SelectNet(1.2, 0.5, epochs=5)
+    )
     assert len(selection.history) == 2 and len(history.history["loss"]) == 4
     assert history.history["accuracy"][-1] > 0.5 and selection.history[-1].candidates > 10
     assert np.array_equal(selection.pool.labels[:60], Y[:60])
@@ -63,7 +75,9 @@ def test_mixed_precision(policy):
     keras.mixed_precision.set_dtype_policy(policy)
     try:
         model = network("functional")
-        model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", jit_compile=False)
+        model.compile(
+            keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", jit_compile=False
+        )
         selection, _ = select(model)
     finally:
         keras.mixed_precision.set_dtype_policy(before)
@@ -74,7 +88,13 @@ def test_extra_losses_are_trained():
     keras.utils.set_random_seed(0)
     hidden = keras.layers.Dense(8, activation="relu", kernel_regularizer=keras.regularizers.L2(1.0))
     model = keras.Sequential(
-        [keras.Input((4, 4, 1)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), hidden, keras.layers.Dense(4, "softmax")]
+        [
+            keras.Input((4, 4, 1)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            hidden,
+            keras.layers.Dense(4, "softmax"),
+        ]
     )
     model.compile(keras.optimizers.SGD(0.02), "sparse_categorical_crossentropy", jit_compile=False)
     before = float(keras.ops.sum(hidden.kernel**2))
@@ -113,33 +133,51 @@ def test_a_rule_is_any_function_of_scores(rule):
 def test_usual_callbacks_see_one_run(tmp_path):
     callbacks = {
         "early": keras.callbacks.EarlyStopping("loss", patience=3),
-        "best": keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "loss", save_best_only=True),
+        "best": keras.callbacks.ModelCheckpoint(
+            tmp_path / "best.keras", "loss", save_best_only=True
+        ),
         "board": keras.callbacks.TensorBoard(tmp_path / "board"),
         "plateau": keras.callbacks.ReduceLROnPlateau("loss", patience=1, min_delta=1e9),
         "csv": keras.callbacks.CSVLogger(tmp_path / "log.csv"),
     }
     model = small_model()
     _, history = select(model, callbacks=list(callbacks.values()), epochs=6)
-    assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + 6 == 1 + len(history.history["loss"])
-    assert float(model.optimizer.learning_rate) < 0.1 * 1e-4  # reduced after every epoch but the first
+    assert (
+        len((tmp_path / "log.csv").read_text().splitlines())
+        == 1 + 6
+        == 1 + len(history.history["loss"])
+    )
+    assert (
+        float(model.optimizer.learning_rate) < 0.1 * 1e-4
+    )  # reduced after every epoch but the first
     assert keras.saving.load_model(tmp_path / "best.keras").output_shape == (None, 4)
-    assert len(list((tmp_path / "board" / "train").iterdir())) == 1 and callbacks["early"].stopped_epoch == 0
+    assert (
+        len(list((tmp_path / "board" / "train").iterdir())) == 1
+        and callbacks["early"].stopped_epoch == 0
+    )
 
 
 @pytest.mark.parametrize(
     ("model", "said"),
     [
         (lambda: network("functional"), "the model is not compiled"),
-        (lambda: compiled(network("functional", "linear")), "no probabilities .* pass Selection\\(from_logits=True\\)"),
         (
-            lambda: compiled(keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3, "softmax")])),
+            lambda: compiled(network("functional", "linear")),
+            "no probabilities .* pass Selection\\(from_logits=True\\)",
+        ),
+        (
+            lambda: compiled(
+                keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3, "softmax")])
+            ),
             r"output is \[3\], but .* a class 3",
         ),
     ],
 )
 def test_what_a_model_lacks_is_said(model, said):
     with pytest.raises(ValueError, match=said):
-        selection = sn.Selection(sn.Pool(X[:60], Y[:60], X[60:], [2, 3]), sn.Context(), every=1, on_round=lambda _: None)
+        selection = sn.Selection(
+            sn.Pool(X[:60], Y[:60], X[60:], [2, 3]), sn.Context(), every=1, on_round=lambda _: None
+        )
         made = model()
         if not made.compiled:
             sn.fit(made, selection, epochs=1, verbose=0)
@@ -165,7 +203,9 @@ def test_a_pool_of_datasets(batched, one_hot):
     if batched:
         labeled, unlabeled = labeled.batch(7), unlabeled.batch(7)
     pool = sn.Pool.from_dataset(labeled, unlabeled, minor=[2, 3])
-    assert np.array_equal(pool.images[:], X) and np.array_equal(pool.labels, np.where(np.arange(120) < 60, Y, -1))
+    assert np.array_equal(pool.images[:], X) and np.array_equal(
+        pool.labels, np.where(np.arange(120) < 60, Y, -1)
+    )
     assert pool.one_hot == (4 if one_hot else 0)
 
 
@@ -181,14 +221,29 @@ def test_a_dataset_s_weights_are_the_pool_s(batch):
     weights = np.array([1, 50, 1, 50, 1], np.float32)
     labeled = tf.data.Dataset.from_tensor_slices((ROWS[:5], CLASSES, weights))
     pool = sn.Pool.from_dataset(labeled.batch(batch) if batch else labeled, ALONE, minor=[2])
-    assert pool.sample_weight.tolist() == [1, 50, 1, 50, 1, 1, 1, 1] and pool.weights.tolist() == weights.tolist()
+    assert (
+        pool.sample_weight.tolist() == [1, 50, 1, 50, 1, 1, 1, 1]
+        and pool.weights.tolist() == weights.tolist()
+    )
 
 
-@pytest.mark.parametrize("x", [SERIES, ROWS, TOKENS, SERIES[..., 0]], ids=["series", "rows", "tokens", "as many values as classes"])
-@pytest.mark.parametrize("y", [CLASSES, CLASSES[:, None], np.eye(3)[CLASSES], np.eye(5, dtype=np.float32)[[0, 1, 2, 0, 1]]])
-@pytest.mark.parametrize("batch", [None, {"batch_size": 2}, {"batch_size": 5, "drop_remainder": True}])
+@pytest.mark.parametrize(
+    "x",
+    [SERIES, ROWS, TOKENS, SERIES[..., 0]],
+    ids=["series", "rows", "tokens", "as many values as classes"],
+)
+@pytest.mark.parametrize(
+    "y",
+    [CLASSES, CLASSES[:, None], np.eye(3)[CLASSES], np.eye(5, dtype=np.float32)[[0, 1, 2, 0, 1]]],
+)
+@pytest.mark.parametrize(
+    "batch", [None, {"batch_size": 2}, {"batch_size": 5, "drop_remainder": True}]
+)
 def test_a_pool_of_datasets_of_anything(x, y, batch):
-    labeled, unlabeled = tf.data.Dataset.from_tensor_slices((x[:5], y)), tf.data.Dataset.from_tensor_slices(x[5:])
+    labeled, unlabeled = (
+        tf.data.Dataset.from_tensor_slices((x[:5], y)),
+        tf.data.Dataset.from_tensor_slices(x[5:]),
+    )
     if batch:
         labeled, unlabeled = labeled.batch(**batch), unlabeled.batch(2)
     pool = sn.Pool.from_dataset(labeled, unlabeled, minor=[2])
@@ -196,7 +251,10 @@ def test_a_pool_of_datasets_of_anything(x, y, batch):
     assert pool.labels.tolist() == [0, 1, 2, 0, 1, -1, -1, -1]
 
 
-PAIRS, ALONE = tf.data.Dataset.from_tensor_slices((ROWS[:5], CLASSES)), tf.data.Dataset.from_tensor_slices(ROWS[5:])
+PAIRS, ALONE = (
+    tf.data.Dataset.from_tensor_slices((ROWS[:5], CLASSES)),
+    tf.data.Dataset.from_tensor_slices(ROWS[5:]),
+)
 
 
 @pytest.mark.parametrize(
@@ -207,9 +265,21 @@ PAIRS, ALONE = tf.data.Dataset.from_tensor_slices((ROWS[:5], CLASSES)), tf.data.
         (ALONE, ALONE, "has to give \\(image, class\\) pairs"),
         (PAIRS.map(lambda x, y: ({"a": x}, y)), ALONE, "each one array"),
         (PAIRS.map(lambda x, y: (x, y, "name")), ALONE, "sample_weight has to be"),
-        (PAIRS.map(lambda x, y: (x, y, 1.0, y)), ALONE, r"\(image, class, weight\), each one array: map it to that"),
-        (PAIRS, ALONE.map(lambda x: {"a": x}), "unlabeled has to give images, each one array: map it"),
-        (PAIRS, ALONE.map(lambda x: ({"a": x}, 0)), "unlabeled has to give images, each one array: map it"),
+        (
+            PAIRS.map(lambda x, y: (x, y, 1.0, y)),
+            ALONE,
+            r"\(image, class, weight\), each one array: map it to that",
+        ),
+        (
+            PAIRS,
+            ALONE.map(lambda x: {"a": x}),
+            "unlabeled has to give images, each one array: map it",
+        ),
+        (
+            PAIRS,
+            ALONE.map(lambda x: ({"a": x}, 0)),
+            "unlabeled has to give images, each one array: map it",
+        ),
         (
             PAIRS,
             tf.data.Dataset.from_generator(lambda: iter([np.zeros(3)]), output_types=tf.float64),
@@ -217,7 +287,13 @@ PAIRS, ALONE = tf.data.Dataset.from_tensor_slices((ROWS[:5], CLASSES)), tf.data.
         ),
         (PAIRS.take(0), ALONE, "no labeled image"),
         (PAIRS, ALONE.map(lambda x: tf.zeros([4])), "several shapes or types"),
-        (tf.data.Dataset.from_generator(lambda: iter([(np.zeros(2), 0)]), output_types=(tf.float32, tf.int32)), ALONE, "output_signature"),
+        (
+            tf.data.Dataset.from_generator(
+                lambda: iter([(np.zeros(2), 0)]), output_types=(tf.float32, tf.int32)
+            ),
+            ALONE,
+            "output_signature",
+        ),
         (
             tf.data.Dataset.from_generator(
                 lambda: iter([(np.zeros(2), 0), (np.zeros(3), 1)]),
@@ -239,11 +315,19 @@ def test_a_pool_of_folders(tmp_path):
         Image.new("RGB", (8, 8), (60 * i, 0, 0)).save(tmp_path / "labeled" / name / f"{i}.png")
     (tmp_path / "pool").mkdir()
     Image.new("RGB", (8, 8), "lime").save(tmp_path / "pool" / "a.png")
-    pool = sn.Pool.from_directory(tmp_path / "labeled", tmp_path / "pool", ["dog"], image_size=4, cache_dir=tmp_path / "cache")
-    assert pool.names == ("cat", "dog") and pool.minor.tolist() == [1] and pool.labels.tolist() == [0, 0, 1, 1, -1]
+    pool = sn.Pool.from_directory(
+        tmp_path / "labeled", tmp_path / "pool", ["dog"], image_size=4, cache_dir=tmp_path / "cache"
+    )
+    assert (
+        pool.names == ("cat", "dog")
+        and pool.minor.tolist() == [1]
+        and pool.labels.tolist() == [0, 0, 1, 1, -1]
+    )
     assert pool.images.shape == (5, 4, 4, 3) and pool.files[-1] == str(tmp_path / "pool" / "a.png")
     with pytest.raises(ValueError, match="'lynx' is none of cat, dog"):
-        sn.Pool.from_directory(tmp_path / "labeled", tmp_path / "pool", ["lynx"], cache_dir=tmp_path / "cache")
+        sn.Pool.from_directory(
+            tmp_path / "labeled", tmp_path / "pool", ["lynx"], cache_dir=tmp_path / "cache"
+        )
 
 
 @pytest.mark.parametrize(
@@ -260,7 +344,11 @@ def test_a_number_that_is_another_folder_s_name_is_refused(folders, number, word
         folder = tmp_path / ("" if name == "pool" else "labeled") / name
         folder.mkdir(parents=True)
         Image.new("RGB", (8, 8), (60 * i, 0, 0)).save(folder / "a.png")
-    pool_of = lambda minor: sn.Pool.from_directory(tmp_path / "labeled", tmp_path / "pool", minor, 4, tmp_path / "cache")  # noqa: E731
+
+    def pool_of(minor):
+        folders = tmp_path / "labeled", tmp_path / "pool"
+        return sn.Pool.from_directory(*folders, minor, 4, tmp_path / "cache")
+
     names = pool_of([folders[0]]).names
     assert [names[c] for c in pool_of([folders[0]]).minor] == [folders[0]]  # a name is a name
     if words:

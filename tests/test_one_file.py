@@ -54,7 +54,9 @@ def test_two_rounds_pick_and_swap_as_the_library_does(example, rounds, monkeypat
         theirs = selection.select(round + 1)
         mask = example.select(selector, probs, round)
         assert np.array_equal(np.flatnonzero(mask), theirs.index)
-        assert 50 < (mask & ~labeled).sum() < example.score(probs)[1].sum()  # some candidates are picked and some are not
+        assert (
+            50 < (mask & ~labeled).sum() < example.score(probs)[1].sum()
+        )  # some candidates are picked and some are not
         z = np.column_stack([probs, example.score(probs)[0]])
         assert np.allclose(selector.predict(z, verbose=0)[:, 0], selection.rule.output, atol=1e-3)
         index, targets = example.swap(y, labeled, probs, mask)
@@ -80,10 +82,18 @@ def test_the_pool_s_true_labels_never_reach_what_is_trained_on(example, rounds):
     x, y, labeled, (probs, _) = rounds
     other = np.where(labeled, y, -1)
     mask = example.score(probs)[1]
-    for seen, hidden in zip(example.swap(y, labeled, probs, mask), example.swap(other, labeled, probs, mask), strict=True):
+    for seen, hidden in zip(
+        example.swap(y, labeled, probs, mask),
+        example.swap(other, labeled, probs, mask),
+        strict=True,
+    ):
         assert np.array_equal(seen, hidden)
 
 
 def test_it_is_one_short_file_that_does_not_import_the_library():
     text = PATH.read_text()
-    assert len(text.splitlines()) <= 250 and "import selectnet_tf" not in text and "from selectnet_tf" not in text
+    assert (
+        len(text.splitlines()) <= 250
+        and "import selectnet_tf" not in text
+        and "from selectnet_tf" not in text
+    )

@@ -17,10 +17,23 @@ HOME = pathlib.Path(__file__).parent.parent
 def wheel(tmp_path_factory):
     """The wheel, built from a copy of the sources, so that nothing is left in the checkout. Returns its path."""
     copy = tmp_path_factory.mktemp("sources")
-    shutil.copytree(HOME / "selectnet_tf", copy / "selectnet_tf", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        HOME / "selectnet_tf", copy / "selectnet_tf", ignore=shutil.ignore_patterns("__pycache__")
+    )
     for name in ("setup.py", "README.md"):
         shutil.copy(HOME / name, copy)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", copy / "dist", copy]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        copy / "dist",
+        copy,
+    ]
     subprocess.run(command, check=True, capture_output=True)
     return next((copy / "dist").glob("*.whl"))
 
@@ -29,7 +42,10 @@ def test_the_wheel_holds_every_module_and_the_files_that_they_read(wheel):
     with zipfile.ZipFile(wheel) as file:
         names = set(file.namelist())
     sources = {p.relative_to(HOME).as_posix() for p in (HOME / "selectnet_tf").rglob("*.py")}
-    read = {f"selectnet_tf/report/numbers/{table}.csv" for table in ("table1", "table2", "table3", "table4", "figure2")}
+    read = {
+        f"selectnet_tf/report/numbers/{table}.csv"
+        for table in ("table1", "table2", "table3", "table4", "figure2")
+    }
     read |= {"selectnet_tf/py.typed", "selectnet_tf/report/page.css", "selectnet_tf/report/page.js"}
     assert sources | read <= names and not [name for name in names if name.startswith("tests")]
 
@@ -41,13 +57,23 @@ def test_the_wheel_reports_in_an_empty_folder(wheel, tmp_path):
     empty.mkdir()
 
     def report(*arguments):
-        command = [sys.executable, "-m", "selectnet_tf.report", *arguments]
-        return subprocess.run(command, cwd=empty, env=os.environ | {"PYTHONPATH": str(tmp_path / "site")}, capture_output=True, text=True)
+        command = [sys.executable, "-m", "selectnet_tf", "report", *arguments]
+        return subprocess.run(
+            command,
+            cwd=empty,
+            env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+            capture_output=True,
+            text=True,
+        )
 
     assert "there is no folder results: train a run first" in report("diff").stderr
     (empty / "results").mkdir()
     found = report("diff", "html")
-    assert found.returncode == 0 and "0.7424" in found.stdout and (empty / "results" / "report.html").exists()
+    assert (
+        found.returncode == 0
+        and "0.7424" in found.stdout
+        and (empty / "results" / "report.html").exists()
+    )
 
 
 SCRIPT = """
@@ -60,7 +86,9 @@ sn.SelectNet(threshold="high")
 """
 
 
-@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed: make lint installs it")
+@pytest.mark.skipif(
+    importlib.util.find_spec("mypy") is None, reason="mypy is not installed: make lint installs it"
+)
 def test_a_wrong_argument_of_a_user_s_script_is_flagged(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [
@@ -74,4 +102,7 @@ def test_a_wrong_argument_of_a_user_s_script_is_flagged(tmp_path):
         tmp_path / "script.py",
     ]
     said = subprocess.run(command, cwd=HOME, capture_output=True, text=True).stdout
-    assert "script.py:6: error: Unexpected keyword argument" in said and "script.py:7: error: Argument" in said
+    assert (
+        "script.py:6: error: Unexpected keyword argument" in said
+        and "script.py:7: error: Argument" in said
+    )

@@ -9,13 +9,18 @@ from selectnet_tf.selection import Scorer
 
 
 def make(labels=(0, 0, 0, 0, 1, 2), unlabeled=4, minor=(1, 2), seed=0):
-    x = np.arange(len(labels) + unlabeled, dtype=np.uint8).reshape(-1, 1, 1, 1) * np.ones((1, 4, 4, 1), np.uint8)
+    x = np.arange(len(labels) + unlabeled, dtype=np.uint8).reshape(-1, 1, 1, 1) * np.ones(
+        (1, 4, 4, 1), np.uint8
+    )
     return Pool(x[: len(labels)], np.array(labels), x[len(labels) :], minor, seed)
 
 
 def passes(pool, epoch=0, batch=2, **options):
     pool.begin_epoch(epoch)
-    return [(x.numpy()[:, 0, 0, 0].tolist(), y.numpy().tolist()) for x, y in pool.dataset(batch, **options)]
+    return [
+        (x.numpy()[:, 0, 0, 0].tolist(), y.numpy().tolist())
+        for x, y in pool.dataset(batch, **options)
+    ]
 
 
 def test_an_epoch_is_every_training_image_once_with_its_class():
@@ -62,9 +67,15 @@ def test_an_even_pool_draws_as_many_of_each_class_from_all_of_its_images_anew_ea
         assert pool.counts().tolist() == [7, 7, 7] == np.bincount([y for _, y in pairs]).tolist()
         assert all(y == pool.labels[x] for x, y in pairs)
         repeats = np.bincount([x for x, _ in pairs], minlength=21)
-        assert repeats[:14].max() == 1 and set(repeats[14:19]) == {1, 2} and sorted(repeats[19:]) == [3, 4]
+        assert (
+            repeats[:14].max() == 1
+            and set(repeats[14:19]) == {1, 2}
+            and sorted(repeats[19:]) == [3, 4]
+        )
         seen.append(pairs)
-    assert seen[0] != seen[1] and seen[1] == [pair for x, y in passes(pool, 1, 1) for pair in zip(x, y, strict=True)]
+    assert seen[0] != seen[1] and seen[1] == [
+        pair for x, y in passes(pool, 1, 1) for pair in zip(x, y, strict=True)
+    ]
 
 
 def test_counts_are_those_of_what_is_trained_on():
@@ -80,7 +91,10 @@ def test_counts_of_weighted_images_do_not_follow_the_weights_scale():
     for scale in (1, 1e-3):
         pool = Pool(x[:4], [0, 0, 0, 1], x[4:], [1], sample_weight=scale * np.array([1, 1, 3, 3]))
         np.testing.assert_allclose(pool.counts(), [2.5, 1.5], rtol=1e-6)
-    assert Pool(x[:4], [0, 0, 0, 1], x[4:], [1], sample_weight=np.zeros(4)).counts().tolist() == [3, 1]
+    assert Pool(x[:4], [0, 0, 0, 1], x[4:], [1], sample_weight=np.zeros(4)).counts().tolist() == [
+        3,
+        1,
+    ]
 
 
 def test_balance_samples_every_class_up_to_the_largest():
@@ -113,12 +127,27 @@ def test_state_round_trip():
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        (make(unlabeled=3), r"numbers of labeled and unlabeled images: it has \[6, 4\] and this pool \[6, 3\]"),
+        (
+            make(unlabeled=3),
+            r"numbers of labeled and unlabeled images: it has \[6, 4\] and this pool \[6, 3\]",
+        ),
         (make(labels=(0, 0, 0, 0, 1, 2, 0), unlabeled=3), "numbers of labeled"),
         (make(labels=(0, 0, 0, 0, 2, 1)), "other labels: they are not what they were"),
         (make(minor=(2,)), r"minor classes: it has \[1, 2\] and this pool \[2\]"),
-        (Pool(make().images[:6] + 1, [0, 0, 0, 0, 1, 2], make().images[6:], (1, 2)), "other images: they are not"),
-        (Pool(make().images[:6], [0, 0, 0, 0, 1, 2], make().images[6:], (1, 2), sample_weight=np.ones(6)), "other labels"),
+        (
+            Pool(make().images[:6] + 1, [0, 0, 0, 0, 1, 2], make().images[6:], (1, 2)),
+            "other images: they are not",
+        ),
+        (
+            Pool(
+                make().images[:6],
+                [0, 0, 0, 0, 1, 2],
+                make().images[6:],
+                (1, 2),
+                sample_weight=np.ones(6),
+            ),
+            "other labels",
+        ),
     ],
 )
 def test_a_state_of_other_data_is_refused(other, words):
@@ -130,7 +159,9 @@ def test_a_state_of_other_data_is_refused(other, words):
 def test_the_data_of_a_state_are_read_once(monkeypatch):
     pool, reads = make(), []
     monkeypatch.setattr("selectnet_tf.pool.digest", lambda images: reads.append(images) or "d")
-    assert pool.get_state()["images"] == pool.get_state()["images"] == "d" and len(reads) == 2  # the labels, the images
+    assert (
+        pool.get_state()["images"] == pool.get_state()["images"] == "d" and len(reads) == 2
+    )  # the labels, the images
 
 
 def test_labels_may_stand_in_a_column():
@@ -145,7 +176,11 @@ def test_weights_of_the_labeled_and_of_a_swap_are_multiplied():
     pool.train_on_labeled([5, 2], [1, 1], [1, 1, 1, 1, 0.25, 0.5])
     assert pool.weights.tolist() == [0.5, 1, 2, 3, 0.25, 1]
     pool.begin_epoch(3)
-    seen = {(int(x[0, 0, 0]), float(w)) for batch in pool.dataset(2) for x, w in zip(batch[0], batch[2], strict=True)}
+    seen = {
+        (int(x[0, 0, 0]), float(w))
+        for batch in pool.dataset(2)
+        for x, w in zip(batch[0], batch[2], strict=True)
+    }
     assert seen == {(0, 0.5), (1, 1.0), (2, 2.0), (3, 3.0), (5, 0.25), (2, 1.0)}
     other = Pool(x[:4], [0, 0, 1, 1], x[4:], [1], sample_weight=[0.5, 1, 2, 3])
     other.set_state(pool.get_state())
@@ -161,7 +196,9 @@ def test_only_the_classes_that_are_named_are_balanced():
     step, both = make(labels=[0] * 9 + [1] * 2 + [2] * 9), make(labels=[0] * 9 + [1] * 2 + [2] * 9)
     step.balance()
     both.balance([1])
-    assert step.index.tolist() == both.index.tolist()  # where majors are of one size, the same draws
+    assert (
+        step.index.tolist() == both.index.tolist()
+    )  # where majors are of one size, the same draws
 
 
 def test_an_augmentation_of_another_kind_is_refused_where_the_pipeline_is_made():
@@ -176,19 +213,40 @@ def test_an_augmentation_of_another_kind_is_refused_where_the_pipeline_is_made()
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 3, 2)), [0]), "bring them to one shape"),
         ((np.zeros((2, 2, 2)), [0, -1], np.zeros((1, 2, 2)), [0]), "integer classes from 0"),
         ((np.zeros((2, 2, 2)), [0.5, 1.0], np.zeros((1, 2, 2)), [0]), "integer classes from 0"),
-        ((np.zeros((3, 2, 2)), [0, 2, 2**32 + 2], np.zeros((1, 2, 2)), [2]), "class 4294967298, beyond 32 bits: number the classes"),
-        ((np.zeros((2, 2, 2)), np.array([0, 2**63], np.uint64), np.zeros((1, 2, 2)), [0]), "beyond 32 bits"),
-        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [5]), r"without a labeled image: \[5\]"),
+        (
+            (np.zeros((3, 2, 2)), [0, 2, 2**32 + 2], np.zeros((1, 2, 2)), [2]),
+            "class 4294967298, beyond 32 bits: number the classes",
+        ),
+        (
+            (np.zeros((2, 2, 2)), np.array([0, 2**63], np.uint64), np.zeros((1, 2, 2)), [0]),
+            "beyond 32 bits",
+        ),
+        (
+            (np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [5]),
+            r"without a labeled image: \[5\]",
+        ),
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), []), "no minor class"),
         ((np.zeros((0, 2, 2)), np.zeros(0, int), np.zeros((1, 2, 2)), [0]), "no labeled image"),
         ((np.zeros((2, 2, 2)), ["a", "b"], np.zeros((1, 2, 2)), [0]), "number its words"),
         ((np.zeros((2, 2, 2)), [True, False], np.zeros((1, 2, 2)), [0]), "integer classes from 0"),
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), 1), r"minor is 1, .* such as \[2, 3\]"),
-        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [True, False]), "a list of integer classes"),
+        (
+            (np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [True, False]),
+            "a list of integer classes",
+        ),
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), ["b"]), "a list of integer classes"),
-        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], 0, [1.0]), r"sample_weight has to be \[2\]"),
-        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], 0, [1.0, -1.0]), "finite numbers from 0"),
-        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], None), "seed is None, but has to be a whole number from 0"),
+        (
+            (np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], 0, [1.0]),
+            r"sample_weight has to be \[2\]",
+        ),
+        (
+            (np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], 0, [1.0, -1.0]),
+            "finite numbers from 0",
+        ),
+        (
+            (np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], None),
+            "seed is None, but has to be a whole number from 0",
+        ),
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], -1), "seed is -1"),
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], 1.7), "seed is 1.7"),
         ((tf.data.Dataset.range(3), [0, 1], np.zeros((1, 2, 2)), [1]), "use Pool.from_dataset"),
@@ -214,7 +272,10 @@ def test_tensorflow_finds_no_state_in_the_pipelines(tmp_path):
     """It would refuse to save their iterators. And under op determinism, so on GPUs, it would never work ahead of the training."""
     pool = make()
     pool.begin_epoch(0)
-    for data in (pool.dataset(2, augment.shift_flip()), Scorer(small_model(3), pool.images).dataset):
+    for data in (
+        pool.dataset(2, augment.shift_flip()),
+        Scorer(small_model(3), pool.images).dataset,
+    ):
         iterator = iter(data)
         next(iterator)
         assert tf.train.Checkpoint(iterator=iterator).write(str(tmp_path / "saved"))

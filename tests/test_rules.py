@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pytest
 
-from selectnet_tf.rules import Context, Random, Scores, SelectNet, SelfPaced, linear, picks
+from selectnet_tf.rules import Context, Random, Scores, SelectNet, SelfPaced, apply_rule, linear
 from selectnet_tf.selection import sample_loss
 
 SCORES = Scores(
@@ -47,7 +47,9 @@ def test_random_takes_as_many_candidates_as_context_others_each_round_the_same_f
     first = Random()(scores)
     assert first.sum() == Context()(scores).sum() and not (first & ~scores.candidate).any()
     assert np.array_equal(first, Random()(scores))
-    assert (first != Random()(scores._replace(round=1))).any() and (first != Random(seed=1)(scores)).any()
+    assert (first != Random()(scores._replace(round=1))).any() and (
+        first != Random(seed=1)(scores)
+    ).any()
     assert (first & (scores.loss > 0.6)).any()  # whatever its loss
     assert not Random()(scores._replace(candidate=np.zeros(3000, bool))).any()
 
@@ -63,7 +65,11 @@ def test_with_the_true_loss_context_never_picks_a_wrongly_predicted_labeled_samp
 
 def test_a_threshold_can_follow_the_rounds():
     schedule = linear(0.4, 0.6, 20)
-    assert (schedule(0), schedule(19), schedule(30)) == (0.4, pytest.approx(0.6), pytest.approx(0.6))
+    assert (schedule(0), schedule(19), schedule(30)) == (
+        0.4,
+        pytest.approx(0.6),
+        pytest.approx(0.6),
+    )
     assert schedule(10) - schedule(9) == pytest.approx(0.2 / 19)
     assert Context(linear(0.2, 0.6, 2))(SCORES).sum() == 1
     assert Context(linear(0.2, 0.6, 2))(SCORES._replace(round=1)).sum() == 4
@@ -118,7 +124,9 @@ def test_released_settings_differ_as_they_should():
     scores, _ = random_scores(500)
     normal = SelectNet(inputs="probs", init="normal", fit_on="all", epochs=1, learning_rate=1e-9)
     normal(scores)
-    np.testing.assert_allclose(normal.output, 0.5, atol=0.01)  # N(0, 0.05) and hardly trained: a flat 0.5
+    np.testing.assert_allclose(
+        normal.output, 0.5, atol=0.01
+    )  # N(0, 0.05) and hardly trained: a flat 0.5
     assert normal._net.theta.shape == (5 * 8 + 8 + 8 * 4 + 4 + 4 + 1,)
 
 
@@ -137,14 +145,28 @@ def test_unknown_options_are_refused(options):
 
 @pytest.mark.parametrize("seed", [2**31, 2**31 - 2 * 7919, -1, 0.5, None])
 def test_a_seed_that_tensorflow_cannot_take_is_refused(seed):
-    with pytest.raises(ValueError, match="seed is .*, but has to be a whole number from 0, and below 2147467810"):
+    with pytest.raises(
+        ValueError, match="seed is .*, but has to be a whole number from 0, and below 2147467810"
+    ):
         SelectNet(seed=seed)
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 0}, {"epochs": 0}, {"epochs": 2.5}, {"learning_rate": -1.0}, {"learning_rate": "x"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 0},
+        {"epochs": 0},
+        {"epochs": 2.5},
+        {"learning_rate": -1.0},
+        {"learning_rate": "x"},
+    ],
+)
 def test_numbers_that_train_nothing_are_refused(options):
     """A batch of none never ended."""
-    with pytest.raises(ValueError, match=f"{next(iter(options))} is .*, but has to be a (whole number from 1|number above 0)"):
+    with pytest.raises(
+        ValueError,
+        match=f"{next(iter(options))} is .*, but has to be a (whole number from 1|number above 0)",
+    ):
         SelectNet(**options)
 
 
@@ -155,9 +177,11 @@ def test_the_largest_seed_is_taken():
 def test_what_a_rule_returns_is_a_mask_or_weights_of_candidates():
     scores = random_scores(300)[0]
     n = len(scores.loss)
-    assert np.array_equal(picks(np.ones(n, bool), scores), scores.candidate)
-    found = picks(np.full(n, 0.3), scores)
-    assert found.dtype == np.float32 and np.array_equal(found, np.where(scores.candidate, np.float32(0.3), 0))
+    assert np.array_equal(apply_rule(np.ones(n, bool), scores), scores.candidate)
+    found = apply_rule(np.full(n, 0.3), scores)
+    assert found.dtype == np.float32 and np.array_equal(
+        found, np.where(scores.candidate, np.float32(0.3), 0)
+    )
 
 
 def test_a_soft_selector_gives_what_it_computes():
@@ -169,7 +193,9 @@ def test_a_soft_selector_gives_what_it_computes():
 
 
 def test_a_lambda_that_nothing_exceeds_is_refused():
-    with pytest.raises(ValueError, match="f_s gives at most 1, so nothing would exceed a beta of lambda's 2.0"):
+    with pytest.raises(
+        ValueError, match="f_s gives at most 1, so nothing would exceed a beta of lambda's 2.0"
+    ):
         SelectNet(threshold=2.0)
     for fine in ({"beta": 0.5}, {"soft": True}):
         SelectNet(threshold=2.0, **fine)

@@ -24,7 +24,9 @@ DIGITS, CLASSES = load_digits(return_X_y=True)
 
 def semi_supervised(seed=0):
     """Digits with 8 labeled zeros and sixes, the others' labels -1, in a random order; (X, y, true classes)."""
-    xl, yl, xu, yu = sn.make_imbalance(DIGITS[:1000], CLASSES[:1000], sampling_strategy={0: 8, 6: 8}, random_state=seed)
+    xl, yl, xu, yu = sn.make_imbalance(
+        DIGITS[:1000], CLASSES[:1000], sampling_strategy={0: 8, 6: 8}, random_state=seed
+    )
     order = np.random.default_rng(1).permutation(len(yl) + len(yu))
     y = np.concatenate([yl, np.full(len(yu), -1)])[order]
     return np.concatenate([xl, xu])[order], y, np.concatenate([yl, yu])[order]
@@ -32,7 +34,11 @@ def semi_supervised(seed=0):
 
 def sampler(**options):
     options = {"sampling_strategy": [0, 6], "rounds": 3} | options
-    return sn.SelectionSampler(make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)), sn.Context(0.6), **options)
+    return sn.SelectionSampler(
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)),
+        sn.Context(0.6),
+        **options,
+    )
 
 
 @pytest.mark.parametrize("frame", [False, True])
@@ -41,12 +47,18 @@ def test_it_adds_unlabeled_samples_of_the_minor_classes(frame):
     made = sampler()
     more, classes = made.fit_resample(pandas.DataFrame(x) if frame else x, y)
     index = made.sample_indices_
-    assert isinstance(more, pandas.DataFrame) == frame and np.array_equal(np.asarray(more), x[index])
+    assert isinstance(more, pandas.DataFrame) == frame and np.array_equal(
+        np.asarray(more), x[index]
+    )
     labeled = y[index] >= 0
     assert np.array_equal(classes[labeled], y[index][labeled])
     assert set(index[labeled]) == set(np.flatnonzero(y >= 0))  # all of D stays
     added = classes[~labeled]
-    assert len(added) > 100 and set(added) == {0, 6} and (added == truth[index][~labeled]).mean() > 0.95
+    assert (
+        len(added) > 100
+        and set(added) == {0, 6}
+        and (added == truth[index][~labeled]).mean() > 0.95
+    )
     assert len(made.history_) == 3
 
 
@@ -109,10 +121,19 @@ def test_unlabeled_is_minus_one_nan_or_none_in_any_array(change):
     expected.fit_resample(x, y)
     made = simple()
     _, classes = made.fit_resample(x, change(y))
-    assert np.array_equal(made.sample_indices_, expected.sample_indices_) and len(classes) == len(made.sample_indices_)
+    assert np.array_equal(made.sample_indices_, expected.sample_indices_) and len(classes) == len(
+        made.sample_indices_
+    )
     if np.ndim(classes) == 1:
-        LogisticRegression().fit(x[made.sample_indices_], classes)  # which refuses numbers that are objects
-        assert sn.SelectionClassifier(LogisticRegression()).fit(x, change(y)).score(x[y >= 0], np.asarray(change(y))[y >= 0].tolist()) > 0.9
+        LogisticRegression().fit(
+            x[made.sample_indices_], classes
+        )  # which refuses numbers that are objects
+        assert (
+            sn.SelectionClassifier(LogisticRegression())
+            .fit(x, change(y))
+            .score(x[y >= 0], np.asarray(change(y))[y >= 0].tolist())
+            > 0.9
+        )
 
 
 @pytest.mark.parametrize("names", [np.array([3, 7]), np.array(["ant", "bee"])])
@@ -122,11 +143,20 @@ def test_capped_s_minor_classes_are_the_classes_themselves(names):
     labels = np.where(y < 0, None, names[np.maximum(y, 0)])
     rule = sn.Capped(sn.SelfPaced(0.6), alpha=0, most=5, minor=[names[1]])
     strategy = list(names)
-    plain, capped = (sn.SelectionSampler(LogisticRegression(), r, sampling_strategy=strategy).fit(x, labels) for r in (rule.rule, rule))
-    before, after = ([int((made.history_[0].target == name).sum()) for name in names] for made in (plain, capped))
+    plain, capped = (
+        sn.SelectionSampler(LogisticRegression(), r, sampling_strategy=strategy).fit(x, labels)
+        for r in (rule.rule, rule)
+    )
+    before, after = (
+        [int((made.history_[0].target == name).sum()) for name in names] for made in (plain, capped)
+    )
     assert min(before) > 5 and after == [before[0], 5] and rule.minor == [names[1]]
-    with pytest.raises(ValueError, match="minor class 'cat' has no labeled sample: the classes are "):
-        sn.SelectionSampler(LogisticRegression(), sn.Capped(sn.Context(), minor=["cat"]), sampling_strategy=strategy).fit(x, labels)
+    with pytest.raises(
+        ValueError, match="minor class 'cat' has no labeled sample: the classes are "
+    ):
+        sn.SelectionSampler(
+            LogisticRegression(), sn.Capped(sn.Context(), minor=["cat"]), sampling_strategy=strategy
+        ).fit(x, labels)
 
 
 @pytest.mark.parametrize("kind", [list, np.array, pandas.Index, pandas.Series])
@@ -135,7 +165,9 @@ def test_minor_classes_come_in_any_sequence(kind):
     expected = simple(sampling_strategy=[0]).fit(x, y).sample_indices_
     assert np.array_equal(simple(sampling_strategy=kind([0])).fit(x, y).sample_indices_, expected)
     for one in (1, {1}, [1], np.array([1])):
-        capped = sn.SelectionSampler(LogisticRegression(), sn.Capped(sn.SelfPaced(0.6), minor=one, most=5)).fit(x, y)
+        capped = sn.SelectionSampler(
+            LogisticRegression(), sn.Capped(sn.SelfPaced(0.6), minor=one, most=5)
+        ).fit(x, y)
         assert (capped.history_[0].target == 1).sum() == 5
 
 
@@ -154,7 +186,10 @@ def test_a_classifier_needs_predict_proba_alone():
     x, y, _ = two_classes()
     made = sn.SelectionClassifier(Plain(), sn.Context(0.6)).fit(x, y)
     assert made.classes_.tolist() == [0, 1] and made.predict_proba(x).shape == (len(x), 2)
-    made = [sn.SelectionSampler(estimator, sn.Context(0.6)).fit(x, y).sample_indices_ for estimator in (Plain(), LogisticRegression())]
+    made = [
+        sn.SelectionSampler(estimator, sn.Context(0.6)).fit(x, y).sample_indices_
+        for estimator in (Plain(), LogisticRegression())
+    ]
     assert np.array_equal(*made)
 
 
@@ -175,23 +210,40 @@ class Reversed(LogisticRegression):
 
 def test_the_columns_of_probabilities_are_those_that_the_classifier_names():
     x, y, _ = two_classes()
-    made = [sn.SelectionSampler(estimator, sn.Context(0.6)).fit(x, y) for estimator in (LogisticRegression(), Reversed())]
-    assert np.array_equal(made[0].sample_indices_, made[1].sample_indices_) and made[0].history_[0].candidates > 0
+    made = [
+        sn.SelectionSampler(estimator, sn.Context(0.6)).fit(x, y)
+        for estimator in (LogisticRegression(), Reversed())
+    ]
+    assert (
+        np.array_equal(made[0].sample_indices_, made[1].sample_indices_)
+        and made[0].history_[0].candidates > 0
+    )
 
 
 def test_a_refitted_classifier_knows_the_columns_of_its_last_fit():
     x, y, _ = two_classes()
-    made = sn.SelectionClassifier(LogisticRegression()).fit(pandas.DataFrame(x, columns=[*"abcdefgh"]), y)
-    assert made.feature_names_in_.tolist() == [*"abcdefgh"] and not hasattr(made.fit(x, y), "feature_names_in_")
+    made = sn.SelectionClassifier(LogisticRegression()).fit(
+        pandas.DataFrame(x, columns=[*"abcdefgh"]), y
+    )
+    assert made.feature_names_in_.tolist() == [*"abcdefgh"] and not hasattr(
+        made.fit(x, y), "feature_names_in_"
+    )
 
 
 def test_mixed_lists_come_back_as_they_were_and_objects_are_no_numbers_to_scores():
     x, y, _ = two_classes()
     rows = [[float(a), "text"] for a in x[:, 0]]
-    pipeline = make_pipeline(FunctionTransformer(lambda rows: np.asarray(rows, object)[:, :1].astype(float)), LogisticRegression())
+    pipeline = make_pipeline(
+        FunctionTransformer(lambda rows: np.asarray(rows, object)[:, :1].astype(float)),
+        LogisticRegression(),
+    )
     more, _ = sn.SelectionSampler(pipeline, sn.Context(0.6)).fit_resample(rows, y)
     assert {type(a) for a, _ in more} == {float} and {b for _, b in more} == {"text"}
-    for objects in (np.where(y < 0, None, y), pandas.DataFrame({"y": np.where(y < 0, None, y)}), y.astype(object)):
+    for objects in (
+        np.where(y < 0, None, y),
+        pandas.DataFrame({"y": np.where(y < 0, None, y)}),
+        y.astype(object),
+    ):
         with pytest.warns(UserWarning, match="give it a numeric dtype, -1 or NaN where unlabeled"):
             assert len(list(sn.LabeledFolds(3).split(x, objects))) == 3
 
@@ -199,10 +251,16 @@ def test_mixed_lists_come_back_as_they_were_and_objects_are_no_numbers_to_scores
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"sampling_strategy": None}, "no class is minor, .* name the minor ones in sampling_strategy"),
+        (
+            {"sampling_strategy": None},
+            "no class is minor, .* name the minor ones in sampling_strategy",
+        ),
         ({"rounds": 2.0}, "rounds is 2.0, but has to be a whole number"),
         ({"rule": "context"}, "rule is 'context', but has to be a callable"),
-        ({"rule": sn.Capped(sn.SelectNet(inputs="penultimate"))}, "SelectNet reads a network's features, .*: give inputs='probs.loss'$"),
+        (
+            {"rule": sn.Capped(sn.SelectNet(inputs="penultimate"))},
+            "SelectNet reads a network's features, .*: give inputs='probs.loss'$",
+        ),
     ],
 )
 def test_what_no_sampler_can_take_is_said(options, words):
@@ -214,10 +272,20 @@ def test_what_no_sampler_can_take_is_said(options, words):
 def test_what_comes_back_is_of_the_kind_that_was_given():
     x, y, _ = two_classes()
     frame = pandas.DataFrame(x, columns=[*"abcdefgh"], index=range(1000, 1400)).assign(a="text")
-    made = sn.SelectionSampler(make_pipeline(FunctionTransformer(lambda f: f.drop(columns="a")), LogisticRegression()), sn.Context(0.6))
+    made = sn.SelectionSampler(
+        make_pipeline(FunctionTransformer(lambda f: f.drop(columns="a")), LogisticRegression()),
+        sn.Context(0.6),
+    )
     more, classes = made.fit_resample(frame, pandas.Series(y, frame.index, name="fraud"))
-    assert made.feature_names_in_.tolist() == [*"abcdefgh"] and made.n_features_in_ == 8 and made.get_feature_names_out()[0] == "a"
-    assert more.index.equals(classes.index) and more.index.tolist() == (1000 + made.sample_indices_).tolist()
+    assert (
+        made.feature_names_in_.tolist() == [*"abcdefgh"]
+        and made.n_features_in_ == 8
+        and made.get_feature_names_out()[0] == "a"
+    )
+    assert (
+        more.index.equals(classes.index)
+        and more.index.tolist() == (1000 + made.sample_indices_).tolist()
+    )
     assert classes.name == "fraud" and classes.dtype == y.dtype and set(more["a"]) == {"text"}
     for kind in ("csr", "csc", "coo", "lil"):
         more, _ = simple().fit_resample(sparse.csr_matrix(x).asformat(kind), y)
@@ -231,7 +299,11 @@ def test_strategies_name_the_minor_classes_or_how_many_of_them():
     count = lambda strategy: (simple(sampling_strategy=strategy).fit_resample(x, y)[1] == 1).sum()  # noqa: E731
     free = count("auto")
     assert free == count("minority") == count([1]) == count((1,)) == count("not majority") > 60
-    assert count({1: 30}) == count(lambda y: {1: 30}) == 30 and count(0.5) == 40 and count({1: 5000}) == free
+    assert (
+        count({1: 30}) == count(lambda y: {1: 30}) == 30
+        and count(0.5) == 40
+        and count({1: 5000}) == free
+    )
     with pytest.raises(ValueError, match="greater or equal to the original number"):
         count({1: 3})
 
@@ -239,13 +311,25 @@ def test_strategies_name_the_minor_classes_or_how_many_of_them():
 def test_classes_of_one_size_are_minor_together_or_not_at_all():
     x = np.random.default_rng(0).normal(size=(40, 2))
     minor = lambda sizes, word: list(  # noqa: E731
-        simple(sampling_strategy=word).fit(x, np.append(np.repeat([*"abc"], sizes), [None] * (40 - sum(sizes)))).sampling_strategy_
+        simple(sampling_strategy=word)
+        .fit(x, np.append(np.repeat([*"abc"], sizes), [None] * (40 - sum(sizes))))
+        .sampling_strategy_
     )
-    assert minor((9, 9, 5), "auto") == minor((9, 9, 5), "not majority") == minor((9, 9, 5), "minority") == ["c"]
-    assert minor((9, 5, 5), "auto") == minor((9, 5, 5), "minority") == ["b", "c"] and minor((9, 9, 5), "not minority") == ["a", "b"]
+    assert (
+        minor((9, 9, 5), "auto")
+        == minor((9, 9, 5), "not majority")
+        == minor((9, 9, 5), "minority")
+        == ["c"]
+    )
+    assert minor((9, 5, 5), "auto") == minor((9, 5, 5), "minority") == ["b", "c"] and minor(
+        (9, 9, 5), "not minority"
+    ) == ["a", "b"]
     assert minor((9, 9, 9), "all") == ["a", "b", "c"]
     for word in ("auto", "not majority", "minority", "not minority"):
-        with pytest.raises(ValueError, match="no class is minor, as where all have as many labeled samples: name the minor ones"):
+        with pytest.raises(
+            ValueError,
+            match="no class is minor, as where all have as many labeled samples: name the minor ones",
+        ):
             minor((9, 9, 9), word)
     with pytest.raises(ValueError, match="sampling_strategy is 'majority', but has to be 'auto', "):
         minor((9, 9, 5), "majority")
@@ -266,7 +350,12 @@ def test_what_is_wrong_is_said():
         (simple(), x, y[:-50], "X has 400 samples, but y has 350 classes"),
         (simple(rounds=0), x, y, "rounds is 0"),
         (simple(sn.SelectNet(0.6, inputs="penultimate")), x, y, "give inputs='probs[+]loss'"),
-        (simple(), x, np.where(y == 0, -1, y), "labeled samples are of 1 class.*-1 means unlabeled"),
+        (
+            simple(),
+            x,
+            np.where(y == 0, -1, y),
+            "labeled samples are of 1 class.*-1 means unlabeled",
+        ),
         (simple(lambda scores: np.ones(400, np.float32)), x, y, "gives weights"),
         (simple(lambda scores: np.array([1, 2])), x, y, "has to return a mask"),
     ]
@@ -283,7 +372,12 @@ def test_random_states_of_any_kind():
 
 @pytest.mark.parametrize(
     "rule",
-    [sn.SelfPaced(0.5), sn.Context(sn.linear(0.3, 0.6, 3)), sn.SelectNet(0.6, epochs=2), sn.Capped(sn.SelectNet(0.6, epochs=2), 0, most=9)],
+    [
+        sn.SelfPaced(0.5),
+        sn.Context(sn.linear(0.3, 0.6, 3)),
+        sn.SelectNet(0.6, epochs=2),
+        sn.Capped(sn.SelectNet(0.6, epochs=2), 0, most=9),
+    ],
 )
 def test_after_a_fit_it_clones_copies_and_pickles_and_its_rule_is_as_it_was(rule):
     x, y, _ = two_classes()
@@ -297,11 +391,20 @@ def test_after_a_fit_it_clones_copies_and_pickles_and_its_rule_is_as_it_was(rule
 
 
 def test_rules_have_parameters_and_say_them():
-    assert repr(sn.Context(0.3)) == "Context(threshold=0.3)" and repr(sn.SelectNet(seed=3)) == "SelectNet(seed=3)"
+    assert (
+        repr(sn.Context(0.3)) == "Context(threshold=0.3)"
+        and repr(sn.SelectNet(seed=3)) == "SelectNet(seed=3)"
+    )
     made = simple().set_params(rule__threshold=0.3)
     assert made.rule.threshold == 0.3 and "rule__threshold" in made.get_params()
-    made = clone(simple(sn.Capped(sn.Context()))).set_params(rule__most=5, rule__rule__threshold=0.3)
-    assert (made.rule.most, made.rule.rule.threshold, repr(made.rule)) == (5, 0.3, "Capped(most=5, rule=Context(threshold=0.3))")
+    made = clone(simple(sn.Capped(sn.Context()))).set_params(
+        rule__most=5, rule__rule__threshold=0.3
+    )
+    assert (made.rule.most, made.rule.rule.threshold, repr(made.rule)) == (
+        5,
+        0.3,
+        "Capped(most=5, rule=Context(threshold=0.3))",
+    )
 
 
 def test_without_selectnet_no_tensorflow_is_imported():
@@ -318,20 +421,32 @@ def test_without_selectnet_no_tensorflow_is_imported():
 def test_a_classifier_learns_from_both_and_folds_test_on_labeled_samples_alone():
     x, y, truth = two_classes()
     made = sn.SelectionClassifier(LogisticRegression(), sn.Context(0.6), rounds=2).fit(x, y)
-    assert (made.predict(x) == truth).mean() > 0.9 and made.classes_.tolist() == [0, 1] and len(made.sampler_.sample_indices_) > 100
+    assert (
+        (made.predict(x) == truth).mean() > 0.9
+        and made.classes_.tolist() == [0, 1]
+        and len(made.sampler_.sample_indices_) > 100
+    )
     folds = list(sn.LabeledFolds(4).split(x, y))
     assert len(folds) == sn.LabeledFolds(4).get_n_splits() == 4
     for train, test in folds:
-        assert (y[test] >= 0).all() and set(np.flatnonzero(y < 0)) <= set(train) and not set(train) & set(test)
+        assert (
+            (y[test] >= 0).all()
+            and set(np.flatnonzero(y < 0)) <= set(train)
+            and not set(train) & set(test)
+        )
         assert (y[test] == 1).sum() == 2
     assert sorted(np.concatenate([test for _, test in folds])) == np.flatnonzero(y >= 0).tolist()
-    search = GridSearchCV(made, {"rule__threshold": [0.05, 0.6]}, scoring="average_precision", cv=sn.LabeledFolds(2)).fit(x, y)
+    search = GridSearchCV(
+        made, {"rule__threshold": [0.05, 0.6]}, scoring="average_precision", cv=sn.LabeledFolds(2)
+    ).fit(x, y)
     assert search.best_score_ > 0.8
 
 
 def test_it_works_within_imbalanced_learn_s_ensembles_and_pipelines():
     x, y, truth = two_classes()
-    assert (Pipeline([("s", simple()), ("c", LogisticRegression())]).fit(x, y).predict(x) == truth).mean() > 0.9
+    assert (
+        Pipeline([("s", simple()), ("c", LogisticRegression())]).fit(x, y).predict(x) == truth
+    ).mean() > 0.9
 
 
 def test_make_imbalance_keeps_what_it_is_told_and_pools_the_rest():
@@ -343,7 +458,9 @@ def test_make_imbalance_keeps_what_it_is_told_and_pools_the_rest():
     again = sn.make_imbalance(x, y, sampling_strategy=lambda y: {1: 3}, random_state=2)
     other = sn.make_imbalance(x, y, sampling_strategy={1: 3}, random_state=3)
     assert np.array_equal(again[0], xl) and not np.array_equal(other[0], xl)
-    assert np.array_equal(sn.make_imbalance(x, y, sampling_strategy={1: 3}, random_state=np.int64(2))[0], xl)
+    assert np.array_equal(
+        sn.make_imbalance(x, y, sampling_strategy={1: 3}, random_state=np.int64(2))[0], xl
+    )
     for wrong in ({1: 11}, {5: 1}, {0: 0}, {1: 0.1}, {1: 8.0}):
         with pytest.raises(ValueError, match="sampling_strategy asks for"):
             sn.make_imbalance(x, y, sampling_strategy=wrong)
@@ -358,11 +475,21 @@ def test_make_imbalance_takes_frames_strings_sparse_matrices_and_classes_of_any_
     assert (yl == 10**9).sum() == 3 and len(xl) == 23 and len(xu) == 7
     names = np.array(["a", "b", "c"])[np.repeat([0, 1, 2], 10)]
     frame = pandas.DataFrame({"u": range(30), "t": "x"})
-    fl, nl, fu, nu = sn.make_imbalance(frame, pandas.Series(names, name="kind"), sampling_strategy={"c": 3}, random_state=2)
-    assert (
-        fl["u"].tolist() == xl[:, 0].tolist() and nl.tolist() == names[fl["u"]].tolist() and (nl.name, len(fu), len(nu)) == ("kind", 7, 7)
+    fl, nl, fu, nu = sn.make_imbalance(
+        frame, pandas.Series(names, name="kind"), sampling_strategy={"c": 3}, random_state=2
     )
-    sl, _, su, _ = sn.make_imbalance(sparse.csr_matrix(x), names.tolist(), sampling_strategy={"c": 3}, random_state=2)
+    assert (
+        fl["u"].tolist() == xl[:, 0].tolist()
+        and nl.tolist() == names[fl["u"]].tolist()
+        and (nl.name, len(fu), len(nu)) == ("kind", 7, 7)
+    )
+    sl, _, su, _ = sn.make_imbalance(
+        sparse.csr_matrix(x), names.tolist(), sampling_strategy={"c": 3}, random_state=2
+    )
     assert np.array_equal(sl.toarray(), xl) and su.shape == (7, 1)
-    many = sn.make_imbalance(x, y, sampling_strategy=lambda y, k: {0: k}, random_state=np.random.RandomState(0), k=2)
-    assert (many[1] == 0).sum() == 2 and len(sn.make_imbalance(x, y, sampling_strategy={0: 2})[0]) == 22
+    many = sn.make_imbalance(
+        x, y, sampling_strategy=lambda y, k: {0: k}, random_state=np.random.RandomState(0), k=2
+    )
+    assert (many[1] == 0).sum() == 2 and len(
+        sn.make_imbalance(x, y, sampling_strategy={0: 2})[0]
+    ) == 22

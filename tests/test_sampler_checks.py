@@ -17,7 +17,9 @@ def test_the_sampler_is_one_by_imbalanced_learn_s_checks(estimator, check):
 @pytest.mark.filterwarnings("ignore:nothing is unlabeled")
 @sklearn.utils.estimator_checks.parametrize_with_checks(
     [sn.SelectionClassifier(LogisticRegression(), sn.Context(0.6))],
-    expected_failed_checks=lambda _: {"check_classifiers_classes": "it has a class -1, which means unlabeled here"},
+    expected_failed_checks=lambda _: {
+        "check_classifiers_classes": "it has a class -1, which means unlabeled here"
+    },
 )
 def test_the_classifier_is_one_by_scikit_learn_s_checks(estimator, check):
     check(estimator)

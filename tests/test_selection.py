@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conftest import blobs, small_model
 
+from selectnet_tf.loop import fit
 from selectnet_tf.pool import Pool
-from selectnet_tf.rounds import fit
 from selectnet_tf.rules import Context, SelectNet, SelfPaced
 from selectnet_tf.selection import Scorer, Selection, sample_loss
 
@@ -20,7 +20,9 @@ LABELS, LABELED = np.array([0, 1, -1]), np.array([True, True, False])
     [("predicted", [0.7, 0.7, 0.8]), ("true", [0.7, 0.3, 0.8]), ("two_hot", [0.7, 0.7 * 0.3, 0.8])],
 )
 def test_loss_of_labeled_right_labeled_wrong_and_unlabeled(how, expected):
-    np.testing.assert_allclose(sample_loss(PROBS, LABELS, LABELED, how), -np.log(expected), rtol=1e-6)
+    np.testing.assert_allclose(
+        sample_loss(PROBS, LABELS, LABELED, how), -np.log(expected), rtol=1e-6
+    )
 
 
 def make(rule=None, **options):
@@ -35,7 +37,9 @@ def make(rule=None, **options):
 
 def test_what_is_added_and_as_what():
     selection, _ = make(lambda scores: np.ones(60, bool))
-    selection.model.fit(selection.pool.images[:40], selection.pool.labels[:40], epochs=10, verbose=0)
+    selection.model.fit(
+        selection.pool.images[:40], selection.pool.labels[:40], epochs=10, verbose=0
+    )
     round = selection.select(2)
     predicted = selection.model.predict(selection.pool.images[:], verbose=0).argmax(1)
     assert round.index.tolist() == np.flatnonzero(np.isin(predicted, [2, 3])).tolist()
@@ -69,12 +73,18 @@ def test_accumulated_picks_stay_as_what_they_were_last_picked_as():
     picks = iter([[3, 41, 42], [42, 50], [], []])
     selection, _ = make(lambda scores: np.isin(np.arange(60), next(picks)), accumulate=True)
     resumed, _ = make(selection.rule, accumulate=True)
-    for everything_is, index, target in ((2, [3, 41, 42], [3, 2, 2]), (3, [41, 42, 50], [2, 3, 3]), (0, [41, 42, 50], [2, 3, 3])):
+    for everything_is, index, target in (
+        (2, [3, 41, 42], [3, 2, 2]),
+        (3, [41, 42, 50], [2, 3, 3]),
+        (0, [41, 42, 50], [2, 3, 3]),
+    ):
         selection.model.layers[-1].bias.assign(np.eye(4)[everything_is] * 99)
         round = selection.select(2)
         assert round.index.tolist() == selection.pool.index[40:].tolist() == index
         assert round.target.tolist() == selection.pool.targets[40:].tolist() == target
-        assert round.predicted[round.index >= 40].tolist() == round.target[round.index >= 40].tolist()
+        assert (
+            round.predicted[round.index >= 40].tolist() == round.target[round.index >= 40].tolist()
+        )
     resumed.set_state(selection.get_state())
     assert resumed.select(2).index.tolist() == [41, 42, 50]
 
@@ -85,7 +95,9 @@ def test_a_second_model_is_scored_as_itself():
     before = selection.score().probs
     selection.set_model(second)
     found = selection.score().probs
-    np.testing.assert_allclose(found, second.predict(selection.pool.images[:], verbose=0), rtol=1e-5)
+    np.testing.assert_allclose(
+        found, second.predict(selection.pool.images[:], verbose=0), rtol=1e-5
+    )
     assert not np.allclose(found, before)
     selection.set_model(first)
     assert np.array_equal(selection.score().probs, before)
@@ -112,10 +124,15 @@ def test_a_pool_may_be_scored_elsewhere():
         asked.append(selection.model)
         return np.eye(4, dtype=np.float32)[[*y[:40], *[2] * 10, *[0] * 10]], None
 
-    selection = Selection(Pool(x[:40], y[:40], Far(), [2, 3]), SelfPaced(0.6), every=1, on_round=None, scorer=scorer)
+    selection = Selection(
+        Pool(x[:40], y[:40], Far(), [2, 3]), SelfPaced(0.6), every=1, on_round=None, scorer=scorer
+    )
     model = small_model()
     fit(model, selection, epochs=2, batch_size=10, verbose=0)
-    assert asked == [model, model] and [r.index.tolist() for r in selection.history] == [list(range(40, 50))] * 2
+    assert (
+        asked == [model, model]
+        and [r.index.tolist() for r in selection.history] == [list(range(40, 50))] * 2
+    )
     assert read == set(range(10))
 
 
@@ -145,11 +162,17 @@ def test_weights_are_kept_with_what_accumulates():
     selection.model.layers[-1].bias.assign([0, 0, 99, 0])  # everything is predicted as class 2
     for index, weight in (([41, 42], [0.5, 1]), ([41, 42], [0.5, 0.25]), ([41, 42], [0.5, 0.25])):
         selection.history.append(selection.select(2))
-        assert selection.history[-1].index.tolist() == index and selection.history[-1].weight.tolist() == weight
+        assert (
+            selection.history[-1].index.tolist() == index
+            and selection.history[-1].weight.tolist() == weight
+        )
         assert selection.pool.weights.tolist() == [1] * 40 + weight
     other, _ = make(rule, accumulate=True)
     other.set_state(selection.get_state())
-    assert other.history[-1].weight.tolist() == [0.5, 0.25] and other.pool.weights.tolist() == selection.pool.weights.tolist()
+    assert (
+        other.history[-1].weight.tolist() == [0.5, 0.25]
+        and other.pool.weights.tolist() == selection.pool.weights.tolist()
+    )
 
 
 def test_separate_means_add_up_to_eq_3():
@@ -159,18 +182,24 @@ def test_separate_means_add_up_to_eq_3():
     selection.select(2)
     weights = selection.pool.weights
     np.testing.assert_allclose(weights, [43 / 40] * 40 + [43 / 3] * 3, rtol=1e-6)
-    assert weights[:40].mean() * 40 / 43 == pytest.approx(1) and weights[40:].sum() / 43 == pytest.approx(1)
+    assert weights[:40].mean() * 40 / 43 == pytest.approx(1) and weights[
+        40:
+    ].sum() / 43 == pytest.approx(1)
     selection, _ = make(lambda scores: np.zeros(60, bool), loss_norm="separate")
     selection.select(2)
     assert selection.pool.weights.tolist() == [1] * 40
 
 
-@pytest.mark.parametrize(("context", "labeled"), [("all", [*range(40)]), ("wrong", [i for i in range(40) if i % 4 != 2])])
+@pytest.mark.parametrize(
+    ("context", "labeled"), [("all", [*range(40)]), ("wrong", [i for i in range(40) if i % 4 != 2])]
+)
 def test_context_is_all_that_is_taken_for_minor_or_what_is_wrongly(context, labeled):
     selection, _ = make(lambda scores: np.ones(60, bool), context=context)
     selection.model.layers[-1].bias.assign([0, 0, 99, 0])  # everything is predicted as class 2
     round = selection.select(2)
-    assert round.index.tolist() == [*labeled, *range(40, 60)] and round.candidates == len(labeled) + 20
+    assert (
+        round.index.tolist() == [*labeled, *range(40, 60)] and round.candidates == len(labeled) + 20
+    )
 
 
 def test_balanced_minor_leaves_the_majors():
@@ -187,7 +216,9 @@ def test_nan_in_an_image_is_not_called_divergence():
     x = x.astype(np.float32)
     x[57, 1, 1] = np.nan
     selection = Selection(Pool(x[:40], y[:40], x[40:], [2, 3]), Context(), every=1)
-    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(4, "softmax")])
+    model = keras.Sequential(
+        [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(4, "softmax")]
+    )
     selection.set_model(model)
     with pytest.raises(ValueError, match=r"image 57 of the pool, which counts D first, holds NaN"):
         selection.select(1)
@@ -196,7 +227,11 @@ def test_nan_in_an_image_is_not_called_divergence():
 @pytest.mark.parametrize(
     ("images", "wanted", "words"),
     [
-        ("float32", "uint8", "images are float32, but the model's input is uint8 and would cut .* dtype='float32'"),
+        (
+            "float32",
+            "uint8",
+            "images are float32, but the model's input is uint8 and would cut .* dtype='float32'",
+        ),
         ("float64", "int32", "input is int32"),
         ("int64", "uint8", "give it images of uint8"),
         ("uint16", "uint8", "images are uint16"),
@@ -207,7 +242,9 @@ def test_nan_in_an_image_is_not_called_divergence():
     ],
 )
 def test_a_model_s_input_that_would_cut_the_values_is_refused(images, wanted, words):
-    model = keras.Sequential([keras.Input((4, 4, 1), dtype=wanted), keras.layers.Rescaling(1.0), keras.layers.Flatten()])
+    model = keras.Sequential(
+        [keras.Input((4, 4, 1), dtype=wanted), keras.layers.Rescaling(1.0), keras.layers.Flatten()]
+    )
     x = blobs(6)[0].astype(images)
     if not words:
         assert Scorer(model, x)()[0].shape == (6, 16)
@@ -244,7 +281,11 @@ def test_an_empty_d_prime_leaves_d_and_is_said():
     selection, _ = make()
     selection.model.layers[-1].bias.assign([9, 0, 0, 0])
     round = selection.select(2)
-    assert round.candidates == 0 and np.isnan(round.median) and selection.pool.index.tolist() == list(range(40))
+    assert (
+        round.candidates == 0
+        and np.isnan(round.median)
+        and selection.pool.index.tolist() == list(range(40))
+    )
     assert "nothing is predicted as a minor class" in str(round)
 
 
@@ -258,10 +299,14 @@ def test_a_collapsed_selector_is_a_warning():
 def test_a_minor_class_that_nothing_of_the_pool_is_picked_as_is_a_warning():
     picks = iter([[3, 41, 42], [3]])
     selection, _ = make(lambda scores: np.isin(np.arange(60), next(picks)))
-    selection.model.layers[-1].bias.assign([0, 0, 3, 0])  # everything is predicted as class 2, more or less surely
+    selection.model.layers[-1].bias.assign(
+        [0, 0, 3, 0]
+    )  # everything is predicted as class 2, more or less surely
     first, second = selection.select(2), selection.select(4)
     assert first.unpicked.tolist() == [3] and first.warning == "nothing unlabeled was picked as 3"
-    assert second.warning == "nothing unlabeled was picked as 2, 3"  # a labeled pick brings no pseudo-label
+    assert (
+        second.warning == "nothing unlabeled was picked as 2, 3"
+    )  # a labeled pick brings no pseudo-label
     assert "as 0, 1, 2, 3, 4, 95 more" in first._replace(unpicked=range(100)).warning
 
 
@@ -293,7 +338,11 @@ def test_features_are_the_input_of_the_last_layer():
 
 def test_features_of_a_model_that_is_a_layer_are_those_of_its_last_layer():
     """As where a whole model stands behind an augmentation. A head after other weights is a layer, whose input they are."""
-    x, dense, sequence = blobs(6)[0].reshape(6, 16) / np.float32(255), keras.layers.Dense, keras.Sequential
+    x, dense, sequence = (
+        blobs(6)[0].reshape(6, 16) / np.float32(255),
+        keras.layers.Dense,
+        keras.Sequential,
+    )
     hidden, rows, head_of = dense(8, activation="relu"), keras.Input((16,)), keras.Input((8,))
     scaled = keras.layers.Rescaling(1.0)
     whole = lambda: keras.Model(rows, dense(4)(hidden(rows)))  # noqa: E731
@@ -312,7 +361,9 @@ def test_features_of_a_model_that_is_a_layer_are_those_of_its_last_layer():
 
 def test_features_that_are_no_rows_or_of_another_model_are_refused_before_the_first_epoch():
     x, y = blobs(60)
-    convolved = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(images := keras.Input((4, 4, 1))))
+    convolved = keras.layers.GlobalAveragePooling2D()(
+        keras.layers.Conv2D(4, 3)(images := keras.Input((4, 4, 1)))
+    )
     model = keras.Model(images, keras.layers.Softmax()(convolved))
     model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
     pool = Pool(x[:40], y[:40], x[40:], [2, 3])
@@ -326,7 +377,13 @@ def test_features_that_are_no_rows_or_of_another_model_are_refused_before_the_fi
     first = small_model()
     again = keras.Input((4, 4, 1), dtype="uint8")
     with pytest.raises(ValueError, match="layers that were called in another model first"):
-        Scorer(keras.Model(again, first.layers[-1](keras.layers.Dense(8)(keras.layers.Flatten()(again)))), x, features=True)
+        Scorer(
+            keras.Model(
+                again, first.layers[-1](keras.layers.Dense(8)(keras.layers.Flatten()(again)))
+            ),
+            x,
+            features=True,
+        )
 
 
 @pytest.mark.parametrize(("init", "size"), [("balanced", 40), ("none", 40), (3, 100)])

@@ -21,7 +21,12 @@ def load(place):
 def test_the_example_compares_four_classifiers(capsys):
     load("examples/table.py").main(seeds=1)
     found = re.findall(r"^(.+?) +(0\.\d+) \(std 0\.000, n=1\)$", capsys.readouterr().out, re.M)
-    names = ["SelectionClassifier", "its forest, no pool", "HistGradientBoosting", "balanced forest"]
+    names = [
+        "SelectionClassifier",
+        "its forest, no pool",
+        "HistGradientBoosting",
+        "balanced forest",
+    ]
     assert [name for name, _ in found] == names and all(float(value) > 0.8 for _, value in found)
 
 
@@ -65,4 +70,6 @@ def test_the_page_s_numbers_are_those_measured(benchmark):
         columns = ["average_precision", *gain, "worst"] + ["picked"] * bool(row["picked"] > 0)
         expected = [*row[columns], *([100 * row["right"]] if "picked" in columns else [])]
         off = [6e-4 if abs(value) < 1 else 0.5 for value in expected]
-        assert all(abs(float(n) - v) <= o for n, v, o in zip(told, expected, off, strict=True)), line
+        assert all(abs(float(n) - v) <= o for n, v, o in zip(told, expected, off, strict=True)), (
+            line
+        )

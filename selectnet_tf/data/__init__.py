@@ -1,1 +1,1 @@
-"""What is trained on and selected from: arrays, CIFAR, folders of pictures, and how they are split."""
+"""The data of a run: labeled set, pool and test set."""

@@ -1,12 +1,18 @@
 """CIFAR-10, CIFAR-100 and digits as arrays. Reading a file can not run code."""
 
+import gzip
+import hashlib
+import io
 import os
 import pathlib
+import tarfile
+import zlib
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from selectnet_tf.data import archives, pickles
+from selectnet_tf.data import pickles
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIZES = {"cifar10": (50000, 10000), "cifar100": (50000, 10000)}
@@ -15,7 +21,10 @@ LAYOUTS = {  # (folder or archive, train files, test file) in the order that the
         ("cifar-10-batches-py", [f"data_batch_{i}" for i in range(1, 6)], "test_batch"),
         ("cifar-10-batches-bin", [f"data_batch_{i}.bin" for i in range(1, 6)], "test_batch.bin"),
     ),
-    "cifar100": (("cifar-100-python", ["train"], "test"), ("cifar-100-binary", ["train.bin"], "test.bin")),
+    "cifar100": (
+        ("cifar-100-python", ["train"], "test"),
+        ("cifar-100-binary", ["train.bin"], "test.bin"),
+    ),
 }
 ARCHIVES = {
     "cifar-10-batches-py": "cifar-10-python.tar.gz",
@@ -26,7 +35,8 @@ ARCHIVES = {
 
 
 class Data(NamedTuple):
-    """x: [n, H, W, C] uint8, y: [n] int32 classes, in the data set's own order; x_test, y_test likewise. classes: m.
+    """x: [n, H, W, C] uint8, y: [n] int32 classes, in the data set's own order; x_test, y_test
+    likewise. classes: m.
 
     says: lines for the screen about where they came from.
     """
@@ -44,8 +54,9 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Data:
 
     Args:
         name: its part before the first "-" counts: cifar10, cifar100 or digits.
-        data_dir: the folder that holds the extracted official archive (Python or binary version) or the archive
-            itself, or either of these directly; without it, SELECTNET_DATA, and without that keras.datasets downloads.
+        data_dir: the folder that holds the extracted official archive (Python or binary
+            version) or the archive itself, or either of these directly; without it, SELECTNET_DATA,
+            and without that keras.datasets downloads.
 
     Raises:
         FileNotFoundError: nothing there; says what to put where.
@@ -62,17 +73,24 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Data:
         if found:
             parts = [_batch(content, file, kind) for file, content in found[0].items()]
             x, y = (np.concatenate([part[i] for part in parts[:-1]]) for i in (0, 1))
-            return _checked(kind, layout, x, y, *parts[-1])._replace(says=tuple(found[1]))
-    raise FileNotFoundError(_where(kind, f"there is neither in {data_dir}"))
+            return _check_sizes(kind, layout, x, y, *parts[-1])._replace(says=tuple(found[1]))
+    raise FileNotFoundError(_find_folder(kind, f"there is neither in {data_dir}"))
 
 
 def class_names(name: str, classes: int) -> tuple[str, ...]:
     """The classes' names: CIFAR-10's, or their numbers."""
-    return CIFAR10 if name.startswith("cifar10-") and classes == 10 else tuple(map(str, range(classes)))
+    return (
+        CIFAR10
+        if name.startswith("cifar10-") and classes == 10
+        else tuple(map(str, range(classes)))
+    )
 
 
 def digits() -> Data:
-    """scikit-learn's embedded 8 x 8 digits, each pixel doubled to 16 x 16 gray images; every fifth one is for the test."""
+    """scikit-learn's embedded 8 x 8 digits, each pixel doubled to 16 x 16 gray images
+
+    Every fifth one is for the test.
+    """
     from sklearn.datasets import load_digits
 
     found = load_digits()
@@ -82,10 +100,13 @@ def digits() -> Data:
     return Data(x[~test], y[~test], x[test], y[test], 10)
 
 
-def _where(kind: str, why: str) -> str:
+def _find_folder(kind: str, why: str) -> str:
     folder = LAYOUTS[kind][0][0]
     origin = "www.cs.toronto.edu/~kriz/cifar.html"
-    return f"{kind} not found ({why}): put {folder}/ or {ARCHIVES[folder]} from {origin} into a folder and pass --data_dir=FOLDER"
+    return (
+        f"{kind} not found ({why}): put {folder}/ or {ARCHIVES[folder]} from {origin} into a folder"
+        " and pass --data_dir=FOLDER"
+    )
 
 
 def _download(kind: str) -> Data:
@@ -94,29 +115,53 @@ def _download(kind: str) -> Data:
     try:
         (x, y), (x_test, y_test) = getattr(keras.datasets, kind).load_data()
     except Exception as error:  # whatever the network or the mirror does, the cure is the same
-        raise FileNotFoundError(_where(kind, f"the download failed: {type(error).__name__}")) from None
-    return _checked(kind, "the download", x, y.ravel().astype(np.int32), x_test, y_test.ravel().astype(np.int32))
+        raise FileNotFoundError(
+            _find_folder(kind, f"the download failed: {type(error).__name__}")
+        ) from None
+    return _check_sizes(
+        kind, "the download", x, y.ravel().astype(np.int32), x_test, y_test.ravel().astype(np.int32)
+    )
 
 
-def _checked(kind: str, source: str, x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray) -> Data:
+def _check_sizes(
+    kind: str, source: str, x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray
+) -> Data:
     train, test = SIZES[kind]
     if (len(x), len(x_test)) != (train, test):
-        raise ValueError(f"{source} holds {len(x)} + {len(x_test)} images, {kind} has {train} + {test}: extract it again")
+        raise ValueError(
+            f"{source} holds {len(x)} + {len(x_test)} images, {kind} has {train} + {test}: extract"
+            " it again"
+        )
     return Data(x, y, x_test, y_test, int(kind.removeprefix("cifar")))
 
 
-def _files(folder: pathlib.Path, layout: str, names: list[str]) -> tuple[dict[str, bytes], list[str]] | None:
-    """({"layout/file": content}, lines for the screen) from the layout's folder or archive; None where `folder` has neither."""
+def _files(
+    folder: pathlib.Path, layout: str, names: list[str]
+) -> tuple[dict[str, bytes], list[str]] | None:
+    """({"layout/file":
+
+    Content}, lines for the screen) from the layout's folder or archive; None where `folder` has
+    neither.
+    """
     for place in (folder / layout, folder):
         if place.is_dir() and place.name == layout:
             found = {f"{layout}/{name}": _read(place / name) for name in names}
-            other = archives.others(found)
-            return found, [f"  {place}: {len(other)} of {len(names)} files are not the official ones, by their MD5"] if other else []
+            other = others(found)
+            return found, (
+                [
+                    f"  {place}: {len(other)} of {len(names)} files are not the official ones, by"
+                    " their MD5"
+                ]
+                if other
+                else []
+            )
     for archive in (folder / ARCHIVES[layout], folder):
         if archive.is_file() and archive.name == ARCHIVES[layout]:
-            found = archives.members(archive, [f"{layout}/{name}" for name in names])
-            other = archives.others({archive.name: archive.read_bytes()})
-            return found, [f"  {archive} is whole, but not the official file, by its MD5"] if other else []
+            found = members(archive, [f"{layout}/{name}" for name in names])
+            other = others({archive.name: archive.read_bytes()})
+            return found, (
+                [f"  {archive} is whole, but not the official file, by its MD5"] if other else []
+            )
     return None
 
 
@@ -129,11 +174,18 @@ def _read(path: pathlib.Path) -> bytes:
 
 def _batch(content: bytes, file: str, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """(images [n, 32, 32, 3] uint8, classes [n] int32) of one batch file's bytes."""
-    planes, labels = _binary(content, file, kind) if file.endswith(".bin") else _pickled(content, file, kind)
+    planes, labels = (
+        _binary(content, file, kind) if file.endswith(".bin") else _pickled(content, file, kind)
+    )
     classes = int(kind.removeprefix("cifar"))
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
-        raise ValueError(f"{file} has labels from {labels.min()} to {labels.max()}, {kind} has 0 to {classes - 1}: extract it again")
-    return np.ascontiguousarray(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels.astype(np.int32)
+        raise ValueError(
+            f"{file} has labels from {labels.min()} to {labels.max()}, {kind} has 0 to"
+            f" {classes - 1}: extract it again"
+        )
+    return np.ascontiguousarray(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels.astype(
+        np.int32
+    )
 
 
 def _binary(content: bytes, file: str, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -151,9 +203,97 @@ def _pickled(content: bytes, file: str, kind: str) -> tuple[np.ndarray, np.ndarr
         planes = pickles.array(found[b"data"])
         labels = pickles.integers(found[{"cifar10": b"labels", "cifar100": b"fine_labels"}[kind]])
     except pickles.Forbidden as error:
-        raise ValueError(f"{file} asks to run {error}, which no CIFAR file does: it was not read; download it again") from None
+        raise ValueError(
+            f"{file} asks to run {error}, which no CIFAR file does: it was not read; download it"
+            " again"
+        ) from None
     except Exception as error:  # a damaged pickle can raise anything
-        raise ValueError(f"{file} is damaged or truncated ({type(error).__name__}): extract the archive again") from None
+        raise ValueError(
+            f"{file} is damaged or truncated ({type(error).__name__}): extract the archive again"
+        ) from None
     if planes.dtype != np.uint8 or planes.shape != (len(labels), 3072) or labels.ndim != 1:
-        raise ValueError(f"{file} does not hold [n, 3072] bytes and n labels: extract the archive again")
+        raise ValueError(
+            f"{file} does not hold [n, 3072] bytes and n labels: extract the archive again"
+        )
     return planes, labels
+
+
+MOST = 400 * 2**20  # bytes that an archive may unpack to: CIFAR's are 186 MB at most
+MD5 = {  # of the official files; of the batches in the archive of Python 2's pickles
+    "cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a",
+    "cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85",
+    "cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530",
+    "cifar-100-binary.tar.gz": "03b5dce01913d631647c71ecec9e9cb8",
+    "cifar-10-batches-py/data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "cifar-10-batches-py/data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "cifar-10-batches-py/data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "cifar-10-batches-py/data_batch_4": "634d18415352ddfa80567beed471001a",
+    "cifar-10-batches-py/data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "cifar-10-batches-py/test_batch": "40351d587109b95175f43aff81a1287e",
+    "cifar-100-python/train": "16019d7e3df5f24257cddd939b257f8d",
+    "cifar-100-python/test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+}
+
+
+def others(contents: Mapping[str, bytes]) -> list[str]:
+    """The names of those files, by name, whose bytes are not the official ones
+
+    Of one without a published MD5 nobody knows.
+    """
+    return [
+        n
+        for n, content in contents.items()
+        if n in MD5 and hashlib.md5(content, usedforsecurity=False).hexdigest() != MD5[n]
+    ]
+
+
+def members(archive: pathlib.Path, wanted: Iterable[str]) -> dict[str, bytes]:
+    """The files `wanted` of a .tar.gz, by name.
+
+    Raises:
+        ValueError: it is damaged anywhere, lacks one of them, holds a folder or a link in its
+            place, or unpacks to far more than CIFAR.
+    """
+    wanted, found = set(wanted), {}
+    try:
+        with gzip.open(archive) as packed, tarfile.open(fileobj=_Counted(packed), mode="r|") as tar:
+            for member in tar:
+                name = member.name.removeprefix("./")
+                if name not in wanted:
+                    continue
+                content = tar.extractfile(member) if member.isreg() else None
+                if content is None:
+                    raise _Odd(f"holds no plain file {name}")
+                found[name] = content.read()
+            while packed.read(2**20):  # behind the last member: up to the checksum
+                if packed.tell() > MOST:
+                    raise _Odd("unpacks to far more than CIFAR")
+    except _Odd as error:
+        raise ValueError(f"{archive} {error}: it is not CIFAR's, download it again") from None
+    except (EOFError, OSError, tarfile.TarError, zlib.error, ValueError) as error:
+        raise ValueError(
+            f"{archive} is damaged ({type(error).__name__}): download it again"
+        ) from None
+    if lacking := sorted(wanted - found.keys()):
+        raise ValueError(
+            f"{archive} has no {lacking[0]}: it is damaged or another archive, download it again"
+        )
+    return found
+
+
+class _Odd(Exception):
+    pass
+
+
+class _Counted(io.RawIOBase):
+    """A stream that ends with an error where it unpacks to more than MOST bytes."""
+
+    def __init__(self, stream: gzip.GzipFile) -> None:
+        self.stream, self.count = stream, 0
+
+    def read(self, size: int = -1) -> bytes:
+        content = self.stream.read(size)
+        self.count += len(content)
+        if self.count > MOST:
+            raise _Odd("unpacks to far more than CIFAR")
+        return content

@@ -1,8 +1,9 @@
-"""Pickles of numbers, read as data: the file's instructions build dicts, lists and bytes here, and call nothing.
+"""Pickles of numbers, read as data: the file's instructions build dicts, lists and bytes here, and
+call nothing.
 
-Python's own unpickler builds NumPy's objects from whatever state the file names, and NumPy trusts that state: a crafted
-batch of 170 bytes crashes the process. Here an array is only a note of what the file says of it, until `array` has checked
-its dtype, its shape and the length of its bytes.
+Python's own unpickler builds NumPy's objects from whatever state the file names, and NumPy trusts
+that state: a crafted batch of 170 bytes crashes the process. Here an array is only a note of what
+the file says of it, until `array` has checked its dtype, its shape and the length of its bytes.
 """
 
 import dataclasses
@@ -14,7 +15,9 @@ import numpy as np
 ARRAY, DTYPE, RECONSTRUCT, ENCODE = "ndarray", "dtype", "_reconstruct", "encode"
 MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray", "_codecs")
 PLAIN = {  # opcodes that put their argument, or this value, on the stack
-    **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT")),
+    **dict.fromkeys(
+        ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT")
+    ),
     **dict.fromkeys(("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINBYTES", "SHORT_BINBYTES")),
 }
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
@@ -33,7 +36,10 @@ class _Name:
 
 @dataclasses.dataclass(eq=False)
 class _Made:
-    """What the file says of one object: by which name, from which arguments and with which state it was made."""
+    """What the file says of one object:
+
+    By which name, from which arguments and with which state it was made.
+    """
 
     by: str
     arguments: tuple
@@ -44,7 +50,8 @@ _MARK = object()
 
 
 def load(content: bytes) -> Any:
-    """What a pickle of dicts, lists, tuples, numbers, texts, bytes and arrays holds; an array as what `array` takes.
+    """What a pickle of dicts, lists, tuples, numbers, texts, bytes and arrays holds; an array as
+    what `array` takes.
 
     Raises:
         Forbidden: it names another class or function.
@@ -95,7 +102,9 @@ def _build(name: str, argument: Any, stack: list[Any]) -> None:
         more = [stack.pop(-2), stack.pop()] if name == "SETITEM" else _since_mark(stack)
         _put(_expect(stack[-1], dict), more)
     elif name in ("GLOBAL", "STACK_GLOBAL"):
-        stack.append(_known(*(argument.split(" ", 1) if name == "GLOBAL" else (stack.pop(-2), stack.pop()))))
+        stack.append(
+            _known(*(argument.split(" ", 1) if name == "GLOBAL" else (stack.pop(-2), stack.pop())))
+        )
     elif name == "REDUCE":
         arguments, named = stack.pop(), stack.pop()
         stack.append(_made(_expect(named, _Name).name, _expect(arguments, tuple)))
@@ -150,7 +159,8 @@ def array(found: Any) -> np.ndarray:
     """[..] array of numbers from what `load` made of a pickled one.
 
     Raises:
-        Forbidden: an array of another kind. ValueError, TypeError: a dtype, shape or length that does not fit.
+        Forbidden: an array of another kind. ValueError, TypeError: a dtype, shape or length
+            that does not fit.
     """
     if _expect(found, _Made).by != RECONSTRUCT or found.arguments[:2] != (_Name(ARRAY), (0,)):
         raise Forbidden("an array of an unknown kind")
@@ -158,8 +168,15 @@ def array(found: Any) -> np.ndarray:
     if _expect(made, _Made).by != DTYPE:
         raise Forbidden("a dtype of an unknown kind")
     kind, order = made.arguments[0], _expect(made.state, tuple)[1]
-    kind, order = (v.decode("ascii") if type(v) is bytes else _expect(v, str) for v in (kind, order))
-    if kind not in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8") or order not in ("|", "<", ">", "="):
+    kind, order = (
+        v.decode("ascii") if type(v) is bytes else _expect(v, str) for v in (kind, order)
+    )
+    if kind not in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8") or order not in (
+        "|",
+        "<",
+        ">",
+        "=",
+    ):
         raise ValueError(f"an array of {kind}")
     if not all(type(size) is int and size >= 0 for size in _expect(shape, tuple)):
         raise ValueError("a shape of no sizes")

@@ -1,1 +1,1 @@
-"""Rows become what people read: the comparison with the paper, tables, figures, pages."""
+"""Rows become what people read."""

@@ -6,22 +6,31 @@ from collections.abc import Sequence
 
 import matplotlib
 
-from selectnet_tf import csvs, recipes
-from selectnet_tf.experiment import runs
+from selectnet_tf import _csv, recipes
 from selectnet_tf.report import paper
 from selectnet_tf.report.figures import STYLE, grid, plain, save, whole_epochs
+from selectnet_tf.runs import store
 
 MOST_LINES = 10  # classes in a panel
 
 
-def by_class(results: pathlib.Path, found: Sequence[runs.Run]) -> dict[tuple[str, str], pathlib.Path]:
-    """What every selecting run picked of the pool, class by class and round by round: results/byclass_*.png.
+def by_class(
+    results: pathlib.Path, found: Sequence[store.Run]
+) -> dict[tuple[str, str], pathlib.Path]:
+    """What every selecting run picked of the pool, class by class and round by round:
+    results/byclass_*.png.
 
-    Returns {(data set, arch): path}. A figure that is there already is kept where a run's files are not, as in draw_all.
+    Returns {(data set, arch): path}. A figure that is there already is kept where a run's files are
+    not, as in draw_all.
     """
     made = {}
-    order = {run.name: i for i, run in enumerate(run for members in paper.groups(found).values() for run in members)}
-    selecting = sorted((run for run in found if run.method in recipes.SELECTING), key=lambda run: order[run.name])
+    order = {
+        run.name: i
+        for i, run in enumerate(run for members in paper.groups(found).values() for run in members)
+    }
+    selecting = sorted(
+        (run for run in found if run.method in recipes.SELECTING), key=lambda run: order[run.name]
+    )
     for dataset, arch in dict.fromkeys((run.dataset, run.arch) for run in selecting):
         chosen = [run for run in selecting if (run.dataset, run.arch) == (dataset, arch)]
         folders = [(_title(run), results / "runs" / run.name) for run in chosen]
@@ -32,35 +41,68 @@ def by_class(results: pathlib.Path, found: Sequence[runs.Run]) -> dict[tuple[str
     return made
 
 
-def _title(run: runs.Run) -> str:
+def _title(run: store.Run) -> str:
     changes = "".join(f"\n{k}={_short(v)}" for k, v in run.changes)
     return f"{run.method}, seed {run.seed}, {run.preset}, {run.epochs} epochs{changes}"
 
 
 def _short(value: str) -> str:
     """A long number's first digits, or a long path's end."""
-    return value if len(value) < 18 else value[:7] if csvs.is_number(value, math.inf) else f"...{value[-15:]}"
+    return (
+        value
+        if len(value) < 18
+        else value[:7]
+        if _csv.is_number(value, math.inf)
+        else f"...{value[-15:]}"
+    )
 
 
 def _draw_by_class(folders: list[tuple[str, pathlib.Path]], file: pathlib.Path) -> bool:
-    """One panel for each title and folder that holds picks by class; the MOST_LINES least picked ones where there are more."""
-    tables = [(title, folder, runs.read_file(folder.parent.parent, folder.name, "selection.csv")) for title, folder in folders]
-    tables = [(title, folder, rows) for title, folder, rows in tables if rows and any(c.startswith("as_") for c in rows[0])]
+    """One panel for each title and folder that holds picks by class
+
+    The MOST_LINES least picked ones where there are more.
+    """
+    tables = [
+        (title, folder, store.read_file(folder.parent.parent, folder.name, "selection.csv"))
+        for title, folder in folders
+    ]
+    tables = [
+        (title, folder, rows)
+        for title, folder, rows in tables
+        if rows and any(c.startswith("as_") for c in rows[0])
+    ]
     if not tables:
         return False
     lines, columns = max(title.count("\n") for title, *_ in tables), min(3, len(tables))
     with matplotlib.rc_context(STYLE):
-        figure, panels = grid(len(tables), 3.6, 3.3 + 0.17 * lines, columns=columns, margin=0.3, top=0.7 + 0.17 * lines)
+        figure, panels = grid(
+            len(tables),
+            3.6,
+            3.3 + 0.17 * lines,
+            columns=columns,
+            margin=0.3,
+            top=0.7 + 0.17 * lines,
+        )
         for panel, (title, folder, rows) in zip(panels, tables, strict=False):
-            described = runs.read_file(folder.parent.parent, folder.name, "classes.csv")
+            described = store.read_file(folder.parent.parent, folder.name, "classes.csv")
             names = {row["class"]: plain(row["name"]) for row in described if "name" in row}
-            classes = sorted((c for c in rows[0] if c.startswith("as_")), key=lambda c: float(rows[-1][c] or 0))[:MOST_LINES]
+            classes = sorted(
+                (c for c in rows[0] if c.startswith("as_")), key=lambda c: float(rows[-1][c] or 0)
+            )[:MOST_LINES]
             for c in sorted(classes, key=list(rows[0]).index):
                 values = [float(row[c] or "nan") for row in rows]
-                panel.plot([int(row["epoch"]) for row in rows], values, ".-", lw=1.2, label=names.get(c[3:], c[3:]))
+                panel.plot(
+                    [int(row["epoch"]) for row in rows],
+                    values,
+                    ".-",
+                    lw=1.2,
+                    label=names.get(c[3:], c[3:]),
+                )
             panel.set_title(title, fontsize=8)
             panel.set_yscale("symlog", linthresh=1)
-            panel.set_ylim(-0.2, max(10.0, panel.get_ylim()[1]))  # so that a line at 0, a class that is lost, shows
+            panel.set_ylim(
+                -0.2, max(10.0, panel.get_ylim()[1])
+            )  # so that a line at 0, a class that is lost, shows
             whole_epochs(panel)
             panel.grid(alpha=0.3)
             panel.legend(fontsize=6, ncols=2)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from selectnet_tf.cli import aligned
-from selectnet_tf.experiment import rows, runs
+from selectnet_tf._console import align_columns
+from selectnet_tf.runs import store
 
 DRAWS = 2000
 
@@ -29,18 +29,20 @@ class Pair(NamedTuple):
     classes: list[str]
 
 
-def find(results: pathlib.Path, pattern: str) -> dict[int, runs.Run]:
+def find(results: pathlib.Path, pattern: str) -> dict[int, store.Run]:
     """Returns {seed: Run} of the finished runs that a name or a pattern with * and ? matches.
 
     Raises:
         ValueError: there is none, or there are two of one seed.
     """
-    found: dict[int, runs.Run] = {}
-    for run in runs.read(results)[0]:
+    found: dict[int, store.Run] = {}
+    for run in store.read_runs(results)[0]:
         if fnmatch.fnmatchcase(run.name, pattern):
             if run.seed in found:
                 both = f"{found[run.seed].name} and {run.name}"
-                raise ValueError(f"{pattern} matches two runs of seed {run.seed}, {both}: narrow it")
+                raise ValueError(
+                    f"{pattern} matches two runs of seed {run.seed}, {both}: narrow it"
+                )
             found[run.seed] = run
     if not found:
         cure = "give a finished run's name, or a quoted pattern such as '*_random_paper_s?_*'"
@@ -58,7 +60,9 @@ def pair(results: pathlib.Path, a: str, b: str) -> list[Pair]:
     if left.keys() != right.keys():
         seeds = [", ".join(map(str, sorted(side))) for side in (left, right)]
         cure = "train the others, or narrow the pattern"
-        raise ValueError(f"A has the seeds {seeds[0]} and B has {seeds[1]}, expected the same: {cure}")
+        raise ValueError(
+            f"A has the seeds {seeds[0]} and B has {seeds[1]}, expected the same: {cure}"
+        )
     pairs = [_pair(results, left[seed], right[seed]) for seed in sorted(left)]
     sizes = [np.bincount(p.truth, minlength=len(p.classes)).tolist() for p in pairs]
     if any(size != sizes[0] for size in sizes):
@@ -67,12 +71,12 @@ def pair(results: pathlib.Path, a: str, b: str) -> list[Pair]:
     return [p._replace(right=p.right[:, -kept:]) for p in pairs]
 
 
-def _pair(results: pathlib.Path, a: runs.Run, b: runs.Run) -> Pair:
+def _pair(results: pathlib.Path, a: store.Run, b: store.Run) -> Pair:
     (truth, right_a), (other, right_b) = (_predictions(results, run.name) for run in (a, b))
     if _tested_on(a.row) != _tested_on(b.row) or not np.array_equal(truth, other):
         cure = "compare runs of one data set, with the same --minor and --validation"
         raise ValueError(f"{a.name} and {b.name} have different test sets: {cure}")
-    classes = runs.read_file(results, a.name, "classes.csv")
+    classes = store.read_file(results, a.name, "classes.csv")
     if len(classes) <= truth.max():
         raise ValueError(f"{a.name} has no whole classes.csv: train it again with --force")
     kept = min(len(right_a), len(right_b))
@@ -83,7 +87,7 @@ def _pair(results: pathlib.Path, a: runs.Run, b: runs.Run) -> Pair:
 
 
 def _predictions(results: pathlib.Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    path = rows.place(results, name) / "predictions.npz"
+    path = store.place(results, name) / "predictions.npz"
     try:
         with np.load(path) as file:
             truth, predicted = file["truth"].astype(int), file["predicted"]
@@ -126,7 +130,9 @@ def differences(pairs: Sequence[Pair]) -> dict[str, tuple[float, float, float, f
     sizes = np.bincount(first.truth, minlength=len(first.classes))
     recalls = np.full((DRAWS + 1, count, 2, len(sizes)), np.nan)  # first: of the images as they are
     for c in np.flatnonzero(sizes):
-        shares = np.stack([p.right[:, :, p.truth == c].mean(1) for p in pairs])  # [seeds, 2, images]
+        shares = np.stack(
+            [p.right[:, :, p.truth == c].mean(1) for p in pairs]
+        )  # [seeds, 2, images]
         recalls[0, ..., c] = shares.mean(-1)
         for draw in range(1, DRAWS + 1):
             images = rng.integers(sizes[c], size=sizes[c])
@@ -159,18 +165,34 @@ def lines(pairs: Sequence[Pair]) -> list[str]:
     seeds = "1 seed: the interval is not for other seeds" if count == 1 else f"{count} seeds"
     seeds += ": few, so the interval is rather too narrow" if 1 < count < 5 else ""
     ours = f"mean of the last {kept} epochs" if kept > 1 else "last epoch"
-    named = [f"seed {p.seed}  {side} {name}" for p in pairs for side, name in zip("AB", p.names, strict=True)]
-    return [*named, "", f"{ours}, {seeds}", _differences(pairs), "", "exact McNemar tests, last epoch", _tests(pairs)]
+    named = [
+        f"seed {p.seed}  {side} {name}"
+        for p in pairs
+        for side, name in zip("AB", p.names, strict=True)
+    ]
+    return [
+        *named,
+        "",
+        f"{ours}, {seeds}",
+        _differences(pairs),
+        "",
+        "exact McNemar tests, last epoch",
+        _tests(pairs),
+    ]
 
 
 def _differences(pairs: Sequence[Pair]) -> str:
     minor = pairs[0].minor[pairs[0].truth]
-    images = {"all": f"{len(minor):,}", "minor": f"{minor.sum():,}", "worst": "each run's own class"}
+    images = {
+        "all": f"{len(minor):,}",
+        "minor": f"{minor.sum():,}",
+        "worst": "each run's own class",
+    }
     table = [("classes", "A", "B", "A - B", "95% interval", "test images")]
     for name, (a, b, low, high) in differences(pairs).items():
         interval = f"{low:+.4f} to {high:+.4f}"
         table.append((name, f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}", interval, images[name]))
-    return aligned(table)
+    return align_columns(table)
 
 
 def _tests(pairs: Sequence[Pair]) -> str:
@@ -185,4 +207,4 @@ def _tests(pairs: Sequence[Pair]) -> str:
         for part, where in parts.items():
             only_a, only_b, value = mcnemar(*p.right[:, -1, where])
             table.append((str(p.seed), part, f"{only_a:,}", f"{only_b:,}", f"{value:.2g}"))
-    return aligned(table)
+    return align_columns(table)

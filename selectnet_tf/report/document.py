@@ -9,12 +9,21 @@ import numpy as np
 
 
 def document(title: str, body: str, *more: str) -> str:
-    """A page that needs no network: the style and the buttons' script are in it, and those of `more`, such as "review"."""
+    """A page that needs no network:
+
+    The style and the buttons' script are in it, and those of `more`, such as "review".
+    """
     folder = importlib.resources.files("selectnet_tf.report")
-    style, script = ("\n".join(folder.joinpath(f"{name}.{kind}").read_text("utf-8") for name in ("page", *more)) for kind in ("css", "js"))
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    style, script = (
+        "\n".join(folder.joinpath(f"{name}.{kind}").read_text("utf-8") for name in ("page", *more))
+        for kind in ("css", "js")
+    )
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    )
     return (
-        f'<!doctype html><html lang="en"><head>{head}<title>{html.escape(title)}</title><style>{style}</style></head>'
+        "<!doctype html><html"
+        f' lang="en"><head>{head}<title>{html.escape(title)}</title><style>{style}</style></head>'
         f"<body>{body}<script>{script}</script></body></html>\n"
     )
 
@@ -24,5 +33,7 @@ def encode(image: np.ndarray) -> str:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(buffer, "WEBP", quality=82, method=0)
+    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(
+        buffer, "WEBP", quality=82, method=0
+    )
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,4 +1,8 @@
-"""A run's files -> figures: picks by class, what was picked (Figure 2), learning curves, confusions, F1 of each class. No TensorFlow."""
+"""A run's files -> figures:
+
+Picks by class, what was picked (Figure 2), learning curves, confusions, F1 of each class. No
+TensorFlow.
+"""
 
 import pathlib
 from collections.abc import Sequence
@@ -9,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from selectnet_tf import recipes
-from selectnet_tf.experiment import runs
-from selectnet_tf.files import replacing
+from selectnet_tf._files import replacing
 from selectnet_tf.report import paper
+from selectnet_tf.runs import store
 
 CURVES = {  # Figure 2's series: "minor" is any minor class, "confused" a major one
     "unlabeled_minor": ("tab:blue", "-", ("unlabeled_right", "unlabeled_wrong_minor")),
@@ -20,19 +24,30 @@ CURVES = {  # Figure 2's series: "minor" is any minor class, "confused" a major 
     "labeled_confused": ("tab:orange", "--", ("labeled_major",)),
 }
 COLORS = dict(zip(recipes.METHODS, matplotlib.color_sequences["tab10"], strict=False))
-STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "legend.frameon": False}
+STYLE: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "legend.frameon": False,
+}
 
 
-def draw_all(results: pathlib.Path, found: Sequence[runs.Run]) -> dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]:
-    """Every figure of every comparison (paper.comparisons), as results/*.png. Returns {Group: {(data set, arch): [path]}}.
+def draw_all(
+    results: pathlib.Path, found: Sequence[store.Run]
+) -> dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]:
+    """Every figure of every comparison (paper.comparisons), as results/*.png. Returns {Group:
+    {(data set, arch): [path]}}.
 
-    Where a run of a comparison was trained elsewhere and its files are not here, a figure that is there already is kept:
-    drawn again, it would show less.
+    Where a run of a comparison was trained elsewhere and its files are not here, a figure that is
+    there already is kept: drawn again, it would show less.
     """
     made: dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]] = {}
     for group, dataset, arch, chosen in paper.comparisons(found):
-        chosen = sorted(chosen, key=lambda run: (recipes.METHODS.index(run.method), run.changes, run.seed))
-        here = all(runs.read_file(results, run.name, "epochs.csv") for run in chosen)
+        chosen = sorted(
+            chosen, key=lambda run: (recipes.METHODS.index(run.method), run.changes, run.seed)
+        )
+        here = all(store.read_file(results, run.name, "epochs.csv") for run in chosen)
         paths = []
         for kind, draw in (
             ("figure2", _picks),
@@ -41,22 +56,27 @@ def draw_all(results: pathlib.Path, found: Sequence[runs.Run]) -> dict[paper.Gro
             ("confusion", confusion),
         ):
             path = results / f"{kind}_{paper.slug(dataset)}_{arch}_{group.slug}.png"
-            paths.append(path if path.exists() and not here else draw(results, chosen, path, group.title))
+            paths.append(
+                path if path.exists() and not here else draw(results, chosen, path, group.title)
+            )
         if any(paths):
             made.setdefault(group, {})[dataset, arch] = [path for path in paths if path]
     return made
 
 
-def _picks(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
+def _picks(
+    results: pathlib.Path, found: Sequence[store.Run], path: pathlib.Path, title: str
+) -> pathlib.Path | None:
     return figure2(results, [run.name for run in found], path)
 
 
 def figure2(results: pathlib.Path, names: Sequence[str], path: pathlib.Path) -> pathlib.Path | None:
-    """What was picked, round by round, one panel for each of the runs `names` that selected; the paper's points beside.
+    """What was picked, round by round, one panel for each of the runs `names` that selected; the
+    paper's points beside.
 
     Returns path, or None where none of them left a selection.csv.
     """
-    tables = [(name, runs.read_file(results, name, "selection.csv")) for name in names]
+    tables = [(name, store.read_file(results, name, "selection.csv")) for name in names]
     tables = [(name, rows) for name, rows in tables if rows]
     if not tables:
         return None
@@ -65,40 +85,84 @@ def figure2(results: pathlib.Path, names: Sequence[str], path: pathlib.Path) -> 
         for panel, (name, rows) in zip(panels, tables, strict=False):
             dataset, arch, *_ = name.split("_")
             method = next(m for m in recipes.METHODS if f"_{m}_" in name)
-            points = [r for r in paper.numbers("figure2") if (r["dataset"], r["arch"]) == (dataset, arch)]
+            points = [
+                r for r in paper.numbers("figure2") if (r["dataset"], r["arch"]) == (dataset, arch)
+            ]
             for series, (color, style, columns) in CURVES.items():
                 label = series.replace("_", " ")
                 values = [sum(float(row[c] or "nan") for c in columns) for row in rows]
-                panel.plot([int(row["epoch"]) for row in rows], values, style, color=color, marker=".", label=label)
-                theirs = [(int(r["epoch"]), float(r["value"])) for r in points if r["series"] == series]
-                theirs = [point for point in theirs if method == "selectnet" and point[0] <= int(rows[-1]["epoch"])]
+                panel.plot(
+                    [int(row["epoch"]) for row in rows],
+                    values,
+                    style,
+                    color=color,
+                    marker=".",
+                    label=label,
+                )
+                theirs = [
+                    (int(r["epoch"]), float(r["value"])) for r in points if r["series"] == series
+                ]
+                theirs = [
+                    point
+                    for point in theirs
+                    if method == "selectnet" and point[0] <= int(rows[-1]["epoch"])
+                ]
                 if theirs:
                     marker = "o" if style == "-" else "s"
-                    panel.plot(*zip(*theirs, strict=True), marker, color=color, mfc="none", ms=5, label=f"{label}, paper")
-            panel.set(title=f"{method} ({name.split('_' + method + '_')[1].replace('_', ' ')})", xlabel="epoch")
+                    panel.plot(
+                        *zip(*theirs, strict=True),
+                        marker,
+                        color=color,
+                        mfc="none",
+                        ms=5,
+                        label=f"{label}, paper",
+                    )
+            panel.set(
+                title=f"{method} ({name.split('_' + method + '_')[1].replace('_', ' ')})",
+                xlabel="epoch",
+            )
             panel.set_yscale("symlog", linthresh=1)
             whole_epochs(panel)
             panel.grid(alpha=0.3)
         panels[0].set_ylabel("images picked")
         panels[0].set_ylim(bottom=0)
-        handles = {label: h for panel in panels for h, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+        handles = {
+            label: h
+            for panel in panels
+            for h, label in zip(*panel.get_legend_handles_labels(), strict=True)
+        }
         figure.legend(handles.values(), handles, loc="center right")
         return save(figure, path)
 
 
-def curves(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
-    """Test accuracy of all classes and of the minor ones after each epoch; one colour a method, one line a run."""
-    tables = [(run, runs.read_file(results, run.name, "epochs.csv")) for run in found]
+def curves(
+    results: pathlib.Path, found: Sequence[store.Run], path: pathlib.Path, title: str
+) -> pathlib.Path | None:
+    """Test accuracy of all classes and of the minor ones after each epoch
+
+    One colour a method, one line a run.
+    """
+    tables = [(run, store.read_file(results, run.name, "epochs.csv")) for run in found]
     tables = [(run, rows) for run, rows in tables if rows]
     if not tables:
         return None
     with matplotlib.rc_context(STYLE):
         figure, panels = grid(2, 4.2, 3.2)
-        for panel, (column, what) in zip(panels, (("val_accuracy", "all classes"), ("val_minor_accuracy", "minor classes")), strict=True):
+        for panel, (column, what) in zip(
+            panels,
+            (("val_accuracy", "all classes"), ("val_minor_accuracy", "minor classes")),
+            strict=True,
+        ):
             for run, rows in tables:
                 first = run.name == next(r.name for r, _ in tables if r.method == run.method)
                 points = [[float(row[c] or "nan") for row in rows] for c in ("epoch", column)]
-                panel.plot(*points, ".-" if len(rows) < 40 else "-", color=COLORS[run.method], lw=1.2, label=run.method if first else None)
+                panel.plot(
+                    *points,
+                    ".-" if len(rows) < 40 else "-",
+                    color=COLORS[run.method],
+                    lw=1.2,
+                    label=run.method if first else None,
+                )
             panel.set(title=f"test accuracy, {what}", xlabel="epoch")
             panel.grid(alpha=0.3)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="center right")
@@ -106,20 +170,40 @@ def curves(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path,
         return save(figure, path)
 
 
-def f1(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
-    """F1 of each class (the mean over a method's runs), the minor classes marked; the paper's Table 2 as black lines."""
+def f1(
+    results: pathlib.Path, found: Sequence[store.Run], path: pathlib.Path, title: str
+) -> pathlib.Path | None:
+    """F1 of each class (the mean over a method's runs), the minor classes marked
+
+    The paper's Table 2 as black lines.
+    """
     tables = [(run, paper.f1(results, run.name)) for run in found]
     by_method = {m: [t for run, t in tables if run.method == m and t] for m in recipes.METHODS}
     by_method = {m: chosen for m, chosen in by_method.items() if chosen}
     if not by_method:
         return None
-    rows = next(rows for run in found if (rows := runs.read_file(results, run.name, "classes.csv")))
-    classes, minor = [row["class"] for row in rows], {row["class"] for row in rows if row["minor"] == "1"}
-    names = {row["class"]: plain(row.get("name", row["class"])[:12]) for row in rows if found[0].row["dataset"] in recipes.OWN_FIELDS}
+    rows = next(
+        rows for run in found if (rows := store.read_file(results, run.name, "classes.csv"))
+    )
+    classes, minor = (
+        [row["class"] for row in rows],
+        {row["class"] for row in rows if row["minor"] == "1"},
+    )
+    names = {
+        row["class"]: plain(row.get("name", row["class"])[:12])
+        for row in rows
+        if found[0].row["dataset"] in recipes.OWN_FIELDS
+    }
     if len(classes) > 20:  # too many bars: the minor classes only, at most twenty
         classes = [c for c in classes if c in minor][:20] or classes[:20]
-    lines = [r for r in paper.numbers("table2") if (r["dataset"], r["arch"]) == (found[0].dataset, found[0].arch)]
-    theirs = {(r["method"], r["class"]): float(r["value"]) for r in lines if r["method"] in by_method}
+    lines = [
+        r
+        for r in paper.numbers("table2")
+        if (r["dataset"], r["arch"]) == (found[0].dataset, found[0].arch)
+    ]
+    theirs = {
+        (r["method"], r["class"]): float(r["value"]) for r in lines if r["method"] in by_method
+    }
     with matplotlib.rc_context(STYLE):
         figure, (panel,) = grid(1, 8.5, 3.2)
         width = 0.84 / len(by_method)
@@ -129,20 +213,39 @@ def f1(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, tit
             panel.bar(places, means, width, color=COLORS[method], label=method)
             for x, c in zip(places, classes, strict=True):
                 if (method, c) in theirs:
-                    panel.plot([x - width / 2, x + width / 2], [theirs[method, c]] * 2, color="black", lw=1.5)
+                    panel.plot(
+                        [x - width / 2, x + width / 2],
+                        [theirs[method, c]] * 2,
+                        color="black",
+                        lw=1.5,
+                    )
         if theirs:
             panel.plot([], [], color="black", lw=1.5, label="paper, Table 2")
-        panel.set_xticks(range(len(classes)), [names.get(c, c) + "\nminor" * (c in minor) for c in classes])
-        panel.set(title=f"F1 of each class on the test set · {found[0].dataset}, {found[0].arch}: {title}", ylim=(0, 1))
+        panel.set_xticks(
+            range(len(classes)), [names.get(c, c) + "\nminor" * (c in minor) for c in classes]
+        )
+        panel.set(
+            title=(
+                f"F1 of each class on the test set · {found[0].dataset}, {found[0].arch}: {title}"
+            ),
+            ylim=(0, 1),
+        )
         panel.grid(alpha=0.3, axis="y")
         figure.legend(loc="center right")
         return save(figure, path)
 
 
-def confusion(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Path, title: str) -> pathlib.Path | None:
-    """Which class a test image of each class was taken for, as shares of its row; the first run of each method."""
+def confusion(
+    results: pathlib.Path, found: Sequence[store.Run], path: pathlib.Path, title: str
+) -> pathlib.Path | None:
+    """Which class a test image of each class was taken for, as shares of its row
+
+    The first run of each method.
+    """
     firsts = {run.method: run for run in reversed(found)}
-    tables = {run.method: runs.read_file(results, run.name, "classes.csv") for run in firsts.values()}
+    tables = {
+        run.method: store.read_file(results, run.name, "classes.csv") for run in firsts.values()
+    }
     tables = {m: tables[m] for m in recipes.METHODS if tables.get(m)}
     if not tables:
         return None
@@ -152,7 +255,12 @@ def confusion(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Pa
         figure, panels = grid(len(tables), 3.1, 3.5, columns=columns, sharey=True)
         for panel, (method, rows) in zip(panels, tables.items(), strict=False):
             counts = [[float(row.get(f"as_{c}") or 0) for c in range(classes)] for row in rows]
-            image = panel.imshow([[v / max(sum(row), 1) for v in row] for row in counts], cmap="Blues", vmin=0, vmax=1)
+            image = panel.imshow(
+                [[v / max(sum(row), 1) for v in row] for row in counts],
+                cmap="Blues",
+                vmin=0,
+                vmax=1,
+            )
             step = 1 if classes <= 10 else 10
             panel.set_xticks(range(0, classes, step))
             panel.set_yticks(range(0, classes, step))
@@ -163,22 +271,42 @@ def confusion(results: pathlib.Path, found: Sequence[runs.Run], path: pathlib.Pa
             panel.set_axis_off()
         for panel in panels[::columns]:
             panel.set_ylabel("true class (bold: minor)")
-        figure.colorbar(image, cax=figure.add_axes((1 - 0.8 / figure.get_figwidth(), 0.3, 0.015, 0.4)), label="share of the class")
+        figure.colorbar(
+            image,
+            cax=figure.add_axes((1 - 0.8 / figure.get_figwidth(), 0.3, 0.015, 0.4)),
+            label="share of the class",
+        )
         figure.suptitle(f"{found[0].dataset}, {found[0].arch}: {title}")
         return save(figure, path)
 
 
 def grid(
-    n: int, width: float, height: float, columns: int | None = None, margin: float = 1.5, top: float = 0.6, **options: Any
+    n: int,
+    width: float,
+    height: float,
+    columns: int | None = None,
+    margin: float = 1.5,
+    top: float = 0.6,
+    **options: Any,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of n panels, each width x height inches with its labels; right of them `margin` inches, above them `top` for titles."""
+    """A figure of n panels, each width x height inches with its labels
+
+    Right of them `margin` inches, above them `top` for titles.
+    """
     columns = columns or n
     rows = -(-n // columns)
     wide, high = width * columns + margin, height * rows
     figure = Figure(figsize=(wide, high))
     panels = figure.subplots(rows, columns, squeeze=False, **options)
     # fixed sizes, since Matplotlib's layout engine draws everything twice
-    figure.subplots_adjust(0.65 / wide, 0.55 / high, 1 - (margin + 0.1) / wide, 1 - top / high, 0.62 / width, (0.2 + top) / height)
+    figure.subplots_adjust(
+        0.65 / wide,
+        0.55 / high,
+        1 - (margin + 0.1) / wide,
+        1 - top / high,
+        0.62 / width,
+        (0.2 + top) / height,
+    )
     return figure, list(panels.flat)
 
 

@@ -5,22 +5,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selectnet_tf.experiment.picks import EACH
 from selectnet_tf.report.document import encode
+from selectnet_tf.runs.picks import EACH
 
 if TYPE_CHECKING:
-    from selectnet_tf.data.copies import Indexed
+    from selectnet_tf.data.folders.duplicates import Indexed
 
 ACROSS = 16  # pictures in a row of a sprite
 
 NOTE = (
-    f"<p>Unlabeled images that a run took into its training set, by pseudo-label: the {EACH} surest and, where the truth is known, the "
-    f"{EACH} surest of the wrong ones (red, with the class that they truly are; training never sees it). Below each picture its score: the "
-    "selector's output, or the predicted class's probability under a rule without one.</p>"
+    f"<p>Unlabeled images that a run took into its training set, by pseudo-label: the {EACH} surest"
+    f" and, where the truth is known, the {EACH} surest of the wrong ones (red, with the class that"
+    " they truly are; training never sees it). Below each picture its score: the selector's"
+    " output, or the predicted class's probability under a rule without one.</p>"
 )
 
 
-def render(rows: list[dict[str, str]], names: tuple[str, ...], images: "Indexed | None" = None, key: str = "g0") -> str:
+def render(
+    rows: list[dict[str, str]],
+    names: tuple[str, ...],
+    images: "Indexed | None" = None,
+    key: str = "g0",
+) -> str:
     """A run's gallery as HTML, one block a round.
 
     Args:
@@ -34,15 +40,31 @@ def render(rows: list[dict[str, str]], names: tuple[str, ...], images: "Indexed 
     for i, (epoch, by_label) in enumerate(rounds.items()):
         last = i == len(rounds) - 1
         pressed = "true" if last else "false"
-        buttons.append(f'<button type="button" data-round="{key}-{i}" aria-pressed="{pressed}">{epoch}</button>')
+        buttons.append(
+            f'<button type="button" data-round="{key}-{i}"'
+            f' aria-pressed="{pressed}">{epoch}</button>'
+        )
         content = _round(by_label, names, images, f"{key}-{i}")
-        blocks.append(f'<div class="round" id="{key}-{i}"{"" if last else " hidden"}>{content}</div>')
-    return f'<div class="rounds" role="group" aria-label="rounds">after epoch {"".join(buttons)}</div>{"".join(blocks)}'
+        blocks.append(
+            f'<div class="round" id="{key}-{i}"{"" if last else " hidden"}>{content}</div>'
+        )
+    return (
+        '<div class="rounds" role="group" aria-label="rounds">after epoch'
+        f" {''.join(buttons)}</div>{''.join(blocks)}"
+    )
 
 
-def _round(by_label: dict[int, list[dict[str, str]]], names: tuple[str, ...], images: "Indexed | None", key: str) -> str:
+def _round(
+    by_label: dict[int, list[dict[str, str]]],
+    names: tuple[str, ...],
+    images: "Indexed | None",
+    key: str,
+) -> str:
     """by_label: {pseudo-label: its rows}."""
-    picked, wrong = (sum(int(rows[0][column] or 0) for rows in by_label.values()) for column in ("picked", "wrong"))
+    picked, wrong = (
+        sum(int(rows[0][column] or 0) for rows in by_label.values())
+        for column in ("picked", "wrong")
+    )
     known = all(rows[0]["wrong"] for rows in by_label.values())
     right = f", {1 - wrong / picked:.1%} of them with their true class" if known else ""
     parts = [f"<p>{picked:,} picked from the pool{right}</p>"]
@@ -76,15 +98,29 @@ class _Tiles:
 
     def add(self, row: dict[str, str]) -> str:
         """One pick as HTML: its picture, score, and true class where that is another."""
-        place, index, score, wrong = len(self.indices), int(row["index"]), float(row["score"]), _is_wrong(row)
+        place, index, score, wrong = (
+            len(self.indices),
+            int(row["index"]),
+            float(row["score"]),
+            _is_wrong(row),
+        )
         self.indices.append(index)
-        caption = f"{score:.3f}" + (f"<br>is {html.escape(self.names[int(row['truth'])])}" if wrong else "")
+        caption = f"{score:.3f}" + (
+            f"<br>is {html.escape(self.names[int(row['truth'])])}" if wrong else ""
+        )
         x, y = place % ACROSS, place // ACROSS
-        picture = f'<i class="sprite-{self.key}" style="background-position:{-64 * x}px {-64 * y}px"></i>'
+        picture = (
+            f'<i class="sprite-{self.key}" style="background-position:{-64 * x}px {-64 * y}px"></i>'
+        )
         if self.images is None:
             picture = f"<i>{index}</i>"
-        title = html.escape(f"training image {index}, picked as {self.names[int(row['label'])]}, score {score:.4f}")
-        return f'<figure class="{"pick wrong" if wrong else "pick"}" title="{title}">{picture}<figcaption>{caption}</figcaption></figure>'
+        title = html.escape(
+            f"training image {index}, picked as {self.names[int(row['label'])]}, score {score:.4f}"
+        )
+        return (
+            f'<figure class="{"pick wrong" if wrong else "pick"}"'
+            f' title="{title}">{picture}<figcaption>{caption}</figcaption></figure>'
+        )
 
     def style(self) -> str:
         """The picture of all pictures, as a style sheet."""
@@ -97,4 +133,6 @@ class _Tiles:
         sheet.reshape(-1, h, w, c)[: len(images)] = images
         picture = sheet.transpose(0, 2, 1, 3, 4).reshape(rows * h, ACROSS * w, c)
         size = f"background-size:{64 * ACROSS}px {64 * rows}px"
-        return f"<style>.sprite-{self.key}{{background-image:url({encode(picture)});{size}}}</style>"
+        return (
+            f"<style>.sprite-{self.key}{{background-image:url({encode(picture)});{size}}}</style>"
+        )

@@ -1,4 +1,7 @@
-"""results/report.html: all results on one page, beside the figures that it shows; needs no network. No TensorFlow."""
+"""results/report.html:
+
+All results on one page, beside the figures that it shows; needs no network. No TensorFlow.
+"""
 
 import contextlib
 import dataclasses
@@ -10,11 +13,11 @@ import sys
 import urllib.parse
 
 from selectnet_tf import recipes
+from selectnet_tf._files import replacing
 from selectnet_tf.data import cifar
-from selectnet_tf.experiment import runs
-from selectnet_tf.files import replacing
 from selectnet_tf.report import byclass, figures, gallery, paper, tables
 from selectnet_tf.report.document import document
+from selectnet_tf.runs import store
 
 KINDS = {
     "figure2": "What was picked, round by round (Figure 2; o and □: the paper's points)",
@@ -26,11 +29,14 @@ KINDS = {
 
 def write(
     results: pathlib.Path,
-    found: list[runs.Run],
+    found: list[store.Run],
     data_dir: str | None = None,
     drawn: dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]] | None = None,
 ) -> pathlib.Path:
-    """Writes results/report.html from all Runs. drawn: what figures.draw_all returned, where it was called. Returns the path."""
+    """Writes results/report.html from all Runs.
+
+    Drawn: what figures.draw_all returned, where it was called. Returns the path.
+    """
     drawn = drawn or figures.draw_all(results, found)
     sections = {
         "classes": ("Picks by class, round by round", _by_class(results, found)),
@@ -41,52 +47,75 @@ def write(
         "settings": ("Settings", _settings(found)),
     }
     links = "".join(f'<a href="#{key}">{title}</a>' for key, (title, _) in sections.items())
-    body = "".join(f'<section id="{key}"><h2>{title}</h2>{content}</section>' for key, (title, content) in sections.items())
+    body = "".join(
+        f'<section id="{key}"><h2>{title}</h2>{content}</section>'
+        for key, (title, content) in sections.items()
+    )
     path = results / "report.html"
     with replacing(path) as beside:
-        header = f"<header><h1>SelectNet, reproduced</h1><p>{_summary(results, found)}</p><nav>{links}</nav></header>"
-        beside.write_text(document("selectnet_tf: results", f"{header}<main>{body}</main>"), encoding="utf-8")
+        header = (
+            "<header><h1>SelectNet,"
+            f" reproduced</h1><p>{_summary(results, found)}</p><nav>{links}</nav></header>"
+        )
+        beside.write_text(
+            document("selectnet_tf: results", f"{header}<main>{body}</main>"), encoding="utf-8"
+        )
     return path
 
 
-def _summary(results: pathlib.Path, found: list[runs.Run]) -> str:
+def _summary(results: pathlib.Path, found: list[store.Run]) -> str:
     parts = []
     for preset in recipes.REPRODUCING:
         cells = [c for c in paper.full(results, found, preset) if c.paper is not None]
         done = sum(bool(c.values) for c in cells)
         parts.append(
-            f"preset {preset}: {done} of the paper's {len(cells)} numbers run at full length" if done else f"preset {preset}: not run"
+            f"preset {preset}: {done} of the paper's {len(cells)} numbers run at full length"
+            if done
+            else f"preset {preset}: not run"
         )
     return f"{len(found)} finished runs. Full length ({paper.FULL} epochs): {'; '.join(parts)}."
 
 
-def _by_class(results: pathlib.Path, found: list[runs.Run]) -> str:
+def _by_class(results: pathlib.Path, found: list[store.Run]) -> str:
     """The first thing to look at: whether a run lost a class."""
-    parts = ["<p>Unlabeled images that each selecting run took as each of its minor classes. A line that falls to 0 is a lost class.</p>"]
+    parts = [
+        "<p>Unlabeled images that each selecting run took as each of its minor classes. A line that"
+        " falls to 0 is a lost class.</p>"
+    ]
     for (dataset, arch), path in byclass.by_class(results, found).items():
-        parts.append(_plot(path, f"{dataset}, {arch}", f"Picks by class, round by round: {dataset}, {arch}"))
+        parts.append(
+            _plot(path, f"{dataset}, {arch}", f"Picks by class, round by round: {dataset}, {arch}")
+        )
     return "".join(parts) if parts[1:] else "<p>No selecting run here has left its files.</p>"
 
 
 def _plot(path: pathlib.Path, caption: str, alt: str) -> str:
     """A figure that lies beside the page. alt: what it shows, where it can't be seen."""
     picture = f'<img src="{urllib.parse.quote(path.name)}" alt="{html.escape(alt)}">'
-    return f'<figure class="plot"><div class="wide">{picture}</div><figcaption>{html.escape(caption)}</figcaption></figure>'
+    return (
+        '<figure class="plot"><div'
+        f' class="wide">{picture}</div><figcaption>{html.escape(caption)}</figcaption></figure>'
+    )
 
 
-def _tables(results: pathlib.Path, found: list[runs.Run]) -> str:
+def _tables(results: pathlib.Path, found: list[store.Run]) -> str:
     parts = [
-        "<p>Ours, the mean of the last ten epochs, as mean ± standard deviation over seeds (number of runs); below it the paper's "
-        'number and the difference, whose 95% interval <b class="near">lies within 0.03</b>, or beyond 0.015: '
-        '<b class="below">lower</b>, <b class="above">higher</b>. Elsewhere, and by one run, nothing is decided. '
-        f"Runs of other than {paper.FULL} epochs stand apart and are not compared.</p>"
+        "<p>Ours, the mean of the last ten epochs, as mean ± standard deviation over seeds (number"
+        " of runs); below it the paper's number and the difference, whose 95% interval <b"
+        ' class="near">lies within 0.03</b>, or beyond 0.015: <b class="below">lower</b>, <b'
+        ' class="above">higher</b>. Elsewhere, and by one run, nothing is decided. Runs of other'
+        f" than {paper.FULL} epochs stand apart and are not compared.</p>"
     ]
     groups = paper.groups(found)
     full = [paper.Group(preset, paper.FULL, ()) for preset in recipes.REPRODUCING]
     for table, title in tables.TITLES.items():
         blocks = []
         for group in dict.fromkeys([*full, *groups]):
-            cells = [c for c in paper.cells(results, groups.get(group, []), extra=True) if c.table == table]
+            cells = [
+                c
+                for c in paper.cells(results, groups.get(group, []), extra=True)
+                if c.table == table
+            ]
             if group not in full:
                 cells = [c._replace(paper=None) for c in cells if c.values]
             elif not any(c.values for c in cells) and group != full[0]:
@@ -100,8 +129,15 @@ def _tables(results: pathlib.Path, found: list[runs.Run]) -> str:
 def _table(cells: list[paper.Cell]) -> str:
     columns, rows = tables.layout(cells)
     head = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
-    lines = [f"<tr><th>{m}</th>{''.join(_cell(row.get(c)) for c in columns)}</tr>" for m, row in rows.items()]
-    return f'<div class="wide"><table><thead><tr><th>method</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    lines = [
+        f"<tr><th>{m}</th>{''.join(_cell(row.get(c)) for c in columns)}</tr>"
+        for m, row in rows.items()
+    ]
+    return (
+        "<div"
+        f' class="wide"><table><thead><tr><th>method</th>{head}</tr></thead><tbody>'
+        f"{''.join(lines)}</tbody></table></div>"
+    )
 
 
 def _cell(cell: paper.Cell | None) -> str:
@@ -117,12 +153,16 @@ def _cell(cell: paper.Cell | None) -> str:
     return f'<td class="{kind}">{tables.ours(cell)}{known}<small>{cell.delta:+.4f}</small></td>'
 
 
-def _claims(results: pathlib.Path, found: list[runs.Run]) -> str:
+def _claims(results: pathlib.Path, found: list[store.Run]) -> str:
     parts = [
-        f"<p>Judged by the 95% intervals of differences over the seeds of runs of {paper.FULL} epochs; undecided by one run, or none.</p>"
+        f"<p>Judged by the 95% intervals of differences over the seeds of runs of {paper.FULL}"
+        " epochs; undecided by one run, or none.</p>"
     ]
     for preset in recipes.REPRODUCING:
-        lines = [f'<li><b class="{v}">{v}</b> {html.escape(name)}</li>' for name, v in paper.claims(paper.full(results, found, preset))]
+        lines = [
+            f'<li><b class="{v}">{v}</b> {html.escape(name)}</li>'
+            for name, v in paper.claims(paper.full(results, found, preset))
+        ]
         parts.append(f"<h4>preset {preset}</h4><ul>{''.join(lines)}</ul>")
     return "".join(parts)
 
@@ -138,15 +178,18 @@ def _figures(drawn: dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]
     return "".join(parts) or "<p>No run here has left its files.</p>"
 
 
-def _galleries(results: pathlib.Path, found: list[runs.Run], data_dir: str | None) -> str:
-    """One run of each method and group, at its first, middle and last round: all of them would be tens of megabytes."""
+def _galleries(results: pathlib.Path, found: list[store.Run], data_dir: str | None) -> str:
+    """One run of each method and group, at its first, middle and last round:
+
+    All of them would be tens of megabytes.
+    """
     parts: list[str] = []
     loaded: dict[str, cifar.Data | None] = {}
     for group, members in paper.groups(found).items():
         shown_already = set()
         for run in sorted(members, key=lambda run: run.seed):
             key = run.dataset, run.arch, run.method, run.changes
-            picks = [] if key in shown_already else runs.read_file(results, run.name, "picks.csv")
+            picks = [] if key in shown_already else store.read_file(results, run.name, "picks.csv")
             if not picks:
                 continue
             shown_already.add(key)
@@ -155,52 +198,107 @@ def _galleries(results: pathlib.Path, found: list[runs.Run], data_dir: str | Non
             picks = [row for row in picks if row["epoch"] in chosen]
             kind = run.dataset.split("-")[0]
             if kind not in loaded:
-                loaded[kind] = None if run.row["dataset"] in recipes.OWN_FIELDS else _images(run.dataset, data_dir)
+                loaded[kind] = (
+                    None
+                    if run.row["dataset"] in recipes.OWN_FIELDS
+                    else _images(run.dataset, data_dir)
+                )
             found_here = loaded[kind]
             images = found_here.x if found_here else None
-            classes = runs.read_file(results, run.name, "classes.csv")
-            most = max([len(classes) - 1, *(int(row[c]) for row in picks for c in ("label", "truth") if row[c])]) + 1
+            classes = store.read_file(results, run.name, "classes.csv")
+            most = (
+                max(
+                    [
+                        len(classes) - 1,
+                        *(int(row[c]) for row in picks for c in ("label", "truth") if row[c]),
+                    ]
+                )
+                + 1
+            )
             names = list(cifar.class_names(run.dataset, most))
-            names[: len(classes)] = [row.get("name", name) for row, name in zip(classes, names, strict=False)]
+            names[: len(classes)] = [
+                row.get("name", name) for row, name in zip(classes, names, strict=False)
+            ]
             shown = gallery.render(picks, tuple(names), images, f"g{len(parts)}")
-            title = html.escape(f"{run.method} · {run.dataset}, {run.arch}, seed {run.seed}: {group.title}")
-            parts.append(f"<details{'' if parts else ' open'}><summary>{title}</summary>{shown}</details>")
+            title = html.escape(
+                f"{run.method} · {run.dataset}, {run.arch}, seed {run.seed}: {group.title}"
+            )
+            parts.append(
+                f"<details{'' if parts else ' open'}><summary>{title}</summary>{shown}</details>"
+            )
     note = gallery.NOTE
     missing = [kind for kind, data in loaded.items() if data is None and kind.startswith("cifar")]
     if missing:
-        print(f"report.html is without pictures: {', '.join(missing)} was not found, give --data_dir", file=sys.stderr)
+        print(
+            f"report.html is without pictures: {', '.join(missing)} was not found, give --data_dir",
+            file=sys.stderr,
+        )
     if parts and any(found is None for found in loaded.values()):
-        note += "<p>Without pictures: the data set was not found (<code>--data_dir</code>); numbers are places in the training set.</p>"
+        note += (
+            "<p>Without pictures: the data set was not found (<code>--data_dir</code>); numbers are"
+            " places in the training set.</p>"
+        )
     return note + "".join(parts) if parts else "<p>No selecting run here has left its files.</p>"
 
 
 def _images(dataset: str, data_dir: str | None) -> cifar.Data | None:
     """The data set, or None where it is not on this machine: a report does not download."""
     keras_own = pathlib.Path.home() / ".keras" / "datasets"
-    for place in (data_dir, os.environ.get("SELECTNET_DATA"), keras_own, *keras_own.glob("cifar-*-target")):
+    for place in (
+        data_dir,
+        os.environ.get("SELECTNET_DATA"),
+        keras_own,
+        *keras_own.glob("cifar-*-target"),
+    ):
         if place:
             with contextlib.suppress(OSError, ValueError):
                 return cifar.load(dataset, place)
     return None
 
 
-def _settings(found: list[runs.Run]) -> str:
+def _settings(found: list[store.Run]) -> str:
     base = {preset: recipes.make(preset=preset) for preset in recipes.PRESETS}
     lines = []
     for field in dataclasses.fields(recipes.Recipe):
-        values = [runs.text(getattr(base[preset], field.name)) or "–" for preset in recipes.PRESETS]
+        values = [
+            store.text(getattr(base[preset], field.name)) or "–" for preset in recipes.PRESETS
+        ]
         if field.name in ("dataset", "arch", "method", "preset", "seed"):
             continue
         marked = ' class="differs"' if len(set(values)) > 1 else ""
         cells = "".join(f"<td>{html.escape(v)}</td>" for v in values)
-        lines.append(f"<tr{marked}><th>{field.name}</th>{cells}<td class=help>{html.escape(field.metadata['help'])}</td></tr>")
-    head = f"<tr><th>field</th>{''.join(f'<th>{preset}</th>' for preset in recipes.PRESETS)}<th></th></tr>"
-    presets = f'<div class="wide"><table><thead>{head}</thead><tbody>{"".join(lines)}</tbody></table></div>'
-    columns = ("name", "accuracy", "epochs", "seconds", "selection_seconds", "images", "device", "tensorflow", "keras", "commit")
+        lines.append(
+            f"<tr{marked}><th>{field.name}</th>{cells}<td"
+            f" class=help>{html.escape(field.metadata['help'])}</td></tr>"
+        )
+    presets = "".join(f"<th>{preset}</th>" for preset in recipes.PRESETS)
+    head = f"<tr><th>field</th>{presets}<th></th></tr>"
+    presets = (
+        "<div"
+        f' class="wide"><table><thead>{head}</thead><tbody>{"".join(lines)}</tbody></table></div>'
+    )
+    columns = (
+        "name",
+        "accuracy",
+        "epochs",
+        "seconds",
+        "selection_seconds",
+        "images",
+        "device",
+        "tensorflow",
+        "keras",
+        "commit",
+    )
     head = "".join(f"<th>{c}</th>" for c in columns)
-    rows = ["".join(f"<td>{html.escape(_short(run.row.get(c, '')))}</td>" for c in columns) for run in found]
+    rows = [
+        "".join(f"<td>{html.escape(_short(run.row.get(c, '')))}</td>" for c in columns)
+        for run in found
+    ]
     every = "".join(f"<tr>{row}</tr>" for row in rows)
-    all_runs = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{every}</tbody></table></div>'
+    all_runs = (
+        "<div"
+        f' class="wide"><table><thead><tr>{head}</tr></thead><tbody>{every}</tbody></table></div>'
+    )
     return f"<h3>The presets, for CIFAR-10 with 4 minors</h3>{presets}<h3>Every run</h3>{all_runs}"
 
 
@@ -209,4 +307,10 @@ def _short(text: str) -> str:
         value = float(text)
     except ValueError:
         return text
-    return text if math.isfinite(value) and value == int(value) else f"{value:.4f}" if value < 1 else f"{value:,.0f}"
+    return (
+        text
+        if math.isfinite(value) and value == int(value)
+        else f"{value:.4f}"
+        if value < 1
+        else f"{value:,.0f}"
+    )

@@ -1,4 +1,7 @@
-"""Ours beside the paper's numbers: each cell of Tables 1 to 4, its verdict, the paper's claims, how its tables agree. No TensorFlow."""
+"""Ours beside the paper's numbers:
+
+Each cell of Tables 1 to 4, its verdict, the paper's claims, how its tables agree. No TensorFlow.
+"""
 
 import hashlib
 import math
@@ -11,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from selectnet_tf import recipes
-from selectnet_tf.experiment import grids, runs
-from selectnet_tf.experiment.runs import Run
+from selectnet_tf.runs import plan, store
+from selectnet_tf.runs.store import Run
 
 FULL = 200  # epochs of the paper's runs
 TABLES = ("table1", "table2", "table3", "table4")
@@ -21,8 +24,11 @@ NUMBERS = pathlib.Path(__file__).parent / "numbers"
 
 
 def numbers(table: str) -> list[dict[str, str]]:
-    """The paper's own numbers: the lines of numbers/TABLE.csv. table: table1 to table4, or figure2."""
-    return runs.read_csv(NUMBERS / f"{table}.csv")
+    """The paper's own numbers:
+
+    The lines of numbers/TABLE.csv. table: table1 to table4, or figure2.
+    """
+    return store.read_csv(NUMBERS / f"{table}.csv")
 
 
 class Cell(NamedTuple):
@@ -85,7 +91,9 @@ class Cell(NamedTuple):
         gap = self.mean - other.mean
         parts = [c.std**2 / len(c.values) for c in (self, other)]
         if total := sum(parts):
-            squares = [v**2 / (len(c.values) - 1) for v, c in zip(parts, (self, other), strict=True)]
+            squares = [
+                v**2 / (len(c.values) - 1) for v, c in zip(parts, (self, other), strict=True)
+            ]
             if abs(gap) <= _t(total**2 / sum(squares)) * math.sqrt(total):
                 return 0
         return (gap > 0) - (gap < 0)
@@ -99,14 +107,24 @@ def _t(freedom: float) -> float:
 
 
 def slug(text: str) -> str:
-    """A text, such as a path, as a part of a file's name; one that is long or loses more than blanks and colons ends in a digest."""
+    """A text, such as a path, as a part of a file's name
+
+    One that is long or loses more than blanks and colons ends in a digest.
+    """
     plain = re.sub(r"[^\w.=,+-]", "-", text)
     same = plain == re.sub("[: ]", "-", text) and len(plain) <= 80
-    return plain if same else f"{plain[:80]}-{hashlib.sha1(text.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+    return (
+        plain
+        if same
+        else f"{plain[:80]}-{hashlib.sha1(text.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+    )
 
 
 class Group(NamedTuple):
-    """Runs that may stand in one table: of one preset, of as many epochs, changed in the same fields."""
+    """Runs that may stand in one table:
+
+    Of one preset, of as many epochs, changed in the same fields.
+    """
 
     preset: str
     epochs: int
@@ -120,20 +138,31 @@ class Group(NamedTuple):
     @property
     def slug(self) -> str:
         """For file names."""
-        return slug("_".join([self.preset, str(self.epochs), *(f"{k}-{v}" for k, v in self.changes)]))
+        return slug(
+            "_".join([self.preset, str(self.epochs), *(f"{k}-{v}" for k, v in self.changes)])
+        )
 
 
 def groups(found: Iterable[Run], by_schedule: bool = False) -> dict[Group, list[Run]]:
-    """{Group: [Run]}: the full-length and plain ones first. A lambda schedule is a cell of Table 4; another group only `by_schedule`."""
+    """{Group:
+
+    [Run]}: the full-length and plain ones first. A lambda schedule is a cell of Table 4; another
+    group only `by_schedule`.
+    """
     sorted_by: dict[Group, list[Run]] = {}
     for run in found:
         changes = tuple(c for c in run.changes if by_schedule or c[0] != "lambda_schedule")
         sorted_by.setdefault(Group(run.preset, run.epochs, changes), []).append(run)
-    return dict(sorted(sorted_by.items(), key=lambda item: (-item[0].epochs, len(item[0].changes), item[0])))
+    return dict(
+        sorted(sorted_by.items(), key=lambda item: (-item[0].epochs, len(item[0].changes), item[0]))
+    )
 
 
 def comparisons(found: Iterable[Run]) -> list[tuple[Group, str, str, list[Run]]]:
-    """[(Group, data set, arch, [Run])]: what gets a table and figures of its own: full-length runs, and others of two methods or more."""
+    """[(Group, data set, arch, [Run])]:
+
+    What gets a table and figures of its own: full-length runs, and others of two methods or more.
+    """
     made = []
     for group, members in groups(found, by_schedule=True).items():
         for key in dict.fromkeys((run.dataset, run.arch) for run in members):
@@ -146,26 +175,45 @@ def comparisons(found: Iterable[Run]) -> list[tuple[Group, str, str, list[Run]]]
 def cells(results: pathlib.Path, found: Iterable[Run], extra: bool = False) -> list[Cell]:
     """Every number of the paper's tables as a Cell, from the Runs `found` of one group.
 
-    extra: also cells of Tables 1 to 3 for methods that the paper does not give there (oracle, ...), and of Table 1 for data sets and
+    extra: also cells of Tables 1 to 3 for methods that the paper does not give there (oracle, ...),
+    and of Table 1 for data sets and
         networks that stand in no table, where there are runs.
     """
     by_key: dict[Key, list[Run]] = {}
     found = list(found)
     for run in found:
-        by_key.setdefault((run.dataset, run.arch, run.method, dict(run.changes).get("lambda_schedule", "constant")), []).append(run)
+        by_key.setdefault(
+            (
+                run.dataset,
+                run.arch,
+                run.method,
+                dict(run.changes).get("lambda_schedule", "constant"),
+            ),
+            [],
+        ).append(run)
     made = []
     told = {table: numbers(table) for table in TABLES}
     known = {(line["dataset"], line["arch"]) for lines in told.values() for line in lines}
-    others = dict.fromkeys((run.dataset, run.arch) for run in found if run.row["dataset"] not in recipes.OWN_FIELDS)
+    others = dict.fromkeys(
+        (run.dataset, run.arch) for run in found if run.row["dataset"] not in recipes.OWN_FIELDS
+    )
     for table, lines in told.items():
         details = list(dict.fromkeys(_detail(table, line) for line in lines))
-        keys: list[Key] = [(line["dataset"], line["arch"], line["method"], _detail(table, line)) for line in lines]
+        keys: list[Key] = [
+            (line["dataset"], line["arch"], line["method"], _detail(table, line)) for line in lines
+        ]
         paper = dict(zip(keys, (float(line["value"]) for line in lines), strict=True))
         if extra and table != "table4":
             columns = dict.fromkeys(key[:2] for key in keys)
             if table == "table1":
                 columns |= {column: None for column in others if column not in known}
-            keys += [(*c, m, d) for c in columns for m in recipes.METHODS if (*c, m, "constant") in by_key for d in details]
+            keys += [
+                (*c, m, d)
+                for c in columns
+                for m in recipes.METHODS
+                if (*c, m, "constant") in by_key
+                for d in details
+            ]
         made += [_cell(results, table, key, paper.get(key), by_key) for key in dict.fromkeys(keys)]
     return made
 
@@ -176,10 +224,18 @@ def full(results: pathlib.Path, found: Iterable[Run], preset: str) -> list[Cell]
 
 
 def _detail(table: str, line: dict[str, str]) -> str:
-    return f"F1 of class {line['class']}" if table == "table2" else line["lambda_schedule"] if table == "table4" else "accuracy"
+    return (
+        f"F1 of class {line['class']}"
+        if table == "table2"
+        else line["lambda_schedule"]
+        if table == "table4"
+        else "accuracy"
+    )
 
 
-def _cell(results: pathlib.Path, table: str, key: Key, paper: float | None, by_key: dict[Key, list[Run]]) -> Cell:
+def _cell(
+    results: pathlib.Path, table: str, key: Key, paper: float | None, by_key: dict[Key, list[Run]]
+) -> Cell:
     chosen = by_key.get((*key[:3], key[3] if table == "table4" else "constant"), [])
     if table == "table2":
         found = [f1(results, run.name).get(key[3].split()[-1]) for run in chosen]
@@ -190,7 +246,10 @@ def _cell(results: pathlib.Path, table: str, key: Key, paper: float | None, by_k
 
 def f1(results: pathlib.Path, name: str) -> dict[str, float]:
     """{class: F1} of one run's classes.csv; empty where there is none."""
-    return {row["class"]: float(row["f1"] or "nan") for row in runs.read_file(results, name, "classes.csv")}
+    return {
+        row["class"]: float(row["f1"] or "nan")
+        for row in store.read_file(results, name, "classes.csv")
+    }
 
 
 def claims(found: list[Cell]) -> list[tuple[str, str]]:
@@ -200,7 +259,7 @@ def claims(found: list[Cell]) -> list[tuple[str, str]]:
     """
     given = [c for c in found if c.paper is not None]
     one = {(c.dataset, c.arch, c.method): c for c in given if c.table == "table1"}
-    columns, methods = grids.COLUMNS, grids.TABLES["table1"][1]
+    columns, methods = plan.COLUMNS, plan.TABLES["table1"][1]
 
     def in_columns(better: str, worse: str) -> str:
         return _all([one[(*column, better)].above(one[(*column, worse)]) for column in columns])
@@ -216,9 +275,18 @@ def claims(found: list[Cell]) -> list[tuple[str, str]]:
     lt = [three[(d, "selectnet")].above(three[(d, "class_balanced")]) for d in sets]
     return [
         ("SelectNet is best in at least 5 of Table 1's 6 columns", in_most),
-        ("SelectNet is at least as good as Context in every column", in_columns("selectnet", "context")),
-        ("Context is better than oversampling in every column", in_columns("context", "oversampling")),
-        ("Oversampling is better than imbalanced training in every column", in_columns("oversampling", "imbalanced")),
+        (
+            "SelectNet is at least as good as Context in every column",
+            in_columns("selectnet", "context"),
+        ),
+        (
+            "Context is better than oversampling in every column",
+            in_columns("context", "oversampling"),
+        ),
+        (
+            "Oversampling is better than imbalanced training in every column",
+            in_columns("oversampling", "imbalanced"),
+        ),
         ("SelectNet's F1 of each minor class is above oversampling's", _all(minor_f1)),
         ("SelectNet is better than class-balanced loss on both long-tailed sets", _all(lt)),
     ]
@@ -230,8 +298,15 @@ def _all(above: Sequence[int]) -> str:
 
 
 def agreements(found: list[Cell]) -> list[tuple[str, float, tuple[float, float]]]:
-    """Whether a Table 1 accuracy can go with Table 2's F1: [(method, accuracy, (lowest, highest) that the F1 allow)]. found: cells."""
-    one = {(c.dataset, c.arch, c.method): c.paper for c in found if c.table == "table1" and c.paper is not None}
+    """Whether a Table 1 accuracy can go with Table 2's F1:
+
+    [(method, accuracy, (lowest, highest) that the F1 allow)]. found: cells.
+    """
+    one = {
+        (c.dataset, c.arch, c.method): c.paper
+        for c in found
+        if c.table == "table1" and c.paper is not None
+    }
     two: dict[tuple[str, ...], list[float]] = {}
     for c in found:
         if c.table == "table2" and c.paper is not None:
@@ -242,7 +317,8 @@ def agreements(found: list[Cell]) -> list[tuple[str, float, tuple[float, float]]
 def accuracy_range(f1s: Sequence[float], rounding: float = 0.005) -> tuple[float, float]:
     """The lowest and the highest accuracy of any confusion matrix whose classes have these F1.
 
-    With r a class's recall and p how often it is predicted, both as shares of a class's size, F1 = 2 r / (1 + p): a linear program.
+    With r a class's recall and p how often it is predicted, both as shares of a class's size, F1 =
+    2 r / (1 + p): a linear program.
 
     Args:
         f1s: [m] F1 of each class, on a test set with as many images of each.
@@ -260,11 +336,19 @@ def accuracy_range(f1s: Sequence[float], rounding: float = 0.005) -> tuple[float
         ([2 * one, -np.diag(high)], high),
         ([-2 * one, np.diag(low)], -low),
         ([one, -one], zeros),
-        ([1 - 2 * one, one], (m - 1) * ones),  # what a class misses is predicted as others, beside what these get right
+        (
+            [1 - 2 * one, one],
+            (m - 1) * ones,
+        ),  # what a class misses is predicted as others, beside what these get right
     ]
-    left, right = np.block([sides for sides, _ in limits]), np.concatenate([limit for _, limit in limits])
+    left, right = (
+        np.block([sides for sides, _ in limits]),
+        np.concatenate([limit for _, limit in limits]),
+    )
     total = {"A_eq": [[*zeros, *ones]], "b_eq": [m], "bounds": [(0, 1)] * m + [(0, m)] * m}
-    found = [linprog(sign * np.concatenate([ones, zeros]) / m, left, right, **total) for sign in (1, -1)]
+    found = [
+        linprog(sign * np.concatenate([ones, zeros]) / m, left, right, **total) for sign in (1, -1)
+    ]
     if not all(f.success for f in found):
         raise ValueError(f"no confusion matrix has the F1 {f1s}")
     return float(found[0].fun), -float(found[1].fun)

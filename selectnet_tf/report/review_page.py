@@ -1,4 +1,7 @@
-"""review.html: a run's picks and its most uncertain images, for a person to decide on; it saves decisions.csv."""
+"""review.html:
+
+A run's picks and its most uncertain images, for a person to decide on; it saves decisions.csv.
+"""
 
 import json
 import os
@@ -8,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selectnet_tf.csvs import as_cell
-from selectnet_tf.data import copies
-from selectnet_tf.experiment import runs
-from selectnet_tf.files import replacing, shown
+from selectnet_tf._csv import as_cell
+from selectnet_tf._files import printable, replacing
+from selectnet_tf.data.folders import duplicates
 from selectnet_tf.report.document import document, encode
+from selectnet_tf.runs import store
 
 if TYPE_CHECKING:
-    from selectnet_tf.data.tasks import Task
+    from selectnet_tf.data.task import Task
 
 EXAMPLES = 6  # labeled pictures of a class that are shown beside
 
@@ -30,22 +33,27 @@ BODY = """<main class="review"><h1>Right or wrong?</h1>
 <div id="grid"></div>
 <nav class="pages" aria-label="pages"><button type="button" id="back">&larr; before</button><span id="page"></span>
 <button type="button" id="next">next &rarr;</button></nav>
-<dialog id="large"><img alt=""><p></p><form method="dialog"><button>close</button></form></dialog></main>"""
+<dialog id="large"><img alt=""><p></p><form method="dialog"><button>close</button></form></dialog></main>"""  # noqa: E501
 
 
 def write(folder: pathlib.Path, task: "Task") -> None:
     """Writes review.html into a run's folder, of all the images in its selected.csv and ask.csv."""
     if not task.listing or not task.files or not (items := _items(folder)):
         return
-    data = json.dumps(_data(folder, items, task, task.files, task.listing)).replace("<", "\\u003c")  # ASCII, so that any file name fits
+    data = json.dumps(_data(folder, items, task, task.files, task.listing)).replace(
+        "<", "\\u003c"
+    )  # ASCII, so that any file name fits
     body = f'{BODY}<script type="application/json" id="data">{data}</script>'
     with replacing(folder / "review.html") as beside:
         beside.write_text(document(f"Review of {folder.name}", body, "review"), encoding="utf-8")
 
 
 def _items(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """What the page shows: kind, file, label (the class that it is taken for), score (the order), says (below the picture)."""
-    picked, asked = (runs.read_csv(folder / f"{name}.csv") for name in ("selected", "ask"))
+    """What the page shows:
+
+    Kind, file, label (the class that it is taken for), score (the order), says (below the picture).
+    """
+    picked, asked = (store.read_csv(folder / f"{name}.csv") for name in ("selected", "ask"))
     items = []
     for row in picked:
         label, score = row["pseudo_label"], float(row["score"])
@@ -58,19 +66,42 @@ def _items(folder: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def _item(kind: str, row: dict[str, str], label: str, score: float, says: str) -> dict[str, Any]:
-    return {"kind": kind, "file": row["file"], "label": label, "score": round(score, 4), "says": says}
+    return {
+        "kind": kind,
+        "file": row["file"],
+        "label": label,
+        "score": round(score, 4),
+        "says": says,
+    }
 
 
-def _data(folder: pathlib.Path, items: list[dict[str, Any]], task: "Task", files: list[str], listing: list[tuple]) -> dict[str, Any]:
+def _data(
+    folder: pathlib.Path,
+    items: list[dict[str, Any]],
+    task: "Task",
+    files: list[str],
+    listing: list[tuple],
+) -> dict[str, Any]:
     places = {as_cell(file): i for i, file in enumerate(files)}
     marks = {as_cell(line[0]): line[1] for line in listing[1:]}
     indices = np.array([places[item["file"]] for item in items])
     for item, index, group in zip(items, indices, _groups(task, indices), strict=True):
         file = item["file"]
         image = encode(task.by_index[np.array([index])][0])
-        item |= {"file": shown(file), "url": _url(file), "digest": marks[file], "group": int(group), "image": image}
+        item |= {
+            "file": printable(file),
+            "url": _url(file),
+            "digest": marks[file],
+            "group": int(group),
+            "image": image,
+        }
     labels = sorted({item["label"] for item in items})
-    return {"run": folder.name, "classes": list(task.names), "items": items, "examples": {name: _examples(task, name) for name in labels}}
+    return {
+        "run": folder.name,
+        "classes": list(task.names),
+        "items": items,
+        "examples": {name: _examples(task, name) for name in labels},
+    }
 
 
 def _groups(task: "Task", indices: np.ndarray) -> np.ndarray:
@@ -80,13 +111,15 @@ def _groups(task: "Task", indices: np.ndarray) -> np.ndarray:
 
     images = task.by_index
     looks = [str(imagehash.phash(Image.fromarray(images[np.array([i])][0]))) for i in indices]
-    return copies.groups(len(indices), copies.near(looks, _At(images, indices), len(indices)))
+    return duplicates.group_pairs(
+        len(indices), duplicates.find_near_duplicates(looks, _At(images, indices), len(indices))
+    )
 
 
 class _At:
     """images[indices] without reading them all."""
 
-    def __init__(self, images: copies.Indexed, indices: np.ndarray) -> None:
+    def __init__(self, images: duplicates.Indexed, indices: np.ndarray) -> None:
         self.images, self.indices = images, indices
 
     def __getitem__(self, places: np.ndarray) -> np.ndarray:
@@ -95,7 +128,9 @@ class _At:
 
 def _examples(task: "Task", name: str) -> list[str]:
     own = np.flatnonzero(task.y_labeled == task.names.index(name))
-    return [encode(image) for image in task.x_labeled[own[:: max(1, len(own) // EXAMPLES)][:EXAMPLES]]]
+    return [
+        encode(image) for image in task.x_labeled[own[:: max(1, len(own) // EXAMPLES)][:EXAMPLES]]
+    ]
 
 
 def _url(file: str) -> str:

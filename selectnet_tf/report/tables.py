@@ -1,26 +1,55 @@
-"""Cells -> text: diff.csv and its lines on screen, Tables 1 to 4 as CSV and Markdown, the README's results."""
+"""Cells -> text:
+
+Diff.csv and its lines on screen, Tables 1 to 4 as CSV and Markdown, the README's results.
+"""
 
 import math
 import pathlib
 import statistics
 from collections.abc import Iterable, Sequence
 
-from selectnet_tf import csvs, recipes
-from selectnet_tf.experiment import runs
-from selectnet_tf.files import replacing
+from selectnet_tf import _csv, recipes
+from selectnet_tf._files import replacing
 from selectnet_tf.report import paper
+from selectnet_tf.runs import store
 
-COLUMNS = ("dataset", "arch", "method", "what", "paper", "mean", "std", "n", "delta", "low", "high", "last", "best")
+COLUMNS = (
+    "dataset",
+    "arch",
+    "method",
+    "what",
+    "paper",
+    "mean",
+    "std",
+    "n",
+    "delta",
+    "low",
+    "high",
+    "last",
+    "best",
+)
 DIFF = ("table", *COLUMNS, "verdict", "tolerance")
 TITLES = {
     "table1": "Table 1: test accuracy",
     "table2": "Table 2: F1 of each class after the last epoch (CIFAR-10, 4 minors, simple net)",
     "table3": "Table 3: test accuracy on long-tailed CIFAR (ResNet-32)",
-    "table4": "Table 4 of the PMLR version: test accuracy by schedule of lambda (CIFAR-10, 4 minors, simple net)",
+    "table4": (
+        "Table 4 of the PMLR version: test accuracy by schedule of lambda (CIFAR-10, 4 minors,"
+        " simple net)"
+    ),
 }
-HEAD = "Each cell: ours (mean ± standard deviation over seeds, number of runs), below it the paper's and the difference."
-HEAD += " An accuracy is a run's mean over its last ten epochs; the CSV has the last and the best epoch's beside."
-HEAD += f" Runs of other than {paper.FULL} epochs, or with changed settings, stand in tables of their own."
+HEAD = (
+    "Each cell: ours (mean ± standard deviation over seeds, number of runs), below it the paper's"
+    " and the difference."
+)
+HEAD += (
+    " An accuracy is a run's mean over its last ten epochs; the CSV has the last and the best"
+    " epoch's beside."
+)
+HEAD += (
+    f" Runs of other than {paper.FULL} epochs, or with changed settings, stand in tables of their"
+    " own."
+)
 START, END = "<!-- results: written by `make report` -->", "<!-- end of results -->"
 
 
@@ -28,7 +57,19 @@ def diff_lines(cells: Iterable[paper.Cell], tolerance: float) -> list[tuple]:
     """The lines of diff.csv, its header first."""
     lines: list[tuple] = [DIFF]
     for c in cells:
-        lines.append((c.table, c.dataset, c.arch, c.method, c.detail, f"{c.paper:.4f}", *_numbers(c), c.verdict(tolerance), tolerance))
+        lines.append(
+            (
+                c.table,
+                c.dataset,
+                c.arch,
+                c.method,
+                c.detail,
+                f"{c.paper:.4f}",
+                *_numbers(c),
+                c.verdict(tolerance),
+                tolerance,
+            )
+        )
     return lines
 
 
@@ -43,11 +84,13 @@ def _numbers(cell: paper.Cell) -> tuple[str, ...]:
     return text(cell.mean), text(cell.std), str(len(cell.values)), *differences, *others
 
 
-def write(results: pathlib.Path, found: Sequence[runs.Run]) -> list[pathlib.Path]:
+def write(results: pathlib.Path, found: Sequence[store.Run]) -> list[pathlib.Path]:
     """Writes results/table1.csv and table1.md and so on from all Runs. Returns the paths."""
     groups = paper.groups(found)
     full = [paper.Group(preset, paper.FULL, ()) for preset in recipes.REPRODUCING]
-    made = {group: paper.cells(results, groups.get(group, []), extra=True) for group in [*full, *groups]}
+    made = {
+        group: paper.cells(results, groups.get(group, []), extra=True) for group in [*full, *groups]
+    }
     paths = []
     for table in paper.TABLES:
         lines: list[tuple] = [("preset", "epochs", "changes", *COLUMNS)]
@@ -61,8 +104,20 @@ def write(results: pathlib.Path, found: Sequence[runs.Run]) -> list[pathlib.Path
             changes = " ".join(f"{k}={v}" for k, v in group.changes)
             for c in cells:
                 known = "" if c.paper is None else f"{c.paper:.4f}"
-                lines.append((group.preset, group.epochs, changes, c.dataset, c.arch, c.method, c.detail, known, *_numbers(c)))
-        runs.write_csv(results / f"{table}.csv", lines)
+                lines.append(
+                    (
+                        group.preset,
+                        group.epochs,
+                        changes,
+                        c.dataset,
+                        c.arch,
+                        c.method,
+                        c.detail,
+                        known,
+                        *_numbers(c),
+                    )
+                )
+        store.write_csv(results / f"{table}.csv", lines)
         with replacing(results / f"{table}.md") as beside:
             beside.write_text("\n\n".join(texts) + "\n")
         paths += [results / f"{table}.csv", results / f"{table}.md"]
@@ -82,7 +137,9 @@ def layout(cells: Iterable[paper.Cell]) -> tuple[list[str], dict[str, dict[str, 
     """(column titles, {method: {column title: Cell}}) of one table's cells."""
     rows: dict[str, dict[str, paper.Cell]] = {}
     for c in cells:
-        column = {"table2": c.detail.split()[-1], "table4": c.detail}.get(c.table, f"{c.dataset} {c.arch}")
+        column = {"table2": c.detail.split()[-1], "table4": c.detail}.get(
+            c.table, f"{c.dataset} {c.arch}"
+        )
         rows.setdefault(c.method, {})[column] = c
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     return columns, {m: rows[m] for m in recipes.METHODS if m in rows}
@@ -112,40 +169,64 @@ def _counted(n: int) -> str:
     return "one run" if n == 1 else f"{n} runs"
 
 
-def readme(results: pathlib.Path, found: list[runs.Run]) -> str:
-    """The README's results as Markdown: how much of the paper was run, and one table of the column with the most methods."""
+def readme(results: pathlib.Path, found: list[store.Run]) -> str:
+    """The README's results as Markdown:
+
+    How much of the paper was run, and one table of the column with the most methods.
+    """
     full = [c for c in paper.comparisons(found) if c[0] == paper.Group("paper", paper.FULL, ())]
     if not full:
         return _coverage(results, found)
     group, dataset, arch, members = max(full, key=lambda c: len({run.method for run in c[-1]}))
     known = {
-        c.method: c.paper for c in paper.cells(results, []) if c.table in ("table1", "table3") and (c.dataset, c.arch) == (dataset, arch)
+        c.method: c.paper
+        for c in paper.cells(results, [])
+        if c.table in ("table1", "table3") and (c.dataset, c.arch) == (dataset, arch)
     }
-    text = f"Test accuracy, {dataset}, network {arch}, {group.title}; ours is the mean of the last ten epochs:"
+    text = (
+        f"Test accuracy, {dataset}, network {arch}, {group.title}; ours is the mean of the last ten"
+        " epochs:"
+    )
     return f"{_coverage(results, found)}\n\n{text}\n\n{_beside_the_paper(members, known)}"
 
 
-def every_run(results: pathlib.Path, found: list[runs.Run]) -> str:
-    """docs/results/numbers.md's part as Markdown: each group's comparison of methods, and the speed."""
-    about = "Accuracy is the mean of the last ten epochs, ± its standard deviation over seeds; what is of a single epoch says so."
+def every_run(results: pathlib.Path, found: list[store.Run]) -> str:
+    """docs/results/numbers.md's part as Markdown:
+
+    Each group's comparison of methods, and the speed.
+    """
+    about = (
+        "Accuracy is the mean of the last ten epochs, ± its standard deviation over seeds; what is"
+        " of a single epoch says so."
+    )
     texts = [_coverage(results, found), about]
     left = len(found)
     for group, dataset, arch, members in paper.comparisons(found):
         left -= len(members)
         texts.append(f"**{group.title}** · {dataset}, {arch}:\n\n{_comparison(members)}")
     if left:
-        texts.append(f"[results/runs.csv](../../results/runs.csv) has {left} more run{'s' * (left > 1)}.")
-    return "\n\n".join([*texts, *speed([] if benchmark_problem(results) else runs.read_csv(results / "benchmark.csv"))])
+        texts.append(
+            f"[results/runs.csv](../../results/runs.csv) has {left} more run{'s' * (left > 1)}."
+        )
+    return "\n\n".join(
+        [
+            *texts,
+            *speed([] if benchmark_problem(results) else store.read_csv(results / "benchmark.csv")),
+        ]
+    )
 
 
-def _coverage(results: pathlib.Path, found: list[runs.Run]) -> str:
+def _coverage(results: pathlib.Path, found: list[store.Run]) -> str:
     """One sentence: how many cells of Tables 1 and 3 have a full-length run of each preset."""
     texts = []
     for preset in ("paper", "released"):  # those that reproduce
         cells = [c for c in paper.full(results, found, preset) if c.table in ("table1", "table3")]
         done = sum(bool(c.values) for c in cells)
         texts.append(f"{done or 'none'} with preset `{preset}`")
-    return f"Of the {len(cells)} cells of Tables 1 and 3, runs of {paper.FULL} epochs cover {' and '.join(texts)}."
+    return (
+        f"Of the {len(cells)} cells of Tables 1 and 3, runs of {paper.FULL} epochs cover"
+        f" {' and '.join(texts)}."
+    )
 
 
 SINGLE = {  # columns of runs.csv that are of one epoch, and their titles
@@ -156,7 +237,7 @@ SINGLE = {  # columns of runs.csv that are of one epoch, and their titles
 }
 
 
-def _beside_the_paper(found: list[runs.Run], known: dict[str, float | None]) -> str:
+def _beside_the_paper(found: list[store.Run], known: dict[str, float | None]) -> str:
     """One line a method: mean ± std over its runs, the paper's number, and single epochs."""
     head = ["method", "ours", "n", "paper", *SINGLE.values()]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
@@ -171,36 +252,64 @@ def _beside_the_paper(found: list[runs.Run], known: dict[str, float | None]) -> 
     return "\n".join(lines)
 
 
-def _mean(found: list[runs.Run], column: str) -> float:
+def _mean(found: list[store.Run], column: str) -> float:
     return statistics.fmean(run.number(column) for run in found)
 
 
 def benchmark_problem(results: pathlib.Path) -> str | None:
     """What is wrong with results/benchmark.csv, in one line; None where it is whole or missing."""
     needed = ("section", "what", "network", "batch", "median")
-    return csvs.problem(results / "benchmark.csv", needed, (*needed[:4], "unit"))
+    return _csv.problem(results / "benchmark.csv", needed, (*needed[:4], "unit"))
 
 
 def speed(rows: list[dict[str, str]]) -> list[str]:
-    """results/benchmark.csv's rows as Markdown, medians: training beside others, a round beside a forward pass; [] without rows."""
+    """results/benchmark.csv's rows as Markdown, medians:
+
+    Training beside others, a round beside a forward pass; [] without rows.
+    """
     found = {(r["section"], r["what"], r["network"], r["batch"]): float(r["median"]) for r in rows}
-    lines = ["| network | batch | images/s | times stock Keras | over whole epochs | times PyTorch eager |", "|---" * 6 + "|"]
+    lines = [
+        (
+            "| network | batch | images/s | times stock Keras | over whole epochs | times PyTorch"
+            " eager |"
+        ),
+        "|---" * 6 + "|",
+    ]
     for section, what, network, batch in found:
         if (section, what) == ("training", "ours"):
-            ratios = [found.get((section, f"ours / {w}", network, batch)) for w in ("stock", "stock, whole epoch", "torch")]
-            values = " | ".join([f"{found[section, what, network, batch]:.0f}", *(f"{r:.2f}" if r is not None else "–" for r in ratios)])
+            ratios = [
+                found.get((section, f"ours / {w}", network, batch))
+                for w in ("stock", "stock, whole epoch", "torch")
+            ]
+            values = " | ".join(
+                [
+                    f"{found[section, what, network, batch]:.0f}",
+                    *(f"{r:.2f}" if r is not None else "–" for r in ratios),
+                ]
+            )
             lines.append(f"| {network} | {batch} | {values} |")
     rounds = [
-        (n, found["selection", w, n, ""], found["selection", "round / 10 epochs", n, ""]) for _, w, n, _ in found if w == "round / forward"
+        (n, found["selection", w, n, ""], found["selection", "round / 10 epochs", n, ""])
+        for _, w, n, _ in found
+        if w == "round / forward"
     ]
-    says = "; ".join(f"{n}: {ratio:.2f} times, {share:.1%} of ten epochs" for n, ratio, share in rounds)
+    says = "; ".join(
+        f"{n}: {ratio:.2f} times, {share:.1%} of ten epochs" for n, ratio, share in rounds
+    )
     texts = [
-        "**Training speed** on two CPU cores (`make bench`, [results/benchmark.csv](../../results/benchmark.csv)):\n\n" + "\n".join(lines)
+        "**Training speed** on two CPU cores (`make bench`,"
+        " [results/benchmark.csv](../../results/benchmark.csv)):\n\n" + "\n".join(lines)
     ]
-    return [*texts, f"A round costs, beside the fastest pure forward pass over the pool, {says}."] if rounds else texts if lines[2:] else []
+    return (
+        [*texts, f"A round costs, beside the fastest pure forward pass over the pool, {says}."]
+        if rounds
+        else texts
+        if lines[2:]
+        else []
+    )
 
 
-def _comparison(found: list[runs.Run]) -> str:
+def _comparison(found: list[store.Run]) -> str:
     """One line a method: means over its runs."""
     single = SINGLE | {"macro_f1": "macro F1, last epoch"}
     head = ["method", "accuracy", "n", *single.values(), "wall time", "of it selecting"]
@@ -216,8 +325,9 @@ def _comparison(found: list[runs.Run]) -> str:
     return "\n".join(lines)
 
 
-def write_readme(path: pathlib.Path, results: pathlib.Path, found: list[runs.Run]) -> None:
-    """Puts `readme` between the two marks of a README, and `every_run` between those of docs/results/numbers.md beside it, if there.
+def write_readme(path: pathlib.Path, results: pathlib.Path, found: list[store.Run]) -> None:
+    """Puts `readme` between the two marks of a README, and `every_run` between those of
+    docs/results/numbers.md beside it, if there.
 
     Raises:
         ValueError: the file has no such marks.

@@ -1,1 +1,1 @@
-"""What is larger than one process: pools of any size."""
+"""Sweeps and scoring on a Ray cluster."""

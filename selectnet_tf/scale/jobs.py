@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from selectnet_tf import devices, recipes
-from selectnet_tf.experiment import sweep
+from selectnet_tf import _devices, recipes
+from selectnet_tf.runs import sweep
 
 LIMIT = 4.0  # seconds in which a cluster has to answer; Ray by itself tries for up to minutes
 RETRIES = 5  # of a run that was killed, with its node or alone
@@ -49,7 +49,7 @@ class JobSweep(sweep.Sweep):
         return "is a job already, " * (cell.name in self.ids) + super()._news(cell)
 
     def _launch(self, cell: sweep.Cell) -> None:
-        variables = {"RAY_JOB_STOP_WAIT_TIME_S": "120"} | ({} if self.gpus else devices.threads(1))
+        variables = {"RAY_JOB_STOP_WAIT_TIME_S": "120"} | ({} if self.gpus else _devices.threads(1))
         names = (f"{cell.name}-{n}" if n > 1 else cell.name for n in itertools.count(1))
         while cell.name not in self.ids:
             with contextlib.suppress(FileExistsError):

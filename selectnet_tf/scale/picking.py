@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from selectnet_tf.csvs import write_csv
-from selectnet_tf.data import folders
-from selectnet_tf.data.decisions import COLUMNS
-from selectnet_tf.files import digest, shown
-from selectnet_tf.rules import Rule, Scores, picks
+from selectnet_tf._csv import write_csv
+from selectnet_tf._files import digest, printable
+from selectnet_tf.data.folders import listing
+from selectnet_tf.data.folders.decisions import COLUMNS
+from selectnet_tf.rules import Rule, Scores, apply_rule
 from selectnet_tf.scale import pools
 
 LONGEST = 150  # bytes of an image's id in its file's name: file systems allow 255
@@ -47,7 +47,7 @@ def pick(scores: pathlib.Path, pool: pathlib.Path, minor: Sequence[str], rule: R
     tables = [pools.read(path, columns) for path in pools.parquet(scores)]
     ids, known = pools.unique_ids(tables, scores), pools.ids_of(pool)
     pools.check_known(ids, known, pool, "give --images the pool that was scored")
-    pools.check_known(known, ids, scores, "run python -m selectnet_tf.score to its end")
+    pools.check_known(known, ids, scores, "run python -m selectnet_tf score to its end")
     _check_names(minor, set().union(*(_classes(table["class"]) for table in tables)))
     tables = [table.set_column(1, "class", table["class"].cast(pa.string())) for table in tables]
     table = pa.concat_tables(tables, promote_options="permissive").set_column(0, "id", ids)
@@ -60,7 +60,7 @@ def pick(scores: pathlib.Path, pool: pathlib.Path, minor: Sequence[str], rule: R
     if "features" in columns:
         features = np.float32(table["features"].combine_chunks().flatten()).reshape(k, -1)
     found = Scores(probs, loss, np.zeros(k, bool), np.ones(k, bool), features=features)
-    places = np.flatnonzero(picks(rule(found), found))
+    places = np.flatnonzero(apply_rule(rule(found), found))
     return Picks(table["id"].take(places).to_pylist(), label[places], loss[places])
 
 
@@ -78,19 +78,22 @@ def _check_names(minor: Sequence[str], known: set[str]) -> None:
             some = ", ".join(sorted(known - {None})[:10])
             raise ValueError(f"--minor={name} is none of the {len(known - {None})} classes: {some}")
         if not name or pathlib.PurePath(name).name != name or name[0] == "." or "\0" in name:
-            raise ValueError(f"--minor={name} can't be a folder's name: rename the class in the model")
+            raise ValueError(
+                f"--minor={name} can't be a folder's name: rename the class in the model"
+            )
     if len(set(minor)) < len(minor):
         raise ValueError(f"--minor={','.join(minor)} has a class twice: give each once")
 
 
 def write(found: Picks, pool: pathlib.Path, minor: Sequence[str], out: pathlib.Path) -> None:
-    """Copies the picks' images into a folder per class, and decisions.csv, into `out`, whole or not.
+    """Copies the picks' images into a folder per class, and decisions.csv, into `out`, whole or
+    not.
 
     Raises:
         ValueError: `out` is there, or an image can't be read.
     """
     if out.exists():
-        raise ValueError(f"{shown(out)} is there already: give --out a new folder")
+        raise ValueError(f"{printable(out)} is there already: give --out a new folder")
     beside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}")
     places, lines = {id: i for i, id in enumerate(found.ids)}, [("file", *COLUMNS)]
     try:
@@ -100,7 +103,7 @@ def write(found: Picks, pool: pathlib.Path, minor: Sequence[str], out: pathlib.P
             folder = beside / minor[found.label[i]]
             folder.mkdir(exist_ok=True)
             name = id.replace("/", "_").encode()[-LONGEST:].decode("utf-8", "ignore")
-            suffix = "" if id.lower().endswith(folders.SUFFIXES) else _suffix(image)
+            suffix = "" if id.lower().endswith(listing.SUFFIXES) else _suffix(image)
             path = folder / f"{np.exp(-found.loss[i]):.4f}_{name}{suffix}"
             path = path.with_name(f"{path.stem}~{i}{path.suffix}") if path.exists() else path
             path.write_bytes(image)
@@ -136,11 +139,14 @@ def _images(ids: list[str], pool: pathlib.Path) -> Iterator[tuple[str, bytes]]:
 def _suffix(image: bytes) -> str:
     """Returns the suffix of an image's file, by which a run takes it for one."""
     suffix = f".{str(Image.open(io.BytesIO(image)).format).lower()}"  # many phones' JPEGs are MPO
-    return suffix if suffix in folders.SUFFIXES else ".jpg"
+    return suffix if suffix in listing.SUFFIXES else ".jpg"
 
 
 def _png(pixels: np.ndarray) -> bytes:
-    """Returns raw pixels of a square, in three colours or gray, as a PNG file. Raises ValueError."""
+    """Returns raw pixels of a square, in three colours or gray, as a PNG file.
+
+    Raises ValueError.
+    """
     side = round(pixels.size**0.5)
     gray = side * side == pixels.size
     side = side if gray else round((pixels.size / 3) ** 0.5)

@@ -21,11 +21,11 @@ import ray
 import ray.data
 from ray.data.checkpoint import CheckpointConfig
 
-from selectnet_tf import devices
-from selectnet_tf.cli import importing_tensorflow
-from selectnet_tf.data import decoding
-from selectnet_tf.files import replacing, shown, write_json
-from selectnet_tf.locks import lock
+from selectnet_tf import _devices
+from selectnet_tf._console import importing_tensorflow
+from selectnet_tf._files import printable, replacing, write_json
+from selectnet_tf._locks import lock
+from selectnet_tf.data.folders import decoding
 from selectnet_tf.scale import pools
 
 SPARE = 3  # CPUs beside the actors': one reads, one drops what is done, one writes
@@ -52,7 +52,7 @@ class Scorer:
     """An actor, which loads the model once; batches of ids, or ids and images, become scores."""
 
     def __init__(self, job: Job, threads: int) -> None:
-        devices.choose(job.device)
+        _devices.hide_gpus_for_cpu(job.device)
         os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), str(threads))
         os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
         self.job, self.threads = job, concurrent.futures.ThreadPoolExecutor(threads)
@@ -60,9 +60,9 @@ class Scorer:
 
     def _load(self) -> None:
         with importing_tensorflow():
-            from selectnet_tf import saved
+            from selectnet_tf.models import safe_load
             from selectnet_tf.scoring import with_features
-        model = saved.load(self.job.model)
+        model = safe_load.load(self.job.model)
         self.shape = tuple(model.input_shape[1:])
         square = len(self.shape) == 3 and self.shape[0] and self.shape[0] == self.shape[1]
         if not square or self.shape[2] not in (1, 3):
@@ -75,7 +75,7 @@ class Scorer:
         """Returns id, predicted, class, probability, loss, problem and, where wanted, features."""
         if self.model is None:
             self._load()
-        from selectnet_tf.experiment import metrics
+        from selectnet_tf.runs import evaluation
 
         found = list(self.threads.map(self._decode, table[self.job.column or "id"]))
         bad = np.array([isinstance(one, str) for one in found])
@@ -84,7 +84,7 @@ class Scorer:
             images[i] = found[i]
         output = self.model.predict_on_batch(images)
         output, features = output if self.job.features else (output, None)
-        probs = metrics.probabilities(output[: len(found)].astype(np.float32))
+        probs = evaluation.probabilities(output[: len(found)].astype(np.float32))
         predicted = pa.array(probs.argmax(1).astype(np.int32), mask=bad)
         loss = -np.log(np.clip(probs.max(1), 1e-7, 1))  # nats, of the predicted class: eq. (3)
         columns = {
@@ -114,7 +114,9 @@ class Scorer:
             return text or type(error).__name__
 
 
-def score(job: Job, out: pathlib.Path, shard: int = 4096, address: str | None = None, actors: int = 0) -> tuple[int, int, int]:
+def score(
+    job: Job, out: pathlib.Path, shard: int = 4096, address: str | None = None, actors: int = 0
+) -> tuple[int, int, int]:
     """Scores each image of a pool that `out` holds no score of.
 
     Args:
@@ -136,13 +138,17 @@ def score(job: Job, out: pathlib.Path, shard: int = 4096, address: str | None = 
         done, _ = _done(out, kept)
         before = json.loads(kept.with_name("made_of.json").read_text()) if done else made_of
         if other := [key for key in made_of if made_of[key] != before[key]]:
-            raise ValueError(f"{shown(out)} holds scores of other --{other[0]}: give a new --out")
+            raise ValueError(
+                f"{printable(out)} holds scores of other --{other[0]}: give a new --out"
+            )
         write_json(kept.with_name("made_of.json"), made_of)
         if done < len(ids):
             _run(job, ids, out, shard, address, actors)
         there, unreadable = _done(out, kept)
         if there < len(ids):
-            raise OSError(f"{shown(out)} lacks {len(ids) - there:,} scores: run the command again")
+            raise OSError(
+                f"{printable(out)} lacks {len(ids) - there:,} scores: run the command again"
+            )
     return there - done, there, unreadable
 
 
@@ -160,7 +166,9 @@ def _done(out: pathlib.Path, kept: pathlib.Path) -> tuple[int, int]:
     files = {path.name.rpartition("-")[0]: path for path in sorted(out.glob("*.parquet"))}
     known = {path.name.split(".")[0]: path for path in sorted(kept.glob("*.parquet"))}
     if strange := sorted(files.keys() - known.keys()):
-        raise ValueError(f"{shown(files[strange[0]])} is not by score: move it, or give a new --out")
+        raise ValueError(
+            f"{printable(files[strange[0]])} is not by score: move it, or give a new --out"
+        )
     found = {}
     for name in [name for name, path in known.items() if ".pending." not in path.name]:
         with contextlib.suppress(KeyError, ValueError):
@@ -178,8 +186,13 @@ def _done(out: pathlib.Path, kept: pathlib.Path) -> tuple[int, int]:
     return len(frame), int(frame["problem"].notna().sum())
 
 
-def _run(job: Job, ids: pa.ChunkedArray, out: pathlib.Path, shard: int, address: str | None, actors: int) -> None:
-    """Scores the ids that out/.scores/ids lacks. Raises OSError, what the failed actor or task said."""
+def _run(
+    job: Job, ids: pa.ChunkedArray, out: pathlib.Path, shard: int, address: str | None, actors: int
+) -> None:
+    """Scores the ids that out/.scores/ids lacks.
+
+    Raises OSError, what the failed actor or task said.
+    """
     files = pools.parquet(job.pool)
     if not job.column:
         files = [out / ".scores" / "pool.parquet"]
@@ -194,24 +207,36 @@ def _run(job: Job, ids: pa.ChunkedArray, out: pathlib.Path, shard: int, address:
         context.target_max_block_size = BLOCK
         context.use_datasource_v2 = False  # it drops fragment_scan_options, and so the checksums
         context.checkpoint_config = CheckpointConfig(
-            "id", str(out / ".scores" / "ids"), delete_checkpoint_on_success=False,
+            "id",
+            str(out / ".scores" / "ids"),
+            delete_checkpoint_on_success=False,
             override_filesystem=local,
-        )  # fmt: skip
+        )
         context.checkpoint_config.checkpoint_actor_pool_max_size = 1
         context.checkpoint_config.checkpoint_actor_memory_bytes = 2**27
         rows = ray.data.read_parquet(
-            [str(path) for path in files], columns=["id", *([job.column] if job.column else [])],
-            filesystem=local, partitioning=None, override_num_blocks=-(-len(ids) // shard),
+            [str(path) for path in files],
+            columns=["id", *([job.column] if job.column else [])],
+            filesystem=local,
+            partitioning=None,
+            override_num_blocks=-(-len(ids) // shard),
             fragment_scan_options=pds.ParquetFragmentScanOptions(page_checksum_verification=True),
-        )  # fmt: skip
+        )
         scores = rows.map_batches(
-            Scorer, fn_constructor_args=(job, threads), batch_size=job.batch, batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=actors), num_cpus=1, num_gpus=gpus,
-        )  # fmt: skip
-        scores.write_parquet(str(out), filesystem=local, compression="zstd", write_page_checksum=True)
+            Scorer,
+            fn_constructor_args=(job, threads),
+            batch_size=job.batch,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=actors),
+            num_cpus=1,
+            num_gpus=gpus,
+        )
+        scores.write_parquet(
+            str(out), filesystem=local, compression="zstd", write_page_checksum=True
+        )
     except (ray.exceptions.RayError, RuntimeError) as error:
         said = re.findall(r"^[\w.]*(?:Error|Invalid): (.+)$", str(error), re.M) or [repr(error)]
-        raise OSError(f"while scoring {shown(job.pool)}: {said[-1]}") from None
+        raise OSError(f"while scoring {printable(job.pool)}: {said[-1]}") from None
     finally:
         ray.shutdown()
 
@@ -223,12 +248,19 @@ def _start(address: str | None, actors: int, device: str) -> tuple[int, int, int
             host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), 5).close()
         except (OSError, ValueError) as error:  # Ray itself would wait
-            raise ConnectionError(f"no Ray at --ray={address} ({error}): ray start --head") from None
-    cpus = max(devices.cores(), actors) + SPARE  # logical ones
+            raise ConnectionError(
+                f"no Ray at --ray={address} ({error}): ray start --head"
+            ) from None
+    cpus = max(_devices.cores(), actors) + SPARE  # logical ones
     here = {"num_cpus": cpus, "object_store_memory": 4 * BLOCK * cpus, "include_dashboard": False}
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     with importing_tensorflow():  # which the actors do; Ray is as quiet
-        ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **({} if address else here))
+        ray.init(
+            address or "local",
+            log_to_driver=False,
+            logging_level="ERROR",
+            **({} if address else here),
+        )
     has = ray.cluster_resources()
     gpus = 0 if device == "cpu" else int(has.get("GPU", 0))
     cpus = int(has.get("CPU", 0)) - SPARE

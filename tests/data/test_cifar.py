@@ -6,7 +6,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from selectnet_tf.data import archives, cifar
+from selectnet_tf.data import cifar
 
 RNG = np.random.default_rng(0)
 
@@ -18,11 +18,15 @@ def small(monkeypatch):
 
 
 def rows(n, classes=10):
-    return RNG.integers(0, 256, (n, 3072)).astype(np.uint8), [int(c) for c in RNG.integers(0, classes, n)]
+    return RNG.integers(0, 256, (n, 3072)).astype(np.uint8), [
+        int(c) for c in RNG.integers(0, classes, n)
+    ]
 
 
 def dump(planes, labels, key=b"labels", protocol=2):
-    return pickle.dumps({b"data": planes, key: labels, b"batch_label": b"batch", b"filenames": [b"a.png"]}, protocol)
+    return pickle.dumps(
+        {b"data": planes, key: labels, b"batch_label": b"batch", b"filenames": [b"a.png"]}, protocol
+    )
 
 
 def cifar10(folder, protocol=2):
@@ -30,7 +34,9 @@ def cifar10(folder, protocol=2):
     base = folder / "cifar-10-batches-py"
     base.mkdir()
     parts = [rows(2) for _ in range(6)]
-    for name, part in zip([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"], parts, strict=True):
+    for name, part in zip(
+        [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"], parts, strict=True
+    ):
         (base / name).write_bytes(dump(*part, protocol=protocol))
     return np.concatenate([p for p, _ in parts]), np.concatenate([y for _, y in parts])
 
@@ -44,9 +50,16 @@ def test_python_version(protocol, tmp_path):
     planes, labels = cifar10(tmp_path, protocol)
     for place in (tmp_path, tmp_path / "cifar-10-batches-py"):
         found = cifar.load("cifar10-4minor", place)
-        assert found.x.shape == (10, 32, 32, 3) and found.x.dtype == np.uint8 and found.classes == 10
-        assert np.array_equal(found.x[7], image(planes[7])) and np.array_equal(found.x_test[1], image(planes[11]))
-        assert found.y.tolist() == labels[:10].tolist() and found.y_test.tolist() == labels[10:].tolist()
+        assert (
+            found.x.shape == (10, 32, 32, 3) and found.x.dtype == np.uint8 and found.classes == 10
+        )
+        assert np.array_equal(found.x[7], image(planes[7])) and np.array_equal(
+            found.x_test[1], image(planes[11])
+        )
+        assert (
+            found.y.tolist() == labels[:10].tolist()
+            and found.y_test.tolist() == labels[10:].tolist()
+        )
 
 
 def test_archive_of_either_version(tmp_path):
@@ -59,7 +72,9 @@ def test_archive_of_either_version(tmp_path):
     (tmp_path / "binary").mkdir()
     with tarfile.open(tmp_path / "binary" / "cifar-10-binary.tar.gz", "w:gz") as tar:
         for i, name in enumerate([*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]):
-            content = np.column_stack([labels[2 * i : 2 * i + 2].astype(np.uint8), planes[2 * i : 2 * i + 2]]).tobytes()
+            content = np.column_stack(
+                [labels[2 * i : 2 * i + 2].astype(np.uint8), planes[2 * i : 2 * i + 2]]
+            ).tobytes()
             info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
@@ -89,7 +104,9 @@ def packed(folder, *changes):
 def test_one_changed_bit_of_an_archive_is_found_by_its_checksum(part, tmp_path):
     path = packed(tmp_path)
     content = bytearray(path.read_bytes())
-    content[int(part * (len(content) - 9)) + (part == 1.0)] ^= 1  # the last one is of the checksum itself
+    content[int(part * (len(content) - 9)) + (part == 1.0)] ^= (
+        1  # the last one is of the checksum itself
+    )
     path.write_bytes(content)
     with pytest.raises(ValueError, match="is damaged|damaged or truncated"):
         cifar.load("cifar10", path)
@@ -104,31 +121,44 @@ def test_an_archive_that_is_cut_or_followed_by_other_bytes_is_damaged(tmp_path):
             cifar.load("cifar10", path)
 
 
-@pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+@pytest.mark.parametrize(
+    "kind", [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE]
+)
 def test_a_member_that_is_no_plain_file_is_refused(kind, tmp_path):
-    with pytest.raises(ValueError, match="holds no plain file cifar-10-batches-py/data_batch_3|is damaged"):
+    with pytest.raises(
+        ValueError, match="holds no plain file cifar-10-batches-py/data_batch_3|is damaged"
+    ):
         cifar.load("cifar10", packed(tmp_path, ("data_batch_3", kind)))
 
 
 def test_an_archive_without_a_batch_says_so(tmp_path):
-    with pytest.raises(ValueError, match="has no cifar-10-batches-py/data_batch_3: .*download it again"):
+    with pytest.raises(
+        ValueError, match="has no cifar-10-batches-py/data_batch_3: .*download it again"
+    ):
         cifar.load("cifar10", packed(tmp_path, ("data_batch_3", None)))
 
 
 def test_an_archive_that_unpacks_to_far_more_than_cifar_is_refused(tmp_path, monkeypatch):
     path = packed(tmp_path)
-    monkeypatch.setattr(archives, "MOST", 30_000)
+    monkeypatch.setattr(cifar, "MOST", 30_000)
     with pytest.raises(ValueError, match="unpacks to far more than CIFAR"):
         cifar.load("cifar10", path)
 
 
 def test_files_that_are_not_the_official_ones_are_said_and_loaded(tmp_path, monkeypatch):
     path = packed(tmp_path)
-    assert cifar.load("cifar10", path).says == (f"  {path} is whole, but not the official file, by its MD5",)
+    assert cifar.load("cifar10", path).says == (
+        f"  {path} is whole, but not the official file, by its MD5",
+    )
     folder = tmp_path / "cifar-10-batches-py"
-    assert cifar.load("cifar10", tmp_path).says == (f"  {folder}: 6 of 6 files are not the official ones, by their MD5",)
-    md5 = {f"cifar-10-batches-py/{f.name}": hashlib.md5(f.read_bytes()).hexdigest() for f in folder.iterdir()}
-    monkeypatch.setattr(archives, "MD5", md5)
+    assert cifar.load("cifar10", tmp_path).says == (
+        f"  {folder}: 6 of 6 files are not the official ones, by their MD5",
+    )
+    md5 = {
+        f"cifar-10-batches-py/{f.name}": hashlib.md5(f.read_bytes()).hexdigest()
+        for f in folder.iterdir()
+    }
+    monkeypatch.setattr(cifar, "MD5", md5)
     assert cifar.load("cifar10", tmp_path).says == ()
 
 
@@ -140,7 +170,9 @@ def test_cifar100_uses_fine_labels(tmp_path):
             planes, fine = rows(n, 100)
             coarse = np.full(n, 3, np.uint8)
             content = (
-                np.column_stack([coarse, np.array(fine, np.uint8), planes]).tobytes() if suffix else dump(planes, fine, b"fine_labels")
+                np.column_stack([coarse, np.array(fine, np.uint8), planes]).tobytes()
+                if suffix
+                else dump(planes, fine, b"fine_labels")
             )
             (base / f"{name}{suffix}").write_bytes(content)
         found = cifar.load("cifar100-10minor", base.parent)
@@ -164,7 +196,9 @@ class Bomb:
 def test_a_pickle_cannot_run_code(protocol, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cifar10(tmp_path)
-    (tmp_path / "cifar-10-batches-py" / "data_batch_3").write_bytes(pickle.dumps({b"data": Bomb()}, protocol))
+    (tmp_path / "cifar-10-batches-py" / "data_batch_3").write_bytes(
+        pickle.dumps({b"data": Bomb()}, protocol)
+    )
     with pytest.raises(ValueError, match=r"data_batch_3 asks to run (posix|nt|os)\.system"):
         cifar.load("cifar10", tmp_path)
     assert not (tmp_path / "exploded").exists()
@@ -175,7 +209,9 @@ def test_a_truncated_batch_is_named(cut, tmp_path):
     cifar10(tmp_path)
     path = tmp_path / "cifar-10-batches-py" / "data_batch_2"
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(ValueError, match=r"data_batch_2 is damaged or truncated .*extract the archive again"):
+    with pytest.raises(
+        ValueError, match=r"data_batch_2 is damaged or truncated .*extract the archive again"
+    ):
         cifar.load("cifar10", tmp_path)
 
 
@@ -200,7 +236,10 @@ def test_wrong_contents_are_named(content, words, tmp_path):
 
 
 def test_missing_pieces_say_what_to_put_where(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"put cifar-10-batches-py/ or cifar-10-python.tar.gz .*--data_dir=FOLDER"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"put cifar-10-batches-py/ or cifar-10-python.tar.gz .*--data_dir=FOLDER",
+    ):
         cifar.load("cifar10", tmp_path)
     cifar10(tmp_path)
     (tmp_path / "cifar-10-batches-py" / "data_batch_4").unlink()

@@ -18,18 +18,36 @@ def read(content):
 
 def test_a_file_pickled_by_python_2_is_read():
     """The opcodes of the official archive: byte strings by SHORT_BINSTRING, as Python 2 and NumPy 1 wrote them."""
-    reconstruct = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01bt R".replace(b"t R", b"tR")
+    reconstruct = (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01bt R".replace(
+            b"t R", b"tR"
+        )
+    )
     state = b"(K\x01K\x01M\x00\x0c\x86cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
-    content = b"\x80\x02}(U\x04data" + reconstruct + state + b"T\x00\x0c\x00\x00" + bytes(range(256)) * 12 + b"tbU\x06labels](K\x05eu."
+    content = (
+        b"\x80\x02}(U\x04data"
+        + reconstruct
+        + state
+        + b"T\x00\x0c\x00\x00"
+        + bytes(range(256)) * 12
+        + b"tbU\x06labels](K\x05eu."
+    )
     planes, labels = read(content)
     assert planes.shape == (1, 3072) and planes[0, 255] == 255 and labels.tolist() == [5]
 
 
 @pytest.mark.parametrize("protocol", range(5))
-@pytest.mark.parametrize("labels", [[7, 300], np.array([7, 300]), np.array([7, 300], ">i2"), np.array([7, 300], np.uint16)])
+@pytest.mark.parametrize(
+    "labels",
+    [[7, 300], np.array([7, 300]), np.array([7, 300], ">i2"), np.array([7, 300], np.uint16)],
+)
 def test_what_python_3_pickles_is_read(labels, protocol):
-    planes, found = read(pickle.dumps({b"data": np.asfortranarray(ROWS), b"labels": labels}, protocol))
-    assert planes.tolist() == ROWS.tolist() and planes.dtype == np.uint8 and found.tolist() == [7, 300]
+    planes, found = read(
+        pickle.dumps({b"data": np.asfortranarray(ROWS), b"labels": labels}, protocol)
+    )
+    assert (
+        planes.tolist() == ROWS.tolist() and planes.dtype == np.uint8 and found.tolist() == [7, 300]
+    )
 
 
 def crash():
@@ -48,10 +66,14 @@ def crash():
     void = dtype + together(b"](" + together(text("a"), text("V8")) + b"e") + b"R"
     object_ = dtype + together(text("O8")) + b"R"
     fields = b"}(" + text("a") + together(object_, number(0)) + b"u"
-    state = together(number(3), text("|"), b"N", together(text("a")), fields, number(8), number(1), number(63))
+    state = together(
+        number(3), text("|"), b"N", together(text("a")), fields, number(8), number(1), number(63)
+    )
     array = b"cnumpy\nndarray\n" + together(together(number(0)), b"h\x00") + b"R"
     array += together(number(1), together(number(1)), b"h\x00", b"\x89", eight) + b"b"
-    content = b"\x80\x04" + void + b"\x94" + b"0" + array + b"\x94" + b"0" + b"h\x00" + state + b"b0"
+    content = (
+        b"\x80\x04" + void + b"\x94" + b"0" + array + b"\x94" + b"0" + b"h\x00" + state + b"b0"
+    )
     return content + b"}(" + b"C\x04data" + b"h\x01" + b"C\x06labels" + b"h\x01u."
 
 
@@ -82,7 +104,9 @@ def test_shapes_and_lengths_are_checked():
 
 
 def test_nested_keys_and_huge_memos_take_no_time():
-    nested = b"\x80\x02}(K\x01" + b"2\x86" * 200 + b"K\x01u."  # a tuple of two of a tuple of two: 2^200 hashes
+    nested = (
+        b"\x80\x02}(K\x01" + b"2\x86" * 200 + b"K\x01u."
+    )  # a tuple of two of a tuple of two: 2^200 hashes
     huge = b"\x80\x02K\x01r\xff\xff\xff\xff."  # an entry 4,294,967,295 of the memo
     claims = b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b"."  # a bytearray of a terabyte
     with pytest.raises(ValueError):
@@ -124,7 +148,15 @@ print("survived")
 
 @pytest.mark.slow
 def test_no_damaged_file_crashes_the_reader_or_takes_all_memory():
-    seeds = [pickle.dumps({b"data": ROWS, b"labels": [1, 2]}, protocol) for protocol in range(5)] + [crash()]
+    seeds = [
+        pickle.dumps({b"data": ROWS, b"labels": [1, 2]}, protocol) for protocol in range(5)
+    ] + [crash()]
     given = "\n".join(seed.hex() for seed in seeds)
-    found = subprocess.run([sys.executable, "-c", FUZZ, "100000"], input=given, capture_output=True, text=True, timeout=300)
+    found = subprocess.run(
+        [sys.executable, "-c", FUZZ, "100000"],
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert (found.returncode, found.stdout) == (0, "survived\n"), found.stderr[-400:]

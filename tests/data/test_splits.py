@@ -23,81 +23,110 @@ LT100 = [500, 477, 455, 434, 415, 396, 378, 361, 344, 328, 314, 299, 286, 273, 2
 )
 def test_step_sizes_are_the_paper_s(dataset, labels, labeled, unlabeled, minor_unlabeled):
     recipe = recipes.make(dataset=dataset)
-    split = splits.step(labels, recipe.minor, recipe.minor_ratio, recipe.major_ratio)
+    split = splits.step_split(labels, recipe.minor, recipe.minor_ratio, recipe.major_ratio)
     assert (len(split.labeled), len(split.unlabeled)) == (labeled, unlabeled)
     assert np.isin(labels[split.unlabeled], recipe.minor).sum() == minor_unlabeled
 
 
 @pytest.mark.parametrize(("labels", "counts"), [(CIFAR10, LT10), (CIFAR100, LT100)])
 def test_long_tailed_counts_are_cui_s(labels, counts):
-    split = splits.long_tailed(labels, 0.01, [9])
+    split = splits.long_tailed_split(labels, 0.01, [9])
     assert np.bincount(labels[split.labeled]).tolist() == counts
 
 
 @pytest.mark.parametrize(
-    ("factor", "ten", "hundred"), [(0.005, 11203, 9502), (0.02, 13996, 12608), (0.05, 17023, 15907), (0.1, 20431, 19573)]
+    ("factor", "ten", "hundred"),
+    [(0.005, 11203, 9502), (0.02, 13996, 12608), (0.05, 17023, 15907), (0.1, 20431, 19573)],
 )
 def test_long_tailed_sums_for_other_factors(factor, ten, hundred):
-    assert len(splits.long_tailed(CIFAR10, factor, [9]).labeled) == ten
-    assert len(splits.long_tailed(CIFAR100, factor, [9]).labeled) == hundred
+    assert len(splits.long_tailed_split(CIFAR10, factor, [9]).labeled) == ten
+    assert len(splits.long_tailed_split(CIFAR100, factor, [9]).labeled) == hundred
 
 
 @pytest.mark.parametrize("how", ["random", "first"])
 def test_split_is_disjoint_complete_and_sorted(how):
-    split = splits.step(CIFAR10, (0, 2), 0.013, 0.77, how, 3)
+    split = splits.step_split(CIFAR10, (0, 2), 0.013, 0.77, how, 3)
     together = np.concatenate([split.labeled, split.unlabeled])
     assert np.array_equal(np.sort(together), np.arange(50000)) and together.dtype == np.int32
     assert (np.diff(split.labeled) > 0).all() and (np.diff(split.unlabeled) > 0).all()
 
 
 def test_first_takes_the_first_of_each_class():
-    split = splits.step(np.array([1, 0, 0, 1, 1, 0, 0, 1]), (0,), 0.25, 0.5, "first")
+    split = splits.step_split(np.array([1, 0, 0, 1, 1, 0, 0, 1]), (0,), 0.25, 0.5, "first")
     assert split.labeled.tolist() == [0, 1, 3]
 
 
 def test_random_follows_the_seed():
-    a, again, b = (splits.step(CIFAR10, (0,), 0.01, 0.9, "random", seed).labeled for seed in (0, 0, 1))
+    a, again, b = (
+        splits.step_split(CIFAR10, (0,), 0.01, 0.9, "random", seed).labeled for seed in (0, 0, 1)
+    )
     assert np.array_equal(a, again) and not np.array_equal(a, b)
 
 
 def test_a_ratio_that_floats_miss_is_not_cut_short():
-    assert len(splits.step(np.repeat([0, 1], 100), (0,), 0.29, 0.57).labeled) == 29 + 57  # 0.29 * 100 is 28.999999999999996
+    assert (
+        len(splits.step_split(np.repeat([0, 1], 100), (0,), 0.29, 0.57).labeled) == 29 + 57
+    )  # 0.29 * 100 is 28.999999999999996
 
 
 def test_a_class_without_a_labeled_image_is_refused():
     with pytest.raises(ValueError, match="class 0 keeps none of its 50"):
-        splits.step(np.repeat([0, 1], 50), (0,), 0.01, 0.9)
+        splits.step_split(np.repeat([0, 1], 50), (0,), 0.01, 0.9)
 
 
 def test_description_has_the_real_sizes_and_ratio():
     labels = np.repeat([0, 1], 100)
-    assert splits.describe(splits.step(labels, (0,), 0.05, 0.9), labels) == "D 95 (5 minor), U 105 (95 minor), classes of 5 to 90: ratio 18"
+    assert (
+        splits.describe(splits.step_split(labels, (0,), 0.05, 0.9), labels)
+        == "D 95 (5 minor), U 105 (95 minor), classes of 5 to 90: ratio 18"
+    )
 
 
 def test_images_held_out_are_as_many_of_each_class_and_the_rest_is_kept():
     labels = np.arange(40) % 4
-    kept, held = splits.keep_apart(labels, 3, seed=1)
-    assert np.bincount(labels[held]).tolist() == [3, 3, 3, 3] and sorted([*kept, *held]) == list(range(40))
-    assert held.tolist() == splits.keep_apart(labels, 3, seed=1)[1].tolist() != splits.keep_apart(labels, 3, seed=2)[1].tolist()
-    everything, nothing = splits.keep_apart(labels, 0)
-    assert everything.tolist() == list(range(40)) and everything.dtype == np.int32 and not len(nothing)
+    kept, held = splits.hold_out(labels, 3, seed=1)
+    assert np.bincount(labels[held]).tolist() == [3, 3, 3, 3] and sorted([*kept, *held]) == list(
+        range(40)
+    )
+    assert (
+        held.tolist()
+        == splits.hold_out(labels, 3, seed=1)[1].tolist()
+        != splits.hold_out(labels, 3, seed=2)[1].tolist()
+    )
+    everything, nothing = splits.hold_out(labels, 0)
+    assert (
+        everything.tolist() == list(range(40)) and everything.dtype == np.int32 and not len(nothing)
+    )
     with pytest.raises(ValueError, match="only 10 images: hold out fewer"):
-        splits.keep_apart(labels, 10)
+        splits.hold_out(labels, 10)
 
 
 def test_near_copies_in_two_classes_leave_none_untested():
     """A group that two classes share was held out for the one and taken back for the other."""
     groups, chances = np.array([0, 1, 0, 2]), np.array([0.5, 0.9, 0.6, 0.3])
-    held = splits.hold_out_groups(np.array([0, 0, 1, 1]), ("a", "b"), chances, groups, np.ones(4, bool))
+    held = splits.hold_out_groups(
+        np.array([0, 0, 1, 1]), ("a", "b"), chances, groups, np.ones(4, bool)
+    )
     assert held.tolist() == [1, 3]
     chain = splits.hold_out_groups(
-        np.array([0, 0, 1, 1]), ("a", "b"), np.array([0.5, 0.6, 0.6, 0.7]), np.array([0, 1, 1, 2]), np.ones(4, bool)
+        np.array([0, 0, 1, 1]),
+        ("a", "b"),
+        np.array([0.5, 0.6, 0.6, 0.7]),
+        np.array([0, 1, 1, 2]),
+        np.ones(4, bool),
     )
     assert chain.tolist() == [0, 3]
-    triangle = np.array([0, 1, 1, 2, 2, 0])  # no group can be held out without another class losing both of its own
+    triangle = np.array(
+        [0, 1, 1, 2, 2, 0]
+    )  # no group can be held out without another class losing both of its own
     with pytest.raises(
-        ValueError, match="class a shares its pictures with another class, as near copies: sort these out, or give a --test_dir"
+        ValueError,
+        match="class a shares its pictures with another class, as near copies: sort these out, or give a --test_dir",
     ):
         splits.hold_out_groups(
-            np.array([0, 0, 1, 1, 2, 2]), ("a", "b", "c"), np.array([0.3, 0.5, 0.5, 0.3, 0.3, 0.3]), triangle, np.ones(6, bool)
+            np.array([0, 0, 1, 1, 2, 2]),
+            ("a", "b", "c"),
+            np.array([0.3, 0.5, 0.5, 0.3, 0.3, 0.3]),
+            triangle,
+            np.ones(6, bool),
         )

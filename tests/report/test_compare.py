@@ -15,14 +15,21 @@ def keep(results, predicted, truth=TRUTH, **changes):
     """Writes a finished run of two classes, bird (minor) and cat. predicted: [k, n] codes. Returns its name."""
     name = write_run(results, dataset="digits-4minor", **changes).name
     (results / "runs" / name / "classes.csv").write_text(CLASSES)
-    np.savez(results / "runs" / name / "predictions.npz", truth=truth, predicted=np.array(predicted, np.uint8))
+    np.savez(
+        results / "runs" / name / "predictions.npz",
+        truth=truth,
+        predicted=np.array(predicted, np.uint8),
+    )
     return name
 
 
 def made(*rights, truth=TRUTH):
     """Pairs of one epoch, a seed each. rights: (right of A, right of B) [n] bool."""
     minor = np.array([True, False])
-    return [compare.Pair(i, ("a", "b"), truth, np.array(both, bool)[:, None], minor, ["bird", "cat"]) for i, both in enumerate(rights)]
+    return [
+        compare.Pair(i, ("a", "b"), truth, np.array(both, bool)[:, None], minor, ["bird", "cat"])
+        for i, both in enumerate(rights)
+    ]
 
 
 def test_mcnemar_counts_what_one_alone_has_right():
@@ -33,16 +40,25 @@ def test_mcnemar_counts_what_one_alone_has_right():
 
 def test_the_worst_class_is_each_run_s_own():
     found = compare.differences(made(([1] * 4 + [0] * 4, [0] * 4 + [1] * 3 + [0])))
-    assert {name: values[:2] for name, values in found.items()} == {"all": (0.5, 0.375), "minor": (1, 0), "worst": (0, 0)}
+    assert {name: values[:2] for name, values in found.items()} == {
+        "all": (0.5, 0.375),
+        "minor": (1, 0),
+        "worst": (0, 0),
+    }
 
 
 def test_one_seed_s_interval_is_that_of_images_drawn_within_their_classes():
     truth = np.repeat([0, 1], 400)
-    a = np.tile([1, 1, 1, 0], 200)  # right in 3 of 4 images of each class, B in 2 of 4: 1 in 4 differs
+    a = np.tile(
+        [1, 1, 1, 0], 200
+    )  # right in 3 of 4 images of each class, B in 2 of 4: 1 in 4 differs
     b = np.tile([1, 1, 0, 0], 200)
     _, _, low, high = compare.differences(made((a, b), truth=truth))["all"]
     error = 1.96 * np.sqrt(0.25 * 0.75 / 800)
-    assert (low, high) == (pytest.approx(0.25 - error, abs=0.004), pytest.approx(0.25 + error, abs=0.004))
+    assert (low, high) == (
+        pytest.approx(0.25 - error, abs=0.004),
+        pytest.approx(0.25 + error, abs=0.004),
+    )
 
 
 def test_seeds_that_disagree_widen_the_interval():
@@ -57,15 +73,43 @@ def test_runs_are_paired_by_seed_over_the_epochs_that_both_kept(tmp_path):
         keep(tmp_path, [1 - TRUTH, TRUTH], method="random", seed=seed)
         keep(tmp_path, [1 - TRUTH, TRUTH, TRUTH * 0], method="context", seed=seed)
     pairs = compare.pair(tmp_path, "*_random_*", "*_context_*")
-    assert [p.seed for p in pairs] == [0, 1] and pairs[1].names[1] == "digits-4minor_simple_context_paper_s1"
+    assert [p.seed for p in pairs] == [0, 1] and pairs[1].names[
+        1
+    ] == "digits-4minor_simple_context_paper_s1"
     said = "\n".join(compare.lines(pairs)).splitlines()
-    start = said.index("mean of the last 2 epochs, 2 seeds: few, so the interval is rather too narrow")
+    start = said.index(
+        "mean of the last 2 epochs, 2 seeds: few, so the interval is rather too narrow"
+    )
     assert [line.split() for line in said[start + 2 : start + 5]] == [
         ["all", "0.5000", "0.7500", "-0.2500", "-0.2500", "to", "-0.2500", "8"],
         ["minor", "0.5000", "1.0000", "-0.5000", "-0.5000", "to", "-0.5000", "4"],
-        ["worst", "0.5000", "0.5000", "+0.0000", "+0.0000", "to", "+0.0000", "each", "run's", "own", "class"],
+        [
+            "worst",
+            "0.5000",
+            "0.5000",
+            "+0.0000",
+            "+0.0000",
+            "to",
+            "+0.0000",
+            "each",
+            "run's",
+            "own",
+            "class",
+        ],
     ]
-    assert said[-1].split() == ["1", "cat", "(worst", "of", "A", "and", "B", "together)", "4", "0", "0.12"]
+    assert said[-1].split() == [
+        "1",
+        "cat",
+        "(worst",
+        "of",
+        "A",
+        "and",
+        "B",
+        "together)",
+        "4",
+        "0",
+        "0.12",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -95,8 +139,10 @@ def test_what_can_not_be_paired_is_refused_in_one_line(a, b, words, tmp_path):
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("words", "code"), [(["compare", "a"], 2), (["compare", "a", "b"], 1), (["diff", "compare"], 2)])
+@pytest.mark.parametrize(
+    ("words", "code"), [(["compare", "a"], 2), (["compare", "a", "b"], 1), (["diff", "compare"], 2)]
+)
 def test_the_command_names_what_it_needs(words, code, tmp_path):
-    command = [sys.executable, "-m", "selectnet_tf.report", *words, f"--results_dir={tmp_path}"]
+    command = [sys.executable, "-m", "selectnet_tf", "report", *words, f"--results_dir={tmp_path}"]
     found = subprocess.run(command, capture_output=True, text=True)
     assert found.returncode == code and len(found.stderr.splitlines()) == 1

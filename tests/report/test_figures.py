@@ -6,11 +6,13 @@ import pytest
 from conftest import write_run
 from matplotlib.image import imread
 
-from selectnet_tf.experiment import runs
 from selectnet_tf.report import byclass, figures
+from selectnet_tf.runs import store
 
 METHODS = ("imbalanced", "self_paced", "selectnet")
-COUNTS = {f"{s}_{k}": 3 for s in ("labeled", "unlabeled") for k in ("right", "wrong_minor", "major")}
+COUNTS = {
+    f"{s}_{k}": 3 for s in ("labeled", "unlabeled") for k in ("right", "wrong_minor", "major")
+}
 
 
 def write(path, rows):
@@ -26,46 +28,73 @@ def results(tmp_path):
     """Three finished runs of 20 epochs with their files, of numbers that are made up."""
     for method in METHODS:
         folder = tmp_path / "runs" / write_run(tmp_path, method=method, epochs=20).name
-        write(folder / "epochs.csv", [{"epoch": e, "val_accuracy": e / 30, "val_minor_accuracy": e / 60} for e in range(1, 21)])
+        write(
+            folder / "epochs.csv",
+            [
+                {"epoch": e, "val_accuracy": e / 30, "val_minor_accuracy": e / 60}
+                for e in range(1, 21)
+            ],
+        )
         taken = [
-            {"class": c, "minor": int(c in (0, 2, 6, 7)), "f1": c / 10, **{f"as_{k}": 10 + c * k for k in range(10)}} for c in range(10)
+            {
+                "class": c,
+                "minor": int(c in (0, 2, 6, 7)),
+                "f1": c / 10,
+                **{f"as_{k}": 10 + c * k for k in range(10)},
+            }
+            for c in range(10)
         ]
         write(folder / "classes.csv", taken)
         if method != "imbalanced":
-            by_class = [{"as_0": 700, "as_2": 300, "as_6": 2000}, {"as_0": 800, "as_2": 0, "as_6": 3000}]
+            by_class = [
+                {"as_0": 700, "as_2": 300, "as_6": 2000},
+                {"as_0": 800, "as_2": 0, "as_6": 3000},
+            ]
             rows = [{"epoch": 10, **COUNTS}, {"epoch": 20, **dict.fromkeys(COUNTS, 400)}]
-            write(folder / "selection.csv", [{**row, **taken} for row, taken in zip(rows, by_class, strict=True)])
+            write(
+                folder / "selection.csv",
+                [{**row, **taken} for row, taken in zip(rows, by_class, strict=True)],
+            )
     return tmp_path
 
 
 def test_every_comparison_gets_its_figures(results):
-    drawn = figures.draw_all(results, runs.read(results)[0])
+    drawn = figures.draw_all(results, store.read_runs(results)[0])
     ((group, by_key),) = drawn.items()
     assert group.title == "preset paper, 20 epochs"
     names = [path.name for path in by_key["cifar10-4minor", "simple"]]
-    assert names == [f"{kind}_cifar10-4minor_simple_paper_20.png" for kind in ("figure2", "curves", "f1", "confusion")]
+    assert names == [
+        f"{kind}_cifar10-4minor_simple_paper_20.png"
+        for kind in ("figure2", "curves", "f1", "confusion")
+    ]
     assert all(imread(results / name).std() > 0.05 for name in names)
 
 
 def test_a_single_run_gets_figures_only_at_full_length(results):
-    (run, *_), _ = runs.read(results)
+    (run, *_), _ = store.read_runs(results)
     assert figures.draw_all(results, [run]) == {}
     ((_, by_key),) = figures.draw_all(results, [run._replace(epochs=200)]).items()
-    assert [path.name.split("_")[0] for path in by_key["cifar10-4minor", "simple"]] == ["curves", "f1", "confusion"]
+    assert [path.name.split("_")[0] for path in by_key["cifar10-4minor", "simple"]] == [
+        "curves",
+        "f1",
+        "confusion",
+    ]
 
 
 def test_figure2_has_a_panel_for_each_selecting_run_and_the_paper_s_points(results, monkeypatch):
-    names = [run.name for run in runs.read(results)[0]]
+    names = [run.name for run in store.read_runs(results)[0]]
     two = imread(figures.figure2(results, names, results / "two.png"))
     one = imread(figures.figure2(results, names[:2], results / "one.png"))
     assert two.shape[1] > 1.3 * one.shape[1]
     monkeypatch.setattr(figures.paper, "numbers", lambda *_: [])
     without = imread(figures.figure2(results, names, results / "without.png"))
-    assert two.shape != without.shape or np.abs(two - without).max() > 0.3  # the points and their legend
+    assert (
+        two.shape != without.shape or np.abs(two - without).max() > 0.3
+    )  # the points and their legend
 
 
 def test_a_figure_of_runs_that_were_trained_elsewhere_is_kept(results):
-    found = runs.read(results)[0]
+    found = store.read_runs(results)[0]
     figures.draw_all(results, found)
     curves = results / "curves_cifar10-4minor_simple_paper_20.png"
     whole = curves.read_bytes()
@@ -79,17 +108,19 @@ def test_a_figure_of_runs_that_were_trained_elsewhere_is_kept(results):
 
 def test_runs_that_left_no_files_are_left_out(results):
     shutil.rmtree(results / "runs")
-    assert figures.draw_all(results, runs.read(results)[0]) == {}
+    assert figures.draw_all(results, store.read_runs(results)[0]) == {}
 
 
 def test_every_selecting_run_has_a_panel_of_its_picks_by_class(results, monkeypatch):
     titles = []
     draw = byclass._draw_by_class
     monkeypatch.setattr(
-        byclass, "_draw_by_class", lambda folders, file: titles.extend(title for title, _ in folders) or draw(folders, file)
+        byclass,
+        "_draw_by_class",
+        lambda folders, file: titles.extend(title for title, _ in folders) or draw(folders, file),
     )
     write_run(results, method="context", preset="robust", cap=0.25, seed=1)  # left no files
-    made = byclass.by_class(results, runs.read(results)[0])
+    made = byclass.by_class(results, store.read_runs(results)[0])
     assert made == {("cifar10-4minor", "simple"): results / "byclass_cifar10-4minor_simple.png"}
     names = ["self_paced, seed 0, paper, 20 epochs", "selectnet, seed 0, paper, 20 epochs"]
     assert titles == ["context, seed 1, robust, 200 epochs\ncap=0.25", *names]
@@ -98,9 +129,11 @@ def test_every_selecting_run_has_a_panel_of_its_picks_by_class(results, monkeypa
 
 def test_runs_of_one_title_have_a_panel_each(results, monkeypatch):
     panels, grid = [], byclass.grid
-    monkeypatch.setattr(byclass, "grid", lambda n, *rest, **options: panels.append(n) or grid(n, *rest, **options))
+    monkeypatch.setattr(
+        byclass, "grid", lambda n, *rest, **options: panels.append(n) or grid(n, *rest, **options)
+    )
     monkeypatch.setattr(byclass, "_title", lambda run: "long settings look alike when they are cut")
-    assert byclass.by_class(results, runs.read(results)[0]) and panels == [2]
+    assert byclass.by_class(results, store.read_runs(results)[0]) and panels == [2]
 
 
 def test_f1_names_the_classes_of_one_s_own_data_and_marks_the_minor_ones(tmp_path, monkeypatch):
@@ -109,18 +142,26 @@ def test_f1_names_the_classes_of_one_s_own_data_and_marks_the_minor_ones(tmp_pat
         folder = tmp_path / "runs" / write_run(tmp_path, **own, method=method).name
         write(
             folder / "classes.csv",
-            [{"class": c, "name": name, "minor": int(c == 0), "f1": 0.5, "as_0": 1} for c, name in enumerate(("1", "$2$"))],
+            [
+                {"class": c, "name": name, "minor": int(c == 0), "f1": 0.5, "as_0": 1}
+                for c, name in enumerate(("1", "$2$"))
+            ],
         )
     ticks, save = [], figures.save
     monkeypatch.setattr(
-        figures, "save", lambda figure, path: ticks.extend(t.get_text() for t in figure.axes[0].get_xticklabels()) or save(figure, path)
+        figures,
+        "save",
+        lambda figure, path: (
+            ticks.extend(t.get_text() for t in figure.axes[0].get_xticklabels())
+            or save(figure, path)
+        ),
     )
-    assert figures.f1(tmp_path, runs.read(tmp_path)[0], tmp_path / "f1.png", "two runs")
+    assert figures.f1(tmp_path, store.read_runs(tmp_path)[0], tmp_path / "f1.png", "two runs")
     assert ticks == ["1\nminor", r"\$2\$"]
 
 
 def test_picks_by_class_of_a_run_elsewhere_are_kept_and_none_are_nothing(results):
-    found = runs.read(results)[0]
+    found = store.read_runs(results)[0]
     (path,) = byclass.by_class(results, found).values()
     whole = path.read_bytes()
     shutil.rmtree(results / "runs" / found[1].name)

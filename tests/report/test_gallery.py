@@ -5,9 +5,9 @@ import re
 import numpy as np
 from PIL import Image
 
-from selectnet_tf.experiment.picks import COLUMNS, MOST_CLASSES, excerpt
 from selectnet_tf.report import gallery
 from selectnet_tf.report.document import document
+from selectnet_tf.runs.picks import COLUMNS, MOST_CLASSES, excerpt
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 X = np.zeros((8, 32, 32, 3), np.uint8)
@@ -21,7 +21,11 @@ def rows(truth=TRUTH):
     """picks.csv of two rounds: after epoch 10 three picks, after epoch 20 one."""
     rounds = [(10, [3, 5, 7], [2, 2, 6], [0.7, 0.9, 0.8]), (20, [3], [2], [0.6])]
     lines = [
-        line for epoch, *columns in rounds for line in excerpt(epoch, *map(np.array, columns), None if truth is None else truth[columns[0]])
+        line
+        for epoch, *columns in rounds
+        for line in excerpt(
+            epoch, *map(np.array, columns), None if truth is None else truth[columns[0]]
+        )
     ]
     return [dict(zip(COLUMNS, map(str, line), strict=True)) for line in lines]
 
@@ -30,8 +34,14 @@ def test_an_excerpt_has_the_surest_and_the_surest_wrong_ones_once_each():
     score = np.linspace(0.1, 1, 40)
     truth = np.where(np.arange(40) < 10, 3, 2)
     truth[39] = 3  # the surest of all is wrong too
-    lines = [dict(zip(COLUMNS, line, strict=True)) for line in excerpt(10, np.arange(40), np.full(40, 2), score, truth)]
-    assert [line["index"] for line in lines] == [*range(39, 31, -1), *range(9, 2, -1)]  # 8, and 7 more that are wrong
+    lines = [
+        dict(zip(COLUMNS, line, strict=True))
+        for line in excerpt(10, np.arange(40), np.full(40, 2), score, truth)
+    ]
+    assert [line["index"] for line in lines] == [
+        *range(39, 31, -1),
+        *range(9, 2, -1),
+    ]  # 8, and 7 more that are wrong
     assert {(line["picked"], line["wrong"]) for line in lines} == {(40, 11)}
     unknown = excerpt(10, np.arange(40), np.full(40, 2), score)
     assert len(unknown) == 8 and {(line[3], line[6]) for line in unknown} == {("", "")}
@@ -40,14 +50,22 @@ def test_an_excerpt_has_the_surest_and_the_surest_wrong_ones_once_each():
 def test_wrong_ones_are_marked_with_their_true_class():
     page = gallery.render(rows(), NAMES, X)
     first = page.split('id="g0-0"')[1].split('id="g0-1"')[0]
-    assert "3 picked from the pool, 66.7% of them" in first and "as bird: 2, 1 wrong" in first and "as frog: 1, 0 wrong" in first
-    assert first.count("most wrong") == 1 and first.count("pick wrong") == 2 and "is deer" in first  # once among the surest
+    assert (
+        "3 picked from the pool, 66.7% of them" in first
+        and "as bird: 2, 1 wrong" in first
+        and "as frog: 1, 0 wrong" in first
+    )
+    assert (
+        first.count("most wrong") == 1 and first.count("pick wrong") == 2 and "is deer" in first
+    )  # once among the surest
     assert 'title="training image 5, picked as bird, score 0.9000"' in first
 
 
 def test_each_picture_is_the_picked_image():
     page = gallery.render(rows(np.zeros(8, int)), NAMES, X)
-    sheet = re.search(r"\.sprite-g0-0\{background-image:url\(data:image/webp;base64,([^)]+)\)", page)[1]
+    sheet = re.search(
+        r"\.sprite-g0-0\{background-image:url\(data:image/webp;base64,([^)]+)\)", page
+    )[1]
     pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet))).convert("RGB")).astype(int)
     places = re.findall(r'sprite-g0-0" style="background-position:(-?\d+)px (-?\d+)px"></i>', page)
     shown = [pixels[-int(y) // 2 + 16, -int(x) // 2 + 16, 0] for x, y in places]
@@ -66,11 +84,17 @@ def test_a_run_of_many_classes_shows_the_largest():
     picks = [dict(zip(COLUMNS, map(str, line), strict=True)) for line in lines]
     page = gallery.render(picks, [str(c) for c in range(30)])
     assert "465 picked from the pool</p>" in page
-    assert page.count("<h5>") == MOST_CLASSES and "as 29: 30" in page and "and 20 more classes" in page
+    assert (
+        page.count("<h5>") == MOST_CLASSES and "as 29: 30" in page and "and 20 more classes" in page
+    )
 
 
 def test_a_name_can_not_break_the_page():
     (line,) = excerpt(10, np.array([0]), np.array([0]), np.array([0.5]), np.array([1]))
     picks = [dict(zip(COLUMNS, map(str, line), strict=True))]
     page = document("<b>", gallery.render(picks, ["<script>", "b"], X))
-    assert "<script>:" not in page and "as &lt;script&gt;: 1" in page and "<title>&lt;b&gt;</title>" in page
+    assert (
+        "<script>:" not in page
+        and "as &lt;script&gt;: 1" in page
+        and "<title>&lt;b&gt;</title>" in page
+    )

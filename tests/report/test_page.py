@@ -8,23 +8,28 @@ import pytest
 from test_figures import results  # noqa: F401
 
 from selectnet_tf.data import cifar
-from selectnet_tf.experiment import runs
-from selectnet_tf.experiment.picks import COLUMNS, excerpt
 from selectnet_tf.report import page
+from selectnet_tf.runs import store
+from selectnet_tf.runs.picks import COLUMNS, excerpt
 
 
 @pytest.fixture
 def report(results, monkeypatch):  # noqa: F811
     """A page of three made-up runs, two of which picked images in two rounds. Returns its path."""
     x = np.random.default_rng(0).integers(0, 256, (300, 32, 32, 3), np.uint8)
-    monkeypatch.setattr(cifar, "load", lambda *_: cifar.Data(x, np.arange(300) % 10, x[:1], np.zeros(1, int), 10))
-    for run in runs.read(results)[0]:
+    monkeypatch.setattr(
+        cifar, "load", lambda *_: cifar.Data(x, np.arange(300) % 10, x[:1], np.zeros(1, int), 10)
+    )
+    for run in store.read_runs(results)[0]:
         folder = results / "runs" / run.name
         if run.method != "imbalanced":
             index, score = np.arange(100, 300), np.linspace(1, 0.6, 200)
-            rounds = [excerpt(epoch, index, np.array([0, 2, 6, 7])[index % 4], score, index % 10) for epoch in (10, 20)]
-            runs.write_csv(folder / "picks.csv", [COLUMNS, *rounds[0], *rounds[1]])
-    return page.write(results, runs.read(results)[0], "anywhere")
+            rounds = [
+                excerpt(epoch, index, np.array([0, 2, 6, 7])[index % 4], score, index % 10)
+                for epoch in (10, 20)
+            ]
+            store.write_csv(folder / "picks.csv", [COLUMNS, *rounds[0], *rounds[1]])
+    return page.write(results, store.read_runs(results)[0], "anywhere")
 
 
 def test_a_reader_finds_everything(report, browser):
@@ -33,36 +38,57 @@ def test_a_reader_finds_everything(report, browser):
     wide = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide[0] <= wide[1]  # only tables scroll sideways, in frames of their own
     for link in browser.find_elements("css selector", "nav a"):
-        section = browser.find_element("css selector", link.get_attribute("hash") if link.get_attribute("hash") else "#none")
+        section = browser.find_element(
+            "css selector", link.get_attribute("hash") if link.get_attribute("hash") else "#none"
+        )
         assert section.find_element("css selector", "h2").text == link.text
     broken = "return [...document.images].filter(i => !i.complete || !i.naturalWidth).length"
-    assert browser.execute_script(broken) == 0 and len(browser.find_elements("css selector", ".plot img")) == 5
+    assert (
+        browser.execute_script(broken) == 0
+        and len(browser.find_elements("css selector", ".plot img")) == 5
+    )
     assert browser.find_element("css selector", "h2").text == "Picks by class, round by round"
 
 
 def test_a_round_is_shown_when_its_button_is_pressed(report, browser):
     browser.get(f"file://{report}")
     first, last = browser.find_elements("css selector", "details[open] .round")
-    assert last.is_displayed() and not first.is_displayed() and "200 picked from the pool" in last.text
+    assert (
+        last.is_displayed() and not first.is_displayed() and "200 picked from the pool" in last.text
+    )
     buttons = browser.find_elements("css selector", "details[open] button")
     assert [b.text for b in buttons] == ["10", "20"]
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", buttons[0])
+    browser.execute_script(
+        "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", buttons[0]
+    )
     buttons[0].click()
     assert first.is_displayed() and not last.is_displayed()
     assert [b.get_attribute("aria-pressed") for b in buttons] == ["true", "false"]
     tile = first.find_element("css selector", ".pick i")
-    assert tile.size == {"width": 64, "height": 64} and "data:image/webp" in tile.value_of_css_property("background-image")
-    assert first.find_element("css selector", ".pick.wrong figcaption").text.splitlines()[-1].startswith("is ")
+    assert tile.size == {
+        "width": 64,
+        "height": 64,
+    } and "data:image/webp" in tile.value_of_css_property("background-image")
+    assert (
+        first.find_element("css selector", ".pick.wrong figcaption")
+        .text.splitlines()[-1]
+        .startswith("is ")
+    )
 
 
 def test_the_page_asks_the_network_for_nothing(report):
     text = report.read_text(encoding="utf-8")
-    assert not re.findall(r"""(?:src|href)=["'](?!#|data:|[^/:"']+\.png["'])|url\((?!data:)|@import|fetch\(""", text)
+    assert not re.findall(
+        r"""(?:src|href)=["'](?!#|data:|[^/:"']+\.png["'])|url\((?!data:)|@import|fetch\(""", text
+    )
 
 
 def test_what_is_missing_is_said(results):  # noqa: F811
-    for run in runs.read(results)[0]:
+    for run in store.read_runs(results)[0]:
         shutil.rmtree(results / "runs" / run.name)
-    text = page.write(results, runs.read(results)[0]).read_text(encoding="utf-8")
-    assert "No selecting run here has left its files" in text and "No run here has left its files" in text
+    text = page.write(results, store.read_runs(results)[0]).read_text(encoding="utf-8")
+    assert (
+        "No selecting run here has left its files" in text
+        and "No run here has left its files" in text
+    )
     assert text.count("not run<small>paper") == 67 and "undecided" in text

@@ -50,7 +50,11 @@ def test_tables_3_and_4():
         ("cifar10-lt", "class_balanced"): "0.7457", ("cifar100-lt", "class_balanced"): "0.3960",
         ("cifar10-lt", "selectnet"): "0.7576", ("cifar100-lt", "selectnet"): "0.4056",
     }  # fmt: skip
-    assert {r["lambda_schedule"]: r["value"] for r in rows("table4")} == {"constant": "0.7424", "0.4:0.6": "0.7328", "0.6:0.4": "0.7109"}
+    assert {r["lambda_schedule"]: r["value"] for r in rows("table4")} == {
+        "constant": "0.7424",
+        "0.4:0.6": "0.7328",
+        "0.6:0.4": "0.7109",
+    }
 
 
 FIGURE2 = {  # digitised: reference values read off the printed figure
@@ -81,23 +85,38 @@ def test_accuracy_range_holds_the_truth(seed):
     rng = np.random.default_rng(seed)
     m = int(rng.integers(2, 11))
     truth = np.repeat(np.arange(m), 50)
-    predicted = np.where(rng.random(len(truth)) < rng.random(), truth, rng.choice(m, len(truth), p=rng.dirichlet(np.ones(m))))
+    predicted = np.where(
+        rng.random(len(truth)) < rng.random(),
+        truth,
+        rng.choice(m, len(truth), p=rng.dirichlet(np.ones(m))),
+    )
     low, high = paper.accuracy_range(f1_score(truth, predicted, average=None).round(2))
     assert low - 1e-9 <= (truth == predicted).mean() <= high + 1e-9
 
 
 def test_accuracy_range_is_tight():
     assert paper.accuracy_range([1, 1, 1], rounding=0) == pytest.approx((1, 1))
-    assert paper.accuracy_range([0.5, 0.5], rounding=0) == pytest.approx((0.5, 0.5))  # r = (1 + p) / 4, and the p sum to 2
-    assert paper.accuracy_range([2 / 3, 0], rounding=1e-9) == pytest.approx((0.5, 0.5))  # all predicted as the first class
+    assert paper.accuracy_range([0.5, 0.5], rounding=0) == pytest.approx(
+        (0.5, 0.5)
+    )  # r = (1 + p) / 4, and the p sum to 2
+    assert paper.accuracy_range([2 / 3, 0], rounding=1e-9) == pytest.approx(
+        (0.5, 0.5)
+    )  # all predicted as the first class
     low, high = paper.accuracy_range([0.5, 0.5, 0.2], rounding=0)
     assert low < high
-    with pytest.raises(ValueError, match="no confusion matrix"):  # what the second class misses would be taken for the first
+    with pytest.raises(
+        ValueError, match="no confusion matrix"
+    ):  # what the second class misses would be taken for the first
         paper.accuracy_range([1, 0.5], rounding=0)
 
 
 def test_table_2_contradicts_table_1_for_oversampling():
-    found = {method: (accuracy, *allowed) for method, accuracy, allowed in paper.agreements(paper.cells(PAPER.parent, []))}
+    found = {
+        method: (accuracy, *allowed)
+        for method, accuracy, allowed in paper.agreements(paper.cells(PAPER.parent, []))
+    }
     accuracy, low, high = found.pop("oversampling")
     assert accuracy == 0.5744 and high < 0.52
-    assert set(found) == {"self_paced", "selectnet"} and all(low <= accuracy <= high for accuracy, low, high in found.values())
+    assert set(found) == {"self_paced", "selectnet"} and all(
+        low <= accuracy <= high for accuracy, low, high in found.values()
+    )

@@ -10,9 +10,9 @@ from PIL import Image
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from selectnet_tf.data import decisions
-from selectnet_tf.experiment import runs
+from selectnet_tf.data.folders import decisions
 from selectnet_tf.report import review_page
+from selectnet_tf.runs import store
 
 NAMES = ("cat", "dog", "emu")
 
@@ -22,8 +22,15 @@ def page(tmp_path):
     """review.html of 30 picks as emus, the surest first, of which the last two are the same picture; and its first file."""
     x = np.random.default_rng(0).integers(0, 256, (36, 6, 6, 3), np.uint8)
     x[35] = x[34]
-    x = np.stack([np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BICUBIC)) for image in x])
-    files = [str(tmp_path / "pool" / f"<script> ü, {i}.png") for i in range(35)] + [str(tmp_path / "pool" / os.fsdecode(b"caf\xe9.png"))]
+    x = np.stack(
+        [
+            np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BICUBIC))
+            for image in x
+        ]
+    )
+    files = [str(tmp_path / "pool" / f"<script> ü, {i}.png") for i in range(35)] + [
+        str(tmp_path / "pool" / os.fsdecode(b"caf\xe9.png"))
+    ]
     (tmp_path / "pool").mkdir()
     for file, image in zip(files, x, strict=True):
         Image.fromarray(image).save(tmp_path / "plain.png")
@@ -31,12 +38,19 @@ def page(tmp_path):
     lines = [(file, "emu", f"{1 - i / 100:.4f}", 0.1) for i, file in enumerate(files[6:])]
     run = tmp_path / "run"
     run.mkdir()
-    runs.write_csv(run / "selected.csv", [("file", "pseudo_label", "score", "loss"), *lines])
-    listing = [("file", "digest", "part", "class", "why"), *((file, f"{i:032x}", "unlabeled", "", "") for i, file in enumerate(files))]
+    store.write_csv(run / "selected.csv", [("file", "pseudo_label", "score", "loss"), *lines])
+    listing = [
+        ("file", "digest", "part", "class", "why"),
+        *((file, f"{i:032x}", "unlabeled", "", "") for i, file in enumerate(files)),
+    ]
     y = np.array([0, 0, 1, 1, 2, 2])
     asked = [(files[0], "dog", 0.5, "cat", 0.4), (files[1], "cat", 0.45, "emu", 0.4)]
-    runs.write_csv(run / "ask.csv", [("file", "likeliest", "p_likeliest", "second", "p_second"), *asked])
-    task = SimpleNamespace(files=files, listing=listing, by_index=x, names=NAMES, x_labeled=x, y_labeled=y)
+    store.write_csv(
+        run / "ask.csv", [("file", "likeliest", "p_likeliest", "second", "p_second"), *asked]
+    )
+    task = SimpleNamespace(
+        files=files, listing=listing, by_index=x, names=NAMES, x_labeled=x, y_labeled=y
+    )
     review_page.write(run, task)
     return run / "review.html", files
 
@@ -53,11 +67,21 @@ def test_a_person_decides_and_saves(page, browser, tmp_path):
     path, files = page
     browser.get(f"file://{path}")
     cards = browser.find_elements("css selector", ".card")
-    assert not browser.get_log("browser") and len(cards) == 24 and browser.find_element("id", "page").text == "page 1 of 2"
+    assert (
+        not browser.get_log("browser")
+        and len(cards) == 24
+        and browser.find_element("id", "page").text == "page 1 of 2"
+    )
     wide, seen = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide <= seen and len(browser.find_elements("css selector", "#examples img")) == 2
-    assert "café" not in browser.page_source and "caf\\xe9.png" in cards[0].text and "1 of 2 near copies" in cards[0].text
-    assert "1 of 2 near copies" in cards[1].text and "as emu, 0.730" in cards[2].text  # the least sure first, copies together
+    assert (
+        "café" not in browser.page_source
+        and "caf\\xe9.png" in cards[0].text
+        and "1 of 2 near copies" in cards[0].text
+    )
+    assert (
+        "1 of 2 near copies" in cards[1].text and "as emu, 0.730" in cards[2].text
+    )  # the least sure first, copies together
 
     cards[0].find_element("css selector", "button[value=wrong]").click()
     Select(cards[1].find_element("css selector", "select")).select_by_visible_text("dog")
@@ -80,14 +104,16 @@ def test_a_person_decides_and_saves(page, browser, tmp_path):
         "card ",
     ]
 
-    for _ in range(20):  # a reload loses nothing; a busy browser passes on what was stored a moment later
+    for _ in range(
+        20
+    ):  # a reload loses nothing; a busy browser passes on what was stored a moment later
         browser.get(f"file://{path}")
         if browser.find_element("id", "count").text != "0 of 32 decided":
             break
         time.sleep(0.2)
     assert browser.find_element("id", "count").text == "5 of 32 decided"
     browser.find_element("id", "save").click()
-    found = decisions.read(wait_for(tmp_path / "saved" / "decisions.csv"), NAMES)
+    found = decisions.read_decisions(wait_for(tmp_path / "saved" / "decisions.csv"), NAMES)
     assert found.rejected == {f"{35:032x}", f"{32:032x}"}
     assert found.accepted == {f"{34:032x}": "dog", f"{33:032x}": "emu", f"{31:032x}": "cat"}
 
@@ -97,7 +123,10 @@ def test_pages_order_and_the_original_in_full(page, browser):
     browser.get(f"file://{path}")
     Select(browser.find_element("id", "order")).select_by_visible_text("surest first")
     first = browser.find_elements("css selector", ".card")[0]
-    assert "as emu, 1.000" in first.text and first.find_element("css selector", "a").text == "<script> ü, 6.png"
+    assert (
+        "as emu, 1.000" in first.text
+        and first.find_element("css selector", "a").text == "<script> ü, 6.png"
+    )
     link = first.find_element("css selector", "a").get_attribute("href")
     assert link.startswith("file://") and link.endswith("%3Cscript%3E%20%C3%BC%2C%206.png")
     first.find_element("css selector", "img").click()
@@ -113,9 +142,14 @@ def test_pages_order_and_the_original_in_full(page, browser):
     )
     browser.find_element("css selector", "#large button").click()
     next_page = browser.find_element("id", "next")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", next_page)
+    browser.execute_script(
+        "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", next_page
+    )
     next_page.click()
-    assert len(browser.find_elements("css selector", ".card")) == 6 and browser.find_element("id", "page").text == "page 2 of 2"
+    assert (
+        len(browser.find_elements("css selector", ".card")) == 6
+        and browser.find_element("id", "page").text == "page 2 of 2"
+    )
 
 
 def test_what_is_doubted_has_its_own_place(page, browser, tmp_path):
@@ -136,7 +170,7 @@ def test_what_is_doubted_has_its_own_place(page, browser, tmp_path):
     assert wide <= seen and not browser.get_log("browser")
 
     browser.find_element("id", "save").click()
-    found = decisions.read(wait_for(tmp_path / "saved" / "decisions.csv"), NAMES)
+    found = decisions.read_decisions(wait_for(tmp_path / "saved" / "decisions.csv"), NAMES)
     assert found.accepted == {f"{1:032x}": "cat", f"{0:032x}": "emu"} and not found.rejected
 
 
@@ -145,9 +179,14 @@ def test_a_run_s_name_is_escaped_once(page, tmp_path):
     (path.parent / "ask.csv").unlink()
     path.parent.rename(tmp_path / "a&b")
     x = np.zeros((36, 6, 6, 3), np.uint8)
-    listing = [("file", "digest", "part", "class", "why"), *((file, "0", "unlabeled", "", "") for file in files)]
+    listing = [
+        ("file", "digest", "part", "class", "why"),
+        *((file, "0", "unlabeled", "", "") for file in files),
+    ]
     y = np.array([0, 0, 1, 1, 2, 2])
-    task = SimpleNamespace(files=files, listing=listing, by_index=x, names=NAMES, x_labeled=x, y_labeled=y)
+    task = SimpleNamespace(
+        files=files, listing=listing, by_index=x, names=NAMES, x_labeled=x, y_labeled=y
+    )
     review_page.write(tmp_path / "a&b", task)
     assert "<title>Review of a&amp;b</title>" in (tmp_path / "a&b" / "review.html").read_text()
 

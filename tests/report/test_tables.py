@@ -3,8 +3,8 @@ import pathlib
 import pytest
 from conftest import write_run
 
-from selectnet_tf.experiment import runs
 from selectnet_tf.report import paper, tables
+from selectnet_tf.runs import store
 
 HOME = pathlib.Path(__file__).parent.parent.parent
 
@@ -13,7 +13,12 @@ HOME = pathlib.Path(__file__).parent.parent.parent
 def results(tmp_path):
     """Three full seeds of context, one of selectnet, a short one, one with changed settings, the oracle."""
     made = [(0.73 + 0.01 * seed, {"method": "context", "seed": seed}) for seed in range(3)]
-    made += [(0.75, {}), (0.8, {"method": "oracle"}), (0.55, {"epochs": 20}), (0.5, {"method": "context", "epochs": 20})]
+    made += [
+        (0.75, {}),
+        (0.8, {"method": "oracle"}),
+        (0.55, {"epochs": 20}),
+        (0.5, {"method": "context", "epochs": 20}),
+    ]
     made += [(0.6, {"augment": "none"})]
     for accuracy, changes in made:
         extra = {
@@ -29,41 +34,72 @@ def results(tmp_path):
 
 
 def test_runs_of_other_lengths_and_settings_stand_apart(results):
-    tables.write(results, runs.read(results)[0])
+    tables.write(results, store.read_runs(results)[0])
     sections = (results / "table1.md").read_text().split("\n## ")
     assert [s.splitlines()[0] for s in sections[1:]] == [
         "Preset paper, 200 epochs", "Preset released, 200 epochs", "Preset paper, 200 epochs, augment=none", "Preset paper, 20 epochs",
     ]  # fmt: skip
     full, released, other, short = sections[1:]
-    assert "| `context` | 0.7400 ± 0.0100 (3 runs)<br>paper 0.7403, -0.0003 | not run<br>paper 0.7881 |" in full
-    assert "| `selectnet` | 0.7500 (one run)<br>paper 0.7424, +0.0076 |" in full and "| `oracle` | 0.8000 (one run) |" in full
+    assert (
+        "| `context` | 0.7400 ± 0.0100 (3 runs)<br>paper 0.7403, -0.0003 | not run<br>paper 0.7881 |"
+        in full
+    )
+    assert (
+        "| `selectnet` | 0.7500 (one run)<br>paper 0.7424, +0.0076 |" in full
+        and "| `oracle` | 0.8000 (one run) |" in full
+    )
     assert "0.7400" not in released and released.count("not run") == 30
-    assert "| `selectnet` | 0.6000 (one run) |" in other and "paper 0" not in other + short and "| `context` | 0.5000 (one run) |" in short
+    assert (
+        "| `selectnet` | 0.6000 (one run) |" in other
+        and "paper 0" not in other + short
+        and "| `context` | 0.5000 (one run) |" in short
+    )
 
 
 def test_preset_robust_stands_beside_the_paper_s_numbers_and_never_among_them(results):
     write_run(results, 0.7, {"minor_accuracy": 0.6, "major_accuracy": 0.75}, preset="robust")
-    found = runs.read(results)[0]
+    found = store.read_runs(results)[0]
     tables.write(results, found)
-    robust = next(s for s in (results / "table1.md").read_text().split("\n## ") if s.startswith("Preset robust, 200 epochs\n"))
-    assert "| `selectnet` | 0.7000 (one run) |" in robust and "paper 0" not in robust and "not run" not in robust
+    robust = next(
+        s
+        for s in (results / "table1.md").read_text().split("\n## ")
+        if s.startswith("Preset robust, 200 epochs\n")
+    )
+    assert (
+        "| `selectnet` | 0.7000 (one run) |" in robust
+        and "paper 0" not in robust
+        and "not run" not in robust
+    )
     assert "robust" not in tables.readme(results, found).splitlines()[0]
-    assert {c.values for c in paper.full(results, found, "paper") if c.method == "selectnet" and c.table == "table1"} == {(), (0.75,)}
+    assert {
+        c.values
+        for c in paper.full(results, found, "paper")
+        if c.method == "selectnet" and c.table == "table1"
+    } == {(), (0.75,)}
 
 
 def test_the_csv_says_the_same_in_long_form(results):
-    tables.write(results, runs.read(results)[0])
-    rows = runs.read_csv(results / "table1.csv")
+    tables.write(results, store.read_runs(results)[0])
+    rows = store.read_csv(results / "table1.csv")
     found = [
-        r for r in rows if (r["preset"], r["epochs"], r["changes"], r["arch"], r["method"]) == ("paper", "200", "", "simple", "context")
+        r
+        for r in rows
+        if (r["preset"], r["epochs"], r["changes"], r["arch"], r["method"])
+        == ("paper", "200", "", "simple", "context")
     ]
-    assert [(r["paper"], r["mean"], r["std"], r["n"], r["delta"]) for r in found] == [("0.7403", "0.7400", "0.0100", "3", "-0.0003")]
-    assert {(r["epochs"], r["changes"]) for r in rows if r["n"] == "1"} == {("200", ""), ("20", ""), ("200", "augment=none")}
+    assert [(r["paper"], r["mean"], r["std"], r["n"], r["delta"]) for r in found] == [
+        ("0.7403", "0.7400", "0.0100", "3", "-0.0003")
+    ]
+    assert {(r["epochs"], r["changes"]) for r in rows if r["n"] == "1"} == {
+        ("200", ""),
+        ("20", ""),
+        ("200", "augment=none"),
+    }
 
 
 def test_a_lambda_schedule_is_a_cell_of_table_4(results):
     write_run(results, 0.7, lambda_schedule="0.4:0.6")
-    tables.write(results, runs.read(results)[0])
+    tables.write(results, store.read_runs(results)[0])
     assert (
         "| `selectnet` | 0.7500 (one run)<br>paper 0.7424, +0.0076 | 0.7000 (one run)<br>paper 0.7328, -0.0328 | not run<br>paper 0.7109 |"
         in ((results / "table4.md").read_text())
@@ -73,15 +109,23 @@ def test_a_lambda_schedule_is_a_cell_of_table_4(results):
 def test_a_lambda_schedule_is_no_repeat_of_the_constant_one(results):
     """Its run was averaged into the figures, and drawn as another seed."""
     write_run(results, 0.7, lambda_schedule="0.4:0.6")
-    found = paper.comparisons(runs.read(results)[0])
-    schedules = [{dict(run.changes).get("lambda_schedule") for run in members} for *_, members in found]
-    assert all(len(one) == 1 for one in schedules) and {"0.4:0.6"} in schedules and found[0][0].title == "preset paper, 200 epochs"
+    found = paper.comparisons(store.read_runs(results)[0])
+    schedules = [
+        {dict(run.changes).get("lambda_schedule") for run in members} for *_, members in found
+    ]
+    assert (
+        all(len(one) == 1 for one in schedules)
+        and {"0.4:0.6"} in schedules
+        and found[0][0].title == "preset paper, 200 epochs"
+    )
 
 
 def test_data_sets_that_the_paper_does_not_have_are_columns_of_table_1(results):
     write_run(results, 0.9, method="context", dataset="digits-4minor")
-    tables.write(results, runs.read(results)[0])
-    head = (results / "table1.md").read_text().split("## Preset paper, 200 epochs\n\n")[1].splitlines()
+    tables.write(results, store.read_runs(results)[0])
+    head = (
+        (results / "table1.md").read_text().split("## Preset paper, 200 epochs\n\n")[1].splitlines()
+    )
     assert head[0].endswith("| digits-4minor simple |") and any(
         line.startswith("| `context`") and "| 0.9000 (one run) |" in line for line in head
     )
@@ -90,29 +134,50 @@ def test_data_sets_that_the_paper_does_not_have_are_columns_of_table_1(results):
 
 def test_the_readme_shows_table_3_s_numbers_too(tmp_path):
     for method in ("selectnet", "class_balanced"):
-        write_run(tmp_path, 0.75, {"minor_accuracy": 0.5, "major_accuracy": 0.8}, method=method, dataset="cifar10-lt", arch="resnet32")
-    text = tables.readme(tmp_path, runs.read(tmp_path)[0])
-    assert "| `selectnet` | 0.7500 | one run | 0.7576 |" in text and "| `class_balanced` | 0.7500 | one run | 0.7457 |" in text
+        write_run(
+            tmp_path,
+            0.75,
+            {"minor_accuracy": 0.5, "major_accuracy": 0.8},
+            method=method,
+            dataset="cifar10-lt",
+            arch="resnet32",
+        )
+    text = tables.readme(tmp_path, store.read_runs(tmp_path)[0])
+    assert (
+        "| `selectnet` | 0.7500 | one run | 0.7576 |" in text
+        and "| `class_balanced` | 0.7500 | one run | 0.7457 |" in text
+    )
 
 
 def test_the_page_of_numbers_compares_methods_shows_every_full_run_and_counts_the_rest(results):
     write_run(results, method="imbalanced", arch="resnet20", epochs=20)
     write_run(results, arch="resnet20", lambda_schedule="0.4:0.6")
-    text = tables.every_run(results, runs.read(results)[0])
+    text = tables.every_run(results, store.read_runs(results)[0])
     assert text.startswith(
         "Of the 34 cells of Tables 1 and 3, runs of 200 epochs cover 2 with preset `paper` and none with preset `released`."
     )
     assert "**preset paper, 20 epochs** · cifar10-4minor, simple:" in text
     assert text.endswith("[results/runs.csv](../../results/runs.csv) has 1 more run.")
-    assert "**preset paper, 200 epochs, lambda_schedule=0.4:0.6** · cifar10-4minor, resnet20:" in text
-    assert "**preset paper, 200 epochs, augment=none** · cifar10-4minor, simple:" in text and text.count("resnet20") == 1
-    assert "| `context` | 0.7400 ± 0.0100 | 3 runs | 0.7400 | 0.7600 | 0.5000 | 0.7500 | 0.6250 | 30 min | 5.0% |" in text
+    assert (
+        "**preset paper, 200 epochs, lambda_schedule=0.4:0.6** · cifar10-4minor, resnet20:" in text
+    )
+    assert (
+        "**preset paper, 200 epochs, augment=none** · cifar10-4minor, simple:" in text
+        and text.count("resnet20") == 1
+    )
+    assert (
+        "| `context` | 0.7400 ± 0.0100 | 3 runs | 0.7400 | 0.7600 | 0.5000 | 0.7500 | 0.6250 | 30 min | 5.0% |"
+        in text
+    )
 
 
 def test_the_readme_has_one_table_of_the_column_with_the_most_methods(results):
     write_run(results, 0.9, {"minor_accuracy": 0.5, "major_accuracy": 0.75}, arch="resnet20")
-    text = tables.readme(results, runs.read(results)[0])
-    assert "Test accuracy, cifar10-4minor, network simple, preset paper, 200 epochs; ours is the mean of the last ten epochs:" in text
+    text = tables.readme(results, store.read_runs(results)[0])
+    assert (
+        "Test accuracy, cifar10-4minor, network simple, preset paper, 200 epochs; ours is the mean of the last ten epochs:"
+        in text
+    )
     assert text.splitlines()[-3:] == [
         "| `context` | 0.7400 ± 0.0100 | 3 runs | 0.7403 | 0.7400 | 0.7600 | 0.5000 | 0.7500 |",
         "| `selectnet` | 0.7500 | one run | 0.7424 | 0.7500 | 0.7600 | 0.5000 | 0.7500 |",
@@ -122,8 +187,11 @@ def test_the_readme_has_one_table_of_the_column_with_the_most_methods(results):
 
 def test_the_readme_says_where_no_full_run_has_been_made(tmp_path):
     write_run(tmp_path, epochs=20)
-    text = tables.readme(tmp_path, runs.read(tmp_path)[0])
-    assert text.endswith("none with preset `paper` and none with preset `released`.") and "\n" not in text
+    text = tables.readme(tmp_path, store.read_runs(tmp_path)[0])
+    assert (
+        text.endswith("none with preset `paper` and none with preset `released`.")
+        and "\n" not in text
+    )
 
 
 def test_speed_has_a_line_a_network_and_a_dash_for_what_was_not_measured():
@@ -136,27 +204,46 @@ def test_speed_has_a_line_a_network_and_a_dash_for_what_was_not_measured():
         row("training", "ours / stock, whole epoch", "1.17"),
     ]
     training, selection = tables.speed(
-        [*measured, row("selection", "round / forward", "1.1", batch=""), row("selection", "round / 10 epochs", "0.02", batch="")]
+        [
+            *measured,
+            row("selection", "round / forward", "1.1", batch=""),
+            row("selection", "round / 10 epochs", "0.02", batch=""),
+        ]
     )
-    assert training.endswith("|\n| simple | 32 | 747 | 0.98 | 1.17 | – |") and "simple: 1.10 times, 2.0% of ten epochs" in selection
+    assert (
+        training.endswith("|\n| simple | 32 | 747 | 0.98 | 1.17 | – |")
+        and "simple: 1.10 times, 2.0% of ten epochs" in selection
+    )
     assert tables.speed([]) == [] and len(tables.speed(measured)) == 1
 
 
 def test_groups_put_full_and_plain_runs_first(results):
-    found = list(paper.groups(runs.read(results)[0]))
-    assert [(g.epochs, g.changes) for g in found] == [(200, ()), (200, (("augment", "none"),)), (20, ())]
+    found = list(paper.groups(store.read_runs(results)[0]))
+    assert [(g.epochs, g.changes) for g in found] == [
+        (200, ()),
+        (200, (("augment", "none"),)),
+        (20, ()),
+    ]
     assert found[1].slug == "paper_200_augment-none"
 
 
-@pytest.mark.parametrize(("page", "part"), [("README.md", tables.readme), ("docs/results/numbers.md", tables.every_run)])
+@pytest.mark.parametrize(
+    ("page", "part"), [("README.md", tables.readme), ("docs/results/numbers.md", tables.every_run)]
+)
 def test_the_repository_s_pages_are_generated_from_its_csvs(page, part):
-    found, problems = runs.read(HOME / "results")
+    found, problems = store.read_runs(HOME / "results")
     text = (HOME / page).read_text(encoding="utf-8")
-    assert not problems and text.split(tables.START)[1].split(tables.END)[0].strip() == part(HOME / "results", found).strip()
+    assert (
+        not problems
+        and text.split(tables.START)[1].split(tables.END)[0].strip()
+        == part(HOME / "results", found).strip()
+    )
 
 
 @pytest.mark.parametrize("table", ["table1", "table3", "table4"])
 def test_the_repository_s_tables_are_generated_from_its_runs_csv(table, tmp_path):
-    tables.write(tmp_path, runs.read(HOME / "results")[0])
+    tables.write(tmp_path, store.read_runs(HOME / "results")[0])
     for suffix in (".csv", ".md"):
-        assert (tmp_path / f"{table}{suffix}").read_text() == (HOME / "results" / f"{table}{suffix}").read_text()
+        assert (tmp_path / f"{table}{suffix}").read_text() == (
+            HOME / "results" / f"{table}{suffix}"
+        ).read_text()

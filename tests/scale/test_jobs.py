@@ -13,10 +13,10 @@ import types
 
 import pytest
 
-from selectnet_tf.experiment import grids, runs, sweep
+from selectnet_tf.runs import plan, store, sweep
 from selectnet_tf.scale import jobs
 
-CELLS = grids.grid("table1", epochs=40, archs=["simple"], methods=["imbalanced", "context"])
+CELLS = plan.grid("table1", epochs=40, archs=["simple"], methods=["imbalanced", "context"])
 NAMES = [cell.name for cell in CELLS]
 
 
@@ -28,18 +28,22 @@ class Client:
 
     def submit_job(self, submission_id, **options):
         if submission_id in self.jobs:
-            raise RuntimeError(f"Job with submission_id {submission_id} already exists. Please use a different submission_id.")
+            raise RuntimeError(
+                f"Job with submission_id {submission_id} already exists. Please use a different submission_id."
+            )
         self.add(submission_id, **options)
         return submission_id
 
     def add(self, submission_id, **options):
         state = {"status": "PENDING", "driver_exit_code": None, "message": "waits"}
-        self.jobs[submission_id] = types.SimpleNamespace(submission_id=submission_id, **state | options)
+        self.jobs[submission_id] = types.SimpleNamespace(
+            submission_id=submission_id, **state | options
+        )
 
     def end(self, job, status, code):
         if status == "SUCCEEDED":
             name = job.metadata["run"]
-            runs.write_row(self.results, name, {"name": name, "accuracy": 0.5, "seconds": 60.0})
+            store.write_row(self.results, name, {"name": name, "accuracy": 0.5, "seconds": 60.0})
         job.status, job.driver_exit_code, job.message = status, code, "its actor died\nand more"
 
     def list_jobs(self):
@@ -67,20 +71,28 @@ def a_sweep(client, **options):
 
 
 def test_the_command_of_each_missing_cell_is_a_job_of_the_run_s_name(client, tmp_path, capsys):
-    runs.write_row(tmp_path, NAMES[0], {"name": NAMES[0], "accuracy": 0.25, "seconds": 1.0})
+    store.write_row(tmp_path, NAMES[0], {"name": NAMES[0], "accuracy": 0.25, "seconds": 1.0})
     work = a_sweep(client, data_dir="/my data")
     (printed,) = work.commands()
     assert work.run() == 0
-    assert list(client.jobs) == NAMES[1:] and client.jobs[NAMES[1]].entrypoint == shlex.join(printed)
+    assert list(client.jobs) == NAMES[1:] and client.jobs[NAMES[1]].entrypoint == shlex.join(
+        printed
+    )
     said = capsys.readouterr().out
     assert f"{NAMES[1]}: accuracy 0.5000" in said and "2 of 2 cells done, 0 failed" in said
 
 
 @pytest.mark.parametrize(
     ("has", "device", "gpus", "threads", "at_once"),
-    [({"CPU": 8, "GPU": 0}, "auto", 0, "1", 8), ({"CPU": 8, "GPU": 2}, "auto", 1, None, 2), ({"CPU": 8, "GPU": 2}, "cpu", 0, "1", 8)],
+    [
+        ({"CPU": 8, "GPU": 0}, "auto", 0, "1", 8),
+        ({"CPU": 8, "GPU": 2}, "auto", 1, None, 2),
+        ({"CPU": 8, "GPU": 2}, "cpu", 0, "1", 8),
+    ],
 )
-def test_a_job_takes_a_gpu_or_where_there_is_none_a_core(has, device, gpus, threads, at_once, client, tmp_path):
+def test_a_job_takes_a_gpu_or_where_there_is_none_a_core(
+    has, device, gpus, threads, at_once, client, tmp_path
+):
     work = jobs.JobSweep([client, has], CELLS, tmp_path, device=device)
     assert len(work.slots) == at_once and work.run() == 0
     job = client.jobs[NAMES[0]]
@@ -97,29 +109,44 @@ def test_a_job_of_an_earlier_command_is_followed(status, client, tmp_path, capsy
     assert f"{NAMES[1]}: is a job already" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("status", "results"), [("FAILED", None), ("STOPPED", None), ("SUCCEEDED", None), ("RUNNING", "/elsewhere")])
-def test_a_run_whose_job_ended_or_is_another_folder_s_gets_a_new_job(status, results, client, tmp_path):
+@pytest.mark.parametrize(
+    ("status", "results"),
+    [("FAILED", None), ("STOPPED", None), ("SUCCEEDED", None), ("RUNNING", "/elsewhere")],
+)
+def test_a_run_whose_job_ended_or_is_another_folder_s_gets_a_new_job(
+    status, results, client, tmp_path
+):
     for name in (NAMES[0], f"{NAMES[0]}-2"):
-        client.add(name, status=status, metadata={"run": NAMES[0], "results": results or str(tmp_path)})
+        client.add(
+            name, status=status, metadata={"run": NAMES[0], "results": results or str(tmp_path)}
+        )
     client.add(None, status="RUNNING", metadata=None)  # a job that nobody submitted
     assert a_sweep(client).run() == 0
-    assert set(client.jobs) == {None, *NAMES, f"{NAMES[0]}-2", f"{NAMES[0]}-3"} and runs.names(tmp_path) == set(NAMES)
+    assert set(client.jobs) == {None, *NAMES, f"{NAMES[0]}-2", f"{NAMES[0]}-3"} and store.names(
+        tmp_path
+    ) == set(NAMES)
 
 
 def test_a_failed_job_is_named_with_its_error_and_stops_nothing(client, tmp_path, capsys):
     client.get_job_logs = lambda name: "begins\nerror: the loss is nan\nmore\n"
-    client.turn = lambda job: client.end(job, *(("FAILED", 1) if job.submission_id == NAMES[0] else ("SUCCEEDED", 0)))
+    client.turn = lambda job: client.end(
+        job, *(("FAILED", 1) if job.submission_id == NAMES[0] else ("SUCCEEDED", 0))
+    )
     assert a_sweep(client).run() == 1
     log = tmp_path / "runs" / NAMES[0] / "log.txt"
     assert capsys.readouterr().err == f"error: {NAMES[0]}: the loss is nan (see {log})\n"
-    assert log.read_text() == "begins\nerror: the loss is nan\nmore\n" and runs.names(tmp_path) == {NAMES[1]}
+    assert log.read_text() == "begins\nerror: the loss is nan\nmore\n" and store.names(
+        tmp_path
+    ) == {NAMES[1]}
 
 
 @pytest.mark.parametrize("code", [None, -9, 143])
 def test_a_job_that_was_killed_is_submitted_again_a_few_times(code, client, tmp_path, capsys):
     killed = itertools.count()
-    client.turn = lambda job: client.end(job, *(("FAILED", code) if next(killed) < 3 else ("SUCCEEDED", 0)))
-    assert a_sweep(client).run() == 0 and runs.names(tmp_path) == set(NAMES)
+    client.turn = lambda job: client.end(
+        job, *(("FAILED", code) if next(killed) < 3 else ("SUCCEEDED", 0))
+    )
+    assert a_sweep(client).run() == 0 and store.names(tmp_path) == set(NAMES)
     client.turn = lambda job: client.end(job, "FAILED", code)
     work = jobs.JobSweep([client, {"CPU": 1, "GPU": 0}], CELLS[:1], tmp_path / "other")
     before = len(client.jobs)
@@ -150,13 +177,17 @@ def test_a_cluster_that_no_longer_answers_is_one_error(client):
 
 
 def test_an_address_is_auto_or_a_dashboard_s():
-    with pytest.raises(ValueError, match=r"^--ray=10.0.0.1:6379 is neither auto nor .* --ray=http://HOST:8265$"):
+    with pytest.raises(
+        ValueError, match=r"^--ray=10.0.0.1:6379 is neither auto nor .* --ray=http://HOST:8265$"
+    ):
         jobs.connect("10.0.0.1:6379")
 
 
 @pytest.mark.parametrize("listens", [False, True])
 def test_no_cluster_is_one_error_in_time(listens, monkeypatch):
-    pytest.importorskip("ray.job_submission", reason="Ray is not installed: pip install -e '.[scale]'")
+    pytest.importorskip(
+        "ray.job_submission", reason="Ray is not installed: pip install -e '.[scale]'"
+    )
     monkeypatch.setattr(jobs, "LIMIT", 2.0)
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")
     with socket.socket() as server:  # connections to it are taken, and never answered
@@ -164,7 +195,9 @@ def test_no_cluster_is_one_error_in_time(listens, monkeypatch):
         server.listen() if listens else None
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         start = time.monotonic()
-        with pytest.raises(OSError, match=f"^no Ray cluster at {address}; run `ray start --head`, or give "):
+        with pytest.raises(
+            OSError, match=f"^no Ray cluster at {address}; run `ray start --head`, or give "
+        ):
             jobs.connect(address)
     assert time.monotonic() - start < 10
 
@@ -173,7 +206,7 @@ RUN = """
 import pathlib, sys, time
 import numpy as np
 from selectnet_tf import recipes
-from selectnet_tf.experiment import runs
+from selectnet_tf.runs import store
 given = dict(a[2:].split("=", 1) for a in sys.argv[1:])
 home, results = pathlib.Path(__file__).parent, pathlib.Path(given.pop("results_dir"))
 recipe = recipes.make(**{k: int(v) if k in ("seed", "epochs") else v for k, v in given.items()})
@@ -181,13 +214,13 @@ folder = results / "runs" / recipe.name
 with open(home / "begun.txt", "a") as file:
     file.write(recipe.name + "\\n")
 epochs = folder / "epochs.csv"
-for epoch in range(len(runs.read_csv(epochs)) + 1, recipe.epochs + 1):
+for epoch in range(len(store.read_csv(epochs)) + 1, recipe.epochs + 1):
     time.sleep(0.5)
-    runs.write_csv(epochs, [("epoch",), *[(i + 1,) for i in range(epoch)]])
+    store.write_csv(epochs, [("epoch",), *[(i + 1,) for i in range(epoch)]])
     np.savez(folder / "state.npz", position=np.array([epoch, 0]))
     with open(home / "trained.txt", "a") as file:
         file.write(f"{recipe.name} {epoch}\\n")
-runs.write_row(results, recipe.name, {"name": recipe.name, "accuracy": 0.5, "seconds": 60.0})
+store.write_row(results, recipe.name, {"name": recipe.name, "accuracy": 0.5, "seconds": 60.0})
 (folder / "state.npz").unlink()
 """
 
@@ -195,7 +228,9 @@ runs.write_row(results, recipe.name, {"name": recipe.name, "accuracy": 0.5, "sec
 @pytest.fixture
 def nodes(tmp_path, monkeypatch):
     """(cluster, its two nodes of one core each, its dashboard); the head has no cores."""
-    cluster_utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed: pip install -e '.[scale]'")
+    cluster_utils = pytest.importorskip(
+        "ray.cluster_utils", reason="Ray is not installed: pip install -e '.[scale]'"
+    )
     (tmp_path / "run.py").write_text(RUN)
     monkeypatch.setattr(sweep, "RUN", (sys.executable, str(tmp_path / "run.py")))
     monkeypatch.setenv("PYTHONPATH", str(pathlib.Path(jobs.__file__).parents[2]))
@@ -204,8 +239,15 @@ def nodes(tmp_path, monkeypatch):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     store = {"object_store_memory": 80_000_000}
-    made = cluster_utils.Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": True, "dashboard_port": port, **store})
-    yield made, [made.add_node(num_cpus=1, **store) for _ in range(2)], f"http://{made.head_node.webui_url}"
+    made = cluster_utils.Cluster(
+        True,
+        head_node_args={"num_cpus": 0, "include_dashboard": True, "dashboard_port": port, **store},
+    )
+    yield (
+        made,
+        [made.add_node(num_cpus=1, **store) for _ in range(2)],
+        f"http://{made.head_node.webui_url}",
+    )
     made.shutdown()
 
 
@@ -214,14 +256,18 @@ def test_a_killed_command_and_a_dead_node_cost_no_run(nodes, tmp_path, capsys):
     made, (first, _), address = nodes
 
     def trained():
-        return (tmp_path / "trained.txt").read_text().splitlines() if (tmp_path / "trained.txt").exists() else []
+        return (
+            (tmp_path / "trained.txt").read_text().splitlines()
+            if (tmp_path / "trained.txt").exists()
+            else []
+        )
 
     code = f"""
 import pathlib
-from selectnet_tf.experiment import grids, sweep
+from selectnet_tf.runs import plan, sweep
 from selectnet_tf.scale import jobs
 sweep.RUN = {sweep.RUN!r}
-cells = grids.grid("table1", epochs=40, archs=["simple"], methods=["imbalanced", "context"])
+cells = plan.grid("table1", epochs=40, archs=["simple"], methods=["imbalanced", "context"])
 jobs.JobSweep(jobs.connect({address!r}), cells, pathlib.Path({str(tmp_path)!r})).run()
 """
     command = subprocess.Popen([sys.executable, "-c", code])
@@ -232,10 +278,17 @@ jobs.JobSweep(jobs.connect({address!r}), cells, pathlib.Path({str(tmp_path)!r}))
     command.wait()
     before = len(trained())
     work = jobs.JobSweep(jobs.connect(address), CELLS, tmp_path)
-    assert work.ids == {name: name for name in NAMES} and len(trained()) > before  # nobody watched, and they trained
+    assert (
+        work.ids == {name: name for name in NAMES} and len(trained()) > before
+    )  # nobody watched, and they trained
     made.remove_node(first, allow_graceful=False)
     assert work.run() == 0
-    assert runs.names(tmp_path) == set(NAMES) and len(trained()) == len(set(trained())) == 80  # no epoch was trained twice
+    assert (
+        store.names(tmp_path) == set(NAMES) and len(trained()) == len(set(trained())) == 80
+    )  # no epoch was trained twice
     assert len((tmp_path / "begun.txt").read_text().split()) == 3
     said = capsys.readouterr().out
-    assert said.count("is a job already, goes on after epoch") == 2 and said.count("killed, or its node died") == 1
+    assert (
+        said.count("is a job already, goes on after epoch") == 2
+        and said.count("killed, or its node died") == 1
+    )

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from selectnet_tf import rules
-from selectnet_tf.capped import Capped
-from selectnet_tf.data import decisions, folders
-from selectnet_tf.files import digest
+from selectnet_tf._files import digest
+from selectnet_tf.data.folders import decisions, listing
+from selectnet_tf.rules import Capped
 from selectnet_tf.scale import picking
 
 NAMES = ["cat", "dog", "emu", "fox"]
@@ -25,7 +25,12 @@ def scores_of(probs, ids, features=None, unreadable=()):
     loss = (-np.log(np.clip(probs.max(1), 1e-7, 1))).astype(np.float32)
     predicted = pa.array(probs.argmax(1).astype(np.int32), mask=bad)
     classes = pa.DictionaryArray.from_arrays(predicted, NAMES)
-    columns = {"id": ids, "predicted": predicted, "class": classes, "loss": pa.array(loss, mask=bad)}
+    columns = {
+        "id": ids,
+        "predicted": predicted,
+        "class": classes,
+        "loss": pa.array(loss, mask=bad),
+    }
     if features is not None:
         columns["features"] = pa.array(list(features), pa.list_(pa.float16()))
     return pa.table(columns)
@@ -46,7 +51,9 @@ def many(tmp_path):
     probs = rng.dirichlet([0.3] * 4, 2000).astype(np.float32)
     probs[::7] = np.eye(4, dtype=np.float32)[rng.integers(0, 4, len(probs[::7]))]
     probs[1::7] = np.round(probs[1::7], 1)
-    probs[:, 3] *= np.where(np.arange(2000) % 5, 0.3, 1)  # fewer foxes, so that a cap has something to do
+    probs[:, 3] *= np.where(
+        np.arange(2000) % 5, 0.3, 1
+    )  # fewer foxes, so that a cap has something to do
     ids = [f"i{i:04}" for i in range(2000)]
     pool = pa.table({"id": ids, "image": pa.array([bytes(12)] * 2000, pa.binary(12))})
     features = rng.normal(size=(2000, 5)).astype(np.float16)
@@ -70,7 +77,9 @@ def test_picks_are_the_rule_s_whatever_the_order(name, many, tmp_path):
     own = probs[rows][:, minor]  # of the candidates, the minor classes' alone
     loss = table["loss"].to_numpy()[rows]
     features = np.stack(table["features"].to_numpy()).astype(np.float32)[rows]
-    found = rules.Scores(own, loss, np.zeros(len(rows), bool), np.ones(len(rows), bool), features=features)
+    found = rules.Scores(
+        own, loss, np.zeros(len(rows), bool), np.ones(len(rows), bool), features=features
+    )
     wanted = rows[np.asarray(RULES[name]()(found))]
     assert 0 < len(wanted) < len(rows)
     shuffled = table.take(np.random.default_rng(1).permutation(2000))
@@ -84,22 +93,37 @@ def test_scores_that_were_saved_again_give_the_same_picks(many, tmp_path):
     table, pool, _ = many
     before = picking.pick(save(tmp_path / "scores", table), pool, MINOR, RULES["capped"]())
     frame = pd.concat(map(pd.read_parquet, sorted((tmp_path / "scores").iterdir())))
-    frame.sort_values("loss").astype({"class": str}).to_parquet(tmp_path / "again.parquet", compression="gzip")
+    frame.sort_values("loss").astype({"class": str}).to_parquet(
+        tmp_path / "again.parquet", compression="gzip"
+    )
     after = picking.pick(tmp_path / "again.parquet", pool, MINOR, RULES["capped"]())
-    assert len(before.ids) > 100 and after.ids == before.ids and np.array_equal(after.loss, before.loss)
+    assert (
+        len(before.ids) > 100
+        and after.ids == before.ids
+        and np.array_equal(after.loss, before.loss)
+    )
 
 
 def test_ids_have_to_be_the_pool_s_one_by_one(many, tmp_path):
     table, pool, _ = many
     cases = {
-        "twice": (pa.concat_tables([table, table.slice(5, 2)]), r"twice: 2 ids are there more than once, e.g. i000[56]: give"),
-        "some": (table.slice(10), r"some lacks 10 of the ids, e.g. i000\d: run python -m selectnet_tf.score to its end"),
+        "twice": (
+            pa.concat_tables([table, table.slice(5, 2)]),
+            r"twice: 2 ids are there more than once, e.g. i000[56]: give",
+        ),
+        "some": (
+            table.slice(10),
+            r"some lacks 10 of the ids, e.g. i000\d: run python -m selectnet_tf score to its end",
+        ),
     }
     for name, (some, words) in cases.items():
         with pytest.raises(ValueError, match=words):
             picking.pick(save(tmp_path / name, some), pool, MINOR, RULES["context"]())
     (pool / "1.parquet").unlink()
-    with pytest.raises(ValueError, match=r"pool lacks 667 of the ids, e.g. i0001: give --images the pool that was scored"):
+    with pytest.raises(
+        ValueError,
+        match=r"pool lacks 667 of the ids, e.g. i0001: give --images the pool that was scored",
+    ):
         picking.pick(save(tmp_path / "all", table), pool, MINOR, RULES["context"]())
 
 
@@ -125,10 +149,14 @@ def test_scores_that_are_none_are_one_line_with_their_name(change, many, tmp_pat
     ],
 )
 def test_a_minor_class_is_a_class_once(minor, words, many, tmp_path):
-    scores = save(tmp_path / "scores", many[0].filter(pa.compute.not_equal(many[0]["predicted"], 2)), 1)
+    scores = save(
+        tmp_path / "scores", many[0].filter(pa.compute.not_equal(many[0]["predicted"], 2)), 1
+    )
     with pytest.raises(ValueError, match=words):
         picking.pick(save(tmp_path / "all", many[0]), many[1], minor, RULES["context"]())
-    assert "emu" in picking._classes(pq.read_table(scores)["class"])  # although none is predicted as it
+    assert "emu" in picking._classes(
+        pq.read_table(scores)["class"]
+    )  # although none is predicted as it
 
 
 @pytest.mark.parametrize("name", ["../outside", "a/b", "/tmp/x", "..", ".hidden", ""])
@@ -149,24 +177,34 @@ def found(ids):
 
 def test_the_picks_images_are_found_by_id_and_decided_for_the_next_run(tmp_path):
     order = np.random.default_rng(0).permutation(60)  # of the pool; an image's red is its number
-    table = pa.table({"id": [f"a/{i}" for i in order], "image": pa.array([encoded(i) for i in order], pa.binary())})
+    table = pa.table(
+        {
+            "id": [f"a/{i}" for i in order],
+            "image": pa.array([encoded(i) for i in order], pa.binary()),
+        }
+    )
     pq.write_table(table, tmp_path / "pool.parquet", row_group_size=7)
     ids = [f"a/{i}" for i in (12, 30, 48, 6)]
     picking.write(found(ids), tmp_path / "pool.parquet", ["fox"], tmp_path / "picks")
     files = sorted((tmp_path / "picks" / "fox").iterdir())
-    assert {p.name: Image.open(p).getpixel((0, 0))[0] for p in files} == {f"0.9400_a_{i}.png": i for i in (12, 30, 48, 6)}
-    decided = decisions.read(tmp_path / "picks" / "decisions.csv", ("fox",))
+    assert {p.name: Image.open(p).getpixel((0, 0))[0] for p in files} == {
+        f"0.9400_a_{i}.png": i for i in (12, 30, 48, 6)
+    }
+    decided = decisions.read_decisions(tmp_path / "picks" / "decisions.csv", ("fox",))
     assert decided == ({digest(p.read_bytes()): "fox" for p in files}, set())
     with pytest.raises(ValueError, match="is there already: give --out a new folder"):
         picking.write(found(ids), tmp_path / "pool.parquet", ["fox"], tmp_path / "picks")
 
 
 def test_names_that_are_long_or_alike_keep_all_images(tmp_path):
-    ids, kinds = ["ねこ" * 100, "い" + "ねこ" * 100, "x/y", "x_y", "z.jpg"], ["PNG", "PNG", "TGA", "TGA", "JPEG"]
+    ids, kinds = (
+        ["ねこ" * 100, "い" + "ねこ" * 100, "x/y", "x_y", "z.jpg"],
+        ["PNG", "PNG", "TGA", "TGA", "JPEG"],
+    )
     images = pa.array([encoded(i, kind) for i, kind in enumerate(kinds)], pa.binary())
     pq.write_table(pa.table({"id": ids, "image": images}), tmp_path / "pool.parquet")
     picking.write(found(ids), tmp_path / "pool.parquet", ["dog"], tmp_path / "picks")
-    files = folders.survey(tmp_path / "picks" / "dog").files
+    files = listing.list_images(tmp_path / "picks" / "dog").files
     assert sorted(Image.open(tmp_path / "picks" / "dog" / f).format for f in files) == sorted(kinds)
 
 
@@ -178,11 +216,13 @@ def test_raw_pixels_become_images(shape, mode, tmp_path):
     picking.write(found(["0", "1", "2"]), tmp_path / "pool.parquet", ["dog"], tmp_path / "picks")
     files = sorted((tmp_path / "picks" / "dog").iterdir())
     assert [Image.open(p).mode for p in files] == [mode] * 3
-    assert all(np.array_equal(np.array(Image.open(p)), one) for p, one in zip(files, x, strict=True))
+    assert all(
+        np.array_equal(np.array(Image.open(p)), one) for p, one in zip(files, x, strict=True)
+    )
 
 
 def test_images_of_a_folder_are_copied_as_they_are(tree, tmp_path):
-    ids = [f for f in folders.survey(tree / "pool").files if f != "torn.jpg"]
+    ids = [f for f in listing.list_images(tree / "pool").files if f != "torn.jpg"]
     picking.write(found(ids), tree / "pool", ["dog"], tmp_path / "picks")
     copies = sorted(p.read_bytes() for p in (tmp_path / "picks" / "dog").iterdir())
     assert copies == sorted((tree / "pool" / i).read_bytes() for i in ids)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from selectnet_tf.data import folders
+from selectnet_tf.data.folders import listing
 from selectnet_tf.scale import pools
 
 
@@ -27,7 +27,7 @@ def png(red):
 def test_a_folder_s_ids_are_the_paths_of_its_images(tree):
     (tree / "pool" / "0" / "back").symlink_to(tree / "pool")  # followed once
     ids = pools.ids_of(tree / "pool").to_pylist()
-    assert sorted(ids) == folders.survey(tree / "pool").files and len(set(ids)) == 31
+    assert sorted(ids) == listing.list_images(tree / "pool").files and len(set(ids)) == 31
     assert pools.image_column(tree / "pool") is None
 
 
@@ -42,7 +42,10 @@ def test_parquet_ids_are_the_column_id_as_text(ids, tmp_path):
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"id": ["a", "b", "a", "b", "a"]}, "2 ids are there more than once, e.g. a: give each image an id"),
+        (
+            {"id": ["a", "b", "a", "b", "a"]},
+            "2 ids are there more than once, e.g. a: give each image an id",
+        ),
         ({"id": ["a", None]}, "1 images lack an id"),
         ({"id": [0.5, 1.5]}, "column id holds double, but needs text or integers"),
         ({"name": ["a"]}, "pool.parquet has no column id, only name, image"),
@@ -71,7 +74,9 @@ def test_what_is_no_pool_is_one_line(tree, tmp_path):
 
 
 def test_a_name_that_is_no_utf8_is_named(tree):
-    os.rename(os.fsencode(next((tree / "pool").rglob("*.png"))), os.fsencode(tree / "pool") + b"/\xff.png")
+    os.rename(
+        os.fsencode(next((tree / "pool").rglob("*.png"))), os.fsencode(tree / "pool") + b"/\xff.png"
+    )
     with pytest.raises(ValueError, match=r"^\\xff.png is no UTF-8: rename that file$"):
         pools.ids_of(tree / "pool")
 
@@ -104,11 +109,15 @@ RAW = [255, 0, 0] * 64
 def test_raw_pixels_are_read_and_what_is_none_is_refused(column):
     good, bad = pa.chunked_array([column])
     assert pools.content(good).dtype == np.uint8 and pools.content(good).tolist() == RAW
-    with pytest.raises(ValueError, match="there is no image|a pixel is missing|not in range|truncated"):
+    with pytest.raises(
+        ValueError, match="there is no image|a pixel is missing|not in range|truncated"
+    ):
         pools.content(bad)
 
 
-@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.struct({"bytes": pa.binary(), "path": pa.string()})])
+@pytest.mark.parametrize(
+    "kind", [pa.binary(), pa.large_binary(), pa.struct({"bytes": pa.binary(), "path": pa.string()})]
+)
 def test_encoded_images_are_their_bytes(kind):
     value = {"bytes": png(9), "path": None} if pa.types.is_struct(kind) else png(9)
     good, bad = pa.chunked_array([pa.array([value, None], kind)])

@@ -36,13 +36,19 @@ def model(tmp_path, monkeypatch):
 def put(path, n, ids=None):
     x, _ = blobs(n)
     column = pa.array([one.tobytes() for one in x], pa.binary(16))
-    pq.write_table(pa.table({"id": ids or [f"i{i}" for i in range(n)], "image": column}), path, row_group_size=200)
+    pq.write_table(
+        pa.table({"id": ids or [f"i{i}" for i in range(n)], "image": column}),
+        path,
+        row_group_size=200,
+    )
     return path
 
 
 def test_scores_are_the_model_s(model, tmp_path):
     pool = put(tmp_path / "pool.parquet", 50)
-    found = scoring.Scorer(scoring.Job(model, pool, "image", batch=64, features=True), 2)(pq.read_table(pool))
+    found = scoring.Scorer(scoring.Job(model, pool, "image", batch=64, features=True), 2)(
+        pq.read_table(pool)
+    )
     loaded = keras.saving.load_model(model, compile=False)
     probs = loaded.predict(blobs(50)[0], verbose=0)
     assert found["id"].to_pylist() == [f"i{i}" for i in range(50)]
@@ -50,26 +56,44 @@ def test_scores_are_the_model_s(model, tmp_path):
     assert found["class"].to_pylist() == [["cat", "dog", "emu", "fox"][c] for c in probs.argmax(1)]
     assert np.allclose(found["probability"], probs.max(1), atol=1e-6)
     assert np.allclose(found["loss"], -np.log(probs.max(1)), atol=1e-5)
-    features = keras.Model(loaded.inputs[0], loaded.layers[-1].input).predict(blobs(50)[0], verbose=0)
-    assert np.allclose(np.array(found["features"].to_pylist(), np.float32), features, rtol=1e-3, atol=1e-3)
+    features = keras.Model(loaded.inputs[0], loaded.layers[-1].input).predict(
+        blobs(50)[0], verbose=0
+    )
+    assert np.allclose(
+        np.array(found["features"].to_pylist(), np.float32), features, rtol=1e-3, atol=1e-3
+    )
     assert found["problem"].null_count == 50
 
 
 def test_an_image_that_can_not_be_read_is_a_row_with_a_problem(model, tmp_path):
     x = pa.array([bytes(16), None, bytes(15)], pa.binary())
-    table = pa.table({"id": ["a", "b", "c"], "image": pa.array([bytes(16), None, bytes(16)], pa.binary(16))})
-    found = scoring.Scorer(scoring.Job(model, tmp_path, "image", batch=4, features=True), 1)(table).to_pylist()
+    table = pa.table(
+        {"id": ["a", "b", "c"], "image": pa.array([bytes(16), None, bytes(16)], pa.binary(16))}
+    )
+    found = scoring.Scorer(scoring.Job(model, tmp_path, "image", batch=4, features=True), 1)(
+        table
+    ).to_pylist()
     assert [row["problem"] for row in found] == [None, "there is no image", None]
     assert {found[1][key] for key in ("predicted", "class", "probability", "loss")} == {None}
     assert found[1]["features"] is None and found[0] == {**found[2], "id": "a"}
-    found = scoring.Scorer(scoring.Job(model, tmp_path, "image", batch=4), 1)(table.set_column(1, "image", x))
-    assert [bool(p) for p in found["problem"].to_pylist()] == [True, True, True]  # encoded images that are none
+    found = scoring.Scorer(scoring.Job(model, tmp_path, "image", batch=4), 1)(
+        table.set_column(1, "image", x)
+    )
+    assert [bool(p) for p in found["problem"].to_pylist()] == [
+        True,
+        True,
+        True,
+    ]  # encoded images that are none
 
 
 @pytest.mark.parametrize(("fit", "white"), [(None, 1.0), ("pad", 0.5)])
 def test_images_are_fitted_as_those_of_the_run(fit, white, model, tmp_path):
     """A white image of twice its height: a model that tells white from black says how much of it is padding."""
-    layers = [keras.Input((4, 4, 3), dtype="uint8"), keras.layers.Rescaling(1 / 255), keras.layers.GlobalAveragePooling2D()]
+    layers = [
+        keras.Input((4, 4, 3), dtype="uint8"),
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.GlobalAveragePooling2D(),
+    ]
     net = keras.Sequential([*layers, keras.layers.Dense(2)])
     net.layers[-1].set_weights([np.array([[1 / 3, -1 / 3]] * 3), np.array([0.0, 1.0])])
     net.save(model)
@@ -77,8 +101,14 @@ def test_images_are_fitted_as_those_of_the_run(fit, white, model, tmp_path):
         with zipfile.ZipFile(model, "a") as file:
             file.writestr("pictures.json", json.dumps({"fit": fit}))
     Image.new("RGB", (8, 4), "white").save(tmp_path / "wide.png")
-    (row,) = scoring.Scorer(scoring.Job(model, tmp_path, None, batch=2), 1)(pa.table({"id": ["wide.png"]})).to_pylist()
-    assert (row["predicted"], row["class"], row["probability"]) == (0, "0", pytest.approx(white, abs=1e-5))
+    (row,) = scoring.Scorer(scoring.Job(model, tmp_path, None, batch=2), 1)(
+        pa.table({"id": ["wide.png"]})
+    ).to_pylist()
+    assert (row["predicted"], row["class"], row["probability"]) == (
+        0,
+        "0",
+        pytest.approx(white, abs=1e-5),
+    )
 
 
 def test_a_model_of_no_square_images_is_refused(model):
@@ -112,13 +142,18 @@ def test_damaged_lost_and_doubled_scores_are_forgotten(tmp_path):
     (tmp_path / "a-0.parquet").write_bytes(content)
     (tmp_path / "b-0.parquet").unlink()
     assert scoring._done(tmp_path, ids) == (3, 0)
-    assert names(tmp_path) == ["c-0.parquet", "e-0.parquet"] and names(ids) == ["c.parquet", "e.parquet"]
+    assert names(tmp_path) == ["c-0.parquet", "e-0.parquet"] and names(ids) == [
+        "c.parquet",
+        "e.parquet",
+    ]
 
 
 def test_a_file_that_score_did_not_write_is_refused(tmp_path):
     ids = kept(tmp_path, a=["1"])
     (tmp_path / "mine.parquet").write_bytes(b"")
-    with pytest.raises(ValueError, match="mine.parquet is not by score: move it, or give a new --out"):
+    with pytest.raises(
+        ValueError, match="mine.parquet is not by score: move it, or give a new --out"
+    ):
         scoring._done(tmp_path, ids)
 
 
@@ -130,7 +165,9 @@ def test_scores_of_something_else_are_never_added_to(change, model, tmp_path):
     (out / ".scores" / "made_of.json").write_text(json.dumps(scoring._made_of(job)))
     assert scoring.score(job, out) == (0, 3, 0)  # all is done: no Ray
     other = tmp_path / "other"
-    other.write_bytes((model if change == "model" else pool).read_bytes() + b"0" * (change == "model"))
+    other.write_bytes(
+        (model if change == "model" else pool).read_bytes() + b"0" * (change == "model")
+    )
     job = job._replace(**{change: True if change == "features" else other})
     with pytest.raises(ValueError, match=r"out holds scores of other --\w+: give a new --out"):
         scoring.score(job, out)
@@ -140,27 +177,45 @@ def test_a_dead_address_is_one_line_at_once():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(ConnectionError, match=rf"^no Ray at --ray={address} \(.*refused\): ray start --head$"):
+    with pytest.raises(
+        ConnectionError, match=rf"^no Ray at --ray={address} \(.*refused\): ray start --head$"
+    ):
         scoring._start(address, 0, "cpu")
 
 
 @pytest.mark.slow
 def test_a_killed_command_goes_on_and_each_id_is_scored_once(model, tmp_path):
     pool, out = put(tmp_path / "pool.parquet", 2000), tmp_path / "out"
-    command = [sys.executable, "-m", "selectnet_tf.score", f"--model={model}", f"--images={pool}", f"--out={out}"]
+    command = [
+        sys.executable,
+        "-m",
+        "selectnet_tf",
+        "score",
+        f"--model={model}",
+        f"--images={pool}",
+        f"--out={out}",
+    ]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    killed = subprocess.Popen([*command, "--shard=100", "--actors=1"], env=environment, stderr=subprocess.DEVNULL)
+    killed = subprocess.Popen(
+        [*command, "--shard=100", "--actors=1"], env=environment, stderr=subprocess.DEVNULL
+    )
     while killed.poll() is None and not list(out.glob(".scores/ids/*[0-9].parquet")):
         time.sleep(0.01)
     os.kill(killed.pid, signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
-    ended = subprocess.run([*command, "--shard=100", "--actors=1"], env=environment, capture_output=True, text=True)
+    ended = subprocess.run(
+        [*command, "--shard=100", "--actors=1"], env=environment, capture_output=True, text=True
+    )
     assert ended.returncode == 0 and ended.stderr == "", ended.stderr
     scored = int(ended.stdout.split()[0].replace(",", ""))
     assert 0 < scored < 2000
     found = pq.read_table(out).sort_by("id")
-    alone = scoring.Scorer(scoring.Job(model, pool, "image", batch=2000), 1)(pq.read_table(pool)).sort_by("id")
-    assert found["id"].to_pylist() == alone["id"].to_pylist() and found["predicted"].equals(alone["predicted"])
+    alone = scoring.Scorer(scoring.Job(model, pool, "image", batch=2000), 1)(
+        pq.read_table(pool)
+    ).sort_by("id")
+    assert found["id"].to_pylist() == alone["id"].to_pylist() and found["predicted"].equals(
+        alone["predicted"]
+    )
     assert np.allclose(found["loss"], alone["loss"], atol=1e-6)
 
 
@@ -169,13 +224,22 @@ def test_a_killed_command_goes_on_and_each_id_is_scored_once(model, tmp_path):
 def test_what_an_actor_or_a_read_finds_wrong_is_one_line(what, model, tmp_path, capfd):
     pool = put(tmp_path / "pool.parquet", 100)
     if what == "page":
-        pq.write_table(pq.read_table(pool), pool, write_page_checksum=True, use_dictionary=False, compression="none")
+        pq.write_table(
+            pq.read_table(pool),
+            pool,
+            write_page_checksum=True,
+            use_dictionary=False,
+            compression="none",
+        )
         content = bytearray(pool.read_bytes())
         content[content.index(blobs(1)[0].tobytes()) + 3] ^= 1
         pool.write_bytes(content)
     else:
         keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(model)
-    words = {"page": "CRC checksum verification failed", "model": r"takes \[4\], but needs square images"}[what]
+    words = {
+        "page": "CRC checksum verification failed",
+        "model": r"takes \[4\], but needs square images",
+    }[what]
     with pytest.raises(OSError, match=f"^while scoring .*pool.parquet: [^\n]*{words}"):
         scoring.score(scoring.Job(model, pool, "image", device="cpu"), tmp_path / "out", actors=1)
     assert capfd.readouterr().err == ""

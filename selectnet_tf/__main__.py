@@ -1,0 +1,53 @@
+"""selectnet COMMAND [FLAGS]: `selectnet COMMAND --help` describes a command."""
+
+import importlib
+import sys
+
+COMMANDS = {
+    "train": "trains a classifier by one recipe and writes its row of results",
+    "predict": "classifies images with a trained model",
+    "report": "writes tables, figures and a page about the runs in a results folder",
+    "sweep": "trains the missing runs of one of the paper's tables",
+    "score": "scores a pool of any size with a trained model",
+    "pick": "selects from such scores and writes a folder for the next run",
+    "doctor": "checks TensorFlow, GPU, memory and data",
+}
+
+
+def main() -> int:
+    """Runs the command in sys.argv. Returns its exit code: 2 for a wrong command line."""
+    command, *arguments = sys.argv[1:] or ["--help"]
+    if command in ("--help", "-h", "help"):
+        width = max(map(len, COMMANDS))
+        lines = (f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+        print(__doc__, "", *lines, sep="\n")
+        return 0
+    if command not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        print(
+            f"error: expected a command ({known}), received {command!r}",
+            file=sys.stderr,
+        )
+        return 2
+    return run(command, arguments)
+
+
+def run(command: str, arguments: list[str]) -> int:
+    """Runs one command with its flags. Returns its exit code."""
+    module = importlib.import_module(f"selectnet_tf.commands.{command}")
+    sys.argv = [f"selectnet {command}", *arguments]
+    if command == "doctor":  # works where absl is missing
+        return int(module.main(arguments))
+    from absl import flags
+
+    from selectnet_tf._console import parse
+
+    sys.modules["__main__"].__doc__ = module.__doc__  # absl's --help prints it, and these flags
+    module.define_flags()
+    for flag in flags.FLAGS.get_flags_for_module(module.__name__):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    return int(module.main(parse(sys.argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""What every command here shares:
+
+Flags read, one line for an error, a TensorFlow that is fast and does not greet.
+"""
+
+import contextlib
+import logging
+import os
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from absl import app, flags
+
+from selectnet_tf._files import FULL, printable
+
+
+@contextlib.contextmanager
+def importing_tensorflow(verbose: bool = False) -> Iterator[None]:
+    """TensorFlow is imported in here, with oneDNN and without its greeting.
+
+    By itself it takes oneDNN's convolutions only where the CPU multiplies bytes for neural networks
+    (AVX512_VNNI and the like), but with AVX2 they are up to twice as fast too. It greets in C++, on
+    the process's standard error.
+    """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if verbose:
+        yield
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def describe_error(error: Exception) -> object:
+    """What to say of an error: of a full disk, also where TensorFlow met it, that it is full."""
+    full = getattr(error, "errno", None) in FULL or "No space left on device" in str(error)
+    return "the disk is full: free some space and run the same command again" if full else error
+
+
+def fail(error: object, code: int) -> int:
+    """Prints an error as one line. Returns code."""
+    end_output()
+    text = str(error).strip().split("\n")[0]
+    print(f"error: {printable(text) if text else type(error).__name__}", file=sys.stderr)
+    return code
+
+
+def end_output() -> None:
+    """Flushes standard output
+
+    Leads it nowhere where that fails, or Python would complain at its end.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def parse(argv: list[str]) -> list[str]:
+    """argv without its flags, which are read into flags.FLAGS.
+
+    --help prints the command's docstring and its flags.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if (
+            getattr(sys, name) is None
+        ):  # closed: another file would get its number, and what TensorFlow prints
+            setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    app.define_help_flags()
+    try:
+        return list(flags.FLAGS(argv))
+    except (flags.Error, ValueError) as error:
+        sys.exit(fail(error, 2))
+    except SystemExit:  # --help and its like
+        sys.exit(0)
+
+
+def expand_path(text: str) -> pathlib.Path:
+    """The path that a flag gives: a shell leaves the ~ of --results_dir=~/here alone."""
+    return pathlib.Path(text).expanduser()
+
+
+def align_columns(lines: Sequence[Sequence[Any]]) -> str:
+    """Lines of values as columns for the screen."""
+    widths = [max(len(str(line[i])) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(str(v).ljust(w) for v, w in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )

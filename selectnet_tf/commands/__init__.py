@@ -1,0 +1,1 @@
+"""The commands of `selectnet`: flags in, one call, words out."""

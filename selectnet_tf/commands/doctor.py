@@ -1,0 +1,336 @@
+"""What is here to train with, in ten lines, and the cure of each problem: python -m
+selectnet_tf.doctor
+
+Exit code 1 where there is a problem. Standard library only: it has to work where nothing else does.
+A child process imports TensorFlow, so a TensorFlow that dies is a line too.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from selectnet_tf import _devices
+
+OLDEST = (3, 11)  # Python; setup.py says the same
+PROBE = "from selectnet_tf.commands import doctor; doctor.probe()"
+STEPS = 5  # timed on each device, after one that isn't
+
+
+def examine(data_dir: str | None, results: pathlib.Path) -> list[tuple[str, str, str]]:
+    """[(what, what is found of it, its problem with the cure, or "")], ten of them, and one more
+    where TF_CONFIG is set.
+    """
+    found = ask_tensorflow()
+    lines: list[tuple[str, Callable[[], tuple[str, str]]]] = [
+        ("Python", _python),
+        ("TensorFlow", lambda: _tensorflow(found)),
+        ("Keras", lambda: (str(found.get("keras") or "none"), str(found.get("keras_problem", "")))),
+        ("cards", lambda: _cards(found)),
+        ("CUDA", lambda: _cuda(found)),
+        ("oneDNN", _onednn),
+        ("machine", _machine),
+        ("disk", lambda: _disk(results)),
+        ("CIFAR", lambda: _cifar(data_dir)),
+        ("one step", lambda: _steps(found)),
+    ]
+    if os.environ.get("TF_CONFIG"):
+        lines.append(("TF_CONFIG", lambda: ("set", _devices.check_tf_config())))
+    return [(what, *_attempt(line)) for what, line in lines]
+
+
+def _attempt(line: Callable[[], tuple[str, str]]) -> tuple[str, str]:
+    try:
+        return line()
+    except Exception as error:  # the doctor outlives whatever is broken
+        return f"unknown ({type(error).__name__}: {error})", ""
+
+
+def ask_tensorflow() -> dict[str, Any]:
+    """What `probe` finds in a process of its own
+
+    {"problem": why} where TensorFlow can't be asked.
+    """
+    env = os.environ | (
+        {"CUDA_VISIBLE_DEVICES": "-1"} if _devices.ask_driver()[1] else {}
+    )  # a broken driver may hang
+    found = subprocess.run(
+        [sys.executable, "-c", PROBE],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env=env,
+    )
+    with_json = [line for line in found.stdout.splitlines() if line.startswith("{")]
+    if found.returncode == 0 and with_json:
+        return dict(json.loads(with_json[-1]))
+    if found.returncode < 0:
+        return {
+            "problem": (
+                f"killed by signal {-found.returncode} at its import: this CPU may lack AVX, which"
+                " its packages need"
+            )
+        }
+    said = [line for line in found.stderr.splitlines() if line.strip()] or ["no output"]
+    cure = (
+        "python -m pip install -e ."
+        if "No module named" in said[-1]
+        else "reinstall it: python -m pip install -e . --force-reinstall"
+    )
+    return {"problem": f"{said[-1].strip()}: {cure}"}
+
+
+def probe() -> None:
+    """Prints as JSON what TensorFlow says of itself and of this machine, with the time of a
+    training step on each device.
+    """
+    from selectnet_tf._console import importing_tensorflow
+
+    with importing_tensorflow():
+        import tensorflow as tf  # isort: skip
+        import keras
+    gpus = tf.config.list_physical_devices("GPU")
+    build = tf.sysconfig.get_build_info()
+    details = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", "unnamed") for gpu in gpus
+    ]
+    found: dict[str, Any] = {
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "keras_problem": (
+            ""
+            if keras.backend.backend() == "tensorflow"
+            else "its backend is not TensorFlow: export KERAS_BACKEND=tensorflow"
+        ),
+        "with_cuda": tf.test.is_built_with_cuda(),
+        "cuda": str(build.get("cuda_version", "")),
+        "cudnn": str(build.get("cudnn_version", "")),
+        "gpus": details,
+        "home": str(pathlib.Path(tf.__file__).parents[1]),
+        "steps": {},
+    }
+    for name in ["CPU:0", *(f"GPU:{i}" for i in range(len(gpus)))]:
+        found["steps"][name] = _time_step(name)
+    print(json.dumps(found))
+
+
+def _time_step(device: str) -> float | str:
+    """Median seconds of one training step of the simple net at batch 32, or why there is none."""
+    import statistics
+    import time
+
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from selectnet_tf.models import networks
+
+    try:
+        with tf.device(device):
+            model = networks.build("simple", (32, 32, 3), 10)
+            model.compile(
+                keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy", jit_compile=False
+            )
+            batch = np.zeros((32, 32, 32, 3), np.uint8), np.arange(32) % 10
+            times = []
+            for _ in range(STEPS + 1):
+                start = time.perf_counter()
+                model.train_on_batch(*batch)
+                times.append(time.perf_counter() - start)
+        return statistics.median(times[1:])
+    except Exception as error:  # a card can fail in many ways, and each is worth its line
+        return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+
+
+def _python() -> tuple[str, str]:
+    text = (
+        f"{platform.python_version()}, {sys.executable}, {platform.system()} {platform.machine()}"
+    )
+    return text, "" if sys.version_info >= OLDEST else "too old: install Python 3.11 or a later one"
+
+
+def _tensorflow(found: dict[str, Any]) -> tuple[str, str]:
+    if "problem" in found:
+        return "none", found["problem"]
+    return (
+        f"{found['tensorflow']}, built "
+        + (f"with CUDA {found['cuda']}" if found["with_cuda"] else "without CUDA"),
+        "",
+    )
+
+
+def _cards(found: dict[str, Any]) -> tuple[str, str]:
+    (listed, failed), seen = _devices.ask_driver(), found.get("gpus", [])
+    if failed:
+        return "unknown", failed
+    text = f"the driver lists {_named(listed)}; TensorFlow finds {_named(seen)}"
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if hidden is not None:
+        text += f"; CUDA_VISIBLE_DEVICES is {hidden!r}"
+    if "problem" in found or not listed or len(seen) >= len(_devices.visible_gpus()):
+        return text, ""
+    if not found["with_cuda"]:
+        return (
+            text,
+            (
+                f"this build of TensorFlow can't use them: on Linux, {_devices.CURE}; elsewhere,"
+                " --device=cpu"
+            ),
+        )
+    missing = _missing(found)
+    return (
+        text,
+        (
+            "the CUDA libraries are missing, see below"
+            if missing
+            else "update the driver: it is too old for this CUDA"
+        ),
+    )
+
+
+def _named(names: list[str]) -> str:
+    return f"{len(names)} ({', '.join(names)})" if names else "none"
+
+
+def _missing(found: dict[str, Any]) -> list[str]:
+    return _devices.missing_cuda_libraries(
+        found["cuda"], found["cudnn"], pathlib.Path(found["home"])
+    )
+
+
+def _cuda(found: dict[str, Any]) -> tuple[str, str]:
+    if "problem" in found or not found["with_cuda"]:
+        return "none asked for", ""
+    missing = _missing(found)
+    if not missing:
+        return "every library loads", ""
+    text = f"not loading: {', '.join(missing)}"
+    wanted = _devices.ask_driver()[0] and _devices.visible_gpus()
+    return (text, _devices.CURE) if wanted else (f"no card needs it; {text}", "")
+
+
+def _onednn() -> tuple[str, str]:
+    off = os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0"
+    info = pathlib.Path("/proc/cpuinfo")
+    text = info.read_text(errors="replace") if info.exists() else ""
+    known = [
+        name
+        for name in ("avx", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+        if re.search(rf"\b{name}\b", text)
+    ]
+    model = re.search(r"model name\s*: (.+)", text)
+    cpu = (model[1] if model else platform.processor() or "a CPU") + (
+        f" with {', '.join(known)}" if known else ""
+    )
+    return (
+        f"{'off' if off else 'on'}; {cpu}",
+        "up to half as fast: unset TF_ENABLE_ONEDNN_OPTS" if off else "",
+    )
+
+
+def _machine() -> tuple[str, str]:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    info = pathlib.Path("/proc/meminfo")
+    free = re.search(r"MemAvailable:\s*(\d+)", info.read_text()) if info.exists() else None
+    memory = (
+        f"{int(free[1]) / 2**20:.1f} of {total:.1f} GiB of memory are free"
+        if free
+        else f"{total:.1f} GiB of memory"
+    )
+    short = free is not None and int(free[1]) < 2 * 2**20
+    return (
+        f"{_devices.cores()} of {os.cpu_count()} cores; {memory}",
+        "a run wants 2 GiB: close something" if short else "",
+    )
+
+
+def _disk(results: pathlib.Path) -> tuple[str, str]:
+    place = results.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free / 2**30
+    problem = "" if os.access(place, os.W_OK) else "not writable: give another --results_dir"
+    return f"{free:.1f} GiB are free in {place}", problem or (
+        "a sweep wants 1 GiB: free some" if free < 1 else ""
+    )
+
+
+def _cifar(data_dir: str | None) -> tuple[str, str]:
+    """Where a run would find the data sets:
+
+    The layouts in the order in which cifar.load looks for them.
+    """
+    from selectnet_tf.data import cifar
+
+    given = data_dir or os.environ.get("SELECTNET_DATA")
+    if not given:
+        kept = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets"
+        have = [f"cifar{n}" for n in (10, 100) if list(kept.glob(f"cifar-{n}-*"))]
+        return f"{' and '.join(have) or 'neither set'} in {kept}; a run downloads what it lacks", ""
+    folder = pathlib.Path(given).expanduser()
+    here = [
+        kind
+        for kind in cifar.LAYOUTS
+        if any(_holds(folder, layout, cifar.ARCHIVES[layout]) for layout, *_ in cifar.LAYOUTS[kind])
+    ]
+    text = f"{' and '.join(here) or 'neither set'} in {folder}"
+    return (
+        text,
+        (
+            ""
+            if here
+            else (
+                "put the archives of www.cs.toronto.edu/~kriz/cifar.html there, or give another"
+                " --data_dir"
+            )
+        ),
+    )
+
+
+def _holds(folder: pathlib.Path, layout: str, archive: str) -> bool:
+    places = (
+        folder / layout,
+        folder / archive,
+        folder if folder.name in (layout, archive) else folder / layout,
+    )
+    return any(place.exists() for place in places)
+
+
+def _steps(found: dict[str, Any]) -> tuple[str, str]:
+    if "problem" in found:
+        return "not timed", ""
+    text = ", ".join(
+        f"{name} {t * 1000:.1f} ms" if isinstance(t, float) else f"{name} fails"
+        for name, t in found["steps"].items()
+    )
+    wrong = [f"{name}: {t}" for name, t in found["steps"].items() if isinstance(t, str)]
+    return (
+        f"{text} (simple net, 32 images)",
+        f"{wrong[0]}; update the driver, or go on with --device=cpu" if wrong else "",
+    )
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        "selectnet_tf.doctor",
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--data_dir", help="where a run would look for CIFAR; else SELECTNET_DATA, else a download"
+    )
+    parser.add_argument("--results_dir", default="results", help="where a run would write to")
+    given = parser.parse_args(argv)
+    lines = examine(given.data_dir, pathlib.Path(given.results_dir).expanduser())
+    for what, text, problem in lines:
+        print(f"{what:<11}{text}" + (f" -- {problem}" if problem else ""))
+    return int(any(problem for _, _, problem in lines))

@@ -1,0 +1,75 @@
+"""Picks from a scored pool: python -m selectnet_tf.pick --scores=SCORES --images=POOL
+--minor=lynx,otter --out=PICKS
+
+By default as self-paced selection does: what is predicted as a minor class with a loss under
+--threshold. PICKS gets a folder per class with the picked images: the next run takes them by
+--unlabeled_dir=PICKS --decisions=PICKS/decisions.csv.
+"""
+
+import functools
+from collections.abc import Callable
+
+from absl import flags
+
+from selectnet_tf import rules
+from selectnet_tf._console import expand_path, fail
+from selectnet_tf._files import printable
+from selectnet_tf.rules import Capped
+
+RULES: dict[str, Callable[[float], rules.Rule]] = {
+    "self_paced": rules.SelfPaced,
+    "random": rules.Random,
+    "selectnet": functools.partial(rules.SelectNet, inputs="penultimate+loss"),
+}
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("scores", None, "what python -m selectnet_tf.score wrote")
+    flags.DEFINE_string("images", None, "the pool that was scored")
+    flags.DEFINE_list("minor", None, "names of the minor classes")
+    flags.DEFINE_string("out", None, "new folder for the picks' images")
+    flags.DEFINE_enum(
+        "method", "self_paced", list(RULES), "the rule; selectnet needs scores with --features"
+    )
+    flags.DEFINE_float("threshold", 0.6, "lambda: only what has a smaller loss, in nats", 0)
+    flags.DEFINE_float(
+        "cap",
+        0.0,
+        "from 0, no cap, to 1: each class keeps no more picks than the one with the fewest, or"
+        " than ten",
+        0,
+        1,
+    )
+    flags.DEFINE_integer(
+        "max_per_class", None, "no class keeps more picks than this, its most confident", 1
+    )
+
+
+def main(argv: list[str]) -> int:
+    values = flags.FLAGS
+    if len(argv) > 1:
+        return fail(f"unexpected {argv[1]!r}: flags are written --name=value", 2)
+    if not (values.scores and values.images and values.minor and values.out):
+        return fail("give --scores, --images, --minor and --out", 2)
+    try:
+        from selectnet_tf.scale import picking
+    except ImportError as error:
+        return fail(f"picking needs pyarrow ({error}): python -m pip install -e '.[scale]'", 1)
+    scores, pool, out = (expand_path(text) for text in (values.scores, values.images, values.out))
+    minor = [name.strip() for name in values.minor]
+    try:
+        rule = RULES[values.method](values.threshold)
+        capped = Capped(rule, values.cap, most=values.max_per_class, minor=range(len(minor)))
+        found = picking.pick(scores, pool, minor, capped)
+        picking.write(found, pool, minor, out)
+    except (ValueError, OSError) as error:
+        return fail(error, 1)
+    counts = ", ".join(
+        f"{printable(name)}: {int((found.label == i).sum()):,}" for i, name in enumerate(minor)
+    )
+    print(f"{len(found.ids):,} images in {printable(out)} ({counts})")
+    print(
+        f"the next run takes them by --unlabeled_dir={printable(out)}"
+        f" --decisions={printable(out)}/decisions.csv"
+    )
+    return 0

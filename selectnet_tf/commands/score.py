@@ -1,0 +1,76 @@
+"""Scores a pool of any size: python -m selectnet_tf.score --model=.../model.keras --images=POOL
+--out=SCORES
+
+POOL: a folder of images, or a Parquet file or a folder of them, with columns id and image (an
+encoded image, or raw pixels).
+SCORES: Parquet files with id, predicted, class, probability, loss and, where an image could not be
+read, problem. Run it again to score what is missing. Without --ray, Ray runs on this machine for as
+long as it takes.
+"""
+
+import time
+import zipfile
+
+from absl import flags
+
+from selectnet_tf import _devices
+from selectnet_tf._console import expand_path, fail
+from selectnet_tf._files import printable
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("model", None, "a run's model.keras")
+    flags.DEFINE_string(
+        "images", None, "a folder of images, a Parquet file, or a folder of Parquet files"
+    )
+    flags.DEFINE_string("out", None, "folder for the scores")
+    flags.DEFINE_bool("features", False, "also write the last layer's inputs, as float16")
+    flags.DEFINE_integer("shard", 4096, "images in a file of SCORES, at most", 1)
+    flags.DEFINE_integer("batch", 256, "images that the model sees at once", 1)
+    flags.DEFINE_string(
+        "ray", None, "score on a Ray cluster: auto, or HOST:PORT; all its nodes see the same files"
+    )
+    flags.DEFINE_integer(
+        "actors", 0, "how many score at once; 0: one per GPU, or per core if there are none", 0
+    )
+    flags.DEFINE_enum(
+        "device",
+        "auto",
+        _devices.CHOICES,
+        "auto: the GPUs, if there are any; cpu: leaves them alone",
+    )
+
+
+def main(argv: list[str]) -> int:
+    values = flags.FLAGS
+    if len(argv) > 1:
+        return fail(f"unexpected {argv[1]!r}: flags are written --name=value", 2)
+    if not (values.model and values.images and values.out):
+        return fail("give --model, --images and --out", 2)
+    model, images, out = (
+        expand_path(text).absolute() for text in (values.model, values.images, values.out)
+    )
+    if not zipfile.is_zipfile(model):
+        return fail(f"{model} is no .keras file: give --model the model.keras of a run", 1)
+    try:
+        from selectnet_tf.scale import pools, scoring
+    except ImportError as error:
+        return fail(f"scoring needs Ray Data ({error}): python -m pip install -e '.[scale]'", 1)
+    _devices.hide_gpus_for_cpu(values.device)
+    if not values.ray and (problem := _devices.find_problem()):
+        return fail(problem, 1)
+    begun = time.perf_counter()
+    try:
+        column = pools.image_column(images)
+        job = scoring.Job(model, images, column, values.batch, values.features, values.device)
+        scored, there, unreadable = scoring.score(job, out, values.shard, values.ray, values.actors)
+    except (ValueError, OSError) as error:
+        return fail(error, 1)
+    except KeyboardInterrupt:
+        return fail("interrupted; the same command scores what is missing", 130)
+    seconds = time.perf_counter() - begun
+    print(
+        f"{scored:,} images scored in {seconds:,.0f} s; {printable(out)} holds {there:,},"
+        f" {unreadable:,} of them unreadable"
+    )
+    return 0

@@ -1,0 +1,179 @@
+"""Trains one run: python -m selectnet_tf.run --method=context --arch=resnet56
+
+Run it again to go on where it was stopped. Flags that are not given come from the preset; [...] is
+what preset paper has on cifar10-4minor.
+"""
+
+import dataclasses
+import pathlib
+import re
+import signal
+import sys
+from typing import Any
+
+from absl import flags
+
+from selectnet_tf import _devices, recipes
+from selectnet_tf._console import describe_error, expand_path, fail, importing_tensorflow
+from selectnet_tf._files import printable
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    """One flag a field of Recipe, unset unless given, so that the preset decides."""
+    for field in dataclasses.fields(recipes.Recipe):
+        help, choices = field.metadata["help"], field.metadata["choices"]
+        help += "" if field.default in (None, ()) else f" [{field.default}]"
+        kind = str(field.type)
+        if choices:
+            flags.DEFINE_enum(field.name, None, choices, help)
+        elif "tuple" in kind:
+            flags.DEFINE_list(field.name, None, help)
+        elif "bool" in kind:
+            flags.DEFINE_bool(field.name, None, help)
+        elif "int" in kind:
+            flags.DEFINE_integer(field.name, None, help)
+        elif "float" in kind:
+            flags.DEFINE_float(field.name, None, help)
+        else:
+            flags.DEFINE_string(field.name, None, help)
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "folder with the extracted CIFAR archive, or the archive; else SELECTNET_DATA, else a"
+        " download",
+    )
+    flags.DEFINE_string("results_dir", "results", "where runs.csv and runs/NAME/ go")
+    flags.DEFINE_integer("replicas", 0, "replicas of MirroredStrategy; 0: every GPU there is")
+    flags.DEFINE_enum(
+        "device",
+        "auto",
+        _devices.CHOICES,
+        "auto: the GPUs, where there are any; cpu: leaves them alone",
+    )
+    flags.DEFINE_bool("force", False, "train again what is finished or half trained")
+    flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "dataset=folder: say what there is, what is wrong with it and what it takes, and train"
+        " nothing",
+    )
+    flags.DEFINE_string(
+        "cache_dir", None, "dataset=folder: where decoded pictures are kept; results_dir/cache"
+    )
+    flags.DEFINE_bool("verbose", False, "let TensorFlow log, and errors show where they come from")
+
+
+def recipe_from_flags() -> recipes.Recipe:
+    names = [field.name for field in dataclasses.fields(recipes.Recipe)]
+    given = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
+    if "minor" in given:
+        words = [word.strip() for word in given["minor"] or ()]
+        numbers = given.get("dataset") != "folder"
+        given["minor"] = tuple(
+            int(w) if numbers and re.fullmatch("0|[1-9][0-9]*", w) else w for w in words
+        )  # 007 is a name
+    return recipes.make(**given)
+
+
+def _dry_run(recipe: recipes.Recipe, cache_dir: pathlib.Path) -> int:
+    from selectnet_tf.data.folders import survey
+
+    if recipe.dataset != "folder":
+        return fail("--dry_run is for --dataset=folder: leave it out", 2)
+    found = survey.survey_folders(recipe)
+    print(
+        "\n".join(map(printable, [*found.says, *survey.describe_files(found, recipe, cache_dir)])),
+        flush=True,
+    )
+    _devices.hide_gpus_for_cpu(FLAGS.device)
+    with importing_tensorflow(FLAGS.verbose):
+        from selectnet_tf.runs import dry_run
+
+        print(dry_run.line(found, recipe))
+    return 0
+
+
+def main(argv: list[str]) -> int:
+    try:
+        if len(argv) > 1:
+            raise ValueError(f"unexpected {argv[1]!r}: flags are written --name=value")
+        recipe = recipe_from_flags()
+    except ValueError as error:
+        return fail(error, 2)
+    results = expand_path(FLAGS.results_dir)
+    cache_dir = expand_path(FLAGS.cache_dir) if FLAGS.cache_dir else results / "cache"
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        if FLAGS.dry_run:
+            return _dry_run(recipe, cache_dir)
+        _devices.hide_gpus_for_cpu(FLAGS.device)
+        with importing_tensorflow(FLAGS.verbose):
+            import tensorflow  # noqa: F401
+        if problem := _devices.find_problem():
+            return fail(problem, 1)
+        from selectnet_tf.report import review_page
+        from selectnet_tf.runs import outputs, train
+
+        row = train.train(
+            recipe,
+            data_dir=FLAGS.data_dir,
+            results_dir=results,
+            replicas=FLAGS.replicas,
+            force=FLAGS.force,
+            verbose=1 if sys.stdout.isatty() else 2,
+            finish=review_page.write,
+            cache_dir=cache_dir,
+        )
+        print(
+            f"\n{outputs.result_table([row])}\n\nfiles: {results / 'runs' / row['name']}/, row in"
+            f" {results / 'runs.csv'}"
+        )
+    except SystemExit as stop:  # checkpoint.Stopped, or _terminated
+        return fail(_kept(recipe), stop.code if isinstance(stop.code, int) else 1)
+    except KeyboardInterrupt:
+        return fail(_kept(recipe), 130)
+    except Exception as error:
+        if FLAGS.verbose or not (
+            isinstance(error, (ValueError, OSError, MemoryError)) or _is_tensorflow_s(error)
+        ):
+            raise
+        return fail(describe_error(error), 1)
+    return 0
+
+
+def _terminated(number: int, frame: Any) -> None:
+    """SIGTERM outside the epochs, where the Checkpoint does not wait for it."""
+    raise SystemExit(128 + number)
+
+
+def _is_tensorflow_s(error: Exception) -> bool:
+    """Whether an error is one of TensorFlow's own, such as those of its files."""
+    return any(kind.__name__ == "OpError" for kind in type(error).__mro__)
+
+
+def _kept(recipe: recipes.Recipe) -> str:
+    """What a stopped run has saved, in one line."""
+    from selectnet_tf.runs import store
+
+    results = expand_path(FLAGS.results_dir)
+    folder = results / "runs" / store.name_of(results, recipe)
+    if (folder / "row.json").exists():
+        return (
+            "stopped: the run itself is finished, the same command does what is"
+            f" left{' if it is given without --force' * FLAGS.force}"
+        )
+    found = store.position(folder / "state.npz")
+    if not found:
+        return "stopped before anything was trained: the same command begins again"
+    epoch, batch = found
+    if epoch >= recipe.epochs:
+        return (
+            "stopped while the results were written: all epochs are saved, the same command"
+            " finishes"
+        )
+    return (
+        f"stopped: epoch {epoch} of {recipe.epochs}{f' and {batch} batches' * bool(batch)} saved,"
+        " the same command goes on from there"
+    )

@@ -1,0 +1,1 @@
+"""Folders of images as the data of a run."""

@@ -1,0 +1,189 @@
+"""Decoded pictures in one growing file, by their files' digests:
+
+What was decoded once is never decoded again.
+"""
+
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import sqlite3
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import filelock
+import numpy as np
+
+from selectnet_tf._files import digest
+from selectnet_tf._locks import NO_FLOCK
+from selectnet_tf.data.folders.decoding import decode_and_look
+
+if TYPE_CHECKING:
+    from selectnet_tf.images import Subset
+
+VERSION = 2
+CHUNK = 256  # pictures between two notes of what is done: a stop loses no more than these
+TABLES = """
+CREATE TABLE IF NOT EXISTS pictures (mark TEXT PRIMARY KEY, place INTEGER, pixels TEXT, look TEXT);
+CREATE TABLE IF NOT EXISTS seen (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, mark TEXT);
+"""
+
+
+class Found(NamedTuple):
+    """A picture that could be read.
+
+    Mark: its file's digest. place: in the cache. pixels: their digest. look: perceptual hash.
+    """
+
+    mark: str
+    place: int
+    pixels: str
+    look: str
+
+
+class _Read(NamedTuple):
+    """What a thread made of one file.
+
+    Decoded: None where the cache had it already, or where it failed: then why says how.
+    """
+
+    size: int = 0
+    mtime: int = 0
+    mark: str = ""
+    decoded: tuple[np.ndarray, str] | None = None
+    why: str = ""
+
+
+def read_images(
+    paths: list[pathlib.Path], size: int, fit: str, folder: pathlib.Path
+) -> tuple["Subset", list[Found | None], list[str]]:
+    """Decodes what is not in the cache yet, on all cores, with a progress bar on a terminal.
+
+    Args:
+        paths: the files. size, fit: see decoding.decode. folder: the cache's.
+
+    Returns:
+        The images of those that could be read, [k, size, size, 3] uint8; for each path what was
+        found, or None; and why not.
+    """
+    from selectnet_tf.images import (
+        Subset,  # and with it TensorFlow, which a listing of folders need not wait for
+    )
+
+    place = folder / f"{size}px-{fit}-{VERSION}"
+    place.mkdir(parents=True, exist_ok=True)
+    with _locked(place), _index(place, size) as index:
+        known = {
+            row[0]: Found(*row)
+            for row in index.execute("SELECT mark, place, pixels, look FROM pictures")
+        }
+        seen = {
+            path: (size, mtime, mark)
+            for path, size, mtime, mark in index.execute("SELECT path, size, mtime, mark FROM seen")
+        }
+        marks, whys = _decode_all(paths, size, fit, place / "pictures", index, known, seen)
+    found = [known.get(mark) for mark in marks]
+    images = _images(place / "pictures", size, len(known))
+    return Subset(images, [one.place for one in found if one]), found, whys
+
+
+@contextlib.contextmanager
+def _locked(place: pathlib.Path) -> Iterator[None]:
+    try:
+        with filelock.FileLock(place / ".lock", fallback_to_soft=False):
+            yield
+    except OSError as error:
+        if error.errno not in NO_FLOCK:
+            raise
+        raise OSError(
+            f"{place} is on storage without file locks: give --cache_dir a folder on a local disk"
+        ) from None
+
+
+def _images(path: pathlib.Path, size: int, count: int) -> np.ndarray:
+    if not count:
+        return np.zeros((0, size, size, 3), np.uint8)
+    return np.memmap(path, np.uint8, "r", shape=(count, size, size, 3))
+
+
+@contextlib.contextmanager
+def _index(place: pathlib.Path, size: int) -> Iterator[sqlite3.Connection]:
+    """The cache's index; a damaged one, or one that says more than there is, begins anew."""
+    index = sqlite3.connect(place / "index.sqlite")
+    try:
+        index.executescript(TABLES)
+        count = index.execute("SELECT COUNT(*) FROM pictures").fetchone()[0]
+        images = place / "pictures"
+        whole = not count or (images.exists() and images.stat().st_size >= count * size * size * 3)
+    except sqlite3.DatabaseError:
+        whole = False
+    if not whole:
+        index.close()
+        for path in place.glob("index.sqlite*"):
+            path.unlink()
+        index = sqlite3.connect(place / "index.sqlite")
+        index.executescript(TABLES)
+    try:
+        yield index
+    finally:
+        index.close()
+
+
+def _decode_all(
+    paths: list[pathlib.Path],
+    size: int,
+    fit: str,
+    images: pathlib.Path,
+    index: sqlite3.Connection,
+    known: dict[str, Found],
+    seen: dict[bytes, tuple[int, int, str]],
+) -> tuple[list[str], list[str]]:
+    """Fills `known` up. Returns each path's mark, and why it has none."""
+
+    def attempt(path: pathlib.Path) -> _Read:
+        try:
+            facts = path.stat()
+            key = (facts.st_size, facts.st_mtime_ns)
+            before = seen.get(os.fsencode(path.absolute()))
+            if before and before[:2] == key and before[2] in known:
+                return _Read(*key, before[2])
+            content = path.read_bytes()
+            mark = digest(content)
+            return _Read(*key, mark, None if mark in known else decode_and_look(content, size, fit))
+        except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
+            return _Read(why=str(error).splitlines()[0] if str(error) else type(error).__name__)
+
+    marks, whys = [], []
+    images.touch()
+    with open(images, "r+b") as out, concurrent.futures.ThreadPoolExecutor() as pool:
+        for start in _progress(range(0, len(paths), CHUNK), len(paths)):
+            some = paths[start : start + CHUNK]
+            for path, read in zip(some, pool.map(attempt, some), strict=True):
+                marks.append("" if read.why else read.mark)
+                whys.append(read.why)
+                if read.decoded and read.mark not in known:
+                    pixels, look = read.decoded
+                    known[read.mark] = found = Found(
+                        read.mark, len(known), digest(pixels.tobytes()), look
+                    )
+                    out.seek(found.place * pixels.nbytes)
+                    out.write(pixels.tobytes())
+                    index.execute("INSERT INTO pictures VALUES (?, ?, ?, ?)", found)
+                if not read.why:
+                    row = (os.fsencode(path.absolute()), read.size, read.mtime, read.mark)
+                    index.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", row)
+            out.flush()
+            os.fsync(out.fileno())
+            index.commit()
+    return marks, whys
+
+
+def _progress(chunks: range, count: int) -> Iterator[int]:
+    from rich.progress import Progress
+
+    with Progress(disable=not sys.stdout.isatty() or count < CHUNK, transient=True) as progress:
+        task = progress.add_task("reading pictures", total=count)
+        for start in chunks:
+            yield start
+            progress.update(task, advance=min(CHUNK, count - start))

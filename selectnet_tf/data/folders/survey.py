@@ -1,0 +1,250 @@
+"""Lists a run's folders and checks them before any image is decoded."""
+
+import collections
+import pathlib
+import shutil
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from selectnet_tf._files import digest, printable, split_paths
+from selectnet_tf.data import splits
+from selectnet_tf.data.folders import decisions, decoding, listing
+from selectnet_tf.recipes import Recipe
+from selectnet_tf.recipes.architectures import APPLICATIONS
+
+MOST_CLASSES = 20  # that are counted on screen one by one
+SAMPLE = 12  # pictures decoded to say how long all will take
+SMALLEST = {
+    "Xception": 71,
+    "InceptionV3": 75,
+}  # of the networks of keras.applications; the others take 32
+FEW = 100  # labeled pictures of a class, for which a network from scratch learns little
+
+
+class Survey(NamedTuple):
+    """names:
+
+    The classes; minor: those that are. labeled, test, unlabeled: {folder: Listing}. decisions: made
+    in a review. says: lines.
+    """
+
+    names: tuple[str, ...]
+    minor: tuple[int, ...]
+    labeled: dict[pathlib.Path, listing.Listing]
+    test: dict[pathlib.Path, listing.Listing]
+    unlabeled: dict[pathlib.Path, listing.Listing]
+    decisions: decisions.Decisions
+    says: list[str]
+
+    @property
+    def aside(self) -> list[tuple[str, str]]:
+        """[(file, why)] of what lies there and isn't read."""
+        every = {**self.labeled, **self.test, **self.unlabeled}
+        return [(str(root / file), why) for root, each in every.items() for file, why in each.aside]
+
+
+def survey_folders(recipe: Recipe) -> Survey:
+    """Lists the folders and checks the recipe against them
+
+    Decodes nothing. Raises ValueError, OSError in one line.
+    """
+    roots = [_roots(text) for text in (recipe.labeled_dir, recipe.test_dir, recipe.unlabeled_dir)]
+    _check_places(*roots)
+    labeled, test, unlabeled = (
+        {root: listing.list_images(root) for root in some} for some in roots
+    )
+    names = listing.class_names(*next(iter(labeled.items())))
+    for root in (*labeled, *test):
+        listing.check_classes(root, (labeled | test)[root].files, names)
+    counts, tests = _counts(labeled, names), _counts(test, names)
+    minor = splits.minor_classes(recipe.minor, names, counts)
+    _check_counts(recipe, names, minor, counts, tests)
+    _check_network(recipe)
+    decided = (
+        decisions.read_decisions(recipe.decisions, names)
+        if recipe.decisions
+        else decisions.Decisions({}, set())
+    )
+    found = Survey(names, minor, labeled, test, unlabeled, decided, [])
+    pool = sum(len(each.files) for each in unlabeled.values())
+    held = f", {tests.sum():,} to test" if test else ", about a fifth of them held out for the test"
+    found.says.append(
+        f"{counts.sum():,} labeled pictures of {len(names)} classes{held}; {pool:,} unlabeled ones"
+    )
+    found.says.extend(_lines(found, recipe, counts, tests, minor))
+    return found
+
+
+def describe_files(found: Survey, recipe: Recipe, cache_dir: pathlib.Path) -> list[str]:
+    """What --dry_run says besides:
+
+    The pictures' sizes and kinds, copies, and what decoding takes.
+    """
+    every = {**found.labeled, **found.test, **found.unlabeled}
+    paths = [root / file for root, each in every.items() for file in each.files]
+    sides, deep = _headers(paths)
+    said = []
+    if sides:
+        widths, heights = np.array(sides).T
+        middle = f"{int(np.median(widths)):,} x {int(np.median(heights)):,}"
+        said.append(
+            f"  sizes: {widths.min():,} x {heights.min():,} to {widths.max():,} x"
+            f" {heights.max():,}, the median is {middle}"
+        )
+    said += (
+        [f"  {deep:,} have more than 8 bits a pixel: their range is scaled to 8"] if deep else []
+    )
+    copies = _count_duplicates(paths)
+    said += (
+        [
+            f"  {copies:,} files are copies of others, byte by byte; near copies show when the"
+            " pictures are decoded"
+        ]
+        if copies
+        else []
+    )
+    some = paths[:: max(1, len(paths) // SAMPLE)]
+    start = 0.0
+    for path in [
+        *some[:1],
+        *some,
+    ]:  # the first picture waits for Pillow and SciPy to be loaded, so it comes twice
+        start = start or (time.perf_counter() if path is not some[0] or len(some) == 1 else 0.0)
+        try:
+            decoding.decode_and_look(path, recipe.image_size, recipe.fit)
+        except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
+            said.append(
+                f"  can't be read: {printable(path)}"
+                f" ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+            )
+    seconds = (time.perf_counter() - start) / max(1, len(some)) * len(paths)
+    need = len(paths) * recipe.image_size**2 * 3 / 1e6
+    place = next(p for p in (cache_dir.absolute(), *cache_dir.absolute().parents) if p.exists())
+    free = shutil.disk_usage(place).free / 1e6
+    said.append(
+        f"  decoding takes {need:,.0f} MB in {cache_dir} ({free:,.0f} MB are free) and, on one"
+        f" core, about {seconds:,.0f} s"
+    )
+    return said + (["  warning: that is more than there is"] if need > free else [])
+
+
+def _roots(text: str | None) -> list[pathlib.Path]:
+    return [pathlib.Path(root) for root in split_paths(text or "")]
+
+
+def _check_places(
+    labeled: list[pathlib.Path], test: list[pathlib.Path], unlabeled: list[pathlib.Path]
+) -> None:
+    every = [*labeled, *test, *unlabeled]
+    twice = [
+        root
+        for root, count in collections.Counter(root.resolve() for root in every).items()
+        if count > 1
+    ]
+    if twice:
+        raise ValueError(
+            f"{twice[0]} is given twice: the folders of labeled, test and unlabeled pictures have"
+            " to be others"
+        )
+
+
+def _counts(listings: dict[pathlib.Path, listing.Listing], names: tuple[str, ...]) -> np.ndarray:
+    """[m] pictures of each class."""
+    found: collections.Counter = collections.Counter()
+    for each in listings.values():
+        found.update(each.counts())
+    return np.array([found[name] for name in names])
+
+
+def _check_counts(
+    recipe: Recipe,
+    names: tuple[str, ...],
+    minor: tuple[int, ...],
+    counts: np.ndarray,
+    tests: np.ndarray,
+) -> None:
+    if not recipe.test_dir:
+        single = [names[c] for c in np.flatnonzero(counts < 2)]
+        if single:
+            raise ValueError(
+                f"class {single[0]} has one picture: give it two or more, so that one can be held"
+                " out, or a --test_dir"
+            )
+    elif any(not tests[c] for c in minor):
+        missing = ", ".join(names[c] for c in minor if not tests[c])
+        raise ValueError(
+            f"{recipe.test_dir} has no picture of {missing}, a minor class: its accuracy could not"
+            " be told; give some"
+        )
+
+
+def _check_network(recipe: Recipe) -> None:
+    smallest = SMALLEST.get(recipe.arch, 32) if recipe.arch in APPLICATIONS else 12
+    if recipe.image_size < smallest:
+        raise ValueError(
+            f"{recipe.arch} needs pictures of at least {smallest} x {smallest}: use a larger"
+            f" --image_size than {recipe.image_size}"
+        )
+    if (
+        recipe.weights
+        and recipe.weights != "imagenet"
+        and not pathlib.Path(recipe.weights).expanduser().is_file()
+    ):
+        raise ValueError(
+            f"{recipe.weights} is no file: give --weights=imagenet or the path of a file of weights"
+        )
+
+
+def _lines(
+    found: Survey, recipe: Recipe, counts: np.ndarray, tests: np.ndarray, minor: tuple[int, ...]
+) -> list[str]:
+    order = sorted(range(len(counts)), key=lambda c: (counts[c], found.names[c]))[:MOST_CLASSES]
+    sizes = [
+        f"{found.names[c]} {counts[c]:,}" + (f" + {tests[c]:,} to test" if found.test else "")
+        for c in order
+    ]
+    more = f", and {len(counts) - len(order):,} larger classes" if len(counts) > len(order) else ""
+    said = [f"  by class: {', '.join(sizes)}{more}"]
+    untested = [found.names[c] for c in np.flatnonzero(tests == 0)] if found.test else []
+    said += [f"  without a test picture: {', '.join(untested[:MOST_CLASSES])}"] if untested else []
+    reasons = collections.Counter(why for _, why in found.aside)
+    said += [
+        f"  not read: {count:,} files, {why}" for why, count in reasons.most_common(MOST_CLASSES)
+    ]
+    if not recipe.weights and counts.min() < FEW:
+        said.append(
+            f"  a class has under {FEW} pictures: try a pretrained network too, --arch=MobileNetV2"
+            " --weights=imagenet --freeze"
+        )
+    return said
+
+
+def _headers(paths: list[pathlib.Path]) -> tuple[list[tuple[int, int]], int]:
+    """(width and height of each readable picture, how many have more than 8 bits), without decoding
+    any.
+    """
+    from PIL import Image
+
+    sides, deep = [], 0
+    for path in paths:
+        try:
+            with Image.open(path, formats=decoding.formats()) as picture:
+                sides.append(picture.size)
+                deep += picture.mode.startswith("I") or picture.mode == "F"
+        except Exception:  # it is named when it is decoded
+            continue
+    return sides, deep
+
+
+def _count_duplicates(paths: list[pathlib.Path]) -> int:
+    """How many files equal an earlier one byte by byte; only those of the same size are read."""
+    by_size = collections.defaultdict(list)
+    for path in paths:
+        by_size[path.stat().st_size].append(path)
+    found = 0
+    for same in by_size.values():
+        if len(same) > 1:
+            found += len(same) - len({digest(path.read_bytes()) for path in same})
+    return found

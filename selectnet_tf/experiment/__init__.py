@@ -1,1 +1,0 @@
-"""A recipe becomes a row; many recipes become a table."""

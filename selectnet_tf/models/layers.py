@@ -1,0 +1,70 @@
+"""Layers that Keras has only in a slow form."""
+
+import keras
+import tensorflow as tf
+
+FUSED_EPSILON = 1.001e-5  # TensorFlow's fused kernel silently raises a smaller one to this
+
+
+class _BatchNormalization(keras.layers.BatchNormalization):
+    """keras.layers.BatchNormalization of images [B, H, W, C] by TensorFlow's fused kernel, forward
+    and backward.
+
+    Keras 3 computes the moments, the normalization and their gradients as some twenty separate
+    operations. Outputs, gradients and moving statistics are the stock layer's to rounding, and so
+    are its arguments, weights and config: a model is saved as one of
+    keras.layers.BatchNormalization, so that a .keras file needs none of our code. What the kernel
+    does not do is left to the stock layer: another rank or axis, float64, weights of 16 bits,
+    masks, renorm, statistics synchronized over replicas, [B, C, H, W] on a CPU.
+    """
+
+    def call(
+        self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        if mask is not None or not self._fits(inputs):
+            return super().call(inputs, training=training, mask=mask)
+        channels = (inputs.shape[self.axis],)
+        scale = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones(channels)
+        offset = tf.convert_to_tensor(self.beta) if self.center else tf.zeros(channels)
+        layout = "NHWC" if self.axis in (-1, 3) else "NCHW"
+        fused = tf.compat.v1.nn.fused_batch_norm
+        if not (training and self.trainable):
+            mean, variance = (
+                tf.convert_to_tensor(self.moving_mean),
+                tf.convert_to_tensor(self.moving_variance),
+            )
+            return fused(
+                inputs, scale, offset, mean, variance, self.epsilon, layout, is_training=False
+            )[0]
+        outputs, mean, variance = fused(
+            inputs, scale, offset, epsilon=self.epsilon, data_format=layout
+        )
+        n = tf.cast(tf.size(inputs) // channels[0], variance.dtype)
+        variance *= tf.maximum(n - 1, 1) / n  # the kernel's divides by n - 1, Keras's by n
+        for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + now * (1.0 - self.momentum))
+        return outputs
+
+    def _fits(self, inputs: tf.Tensor) -> bool:
+        layout = self.axis in (-1, 3) or (
+            self.axis == 1 and bool(tf.config.list_physical_devices("GPU"))
+        )
+        plain = (
+            not self.synchronized
+            and not getattr(self, "renorm", False)
+            and self.epsilon >= FUSED_EPSILON
+        )
+        plain = plain and self.variable_dtype == "float32"
+        return (
+            plain
+            and layout
+            and len(inputs.shape) == 4
+            and inputs.dtype in ("float32", "float16", "bfloat16")
+        )
+
+
+# Under the stock layer's name, that is what Keras writes into a .keras file and what any Keras
+# reads from it.
+BatchNormalization = _BatchNormalization
+BatchNormalization.__name__ = BatchNormalization.__qualname__ = "BatchNormalization"
+BatchNormalization.__module__ = "keras.layers"

@@ -1,1 +1,0 @@
-"""Classifiers and how they are optimized."""

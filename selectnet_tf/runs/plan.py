@@ -1,0 +1,153 @@
+"""Which runs stand behind each of the paper's tables and figures."""
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from selectnet_tf import recipes
+from selectnet_tf.data import splits
+from selectnet_tf.recipes.architectures import check_arch
+from selectnet_tf.runs import store
+
+COLUMNS = (  # of Table 1, the cheapest first
+    ("cifar10-4minor", "simple"),
+    ("cifar10-4minor", "resnet20"),
+    ("cifar100-4minor", "resnet20"),
+    ("cifar10-4minor", "resnet56"),
+    ("cifar100-4minor", "resnet56"),
+    ("cifar100-10minor", "resnet56"),
+)
+# what each of the paper's tables and figures needs: (data set, arch) columns, methods, lambda
+# schedules
+TABLES = {
+    "table1": (COLUMNS, recipes.PAPER_METHODS, ("constant",)),
+    "table2": (COLUMNS[:1], ("oversampling", "self_paced", "selectnet"), ("constant",)),
+    "table3": (
+        (("cifar10-lt", "resnet32"), ("cifar100-lt", "resnet32")),
+        ("class_balanced", "selectnet"),
+        ("constant",),
+    ),
+    "table4": (COLUMNS[:1], ("selectnet",), ("constant", "0.4:0.6", "0.6:0.4")),
+    "figure2": (COLUMNS[:1], ("selectnet",), ("constant",)),
+}
+
+
+def grid(
+    table: str,
+    seeds: Sequence[int] = (0,),
+    preset: str = "paper",
+    datasets: Sequence[str] | None = None,
+    archs: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    epochs: int = 200,
+) -> list[recipes.Recipe]:
+    """The recipes behind a table or figure, the cheapest columns first: a list of Recipe.
+
+    datasets, archs (as the table names them) narrow its columns; one that the table does not have
+    is added. Runs that are shorter than a round select at their end.
+    """
+    every = {"every": epochs} if epochs < recipes.Recipe.every else {}
+    columns, own_methods, schedules = TABLES[table]
+    known = [list(dict.fromkeys(column[i] for column in columns)) for i in (0, 1)]
+    asked = [(d, a) for d in datasets or known[0] for a in archs or known[1]]
+    new = [c for c in asked if c[0] not in known[0] or c[1] not in known[1]]
+    return [
+        recipes.make(
+            dataset=dataset,
+            arch=store.V2.get(arch, arch) if preset == "released" else arch,
+            method=method,
+            preset=preset,
+            seed=seed,
+            epochs=epochs,
+            lambda_schedule=schedule,
+            **every,
+        )
+        for dataset, arch in [c for c in columns if c in asked] + new or asked
+        for seed in seeds
+        for method in methods or own_methods
+        for schedule in (schedules if method in recipes.SELECTING else schedules[:1])
+    ]
+
+
+# multiply-adds of the forward pass a second while training (all else counted): measured on two CPU
+# cores
+SPEED = 1.8e10
+SMALLER = 0.25  # the work of a picture of digits, 16 x 16
+# two runs at once on shared cores, beside one with all of them (results/benchmark.csv, jobs)
+TOGETHER = 1.3
+CONVOLUTION = (
+    32 * 32 * 16 * 16 * 9
+)  # multiply-adds of a 3 x 3 convolution of ResNet v1, the same in each of its stages
+
+
+def multiply_adds(arch: str) -> float:
+    """Of one 32 x 32 image's forward pass, rounded:
+
+    The convolutions, and the simple net's hidden layer.
+    """
+    found = check_arch(arch)
+    if not found:
+        return 20.8e6
+    depth, v2 = found
+    return (depth - 2) / 9 * 13.4 * CONVOLUTION if v2 else (depth - 2) * CONVOLUTION
+
+
+def images(recipe: recipes.Recipe) -> int:
+    """Training images of a whole run
+
+    For one that selects an upper bound: D + D_add as large as D balanced.
+    """
+    classes, per_class = (100, 500) if recipe.dataset.startswith("cifar100") else (10, 5000)
+    if recipe.dataset.startswith("digits"):
+        per_class = 143
+    labels = np.repeat(np.arange(classes), per_class)
+    counts = np.bincount(labels[splits.make_split(recipe, labels).labeled])
+    if recipe.method == "oracle":
+        return recipe.epochs * len(labels)
+    return recipe.epochs * int(
+        counts.sum()
+        if recipe.method in ("imbalanced", "class_balanced", "logit_adjusted")
+        else counts.max() * classes
+    )
+
+
+def rates(results: pathlib.Path) -> dict[str, float]:
+    """{arch: images a second, selection not counted}: the median over the finished runs of whole
+    networks on CIFAR in results/runs.csv.
+
+    Other images are smaller or larger, and a frozen network is not trained.
+    """
+    found: dict[str, list[float]] = {}
+    for run in store.read_runs(results)[0]:
+        training = run.number("seconds") - run.number("selection_seconds")
+        alike = run.row["dataset"].startswith("cifar") and run.row.get("freeze") != "True"
+        if alike and training > 0 and run.number("images") > 0:
+            found.setdefault(run.row["arch"], []).append(run.number("images") / training)
+    return {arch: float(np.median(values)) for arch, values in found.items()}
+
+
+def seconds(recipe: recipes.Recipe, known: dict[str, float]) -> float:
+    """Of a whole run.
+
+    Known: `rates` of finished ones; of other networks too, for a machine that is faster or slower.
+    """
+    if recipe.dataset.startswith("digits"):
+        return images(recipe) * SMALLER * multiply_adds(recipe.arch) / _speed(known)
+    if recipe.arch in known:
+        return images(recipe) / known[recipe.arch]
+    return images(recipe) * multiply_adds(recipe.arch) / _speed(known)
+
+
+def _speed(known: dict[str, float]) -> float:
+    """Multiply-adds a second."""
+    return (
+        float(np.median([rate * multiply_adds(arch) for arch, rate in known.items()]))
+        if known
+        else SPEED
+    )
+
+
+def hours(amount: float) -> str:
+    """Seconds as text."""
+    return f"{amount / 3600:.1f} h" if amount >= 5400 else f"{amount / 60:.0f} min"

@@ -1,0 +1,330 @@
+"""A run on folders from end to end: trained, looked at, classified with."""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+
+import keras
+import pytest
+from conftest import COLOURS, Killed, dies, picture
+from PIL import Image
+
+from selectnet_tf import _csv, recipes
+from selectnet_tf._files import printable
+from selectnet_tf.checkpoint import Checkpoint
+from selectnet_tf.commands import predict
+from selectnet_tf.data.folders import decisions
+from selectnet_tf.report import review_page
+from selectnet_tf.runs import store, train
+
+
+@pytest.fixture
+def trained(tree):
+    """(tree, the row, the run's folder) of a context run on the coloured pictures."""
+    recipe = recipes.make(
+        dataset="folder", labeled_dir=str(tree / "labeled"), unlabeled_dir=str(tree / "pool"), image_size=16, method="context",
+        arch="resnet8", epochs=12, every=6, batch_size=8, augment="none", threshold=0.9,
+    )  # fmt: skip
+    row = train.train(recipe, results_dir=tree / "results", verbose=0, finish=review_page.write)
+    return tree, row, tree / "results" / "runs" / row["name"]
+
+
+def test_a_run_on_folders_leaves_lists_and_a_page_to_review_them(trained):
+    tree, row, folder = trained
+    rows = store.read_csv(folder / "selected.csv")
+    assert list(rows[0]) == [
+        "file",
+        "pseudo_label",
+        "score",
+        "loss",
+        "first_chosen",
+        "last_chosen",
+        "rounds",
+    ]
+    assert {p["pseudo_label"] for p in rows} <= set(COLOURS) and all(
+        str(tree / "pool") in p["file"] for p in rows
+    )
+    assert len({p["file"] for p in rows}) == len(rows) > 0 and {p["rounds"] for p in rows} <= {
+        "1",
+        "2",
+    }
+    page = (folder / "review.html").read_text(encoding="utf-8")
+    assert all(json.dumps(p["file"]) in page for p in rows) and "data:image/webp" in page
+    assert [r["name"] for r in store.read_csv(folder / "classes.csv")] == ["cat", "dog", "emu"]
+    audit = store.read_csv(folder / "selection.csv")
+    assert (
+        audit[0]["unlabeled_right"] == audit[0]["precision"] == ""
+        and int(audit[0]["labeled_right"]) >= 0
+    )
+    assert store.read_runs(tree / "results")[1] == [] and row["accuracy"] > 0.5
+    tested = store.read_csv(folder / "test_predictions.csv")
+    assert (
+        list(tested[0]) == ["file", "truth", "predicted", "p(cat)", "p(dog)", "p(emu)"]
+        and len(tested) == 10
+    )
+    assert all(f"/{line['truth']}/" in line["file"] for line in tested)
+    right = sum(line["truth"] == line["predicted"] for line in tested)
+    assert right / 10 == pytest.approx(row["accuracy"])
+    confusion = store.read_csv(folder / "confusion.csv")
+    assert [line["truth"] for line in confusion] == list(COLOURS) and right == sum(
+        int(line[line["truth"]]) for line in confusion
+    )
+
+
+def test_a_file_and_a_class_may_have_any_name(tree, monkeypatch, capsys):
+    rare, files = (
+        "=emu\r\n",
+        ["=3+3\rlast.png", "\ttab.png", "two\nlines,.png", "'=q\".png", "-\x1b[2J.png"],
+    )
+    (tree / "labeled" / "emu").rename(tree / "labeled" / rare)
+    for i, file in enumerate(files):
+        picture(tree / "plain.png", COLOURS["emu"], 700 + i)
+        (tree / "plain.png").rename(tree / "pool" / file)
+    monkeypatch.chdir(tree / "pool")
+    recipe = recipes.make(
+        dataset="folder", labeled_dir="../labeled", unlabeled_dir=".", image_size=16, method="context", arch="simple",
+        epochs=2, every=1, batch_size=8, augment="none", threshold=3.0, lr=0.03,
+    )  # fmt: skip
+    (tree / "pool" / "0").rename(tree / "0")
+    results = tree / "results"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        dies(patch, Checkpoint, "save", 1)
+        train.train(recipe, results_dir=results, verbose=0)
+    row = train.train(recipe, results_dir=results, verbose=0, finish=review_page.write)
+    said, folder = capsys.readouterr().out, results / "runs" / row["name"]
+    assert (
+        "going on after epoch 1" in said
+        and "warning: not all" not in said
+        and f"{printable(rare)} (" in said
+    )
+    assert not set(said) & {"\r", "\x1b"}
+
+    listed = {line["file"]: line for line in store.read_csv(folder / "files.csv")}
+    known = [_csv.as_cell(file) for file in files]
+    assert set(known) <= set(listed) and {line["class"] for line in listed.values()} == {
+        "",
+        "cat",
+        "dog",
+        rare,
+    }
+    assert [line["name"] for line in store.read_csv(folder / "classes.csv")] == [rare, "cat", "dog"]
+    offered = {
+        line["file"]
+        for name in ("selected", "ask")
+        for line in store.read_csv(folder / f"{name}.csv")
+    }
+    assert set(known) <= offered and (folder / "review.html").exists()
+    assert {line["predicted"] for line in store.read_csv(folder / "test_predictions.csv")} <= {
+        "cat",
+        "dog",
+        rare,
+    }
+
+    mark = listed[known[0]]["digest"]
+    _csv.write_csv(tree / "d.csv", [("file", *decisions.COLUMNS), (files[0], mark, "right", rare)])
+    assert decisions.read_decisions(tree / "d.csv", ("cat", rare)).accepted == {mark: rare}
+    train.train(
+        dataclasses.replace(recipe, decisions=str(tree / "d.csv")), results_dir=results, verbose=0
+    )
+
+    out = io.StringIO()
+    assert (
+        predict.predict(folder / "model.keras", files, out, io.StringIO(), predict.Wanted(of=rare))
+        == 0
+    )
+    (tree / "found.csv").write_text(out.getvalue(), newline="")
+    found = _csv.read_csv(tree / "found.csv")
+    assert sorted(line["file"] for line in found) == sorted(known)
+    assert all(line["class"] in ("cat", "dog", rare) and f"p({rare})" in line for line in found)
+
+
+def test_pictures_are_classified_by_name(trained):
+    tree, _, folder = trained
+    for name in COLOURS:
+        picture(tree / "new" / f"{name}.png", COLOURS[name], 900)
+    (tree / "new" / "torn.png").write_bytes(b"no picture")
+    out, errors = io.StringIO(), io.StringIO()
+    assert (
+        predict.predict(folder / "model.keras", predict.expand([tree / "new"], errors), out, errors)
+        == 1
+    )
+    rows = list(csv.DictReader(io.StringIO(out.getvalue())))
+    assert [r["file"] for r in rows] == [str(tree / "new" / f"{n}.png") for n in COLOURS]
+    assert sum(r["class"] in r["file"] for r in rows) >= 2 and all(
+        0.33 < float(r["probability"]) <= 1 for r in rows
+    )
+    assert errors.getvalue().startswith(f"skipped {tree / 'new' / 'torn.png'}: ")
+    with zipfile.ZipFile(folder / "model.keras") as file:
+        assert json.loads(file.read("classes.json")) == list(COLOURS)
+    assert keras.saving.load_model(folder / "model.keras").output_shape == (None, 3)
+
+
+class Fixed:
+    """Stands for a model of three classes: the probabilities follow from a picture's colour."""
+
+    input_shape, output_shape = (None, 8, 8, 3), (None, 3)
+
+    def predict(self, images, verbose):
+        means = images.mean((1, 2)) + 1
+        return means / means.sum(1, keepdims=True)
+
+
+@pytest.fixture
+def asked(tmp_path, monkeypatch):
+    """A function that asks about four pictures, and one of them has a name that is no UTF-8: {file: line}."""
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as file:
+        file.writestr("classes.json", json.dumps(list(COLOURS)))
+    monkeypatch.setattr(predict.saved, "load", lambda path: Fixed())
+    shades = {
+        "=a.png": (250, 0, 0),
+        "b.png": (200, 100, 0),
+        "c.png": (0, 200, 0),
+        os.fsdecode(b"d\xe9.png"): (90, 90, 120),
+    }
+    for name, colour in shades.items():
+        Image.new("RGB", (9, 9), colour).save(tmp_path / "plain.png")
+        os.rename(tmp_path / "plain.png", tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+
+    def ask(**wanted):
+        out = io.StringIO()
+        assert (
+            predict.predict(
+                tmp_path / "model.keras", list(shades), out, io.StringIO(), predict.Wanted(**wanted)
+            )
+            == 0
+        )
+        return {
+            row["file"].removeprefix("./")[0]: row
+            for row in csv.DictReader(io.StringIO(out.getvalue()))
+        }
+
+    return ask
+
+
+def test_every_class_s_probability(asked):
+    rows = asked(all=True)
+    assert (
+        list(rows) == ["=", "b", "c", "d"] and rows["="]["file"] == "./=a.png"
+    )  # no cell begins like a formula
+    assert list(rows["b"]) == ["file", "class", "probability", "p(cat)", "p(dog)", "p(emu)"]
+    assert [rows["b"][f"p({name})"] for name in COLOURS] == ["0.6634", "0.3333", "0.0033"]
+    assert rows["d"]["file"] == os.fsdecode(b"d\xe9.png") and list(asked()["c"]) == [
+        "file",
+        "class",
+        "probability",
+    ]
+
+
+def test_the_likeliest_of_a_class(asked):
+    rows = asked(of="dog")
+    assert list(rows) == ["c", "b", "d", "="] and [row["p(dog)"] for row in rows.values()] == [
+        "0.9901",
+        "0.3333",
+        "0.3003",
+        "0.0040",
+    ]
+    assert list(asked(of="dog", top=2)) == ["c", "b"] and list(
+        asked(of="dog", threshold=0.3, top=9)
+    ) == ["c", "b", "d"]
+    assert list(asked(threshold=0.6)) == ["=", "b", "c"] and list(asked(top=1)) == ["="]
+    with pytest.raises(
+        ValueError, match="--class is 'lynx', but the model's classes are cat, dog, emu"
+    ):
+        asked(of="lynx")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "what to classify with what?"),
+        (["{}/README.md", "a.png"], 1, "is no .keras file"),
+        (["{}/nothing.keras", "a.png"], 1, "is no .keras file"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(arguments, code, said, tmp_path):
+    (tmp_path / "README.md").write_text("no model")
+    command = [
+        sys.executable,
+        "-m",
+        "selectnet_tf",
+        "predict",
+        *(a.format(tmp_path) for a in arguments),
+    ]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == code and said in found.stderr and len(found.stderr.splitlines()) == 1
+
+
+FAKE = """
+import sys
+from selectnet_tf import cli, predict
+def fake(path, files, out, errors, wanted):
+    for i in range(100_000):
+        print("line", i, file=out)
+    print("all were scored", file=errors)
+    return 0
+predict.predict = fake
+predict.define_flags()
+sys.exit(predict.main(cli.parse(["predict", sys.argv[1], "a.png"])))
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "code", "said"),
+    [
+        (
+            "> /dev/full",
+            1,
+            "error: the disk is full: free some space and run the same command again\n",
+        ),
+        ("| head -1 > /dev/null; exit ${PIPESTATUS[0]}", 0, ""),
+        ("> /dev/null", 0, "all were scored\n"),
+    ],
+)
+def test_a_full_disk_is_said_and_a_closed_pipe_ends_it(where, code, said, tmp_path):
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as file:
+        file.writestr("classes.json", "[]")
+    (tmp_path / "fake.py").write_text(FAKE)
+    found = subprocess.run(
+        [
+            "bash",
+            "-c",
+            f"{sys.executable} {tmp_path / 'fake.py'} {tmp_path / 'model.keras'} {where}",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert (found.returncode, found.stderr) == (code, said)
+
+
+def test_a_folder_s_other_files_are_named_and_an_empty_one_is_refused(tmp_path):
+    picture(tmp_path / "in" / "a.png", COLOURS["cat"], 1)
+    for name in ("b.heic", "c.csv", "d.csv.gz", "e.xlsx"):
+        (tmp_path / "in" / name).write_bytes(b"")
+    (tmp_path / "in" / "f.jpg").symlink_to("nothing")
+    errors = io.StringIO()
+    assert predict.expand([tmp_path / "in", "x"], errors) == [str(tmp_path / "in" / "a.png"), "x"]
+    assert (
+        f"skipped {tmp_path / 'in' / 'b.heic'}: .heic is not read: convert it to JPEG or PNG\n"
+        in errors.getvalue()
+    )
+    assert (
+        f"skipped {tmp_path / 'in' / 'f.jpg'}: a link to nothing\n" in errors.getvalue()
+        and "e.xlsx: .xlsx is no pic" in errors.getvalue()
+    )
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(
+        ValueError, match="empty holds no picture that can be read: give a folder with some"
+    ):
+        predict.expand([tmp_path / "empty"], errors)
+
+
+def test_a_model_of_other_inputs_is_refused(tmp_path):
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match=r"inputs of \[4\], not square pictures"):
+        predict.predict(tmp_path / "model.keras", [], io.StringIO(), io.StringIO())

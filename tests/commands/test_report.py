@@ -1,0 +1,361 @@
+import csv
+import re
+import subprocess
+import sys
+import urllib.parse
+
+import pandas as pd
+import pytest
+from conftest import write_run
+
+from selectnet_tf.commands import report
+from selectnet_tf.report import paper, tables
+from selectnet_tf.runs import store
+
+
+@pytest.fixture
+def results(tmp_path):
+    results = tmp_path / "results"
+    results.mkdir()
+    return results
+
+
+def write_runs(results, *runs):
+    """One line a run: (accuracy, changes of its recipe). Returns the file's path."""
+    results.mkdir(parents=True, exist_ok=True)
+    for accuracy, changes in runs:
+        write_run(results, accuracy, **changes)
+    return results / "runs.csv"
+
+
+def verdicts(results, name="diff.csv"):
+    with open(results / name) as file:
+        return {
+            (r["table"], r["dataset"], r["arch"], r["method"], r["what"]): r
+            for r in csv.DictReader(file)
+        }
+
+
+def test_diff_gives_mean_std_n_and_delta_of_full_plain_runs(results):
+    runs = [(a, {"method": "context", "seed": s}) for s, a in enumerate((0.73, 0.74, 0.75))]
+    write_runs(
+        results,
+        *runs,
+        (0.1, {"method": "context", "epochs": 20}),
+        (0.1, {"method": "context", "preset": "released"}),
+    )
+    assert report.diff(results) == 0
+    found = verdicts(results)[("table1", "cifar10-4minor", "simple", "context", "accuracy")]
+    assert (found["mean"], found["std"], found["n"], found["delta"], found["verdict"]) == (
+        "0.7400",
+        "0.0100",
+        "3",
+        "-0.0003",
+        "reproduced",
+    )
+    assert (found["low"], found["high"]) == ("-0.0251", "+0.0245")  # 4.303 * 0.01 / sqrt(3)
+    assert (
+        sum(r["verdict"] == "not run" for r in verdicts(results).values())
+        == len(verdicts(results)) - 1
+        == 66
+    )
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "options", "code"),
+    [(0.70, {}, 1), (0.70, {"tolerance": 0.05}, 0), (0.74, {"strict": True}, 1)],
+)
+def test_exit_code(accuracy, options, code, results):
+    write_runs(results, *((accuracy, {"method": "context", "seed": seed}) for seed in range(2)))
+    assert report.diff(results, **options) == code
+
+
+def test_another_preset_s_comparison_stands_beside_and_a_verdict_says_its_tolerance(results):
+    write_runs(results, (0.7424, {}))
+    report.diff(results)
+    before = (results / "diff.csv").read_bytes()
+    assert (
+        report.diff(results, "released", 0.02) == 0
+        and (results / "diff.csv").read_bytes() == before
+    )
+    assert (results / "diff_released.csv").exists() and {
+        r["tolerance"] for r in verdicts(results).values()
+    } == {"0.03"}
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ((), "not run"),
+        ((0.74,), "one run"),  # whatever it is
+        ((0.74, 0.7405), "reproduced"),
+        ((0.70, 0.78), "undecided"),  # a wide spread around the paper's number
+        ((0.63, 0.635), "off"),
+        ((0.55, 0.72), "undecided"),  # a wide spread far from it
+        ((0.7203, 0.7203), "reproduced"),  # 0.02 below
+        ((0.7053, 0.7053), "off"),  # 0.035 below
+        ((0.704, 0.712), "undecided"),  # +-0.051
+    ],
+)
+def test_a_verdict_is_that_of_the_difference_s_interval(values, verdict):
+    assert (
+        paper.Cell(
+            "table1", "cifar10-4minor", "simple", "context", "accuracy", 0.7403, values
+        ).verdict(0.03)
+        == verdict
+    )
+
+
+def test_the_headline_is_the_mean_of_the_last_ten_epochs(results):
+    write_run(results, 0.7, {"last10_accuracy": 0.65, "best_accuracy": 0.75}, method="context")
+    report.diff(results)
+    found = verdicts(results)[("table1", "cifar10-4minor", "simple", "context", "accuracy")]
+    assert (found["mean"], found["last"], found["best"], found["verdict"]) == (
+        "0.6500",
+        "0.7000",
+        "0.7500",
+        "one run",
+    )
+
+
+def test_one_mean_is_above_another_where_the_interval_of_their_difference_says_so():
+    cell = lambda *values: paper.Cell("table1", "", "", "", "", None, values)  # noqa: E731
+    assert cell(0.6, 0.61, 0.62).above(cell(0.5, 0.51, 0.52)) == 1  # 0.1 +- 0.023
+    assert cell(0.5, 0.51, 0.52).above(cell(0.6, 0.61, 0.62)) == -1
+    assert (
+        cell(0.6, 0.61, 0.62).above(cell(0.59, 0.60, 0.61))
+        == 0
+        == cell(0.9).above(cell(0.1))
+        == cell().above(cell())
+    )
+    assert cell(0.6, 0.6).above(cell(0.5, 0.5)) == 1 and cell(0.6, 0.6).above(cell(0.6, 0.6)) == 0
+
+
+def test_released_compares_v2_networks(results):
+    write_runs(
+        results,
+        (0.7895, {"arch": "resnet20v2", "preset": "released"}),
+        (0.1, {"arch": "resnet20", "preset": "released"}),
+    )
+    assert report.diff(results, "released") == 0
+    found = verdicts(results, "diff_released.csv")
+    assert (
+        found[("table1", "cifar10-4minor", "resnet20", "selectnet", "accuracy")]["mean"] == "0.7895"
+    )
+
+
+def test_table2_reads_f1_and_table4_the_schedule(results):
+    both = [
+        (a, {**changes, "seed": seed})
+        for seed in (0, 1)
+        for a, changes in ((0.7424, {}), (0.7328, {"lambda_schedule": "0.4:0.6"}))
+    ]
+    path = write_runs(results, *both)
+    for name in pd.read_csv(path)["name"]:
+        pd.DataFrame({"class": range(10), "f1": 0.74, "minor": 0, "as_0": 1}).to_csv(
+            results / "runs" / name / "classes.csv", index=False
+        )
+    assert report.diff(results) == 1  # class 2's 0.54 is not 0.74
+    found = verdicts(results)
+    assert (
+        found[("table2", "cifar10-4minor", "simple", "selectnet", "F1 of class 0")]["verdict"]
+        == "reproduced"
+    )
+    assert (
+        found[("table2", "cifar10-4minor", "simple", "selectnet", "F1 of class 2")]["verdict"]
+        == "off"
+    )
+    assert (
+        found[("table4", "cifar10-4minor", "simple", "selectnet", "0.4:0.6")]["verdict"]
+        == "reproduced"
+    )
+
+
+def judged(results, change):
+    """The claims' verdicts for runs that have the paper's own accuracies, but for `change` (method -> a shift)."""
+    with open(paper.NUMBERS / "table1.csv") as file:
+        rows = [
+            (
+                float(r["value"]) + change.get(r["method"], 0),
+                {"seed": seed, **{k: r[k] for k in ("dataset", "arch", "method")}},
+            )
+            for r in csv.DictReader(file)
+            for seed in range(2)
+        ]
+    write_runs(results, *rows)
+    return [
+        verdict for _, verdict in paper.claims(paper.cells(results, store.read_runs(results)[0]))
+    ]
+
+
+def test_claims_hold_on_the_paper_s_numbers_and_fail_on_others(results):
+    assert judged(results, {}) == ["holds", "holds", "holds", "holds", "undecided", "undecided"]
+    assert judged(results, {"selectnet": -0.1})[:2] == ["fails", "fails"]
+    assert judged(results, {"imbalanced": 0.3})[3] == "fails"
+
+
+def test_one_counterexample_decides_a_claim_about_every_column(results):
+    write_runs(
+        results,
+        *(
+            (a, {"method": m, "seed": s})
+            for m, a in (("context", 0.74), ("selectnet", 0.73))
+            for s in range(2)
+        ),
+    )
+    found = [
+        verdict for _, verdict in paper.claims(paper.cells(results, store.read_runs(results)[0]))
+    ]
+    assert found == ["undecided", "fails", *["undecided"] * 4]
+
+
+def test_a_row_that_can_t_be_is_reported_by_line_and_the_others_count(results, capsys):
+    path = write_runs(results, *((0.74, {"method": "context", "seed": s}) for s in range(3)))
+    header, line, *others = path.read_text().splitlines()
+    path.write_text(
+        "\n".join([header, line, line.replace("0.74", "nan").replace("s0", "s9"), *others]) + "\n"
+    )
+    assert report.diff(results) == 1 and "runs.csv:3: accuracy is 'nan'" in capsys.readouterr().err
+    assert (
+        verdicts(results)[("table1", "cifar10-4minor", "simple", "context", "accuracy")]["n"] == "3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["report"], 2),
+        (["report", "diff", "--preset=mine"], 2),
+        (["report", "table"], 2),
+        (["report", "diff", "--tolerance=-1"], 2),
+    ],
+)
+def test_a_wrong_command_line_is_exit_code_2(argv, code):
+    found = subprocess.run(
+        [sys.executable, "-m", "selectnet_tf", "report", *argv[1:]], capture_output=True, text=True
+    )
+    assert found.returncode == code and len(found.stderr.splitlines()) == 1
+
+
+def test_diff_says_where_the_paper_contradicts_itself(results, capsys):
+    report.diff(results)
+    said = [line for line in capsys.readouterr().out.splitlines() if "Table 1 says" in line]
+    assert [line.split()[0] for line in said] == ["contradicts", "agrees", "agrees"]
+    assert "oversampling: Table 1 says 0.5744, Table 2's F1 allow 0.29" in said[0]
+
+
+def test_results_elsewhere_are_compared_with_the_package_s_paper(tmp_path):
+    write_runs(tmp_path, (0.74, {"method": "context"}))
+    assert (
+        report.diff(tmp_path) == 0 and sum(r["n"] == "1" for r in verdicts(tmp_path).values()) == 1
+    )
+
+
+def test_all_at_once(results, capsys):
+    write_runs(
+        results / "results",
+        (0.74, {"method": "context"}),
+        (0.5, {"method": "context", "epochs": 20}),
+    )
+    numbers = results / "docs" / "results" / "numbers.md"
+    numbers.parent.mkdir(parents=True)
+    for page in (results / "README.md", numbers):
+        page.write_text(f"# a\n{tables.START}\nold\n{tables.END}\nmore\n")
+    assert report.write(results / "results", ["tables", "figures", "html", "readme"]) == 0
+    assert capsys.readouterr().out.startswith("2 runs; written: table1.csv, table1.md,")
+    for page in (results / "README.md", numbers):
+        text = page.read_text()
+        assert (
+            text.startswith("# a\n")
+            and text.endswith("\nmore\n")
+            and "epochs cover 1 with preset `paper`" in text
+            and "old" not in text
+        )
+    assert (
+        "macro F1" in numbers.read_text() and "macro F1" not in (results / "README.md").read_text()
+    )
+
+
+def test_a_readme_without_marks_is_left_alone(results):
+    write_runs(results, (0.74, {"method": "context"}))
+    (results.parent / "README.md").write_text("# a\n")
+    with pytest.raises(ValueError, match="between which the results go"):
+        report.write(results, ["readme"])
+    assert (results.parent / "README.md").read_text() == "# a\n"
+
+
+FILES = {
+    "epochs.csv": "epoch,val_accuracy,val_minor_accuracy\n1,0.4,0.3\n2,0.6,0.5\n",
+    "classes.csv": "class,name,minor,f1,as_0,as_1\n0,a,1,0.5,3,1\n1,b,0,0.7,1,5\n",
+    "selection.csv": "epoch,labeled_right,labeled_wrong_minor,labeled_major,unlabeled_right,unlabeled_wrong_minor,unlabeled_major,warning\n"
+    "10,1,0,2,5,1,0,none\n",
+    "picks.csv": "epoch,label,picked,wrong,score,index,truth\n10,0,2,1,0.9,3,0\n10,0,2,1,0.8,7,1\n",
+}
+OTHER = {  # what becomes of a file
+    "empty": lambda text: b"",
+    "cut": lambda text: text[: len(text) // 2].encode(),
+    "another": lambda text: b"a,b\n1,2\n",
+    "words": lambda text: text.replace("1", "one").encode(),
+    "bytes": lambda text: text.encode() + b"\xff\xfe\x00\n",
+    "a lost quote": lambda text: text.replace("\n", '\n"', 1).encode(),
+    "a giant cell": lambda text: (text + "x" * 200_000 + "\n").encode(),
+}
+
+
+@pytest.fixture
+def two_runs(tmp_path):
+    """A folder of results with two runs on pictures whose folder's path has slashes; their files; their folders."""
+    folders = []
+    for method in ("context", "self_paced"):
+        places = {"labeled_dir": "/data/A b/Ä", "unlabeled_dir": "/data/" + "long/" * 60}
+        recipe = write_run(
+            tmp_path,
+            dataset="folder",
+            method=method,
+            epochs=20,
+            **places,
+            extra={"seconds": 0.0, "minor_accuracy": 0.5},
+        )
+        folders.append(tmp_path / "runs" / recipe.name)
+        for name, text in FILES.items():
+            (folders[-1] / name).write_text(text)
+    return tmp_path, folders
+
+
+ALL = ["tables", "figures", "html", "readme"]
+
+
+def test_paths_in_recipes_and_a_run_of_no_seconds_are_reported(two_runs):
+    results, _ = two_runs
+    (results.parent / "README.md").write_text(f"{tables.START}\n{tables.END}\n")
+    assert report.write(results, ALL) == 0
+    drawn = sorted(path.name for path in results.glob("*.png"))
+    assert len(drawn) == 4 and all(len(name) < 255 for name in drawn)
+    page = (results / "report.html").read_text()
+    shown = [urllib.parse.unquote(name) for name in re.findall(r'<img src="([^"]+)"', page)]
+    assert sorted(set(shown)) == drawn and "data:image/png" not in page and "picks" in page
+
+
+@pytest.mark.parametrize("how", OTHER)
+@pytest.mark.parametrize("file", FILES)
+def test_one_damaged_file_is_named_and_the_rest_is_drawn(file, how, two_runs, capsys):
+    results, (folder, _) = two_runs
+    (folder / file).write_bytes(OTHER[how](FILES[file]))
+    code = report.write(results, ["tables", "html"])
+    said = capsys.readouterr().err
+    assert code == 1 and said.startswith(f"error: {folder / file}:") and len(said.splitlines()) == 1
+    assert len(list(results.glob("*.png"))) == 4 and (results / "report.html").exists()
+
+
+def test_a_damaged_benchmark_is_named_and_left_out(results, capsys):
+    write_runs(results, (0.74, {"method": "context"}))
+    (results / "benchmark.csv").write_text(
+        "section,what,network,batch,median\ntraining,ours,simple,32,fast\n"
+    )
+    (results.parent / "README.md").write_text(f"{tables.START}\n{tables.END}\n")
+    assert report.write(results, ["readme"]) == 1
+    assert (
+        capsys.readouterr().err
+        == f"error: {results / 'benchmark.csv'}:2: median is 'fast', which is no number\n"
+    )
+    assert "1 with preset `paper`" in (results.parent / "README.md").read_text()

@@ -1,0 +1,80 @@
+"""The command: its errors are one line, and it starts at once."""
+
+import subprocess
+import sys
+
+import keras
+import pyarrow.parquet as pq
+import pytest
+
+
+def score(*flags, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "selectnet_tf", "score", *flags],
+        capture_output=True,
+        text=True,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        ([], 2, "give --model, --images and --out"),
+        (["model.keras"], 2, "--name=value"),
+        (["--model=nowhere.keras", "--images=a", "--out=b"], 1, "nowhere.keras is no .keras file"),
+        (["--model=nowhere.keras", "--images=a", "--out=b", "--shard=0"], 2, "shard"),
+    ],
+)
+def test_a_wrong_flag_is_one_line(flags, code, words, tmp_path):
+    found = score(*flags, cwd=tmp_path)
+    assert found.returncode == code and found.stdout == "" and not list(tmp_path.iterdir())
+    assert (
+        found.stderr.startswith("error: ")
+        and words in found.stderr
+        and found.stderr.count("\n") == 1
+    )
+
+
+def test_help_imports_neither_tensorflow_nor_ray(tmp_path):
+    for name in ("tensorflow", "keras", "ray", "pyarrow"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError")
+    found = score("--help", cwd=tmp_path)
+    assert found.returncode == 0 and "--out" in found.stdout and found.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["pyarrow", "ray"])
+def test_without_ray_data_the_extra_is_named(name, tmp_path):
+    (tmp_path / f"{name}.py").write_text("raise ImportError('none')")
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
+    found = score("--model=model.keras", "--images=a", "--out=b", cwd=tmp_path)
+    assert (
+        found.returncode == 1
+        and found.stderr
+        == "error: scoring needs Ray Data (none): python -m pip install -e '.[scale]'\n"
+    )
+
+
+@pytest.mark.slow
+def test_a_folder_is_scored(tree):
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 3), dtype="uint8"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+    model.save(tree / "model.keras")
+    found = score(
+        "--model=model.keras",
+        "--images=pool",
+        "--out=sc ores%20#",
+        "--shard=9",
+        "--actors=1",
+        "--features",
+        cwd=tree,
+    )
+    assert found.returncode == 0 and found.stderr == "", found.stderr
+    assert found.stdout.endswith("holds 31, 1 of them unreadable\n")
+    table = pq.read_table(tree / "sc ores%20#")
+    assert len(set(table["id"].to_pylist())) == 31 and table["features"].null_count == 1

@@ -1,0 +1,220 @@
+"""The command line as a user meets it, in processes of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+QUICK = ["--dataset=digits-4minor", "--method=context", "--epochs=16", "--every=4", "--lr=0.03"]
+
+
+def run(*flags, **options):
+    command = [sys.executable, "-m", "selectnet_tf.run", *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+
+def test_minor_classes_of_folders_are_names(tmp_path):
+    code = "import sys; from selectnet_tf import run; run.define_flags(); run.FLAGS(sys.argv); print(run.recipe_from_flags().minor)"
+    flags = ["--dataset=folder", "--labeled_dir=a", "--unlabeled_dir=b", "--minor=007, 1"]
+    found = subprocess.run([sys.executable, "-c", code, *flags], capture_output=True, text=True)
+    assert found.stdout == "('007', '1')\n", found.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--method=bagging"], "self_paced|context|selectnet"),
+        (["--treshold=0.5"], "threshold"),
+        (["--epochs=many"], "epochs"),
+        (["--threshold=high"], "threshold"),
+        (["--epochs=0"], "epochs is 0, but has to be at least 1"),
+        (["--minor=a"], "class numbers such as 0,2,6,7"),
+        (["--minor=3,12"], "classes 0 to 9"),
+        (["--lambda_schedule=up"], "0.4:0.6"),
+        (["context"], "--name=value"),
+        (["--arch=resnet57"], "resnet56 and resnet62"),
+        (["--dry_run"], "--dry_run is for --dataset=folder"),
+        (["--arch=resnet٢٠"], "arch is 'resnet٢٠', but has to be"),
+        (["--minor=²,1"], "class numbers such as 0,2,6,7"),
+        (["--noaccumulate=3"], "does not take an argument"),
+        (
+            ["--epochs=5", "--method=context"],
+            "every is 10, so 5 epochs end before the first selection: use --every=5 or less",
+        ),
+    ],
+)
+def test_a_wrong_flag_is_one_line_and_exit_code_2(flags, words, tmp_path):
+    found = run(*flags, cwd=tmp_path)
+    assert found.returncode == 2 and found.stdout == ""
+    assert (
+        len(found.stderr.strip().splitlines()) == 1
+        and found.stderr.startswith("error: ")
+        and words in found.stderr
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_says_what_there_is_and_leaves_nothing(tree):
+    before = sorted(tree.rglob("*"))
+    found = run(
+        "--dataset=folder",
+        "--labeled_dir=labeled",
+        "--unlabeled_dir=pool",
+        "--image_size=16",
+        "--dry_run",
+        cwd=tree,
+    )
+    assert found.returncode == 0 and found.stderr == "" and sorted(tree.rglob("*")) == before
+    lines = found.stdout.splitlines()
+    assert (
+        lines[0]
+        == "44 labeled pictures of 3 classes, about a fifth of them held out for the test; 31 unlabeled ones"
+    )
+    assert "  by class: emu 4, cat 20, dog 20" in lines and lines[-2].startswith(
+        "  decoding takes 0 MB in results/cache ("
+    )
+    assert lines[-1].endswith(
+        " here, if nothing else runs: 200 epochs of up to 48 pictures, by the pace of a few steps"
+    )
+
+
+def test_help_lists_every_recipe_field():
+    from selectnet_tf.recipes import Recipe
+
+    found = run("--help")
+    assert found.returncode == 0
+    text = found.stdout
+    assert all(
+        f"--{name}:" in text or f"--[no]{name}:" in text
+        for name in [*Recipe.__dataclass_fields__, "data_dir", "replicas", "force"]
+    )
+
+
+def test_missing_data_is_one_line_and_exit_code_1(tmp_path):
+    found = run(f"--data_dir={tmp_path}", f"--results_dir={tmp_path / 'results'}")
+    assert (
+        found.returncode == 1
+        and found.stderr.startswith("error: cifar10 not found")
+        and len(found.stderr.splitlines()) == 1
+    )
+
+
+@pytest.mark.slow
+def test_killed_for_real_and_resumed(tmp_path):
+    """kill -9 after the first epoch; meanwhile a second process is refused; the third goes on and ends as an undisturbed one."""
+    first = subprocess.Popen(
+        [sys.executable, "-m", "selectnet_tf.run", *QUICK, f"--results_dir={tmp_path / 'a'}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.time() + 120
+    while (
+        not any(lock.stat().st_size for lock in tmp_path.glob("a/runs/*/.lock"))
+        and time.time() < deadline
+    ):
+        time.sleep(0.1)  # until it has written who it is
+    first.send_signal(signal.SIGSTOP)  # it shall not be finished before the second has started
+    second = run(*QUICK, f"--results_dir={tmp_path / 'a'}")
+    first.send_signal(signal.SIGCONT)
+    assert (
+        second.returncode == 1
+        and f"process {first.pid} on" in second.stderr
+        and "is training this run" in second.stderr
+    )
+    while not list(tmp_path.glob("a/runs/*/state.npz")) and time.time() < deadline:
+        time.sleep(0.05)
+    first.send_signal(signal.SIGKILL)
+    assert first.wait() == -9 and b"tensorflow" not in first.stderr.read().lower()
+    resumed, whole = (
+        run(*QUICK, f"--results_dir={tmp_path / 'a'}"),
+        run(*QUICK, f"--results_dir={tmp_path / 'b'}"),
+    )
+    assert resumed.returncode == whole.returncode == 0 and "going on after epoch" in resumed.stdout
+    assert (
+        whole.stderr == ""
+        and "Epoch 16/16" in whole.stdout
+        and "round 4/4" in whole.stdout
+        and "macro f1" in whole.stdout
+    )
+    for name in ("epochs.csv", "selection.csv"):
+        (a,), (b,) = tmp_path.glob(f"a/runs/*/{name}"), tmp_path.glob(f"b/runs/*/{name}")
+        assert a.read_bytes() == b.read_bytes()
+    rows = [
+        pd.read_csv(tmp_path / n / "runs.csv").drop(columns=["seconds", "selection_seconds"])
+        for n in "ab"
+    ]
+    pd.testing.assert_frame_equal(*rows)
+
+
+@pytest.mark.slow
+def test_sigterm_ends_with_143(tmp_path):
+    child = subprocess.Popen(
+        [sys.executable, "-m", "selectnet_tf.run", "--dataset=digits-4minor", "--epochs=50", f"--results_dir={tmp_path}"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    for line in child.stdout:
+        if line.startswith(b"Epoch 2/"):
+            break
+    child.send_signal(signal.SIGTERM)
+    said = child.communicate(timeout=60)[1].decode()
+    assert child.returncode == 143 and list(tmp_path.glob("runs/*/state.npz"))
+    assert re.fullmatch(
+        r"error: stopped: epoch [1-9]\d* of 50( and \d+ batches)? saved, the same command goes on from there\n",
+        said,
+    )
+
+
+@pytest.mark.parametrize(
+    ("position", "said"),
+    [
+        (None, "stopped before anything was trained: the same command begins again"),
+        ([3, 0], "stopped: epoch 3 of 20 saved, the same command goes on from there"),
+        ([3, 7], "stopped: epoch 3 of 20 and 7 batches saved, the same command goes on from there"),
+        (
+            [20, 0],
+            "stopped while the results were written: all epochs are saved, the same command finishes",
+        ),
+    ],
+)
+def test_who_stops_a_run_is_told_what_was_saved(position, said, tmp_path, monkeypatch):
+    from selectnet_tf import recipes
+    from selectnet_tf.commands import train as command
+
+    recipe = recipes.make(epochs=20)
+    monkeypatch.setattr(command, "FLAGS", SimpleNamespace(results_dir=tmp_path, force=False))
+    if position:
+        (tmp_path / "runs" / recipe.name).mkdir(parents=True)
+        np.savez(tmp_path / "runs" / recipe.name / "state.npz", position=np.array(position))
+    assert command._kept(recipe) == said
+    (tmp_path / "runs" / recipe.name).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "runs" / recipe.name / "row.json").touch()
+    assert (
+        command._kept(recipe)
+        == "stopped: the run itself is finished, the same command does what is left"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["ascii", "closed streams", "no git"])
+def test_output_decides_nothing_about_a_training(how, tmp_path):
+    """And neither does a machine without git."""
+    command = f"{sys.executable} -m selectnet_tf.run --dataset=digits-4minor --method=context --epochs=2 --every=1 --results_dir={tmp_path}"
+    end = ">&- 2>&- <&-" if how == "closed streams" else ""
+    environment = {"ascii": {"PYTHONIOENCODING": "ascii"}, "no git": {"PATH": "/nowhere"}}.get(
+        how, {}
+    )
+    found = subprocess.run(
+        ["/bin/bash", "-c", f"{command} {end}"], env=os.environ | environment, capture_output=True
+    )
+    assert (
+        found.returncode == 0
+        and found.stderr == b""
+        and len((tmp_path / "runs.csv").read_text().splitlines()) == 2
+    )

@@ -1,0 +1,33 @@
+import numpy as np
+
+from selectnet_tf.data.folders import duplicates
+
+
+def test_near_copies_have_near_hashes_and_near_colours():
+    images = np.zeros((5, 16, 16, 3), np.uint8)
+    images[1] = 3  # nearly the same
+    images[2] = 200  # a plain picture of another colour: the same hash
+    looks = [
+        "8000000000000000",
+        "8000000000000003",
+        "8000000000000000",
+        "ff00ff00ff00ff00",
+        "8000000000000000",
+    ]
+    assert duplicates.find_near_duplicates(looks, images, 1).tolist() == [[0, 1], [0, 4]]
+    assert duplicates.find_near_duplicates(looks, images, 5).tolist() == [[0, 1], [0, 4], [1, 4]]
+    assert duplicates.find_near_duplicates([], images[:0], 0).shape == (0, 2)
+
+
+def test_thumbnails_are_means():
+    images = np.arange(12 * 12, dtype=np.uint8).reshape(1, 12, 12, 1)
+    thumbs = duplicates.thumbnails(images)
+    assert thumbs.shape == (1, 8, 8, 1) and thumbs[0, 0, 1, 0] == images[0, :1, 1:3].mean()
+    assert duplicates.thumbnails(np.full((2, 3, 3, 3), 7, np.uint8)).max() == 7
+
+
+def test_groups_and_equal_ones():
+    assert duplicates.group_pairs(5, np.array([[0, 3], [3, 4]])).tolist() == [0, 1, 2, 0, 0]
+    assert duplicates.pairs_of_equal(
+        np.array([7, 8, 7, 7, 8]), np.array([0, 1, 2, 3])
+    ).tolist() == [[0, 2], [2, 3]]

@@ -1,0 +1,110 @@
+"""What is said, and refused, before a picture is decoded."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from conftest import COLOURS, picture
+from PIL import Image
+
+from selectnet_tf import recipes
+from selectnet_tf.data.folders import decoding, survey
+
+
+def look(tree, **changes):
+    places = {
+        "labeled_dir": str(tree / "labeled"),
+        "unlabeled_dir": str(tree / "pool"),
+        "image_size": 16,
+    }
+    return survey.survey_folders(recipes.make(dataset="folder", **{**places, **changes}))
+
+
+def test_counts_by_class_and_what_is_not_read(tree):
+    (tree / "pool" / "a.heic").touch()
+    (tree / "pool" / "b.heic").touch()
+    found = look(tree)
+    assert found.names == ("cat", "dog", "emu") and found.minor == (2,) and len(found.aside) == 2
+    assert found.says == [
+        "44 labeled pictures of 3 classes, about a fifth of them held out for the test; 31 unlabeled ones",
+        "  by class: emu 4, cat 20, dog 20",
+        "  not read: 2 files, .heic is not read: convert it to JPEG or PNG",
+        "  a class has under 100 pictures: try a pretrained network too, --arch=MobileNetV2 --weights=imagenet --freeze",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"labeled_dir": "LABELED,LABELED/."}, "labeled is given twice"),
+        ({"test_dir": "LABELED"}, "labeled is given twice"),
+        ({"minor": ("lynx",)}, "minor class 'lynx' is none of cat, dog, emu"),
+        (
+            {"image_size": 8},
+            "simple needs pictures of at least 12 x 12: use a larger --image_size than 8",
+        ),
+        (
+            {"arch": "MobileNetV2", "image_size": 24},
+            "MobileNetV2 needs pictures of at least 32 x 32",
+        ),
+        ({"arch": "MobileNetV2", "image_size": 32, "weights": "none.h5"}, "none.h5 is no file"),
+        ({"decisions": "none.csv"}, "none.csv is no file: give the decisions.csv"),
+        (
+            {"test_dir": "TEST"},
+            "has no picture of emu, a minor class: its accuracy could not be told",
+        ),
+    ],
+)
+def test_mistakes_show_before_anything_is_decoded(changes, said, tree, monkeypatch):
+    monkeypatch.setattr(decoding, "decode_and_look", lambda *_: pytest.fail("decoded"))
+    picture(tree / "test" / "cat" / "a.png", COLOURS["cat"], 1)
+    places = {"LABELED": str(tree / "labeled"), "TEST": str(tree / "test")}
+    for name, place in places.items():
+        changes = {
+            k: v.replace(name, place) if isinstance(v, str) else v for k, v in changes.items()
+        }
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        look(tree, **changes)
+
+
+def test_numbers_as_class_names_are_names(tmp_path):
+    for i in range(1, 11):
+        for k in range(2):
+            picture(tmp_path / "labeled" / f"{i:03}" / f"{k}.png", (0, 0, 0), 10 * i + k)
+    (tmp_path / "pool").mkdir()
+    assert look(tmp_path, minor=("7",)).minor == look(tmp_path, minor=("007",)).minor == (6,)
+    with pytest.raises(ValueError, match="minor class '0' is none of 001"):
+        look(tmp_path, minor=("0",))
+
+
+def test_home_and_several_folders(tree, monkeypatch):
+    monkeypatch.setenv("HOME", str(tree))
+    shutil.copytree(tree / "pool", tree / "more")
+    found = look(tree, labeled_dir="~/labeled", unlabeled_dir="~/pool, ~/more")
+    assert list(found.labeled) == [tree / "labeled"] and list(found.unlabeled) == [
+        tree / "pool",
+        tree / "more",
+    ]
+
+
+def test_details_say_sizes_depth_copies_space_and_what_is_broken(tree):
+    shutil.copyfile(tree / "labeled" / "cat" / "01.png", tree / "pool" / "copy.png")
+    Image.fromarray(np.full((30, 50), 999, np.uint16)).save(tree / "pool" / "deep.png")
+    recipe = recipes.make(
+        dataset="folder",
+        labeled_dir=str(tree / "labeled"),
+        unlabeled_dir=str(tree / "pool"),
+        image_size=16,
+    )
+    said = survey.describe_files(survey.survey_folders(recipe), recipe, tree / "not" / "yet")
+    assert said[:3] == [
+        "  sizes: 16 x 16 to 50 x 30, the median is 16 x 16",
+        "  1 have more than 8 bits a pixel: their range is scaled to 8",
+        "  4 files are copies of others, byte by byte; near copies show when the pictures are decoded",
+    ]
+    assert (
+        said[-1].startswith(f"  decoding takes 0 MB in {tree / 'not' / 'yet'} (")
+        and not (tree / "not").exists()
+    )
+    assert os.listdir(tree) and all("cache" not in name for name in os.listdir(tree))

@@ -1,0 +1,258 @@
+"""Which pictures are trained on, tested on, picked from and left out."""
+
+import collections
+import shutil
+
+import numpy as np
+import pytest
+from conftest import COLOURS, picture
+from PIL import Image
+
+from selectnet_tf import recipes
+from selectnet_tf._files import digest
+from selectnet_tf.data.folders import task as folder_task
+from selectnet_tf.runs import store
+
+
+@pytest.fixture
+def make(tmp_path):
+    """A function that makes the task of tmp_path's folders; ten cats and ten dogs, three emus, six in the pool."""
+    for name, n in (("cat", 10), ("dog", 10), ("emu", 3)):
+        for i in range(n):
+            shape(
+                tmp_path / "labeled" / name / f"{i}.png",
+                100 * len(name) + i + 1000 * list(COLOURS).index(name),
+            )
+    for i in range(6):
+        shape(tmp_path / "pool" / f"{i}.png", 9000 + i)
+
+    def make(**changes):
+        places = {
+            "labeled_dir": str(tmp_path / "labeled"),
+            "unlabeled_dir": str(tmp_path / "pool"),
+            "image_size": 32,
+            "minor": ("emu",),
+        }
+        return folder_task.make_folder_task(
+            recipes.make(dataset="folder", **{**places, **changes}), tmp_path / "cache"
+        )
+
+    return make
+
+
+def shape(path, seed):
+    """A smooth picture of its own, 64 x 48."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    x = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    Image.fromarray(x).resize((64, 48), Image.Resampling.BICUBIC).save(path)
+
+
+def parts(task):
+    """{part: {file's last two parts}} and {file: why}."""
+    header, *lines = task.listing
+    found, why = collections.defaultdict(set), {}
+    for file, _, part, _, reason in lines:
+        short = "/".join(file.split("/")[-2:])
+        found[part].add(short)
+        why |= {short: reason} if reason else {}
+    return found, why
+
+
+def test_the_test_set_stays_when_pictures_are_added(make, tmp_path):
+    before, _ = parts(make())
+    assert len(before["test"]) >= 3 and {f.split("/")[0] for f in before["test"]} == {
+        "cat",
+        "dog",
+        "emu",
+    }
+    for i in range(40):
+        shape(tmp_path / "labeled" / "cat" / f"more{i}.png", 5000 + i)
+    after, _ = parts(make(image_size=24))
+    old = {f for f in after["test"] if "more" not in f}
+    assert (
+        old == before["test"] and 2 <= len(after["test"] - old) <= 16
+    )  # about a fifth of the new ones
+    assert parts(make(seed=1))[0]["test"] != after["test"]
+
+
+def test_copies_are_on_one_side(make, tmp_path):
+    before, _ = parts(make())
+    for file in (tmp_path / "labeled").rglob("*.png"):
+        with Image.open(file) as original:
+            original.resize((50, 40)).save(file.with_name(f"{file.stem}_small.jpg"), quality=80)
+        shutil.copyfile(file, file.with_name(f"{file.stem}_again.png"))
+    after, why = parts(make())
+    origin = {
+        part: {f.replace("_small.jpg", ".png").replace("_again", "") for f in files}
+        for part, files in after.items()
+    }
+    assert not origin["test"] & origin["labeled"] and len(after["test"]) % 3 == 0 and why == {}
+    assert len(after["labeled"]) + len(after["test"]) == 69
+
+
+def test_pool_pictures_that_are_copies_are_left_out(make, tmp_path):
+    source = tmp_path / "labeled" / "emu" / "0.png"
+    shutil.copyfile(source, tmp_path / "pool" / "exact.png")
+    shutil.copyfile(tmp_path / "pool" / "3.png", tmp_path / "pool" / "twice.png")
+    with Image.open(source) as original:
+        original.save(tmp_path / "pool" / "bytes.bmp")
+        original.resize((200, 150)).save(tmp_path / "pool" / "large.jpg", quality=80)
+    found, why = parts(make())
+    assert why == {
+        "pool/exact.png": "a copy of a labeled or test picture",
+        "pool/bytes.bmp": "a copy of a labeled or test picture",
+        "pool/large.jpg": "a near copy of a labeled or test picture",
+        "pool/twice.png": "a copy of another picture of the pool",
+    }
+    assert found["unlabeled"] == {f"pool/{i}.png" for i in range(6)}
+
+
+def test_a_picture_in_two_classes_is_in_neither(make, tmp_path):
+    shutil.copyfile(
+        tmp_path / "labeled" / "cat" / "3.png", tmp_path / "labeled" / "dog" / "cat.png"
+    )
+    found, why = parts(make())
+    assert why == dict.fromkeys(("cat/3.png", "dog/cat.png"), "the same picture is in two classes")
+    assert "  left out: 2, the same picture is in two classes" in make().says
+
+
+def test_labeled_copies_of_test_pictures_are_left_out(make, tmp_path):
+    for name in COLOURS:
+        shape(tmp_path / "test" / name / "a.png", 7000 + len(name))
+        shape(tmp_path / "test" / name / "b.png", 7100 + 1000 * list(COLOURS).index(name))
+    shutil.copyfile(tmp_path / "labeled" / "dog" / "2.png", tmp_path / "test" / "dog" / "c.png")
+    shutil.copyfile(tmp_path / "labeled" / "dog" / "2.png", tmp_path / "pool" / "c.png")
+    found, why = parts(make(test_dir=str(tmp_path / "test")))
+    assert why == {
+        "dog/2.png": "a copy of a test picture",
+        "pool/c.png": "a copy of a labeled or test picture",
+    }
+    assert len(found["labeled"]) == 22 and "dog/c.png" in found["test"]
+
+
+def test_many_accepted_picks_leave_the_minor_classes_and_the_test_set_as_they_were(make, tmp_path):
+    before, _ = parts(make(minor=("auto",)))
+    for i in range(6, 40):
+        shape(tmp_path / "pool" / f"{i}.png", 9000 + i)
+    marks = [digest((tmp_path / "pool" / f"{i}.png").read_bytes()) for i in range(30)]
+    store.write_csv(
+        tmp_path / "decisions.csv",
+        [("digest", "decision", "label"), *((mark, "right", "emu") for mark in marks)],
+    )
+    task = make(minor=("auto",), decisions=str(tmp_path / "decisions.csv"))
+    assert task.minor == (2,) and (task.y_labeled == 2).sum() == 32
+    assert parts(task)[0]["test"] == before["test"]
+
+
+def test_decisions_are_taken_over(make, tmp_path):
+    before, _ = parts(make())
+    marks = [digest((tmp_path / "pool" / f"{i}.png").read_bytes()) for i in range(3)]
+    lines = [
+        ("0.png", marks[0], "right", "emu"),
+        ("1.png", marks[1], "corrected", "dog"),
+        ("2.png", marks[2], "wrong", ""),
+    ]
+    store.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
+    after, why = parts(task := make(decisions=str(tmp_path / "decisions.csv")))
+    assert after["test"] == before["test"] and after["labeled"] == before["labeled"] | {
+        "pool/0.png",
+        "pool/1.png",
+    }
+    assert why == {"pool/2.png": "rejected in a review"} and after["unlabeled"] == {
+        "pool/3.png",
+        "pool/4.png",
+        "pool/5.png",
+    }
+    files = [task.files[i] for i in task.index]
+    assert [
+        int(task.y_labeled[i])
+        for i in range(len(task.y_labeled))
+        if files[i].endswith(("pool/0.png", "pool/1.png"))
+    ] == [2, 1]
+    assert np.array_equal(
+        task.x_labeled[np.arange(len(task.y_labeled))],
+        task.by_index[task.index[: len(task.y_labeled)]],
+    )
+
+
+def test_decisions_about_pictures_that_are_not_here_are_said(make, tmp_path):
+    lines = [
+        ("0.png", digest((tmp_path / "pool" / "0.png").read_bytes()), "wrong", ""),
+        ("x.png", "0" * 16, "right", "emu"),
+    ]
+    store.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
+    said = make(decisions=str(tmp_path / "decisions.csv")).says
+    assert "  1 of 2 decisions are about no picture that is here, byte by byte" in said
+    store.write_csv(
+        tmp_path / "decisions.csv",
+        [("file", "digest", "decision", "label"), ("y.png", "1" * 16, "wrong", "")],
+    )
+    assert (
+        "  1 of 1 decisions are about no picture that is here, byte by byte"
+        in make(decisions=str(tmp_path / "decisions.csv")).says
+    )
+    store.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label")])
+    assert (
+        f"  {tmp_path / 'decisions.csv'} holds no decision"
+        in make(decisions=str(tmp_path / "decisions.csv")).says
+    )
+    store.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), lines[1]])
+    with pytest.raises(
+        ValueError,
+        match="none of the 1 decisions is about a picture that is here, byte by byte: give those of this pool's",
+    ):
+        make(decisions=str(tmp_path / "decisions.csv"))
+
+
+def test_decisions_without_a_pool_are_said_to_do_nothing(make, tmp_path):
+    store.write_csv(
+        tmp_path / "decisions.csv",
+        [("file", "digest", "decision", "label"), ("x.png", "0" * 16, "right", "emu")],
+    )
+    task = make(decisions=str(tmp_path / "decisions.csv"), unlabeled_dir=None, method="imbalanced")
+    assert (
+        "  decisions do nothing without --unlabeled_dir, whose pictures they are about" in task.says
+    )
+
+
+def test_near_copies_of_rejected_pictures_are_left_out(make, tmp_path):
+    lines = [("2.png", digest((tmp_path / "pool" / "2.png").read_bytes()), "wrong", "")]
+    store.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
+    with Image.open(tmp_path / "pool" / "2.png") as original:
+        original.resize((200, 150)).save(tmp_path / "pool" / "large.jpg", quality=80)
+    assert "pool/large.jpg" in parts(make())[0]["unlabeled"]
+    why = {
+        "pool/2.png": "rejected in a review",
+        "pool/large.jpg": "a near copy of a rejected picture",
+    }
+    assert parts(make(decisions=str(tmp_path / "decisions.csv")))[1] == why
+
+
+def test_one_decision_labels_one_picture(make, tmp_path):
+    for name in ("0a", "0b"):
+        shutil.copyfile(tmp_path / "pool" / "0.png", tmp_path / "pool" / f"{name}.png")
+    lines = [("0.png", digest((tmp_path / "pool" / "0.png").read_bytes()), "right", "emu")]
+    store.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
+    found, why = parts(make(decisions=str(tmp_path / "decisions.csv")))
+    assert "pool/0.png" in found["labeled"] and why == dict.fromkeys(
+        ("pool/0a.png", "pool/0b.png"), "a copy of another picture of the pool"
+    )
+
+
+def test_a_pool_of_copies_only_is_refused(make, tmp_path):
+    shutil.rmtree(tmp_path / "pool")
+    picture(tmp_path / "pool" / "a.png", (0, 0, 0), 1)
+    shutil.copyfile(tmp_path / "labeled" / "cat" / "1.png", tmp_path / "pool" / "a.png")
+    with pytest.raises(
+        ValueError, match="can be picked: all are copies of labeled ones, rejected or broken"
+    ):
+        make()
+
+
+def test_only_copies_of_one_picture_can_t_be_held_out(make, tmp_path):
+    for i in (1, 2):
+        shutil.copyfile(
+            tmp_path / "labeled" / "emu" / "0.png", tmp_path / "labeled" / "emu" / f"{i}.png"
+        )
+    with pytest.raises(ValueError, match="class emu has only copies of one picture"):
+        make()

@@ -1,0 +1,178 @@
+import numpy as np
+import pytest
+from conftest import COLOURS, picture
+from PIL import Image
+
+from selectnet_tf import recipes
+from selectnet_tf.data import cifar, load, splits
+from selectnet_tf.runs.resume import Fingerprint
+
+
+def make(tree, say=lambda line: None, **changes):
+    places = {
+        "labeled_dir": str(tree / "labeled"),
+        "unlabeled_dir": str(tree / "pool"),
+        "image_size": 16,
+    }
+    return load.make_task(
+        recipes.make(dataset="folder", **{**places, **changes}), cache_dir=tree / "cache", say=say
+    )
+
+
+def test_folders_become_classes_and_a_pool(tree):
+    heard = []
+    task = make(tree, say=heard.append)
+    assert task.names == ("cat", "dog", "emu") and task.minor == (2,)
+    assert np.bincount(task.y_labeled).tolist() == [17, 14, 3] and np.bincount(
+        task.y_test
+    ).tolist() == [3, 6, 1]
+    assert (
+        len(task.x_labeled) == 34
+        and len(task.x_unlabeled) == 27
+        and task.x_test.shape == (10, 16, 16, 3)
+    )
+    assert heard == [
+        "44 labeled pictures of 3 classes, about a fifth of them held out for the test; 31 unlabeled ones\n  by class: emu 4, cat 20, dog 20\n"
+        "  a class has under 100 pictures: try a pretrained network too, --arch=MobileNetV2 --weights=imagenet --freeze"
+    ]
+    assert task.says[:3] == [
+        "trained on 34, tested on 10, picked from 27",
+        "  minor classes: emu (3 labeled, 1 to test)",
+        "  left out: 3, a copy of a labeled or test picture",
+    ]
+    assert (
+        task.says[3].startswith(f"  skipped {tree / 'pool' / 'torn.jpg'}: ") and len(task.says) == 4
+    )
+    assert task.truth[:34].tolist() == task.y_labeled.tolist() and (task.truth[34:] == -1).all()
+
+
+def test_every_image_is_that_of_its_file(tree):
+    task = make(tree)
+    images = np.concatenate([task.x_labeled[np.arange(34)], task.x_unlabeled[np.arange(27)]])
+    for place in (0, 20, 33, 34, 60):
+        with Image.open(task.files[task.index[place]]) as expected:
+            assert np.array_equal(images[place], expected)
+
+
+def test_held_out_pictures_are_not_trained_on_and_follow_the_seed(tree):
+    a, again, b = make(tree), make(tree), make(tree, seed=1)
+    assert np.array_equal(a.index, again.index) and not np.array_equal(a.index, b.index)
+    trained = {a.x_labeled[np.array([i])].tobytes() for i in range(len(a.x_labeled))}
+    assert not trained & {a.x_test[np.array([i])].tobytes() for i in range(len(a.x_test))}
+
+
+def test_a_test_folder_of_one_s_own(tree):
+    for i, name in enumerate(COLOURS):
+        picture(tree / "test" / name / "a.png", COLOURS[name], 500 + i)
+    picture(tree / "pool" / "again.png", COLOURS["cat"], 500)
+    task = make(tree, test_dir=str(tree / "test"))
+    assert (
+        len(task.y_labeled) == 44
+        and task.y_test.tolist() == [0, 1, 2]
+        and len(task.x_unlabeled) == 27
+    )
+
+
+def test_several_labeled_folders_are_one(tree):
+    for i in range(3):
+        picture(tree / "reviewed" / "emu" / f"{i}.png", COLOURS["emu"], 700 + i)
+    task = make(tree, labeled_dir=f"{tree / 'labeled'},{tree / 'reviewed'}")
+    assert len(task.y_labeled) + len(task.y_test) == 47 and any(
+        "reviewed" in file for file in task.files
+    )
+
+
+def test_minor_classes_by_name_or_number(tree):
+    assert make(tree, minor=("emu",)).minor == make(tree, minor=("2",)).minor == (2,)
+    assert make(tree, minor=("emu", "cat")).minor == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"minor": ("lynx",)}, "minor class 'lynx' is none of cat, dog, emu"),
+        ({"minor": ("cat", "dog", "emu")}, "at least one has to be major"),
+        ({"labeled_dir": "POOL", "unlabeled_dir": "OTHER"}, "no class has less than half"),
+        (
+            {"labeled_dir": "POOL"},
+            "pool is given twice: the folders of labeled, test and unlabeled pictures have to be others",
+        ),
+        ({"labeled_dir": "POOL/1"}, "lies in no class's folder"),
+        ({"unlabeled_dir": "nowhere"}, "nowhere is no folder"),
+        (
+            {"test_dir": "POOL", "unlabeled_dir": "OTHER"},
+            "0, 1, 2, 3 are no classes of the labeled pictures",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said(changes, said, tree):
+    (tree / "pool" / "torn.jpg").unlink()
+    (tree / "other").mkdir()
+    changes = {
+        k: v.replace("POOL", str(tree / "pool")).replace("OTHER", str(tree / "other"))
+        if isinstance(v, str)
+        else v
+        for k, v in changes.items()
+    }
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        make(tree, **changes)
+
+
+def test_one_picture_of_a_class_can_not_be_held_out(tree):
+    picture(tree / "labeled" / "owl" / "a.png", (0, 0, 0), 1)
+    with pytest.raises(ValueError, match="class owl has one picture"):
+        make(tree)
+
+
+def test_a_benchmark_s_images_are_not_copied(tiny_cifar):
+    recipe = recipes.make(minor=(2, 3), minor_ratio=0.1, major_ratio=0.75)
+    found, task = cifar.load("cifar10"), load.make_task(recipe)
+    split = splits.make_split(recipe, found.y)
+    assert np.array_equal(
+        task.index, np.concatenate([split.labeled, split.unlabeled])
+    ) and np.array_equal(task.truth, found.y[task.index])
+    assert np.array_equal(task.x_unlabeled[np.arange(5)], found.x[split.unlabeled[:5]])
+    assert task.x_labeled.source is task.x_unlabeled.source
+
+
+def test_a_digest_is_of_what_the_task_was_made_from(tree, tiny_cifar):
+    def told(task):
+        return Fingerprint(task, 1).data
+
+    before = told(make(tree))
+    assert (
+        before
+        == told(make(tree))
+        != told(make(tree, minor=("cat",), unlabeled_dir=str(tree / "pool" / "1")))
+    )
+    picture(tree / "pool" / "1" / "01.png", COLOURS["cat"], 999)
+    assert told(make(tree)) != before
+    recipe = recipes.make(minor=(2, 3), minor_ratio=0.1, major_ratio=0.75)
+    assert (
+        told(load.make_task(recipe))
+        == told(load.make_task(recipe))
+        != told(load.make_task(recipes.make(**{**vars(recipe), "seed": 1})))
+    )
+
+
+def test_images_that_are_held_out_of_a_benchmark_are_tested_on_and_neither_trained_on_nor_selected_from(
+    tiny_cifar,
+):
+    recipe = recipes.make(minor=(2, 3), minor_ratio=0.1, major_ratio=0.75, validation=5)
+    found, task = cifar.load("cifar10"), load.make_task(recipe)
+    _, held = splits.hold_out(found.y, 5)
+    assert np.array_equal(task.x_test, found.x[held]) and np.bincount(task.y_test).tolist() == [
+        5,
+        5,
+        5,
+        5,
+    ]
+    assert len(task.index) == 140 and not np.intersect1d(task.index, held).size
+    assert np.array_equal(task.x_labeled[np.arange(3)], found.x[task.index[:3]]) and np.array_equal(
+        task.truth, found.y[task.index]
+    )
+    assert "tested on 20 images that were held out" in "\n".join(task.says)
+    oracle = load.make_task(
+        recipes.make(minor=(2, 3), minor_ratio=0.1, method="oracle", validation=5)
+    )
+    assert len(oracle.index) == 140 and not np.intersect1d(oracle.index, held).size

@@ -1,0 +1,330 @@
+import dataclasses
+
+import pytest
+
+from selectnet_tf import recipes
+
+
+def test_presets_hold_the_design_s_table():
+    paper, released = recipes.make(), recipes.make(preset="released")
+    fields = (
+        "selector_inputs",
+        "labeled_loss",
+        "init",
+        "oversample",
+        "selector_fit",
+        "selector_init",
+        "selector_lr",
+        "selector_epochs",
+        "split",
+    )
+    assert [getattr(paper, f) for f in fields] == [
+        "probs+loss",
+        "predicted",
+        "balanced",
+        "replacement",
+        "minor",
+        "glorot",
+        1e-2,
+        20,
+        "random",
+    ]
+    assert [getattr(released, f) for f in fields] == [
+        "probs",
+        "two_hot",
+        "copies",
+        "copies",
+        "all",
+        "normal",
+        1e-3,
+        5,
+        "first",
+    ]
+    for recipe in (paper, released):
+        assert (
+            recipe.threshold,
+            recipe.beta,
+            recipe.lr,
+            recipe.momentum,
+            recipe.decay,
+            recipe.batch_size,
+        ) == (
+            0.6,
+            None,
+            0.01,
+            0.9,
+            1e-6,
+            32,
+        )
+        assert (recipe.epochs, recipe.every, recipe.shift, recipe.augment, recipe.init_copies) == (
+            200,
+            10,
+            0.2,
+            "shift_flip",
+            20,
+        )
+
+
+def test_preset_robust_has_its_three_parts_where_something_is_selected_and_nothing_else_does():
+    parts = ("prior_loss", "align", "cap", "max_per_class")
+    found = {
+        (p, m): [getattr(recipes.make(preset=p, method=m), part) for part in parts]
+        for p in recipes.PRESETS
+        for m in recipes.METHODS
+    }
+    assert found["robust", "selectnet"] == found["robust", "context"] == [1.0, 0.5, 1 / 3, 0]
+    own = recipes.make(
+        dataset="folder", labeled_dir="a", unlabeled_dir="b"
+    )  # of whose pool nobody knows the classes' shares
+    assert own.preset == "robust" and [getattr(own, part) for part in parts] == [1.0, 0.0, 0.0, 0]
+    assert (
+        found["paper", "logit_adjusted"] == found["robust", "logit_adjusted"] == [1.0, 0.0, 0.0, 0]
+    )
+    others = {
+        key: values
+        for key, values in found.items()
+        if key[1] != "logit_adjusted" and (key[0] != "robust" or key[1] not in recipes.SELECTING)
+    }
+    assert len(others) == 22 and all(values == [0, 0, 0, 0] for values in others.values())
+
+
+def test_the_paper_s_five_methods_stand_first():
+    assert recipes.METHODS[:5] == (
+        "imbalanced",
+        "oversampling",
+        "self_paced",
+        "context",
+        "selectnet",
+    )
+
+
+def test_datasets_have_section_4_1_s_minors():
+    assert recipes.make().minor == (0, 2, 6, 7)
+    assert recipes.make(dataset="cifar100-4minor").minor == (10, 20, 60, 70)
+    assert recipes.make(dataset="cifar100-10minor").minor == (5, 10, 11, 18, 30, 45, 55, 79, 86, 98)
+    assert recipes.make(dataset="cifar100-lt").minor == tuple(range(50, 100))
+    assert recipes.make(dataset="cifar100-4minor").minor_ratio == 0.05
+
+
+def test_class_balanced_is_trained_by_cui_s_recipe():
+    recipe = recipes.make(method="class_balanced", dataset="cifar100-lt", arch="resnet32")
+    assert (recipe.training, recipe.lr, recipe.batch_size, recipe.augment, recipe.cb_beta) == (
+        "cui",
+        0.1,
+        128,
+        "crop_flip",
+        0.9,
+    )
+    assert recipes.make(method="class_balanced").cb_beta == 0.9999
+
+
+def test_name_is_plain_for_a_preset_and_has_a_hash_for_a_change():
+    assert (
+        recipes.make(method="context", arch="resnet56").name
+        == "cifar10-4minor_resnet56_context_paper_s0"
+    )
+    changed = recipes.make(epochs=20).name
+    assert (
+        changed.startswith("cifar10-4minor_simple_selectnet_paper_s0_")
+        and changed != recipes.make(epochs=21).name
+    )
+    assert recipes.make(training="cui").name != recipes.make().name
+    assert (
+        recipes.make(method="class_balanced").name
+        == "cifar10-4minor_simple_class_balanced_paper_s0"
+    )
+
+
+def test_a_path_spelled_otherwise_is_the_same_run():
+    """After Tab completion the same command began a second run."""
+    for labeled, pool in (("a/", "./b"), ("./a", "b//"), ("a", "b")):
+        recipe = recipes.make(dataset="folder", labeled_dir=labeled, unlabeled_dir=f"{pool},c/d/")
+        assert (recipe.labeled_dir, recipe.unlabeled_dir) == ("a", "b,c/d")
+        assert (
+            recipe.name
+            == recipes.make(dataset="folder", labeled_dir="a", unlabeled_dir="b,c/d").name
+        )
+    assert (
+        recipes.make(dataset="folder", labeled_dir="../a/../b", unlabeled_dir="~/c").labeled_dir
+        == "../a/../b"
+    )
+
+
+def test_every_field_changes_the_name():
+    other = {
+        "dataset": "cifar10-lt",
+        "arch": "resnet20",
+        "method": "context",
+        "preset": "released",
+        "minor": (1,),
+        "beta": 0.5,
+        "epochs": 20,
+        "prior_loss": 1.0,
+        "align": 0.5,
+        "cap": 0.5,
+    }
+    under = {"init_copies": {"init": "copies"}, "oversample": {"method": "oversampling"}}
+    under |= {key: {"method": "class_balanced"} for key in ("cb_beta", "focal_gamma")}
+    for field in dataclasses.fields(recipes.Recipe):
+        if field.name in ("imb_factor", "weights", "freeze", *recipes.OWN_FIELDS["folder"]):
+            continue  # has no meaning here; see test_bad_values
+        value = getattr(recipes.make(), field.name)
+        choices = [c for c in field.metadata["choices"] or () if c != value]
+        if field.name in other or choices:
+            new = other.get(field.name, choices[0] if choices else None)
+        elif field.name == "lambda_schedule":
+            new = "0.4:0.6"
+        else:
+            new = value + 1 if isinstance(value, int) else value * 0.9
+        where = under.get(field.name, {})
+        assert recipes.make(**where | {field.name: new}).name != recipes.make(**where).name, (
+            field.name
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"method": "oversampling", "oversample": "copies", "init_copies": 3}, "init_copies"),
+        ({"method": "oversampling", "preset": "released", "init_copies": 3}, "init_copies"),
+        ({"init_copies": 3}, "init_copies"),
+        ({"method": "imbalanced", "threshold": 0.5}, "threshold"),
+        ({"threshold": 0.5, "lambda_schedule": "0.4:0.6"}, "threshold"),
+        ({"method": "context", "beta": 0.5}, "beta"),
+        ({"method": "context", "selector_lr": 0.1}, "selector_lr"),
+        ({"method": "oracle", "cap": 0.5}, "cap"),
+        ({"oversample": "copies"}, "oversample"),
+        ({"init": "none", "balance": "minor"}, "balance"),
+        ({"focal_gamma": 2.0}, "focal_gamma"),
+        ({"augment": "none", "shift": 0.1}, "shift"),
+        ({"training": "keras_cnn", "momentum": 0.5}, "momentum"),
+        ({"training": "keras", "decay": 0.1}, "decay"),
+        (
+            {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "split": "first"},
+            "split",
+        ),
+        ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "views": 2}, "views"),
+    ],
+)
+def test_a_field_that_would_change_nothing_but_the_name_is_refused(changes, field):
+    with pytest.raises(
+        ValueError, match=f"^{field} has no effect here, it needs .*: leave it out$"
+    ):
+        recipes.make(**changes)
+
+
+def test_a_preset_s_own_values_are_never_refused():
+    for preset in recipes.PRESETS:
+        for method in recipes.METHODS:
+            values = dataclasses.asdict(recipes.make(preset=preset, method=method))
+            assert recipes.make(**values).name == f"cifar10-4minor_simple_{method}_{preset}_s0"
+
+
+def test_lambdas():
+    assert recipes.make().lambdas() == (0.6, 0.6)
+    assert recipes.make(lambda_schedule="0.4:0.6").lambdas() == (0.4, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"method": "bagging"}, "self_paced, context, selectnet"),
+        ({"dataset": "mnist"}, "cifar10-4minor"),
+        ({"lamda": 1}, "unknown recipe field 'lamda'"),
+        ({"minor": (3, 12)}, "classes 0 to 9"),
+        ({"minor": ()}, "no minor class"),
+        ({"minor": tuple(range(10))}, "at least one has to be major"),
+        ({"imb_factor": 0.1}, "no meaning"),
+        ({"dataset": "cifar10-lt", "minor_ratio": 0.1}, "no meaning"),
+        ({"lambda_schedule": "linear"}, "0.4:0.6"),
+        ({"epochs": 0}, "at least 1"),
+        ({"lr": float("nan")}, "finite"),
+        ({"lr": -1.0}, "above 0"),
+        ({"minor_ratio": 1.5}, "at most 1"),
+        ({"seed": -1}, "from 0"),
+        ({"shift": 1.0}, "below 1"),
+        ({"beta": 1.0}, "below 1"),
+        ({"threshold": 1.2}, "give --beta"),
+        ({"method": "class_balanced", "training": "keras"}, "--training=cui"),
+        ({"minor": ("cat",)}, "class numbers such as 0,2,6,7"),
+        ({"labeled_dir": "a"}, "use --dataset=folder"),
+        ({"image_size": 32}, "use --dataset=folder"),
+        ({"dataset": "folder"}, "needs --labeled_dir"),
+        ({"dataset": "folder", "labeled_dir": "a"}, "method selectnet needs --unlabeled_dir"),
+        ({"dataset": "folder", "labeled_dir": "a", "method": "oracle"}, "no oracle for folder"),
+        (
+            {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "minor_ratio": 0.1},
+            "no meaning for folder",
+        ),
+        ({"dataset": "csv"}, "cifar10-4minor"),
+        ({"arch": "forest"}, "has to be simple"),
+        ({"threshold": 0.0}, "above 0"),
+        ({"arch": "mobilenetv2"}, "did you mean MobileNetV2?"),
+        ({"weights": "a.h5"}, "not for simple: leave them out"),
+        (
+            {"method": "logit_adjusted", "prior_loss": 0.0},
+            "logit_adjusted has the prior-aware loss of its own",
+        ),
+        (
+            {"method": "class_balanced", "prior_loss": 1.0},
+            "class_balanced has a loss of its own: leave prior_loss out",
+        ),
+        ({"prior_loss": -1.0}, "at least 0"),
+        ({"align": 1.5}, "from 0 to 1"),
+        ({"cap": -0.1}, "from 0 to 1"),
+        ({"max_per_class": -1}, "at least 0"),
+        ({"validation": -1}, "at least 0"),
+        ({"ask": 5}, "use --dataset=folder"),
+        ({"views": 2}, "use --dataset=folder"),
+        (
+            {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "views": 5},
+            "views is 5, but has to be from 1 to 4",
+        ),
+        (
+            {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "ask": -1},
+            "ask have to be at least 0",
+        ),
+        (
+            {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "validation": 5},
+            "validation has no meaning for folder",
+        ),
+        ({"method": "balanced", "threshold": 1.2}, "give --beta"),
+    ],
+)
+def test_bad_values_are_refused_in_one_line(changes, words):
+    with pytest.raises(ValueError, match=".") as error:
+        recipes.make(**changes)
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_unknown_field_suggests_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'threshold'"):
+        recipes.make(treshold=0.5)
+
+
+def test_readings_of_the_paper_are_fields_and_leave_the_names():
+    plain = recipes.make()
+    assert (plain.balance, plain.context, plain.loss_norm) == ("all", "all", "union")
+    assert (
+        recipes.make(dataset="cifar10-lt").balance
+        == recipes.make(dataset="cifar100-lt").balance
+        == "minor"
+    )  # Section 4.2
+    assert (
+        recipes.make(dataset="cifar10-lt", arch="resnet32").name
+        == "cifar10-lt_resnet32_selectnet_paper_s0"
+    )
+    assert (
+        len(
+            {
+                recipes.make(**change).name
+                for change in (
+                    {},
+                    {"context": "wrong"},
+                    {"loss_norm": "separate"},
+                    {"balance": "minor"},
+                )
+            }
+        )
+        == 4
+    )

@@ -1,0 +1,84 @@
+"""How long a run on pictures will take, before it is trained."""
+
+import dataclasses
+import re
+
+import pytest
+
+from selectnet_tf import recipes
+from selectnet_tf.data.folders import listing, survey
+from selectnet_tf.runs import dry_run
+
+
+def made_listing(**counts):
+    return listing.Listing(
+        [f"{name}/{i}.png" for name, count in counts.items() for i in range(count)],
+        [],
+        list(counts),
+    )
+
+
+def found(test=None):
+    pool = listing.Listing([f"{i}.png" for i in range(300)], [], [])
+    return survey.Survey(
+        ("cat", "lynx"),
+        (1,),
+        {"a": made_listing(cat=100, lynx=10)},
+        {"t": test} if test else {},
+        {"b": pool},
+        None,
+        [],
+    )
+
+
+FIELDS = {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "epochs": 20, "every": 10}
+
+
+@pytest.mark.parametrize(
+    ("changes", "test", "images", "scored", "embedded"),
+    [
+        (
+            {},
+            None,
+            160,
+            20 * 22 + 2 * (88 + 300) + 300,
+            410,
+        ),  # a fifth is held out; balanced, both classes have 80
+        ({}, made_listing(cat=30, lynx=20), 200, 20 * 50 + 2 * (110 + 300) + 300, 460),
+        ({"method": "imbalanced"}, None, 88, 20 * 22 + 300, 410),
+        ({"method": "oversampling", "ask": 0}, None, 160, 20 * 22, 410),
+    ],
+)
+def test_what_is_counted(changes, test, images, scored, embedded):
+    recipe = recipes.make(**{**FIELDS, **changes})
+    took, each = dry_run.seconds(found(test), recipe, dry_run.Pace(1.0, 0.0, 0.0))
+    assert (took, each) == (20 * images, images)
+    assert dry_run.seconds(found(test), recipe, dry_run.Pace(0.0, 1.0, 0.0))[0] == pytest.approx(
+        scored
+    )
+    assert dry_run.seconds(found(test), recipe, dry_run.Pace(0.0, 0.0, 1.0))[0] == embedded
+
+
+def test_a_few_steps_are_timed(monkeypatch):
+    monkeypatch.setattr(dry_run, "LEAST", 0.01)
+    recipe = recipes.make(**FIELDS, image_size=12, batch_size=4)
+    said = dry_run.line(found(), recipe)
+    assert re.fullmatch(
+        r"  training takes (about \d+ min|under a minute) here, if nothing else runs: 20 epochs of up to 160 pictures, by the pace of a few steps",
+        said,
+    )
+
+
+def test_weights_are_not_downloaded_for_it(monkeypatch):
+    monkeypatch.setattr(dry_run, "LEAST", 0.01)
+    monkeypatch.setattr(
+        "selectnet_tf.models.networks._application",
+        lambda images, arch, weights: pytest.fail(weights) if weights else images[:, 0, 0],
+    )
+    recipe = dataclasses.replace(
+        recipes.make(**FIELDS, image_size=32, batch_size=4),
+        arch="MobileNetV2",
+        weights="imagenet",
+        freeze=True,
+    )
+    assert dry_run.measure(recipe, 2).embed > 0

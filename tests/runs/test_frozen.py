@@ -1,0 +1,202 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from conftest import Killed, dies
+
+from selectnet_tf import recipes
+from selectnet_tf.checkpoint import Checkpoint
+from selectnet_tf.data import load
+from selectnet_tf.models import networks
+from selectnet_tf.report import review_page
+from selectnet_tf.runs import frozen, store, train
+
+
+@pytest.fixture
+def recipe(tree):
+    """A frozen run on the coloured pictures, from an untrained network that stands for a pretrained one."""
+    keras.utils.set_random_seed(3)
+    networks.build("resnet8", (16, 16, 3), 5).save(tree / "other.keras")
+    places = {
+        "labeled_dir": str(tree / "labeled"),
+        "unlabeled_dir": str(tree / "pool"),
+        "image_size": 16,
+    }
+    fields = {
+        "method": "context",
+        "epochs": 20,
+        "every": 10,
+        "batch_size": 8,
+        "threshold": 0.9,
+        "lr": 0.05,
+    }
+    return recipes.make(
+        dataset="folder", weights=str(tree / "other.keras"), freeze=True, **places, **fields
+    )
+
+
+def test_pictures_are_embedded_once(recipe, tree, monkeypatch):
+    task = load.make_task(recipe, cache_dir=tree / "cache")
+    first, network = frozen.embed(task, recipe, tree / "cache")
+    assert (
+        first.x_labeled.shape == (34, 64)
+        and first.x_test.shape == (10, 64)
+        and first.x_labeled.dtype == np.float32
+    )
+    np.testing.assert_allclose(
+        first.x_labeled[5],
+        network.predict_on_batch(task.x_labeled[np.array([5])])[0],
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    monkeypatch.setattr(keras.Model, "predict_on_batch", lambda *_: pytest.fail("embedded again"))
+    again, _ = frozen.embed(task, recipe, tree / "cache")
+    assert np.array_equal(again.x_labeled, first.x_labeled) and np.array_equal(
+        again.x_unlabeled, first.x_unlabeled
+    )
+
+
+def test_a_stop_keeps_what_is_embedded_and_a_damaged_cache_begins_anew(recipe, tree, monkeypatch):
+    task = load.make_task(recipe, cache_dir=tree / "cache")
+    embed, calls = frozen._embed, []
+
+    def stopped(*given):
+        calls.append(given)
+        if len(calls) == 2:
+            raise SystemExit(143)
+        return embed(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(frozen, "_embed", stopped)
+        with pytest.raises(SystemExit):
+            frozen.embed(task, recipe, tree / "cache")
+    (kept,) = (tree / "cache").glob("embeddings-*.npz")
+    assert len(frozen._load(kept)) == 34
+    whole, _ = frozen.embed(task, recipe, tree / "cache")
+    kept.write_bytes(kept.read_bytes()[:-200])
+    anew, _ = frozen.embed(task, recipe, tree / "cache")
+    np.testing.assert_allclose(anew.x_unlabeled, whole.x_unlabeled, rtol=1e-4, atol=1e-5)
+    assert len(frozen._load(kept)) == 71
+
+
+def test_a_frozen_run_saves_one_model_of_pictures(recipe, tree):
+    row = train.train(recipe, results_dir=tree / "results", verbose=0)
+    model = keras.saving.load_model(tree / "results" / "runs" / row["name"] / "model.keras")
+    task = load.make_task(recipe, cache_dir=tree / "results" / "cache")
+    probs = model.predict(np.stack(list(task.x_test[np.arange(10)])), verbose=0)
+    assert model.input_shape == (None, 16, 16, 3) and np.mean(
+        probs.argmax(1) == task.y_test
+    ) == pytest.approx(row["accuracy"])
+    assert row["accuracy"] > 0.5
+
+
+def test_the_four_views():
+    images = np.arange(9, dtype=np.uint8).reshape(1, 3, 3, 1)
+    found = [frozen.view(images, number, 1)[0, :, :, 0].tolist() for number in range(4)]
+    assert found[0] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]] and found[1] == [
+        [2, 1, 0],
+        [5, 4, 3],
+        [8, 7, 6],
+    ]
+    assert found[2] == [[0, 0, 1], [0, 0, 1], [3, 3, 4]] and found[3] == [
+        [5, 5, 4],
+        [8, 8, 7],
+        [8, 8, 7],
+    ]
+
+
+def test_training_draws_among_the_views():
+    rows = np.arange(3000.0, dtype=np.float32).reshape(500, 3, 2)
+    drawn = np.asarray(frozen.any_view(rows, np.array([1, 2])))
+    counts = [int((drawn[:, 0] == rows[:, v]).all(1).sum()) for v in range(3)]
+    assert sum(counts) == 500 and min(counts) > 130 and np.array_equal(drawn[:, 1:], rows[:, 1:])
+
+
+@pytest.mark.slow
+def test_labeled_pictures_have_views_and_others_are_themselves(recipe, tree):
+    task, recipe = (
+        load.make_task(recipe, cache_dir=tree / "cache"),
+        dataclasses.replace(recipe, views=2, epochs=10),
+    )
+    plain, _ = frozen.embed(task, dataclasses.replace(recipe, views=1), tree / "cache")
+    seen, network = frozen.embed(task, recipe, tree / "cache")
+    assert seen.x_labeled.shape == (34, 2, 64) and np.array_equal(
+        seen.x_labeled[:, 0], plain.x_labeled
+    )
+    mirrored = network.predict_on_batch(task.x_labeled[np.arange(34)][:, :, ::-1])
+    np.testing.assert_allclose(seen.x_labeled[:, 1], mirrored, rtol=1e-4, atol=1e-5)
+    assert np.array_equal(seen.x_test[:, 1], plain.x_test) and np.array_equal(
+        seen.x_unlabeled[:, 0], plain.x_unlabeled
+    )
+    row = train.train(recipe, results_dir=tree / "results", verbose=0, finish=review_page.write)
+    model = keras.saving.load_model(tree / "results" / "runs" / row["name"] / "model.keras")
+    probs = model.predict(np.stack(list(task.x_test[np.arange(10)])), verbose=0)
+    assert np.mean(probs.argmax(1) == task.y_test) == pytest.approx(row["accuracy"])
+    assert (tree / "results" / "runs" / row["name"] / "review.html").exists()
+
+
+@pytest.mark.slow
+def test_a_stopped_run_leaves_the_lists_of_one_that_was_not(recipe, tree, monkeypatch):
+    recipe = dataclasses.replace(recipe, ask=4)
+    row = train.train(recipe, results_dir=tree / "results", verbose=0)
+    folder = tree / "results" / "runs" / row["name"]
+    asked, picked = (
+        {line["file"] for line in store.read_csv(folder / f"{name}.csv")}
+        for name in ("ask", "selected")
+    )
+    assert len(asked) == 4 and picked and not picked & asked
+
+    with monkeypatch.context() as patch:
+        dies(patch, Checkpoint, "save", 12)
+        with pytest.raises(Killed):
+            train.train(recipe, results_dir=tree / "again", verbose=0)
+    train.train(recipe, results_dir=tree / "again", verbose=0)
+    for name in ("ask.csv", "selected.csv", "selection.csv"):
+        assert (tree / "again" / "runs" / row["name"] / name).read_bytes() == (
+            folder / name
+        ).read_bytes(), name
+
+
+def test_what_can_t_be_frozen_is_refused(recipe, tree):
+    with pytest.raises(ValueError, match="freeze needs pictures and --weights"):
+        recipes.make(freeze=True)
+    with pytest.raises(
+        ValueError, match="weights are for networks of keras.applications, not for resnet20"
+    ):
+        recipes.make(freeze=True, arch="resnet20", weights="a.h5")
+    with pytest.raises(
+        ValueError,
+        match=r"other.keras takes pictures of \(16, 16, 3\), and these are \(32, 32, 3\): change --image_size",
+    ):
+        frozen.backbone(recipe, (32, 32, 3))
+
+
+def test_imagenet_without_a_network_is_one_line(monkeypatch):
+    def offline(*_, **__):
+        raise OSError("URL fetch failure")
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", offline)
+    with pytest.raises(
+        ValueError,
+        match=r"ImageNet's weights of MobileNetV2 could not be downloaded \(OSError\): give --weights a file",
+    ):
+        networks.build("MobileNetV2", (32, 32, 3), 2, weights="imagenet")
+
+
+def test_a_model_file_is_looked_through_first(recipe, tree):
+    """As by predict: Keras would build, and so run, whatever it names."""
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            keras.layers.Flatten(),
+            keras.layers.GaussianNoise(0.1),
+            keras.layers.Dense(2),
+        ]
+    )
+    model.save(tree / "other.keras")
+    with pytest.raises(
+        ValueError,
+        match=r"other.keras holds keras.layers.GaussianNoise, which no model of this package has",
+    ):
+        frozen.backbone(recipe, (16, 16, 3))

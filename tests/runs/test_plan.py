@@ -1,0 +1,71 @@
+import pytest
+
+from selectnet_tf import recipes
+from selectnet_tf.models import networks
+from selectnet_tf.runs import plan, store
+
+
+@pytest.mark.parametrize("arch", ["simple", "resnet20", "resnet32", "resnet20v2"])
+def test_multiply_adds_are_those_of_the_network(arch):
+    counted = 0
+    for layer in networks.build(arch, (32, 32, 3), 10).layers:
+        if layer.__class__.__name__ in ("Conv2D", "Dense"):
+            places = (
+                layer.output.shape[1] * layer.output.shape[2] if len(layer.output.shape) == 4 else 1
+            )
+            counted += places * int(layer.kernel.shape.num_elements())
+    assert plan.multiply_adds(arch) == pytest.approx(counted, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "images"),
+    [
+        ({"method": "imbalanced"}, 27_200),
+        ({"method": "oversampling"}, 45_000),
+        ({"method": "selectnet"}, 45_000),
+        ({"method": "oracle"}, 50_000),
+        ({"method": "class_balanced", "dataset": "cifar10-lt"}, 12_406),
+        ({"method": "imbalanced", "dataset": "cifar100-4minor"}, 43_300),
+    ],
+)
+def test_images_of_an_epoch_are_reference_s(changes, images):
+    assert plan.images(recipes.make(epochs=1, every=1, **changes)) == images
+
+
+def test_a_slower_machine_is_seen_from_other_networks(tmp_path):
+    recipe = recipes.make(method="imbalanced", epochs=1)
+    row = {
+        "name": "a",
+        "dataset": "cifar10-4minor",
+        "arch": "simple",
+        "method": "imbalanced",
+        "preset": "paper",
+        "seed": 0,
+        "epochs": 1,
+    }
+    row |= {"last10_accuracy": 0.5}
+    store.write_row(
+        tmp_path,
+        "a",
+        {**row, "accuracy": 0.5, "seconds": 272.0, "selection_seconds": 0.0, "images": 27200},
+    )
+    rates = plan.rates(tmp_path)
+    for i, other in enumerate(
+        ({"dataset": "digits-4minor"}, {"dataset": "folder", "arch": "resnet8"}, {"freeze": True})
+    ):  # other work
+        more = {
+            **row,
+            "name": f"b{i}",
+            "accuracy": 0.5,
+            "seconds": 1.0,
+            "selection_seconds": 0.0,
+            "images": 27200,
+        }
+        store.write_row(tmp_path, f"b{i}", {**more, **other})
+    assert rates == plan.rates(tmp_path) == {"simple": 100.0} and plan.seconds(
+        recipe, rates
+    ) == pytest.approx(272)
+    deep = recipes.make(method="imbalanced", epochs=1, arch="resnet20")
+    ratio = plan.multiply_adds("resnet20") / plan.multiply_adds("simple")
+    assert plan.seconds(deep, rates) == pytest.approx(272 * ratio)
+    assert [plan.hours(s) for s in (90, 5400)] == ["2 min", "1.5 h"]

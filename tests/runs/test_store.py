@@ -1,0 +1,353 @@
+import csv
+import dataclasses
+import json
+import pathlib
+import re
+import shutil
+
+import pandas as pd
+import pytest
+from conftest import write_run
+
+from selectnet_tf import _csv, recipes
+from selectnet_tf.runs import store
+
+ROW = {
+    "name": "a",
+    "dataset": "cifar10-4minor",
+    "arch": "simple",
+    "method": "context",
+    "preset": "paper",
+    "seed": 0,
+    "epochs": 20,
+}
+ROW |= {"last10_accuracy": 0.5}
+
+
+def test_rows_are_replaced_by_name_and_new_columns_go_to_the_end(tmp_path):
+    store.write_row(
+        tmp_path, "a", {"name": "a", "accuracy": 0.1 + 0.2, "beta": None, "minor": (0, 2)}
+    )
+    store.write_row(tmp_path, "b", {"name": "b", "accuracy": 0.5, "extra": 1})
+    store.write_row(tmp_path, "a", {"name": "a", "accuracy": 1 / 3, "beta": 0.5})
+    assert store.row_of(tmp_path, "b") == {"name": "b", "accuracy": "0.5", "extra": "1"}
+    assert (
+        tmp_path / "runs.csv"
+    ).read_text() == f"name,accuracy,beta,minor,extra\na,{1 / 3},0.5,,\nb,0.5,,,1\n"
+    assert float(store.row_of(tmp_path, "a")["accuracy"]) == 1 / 3 and store.names(tmp_path) == {
+        "a",
+        "b",
+    }
+
+
+def test_floats_and_tuples_are_written_whole(tmp_path):
+    store.write_row(tmp_path, "a", {"name": "a", "accuracy": 0.1 + 0.2, "minor": (0, 2)})
+    assert (tmp_path / "runs.csv").read_text() == "name,accuracy,minor\na,0.30000000000000004,0 2\n"
+
+
+def test_changes_are_what_differs_from_the_preset(tmp_path):
+    for seed, changes in enumerate(
+        ({}, {"augment": "none"}, {"minor": (0, 2)}, {"preset": "released"})
+    ):
+        write_run(tmp_path, method="context", seed=seed, epochs=20, **changes)
+    found, problems = store.read_runs(tmp_path)
+    assert not problems and [run.changes for run in found] == [
+        (),
+        (("augment", "none"),),
+        (("minor", "0 2"),),
+        (),
+    ]
+    assert [(run.seed, run.epochs, run.preset) for run in found][-1] == (
+        3,
+        20,
+        "released",
+    ) and found[0].number("seconds") != 0
+
+
+def test_runs_on_other_files_of_one_s_own_are_no_repeats_of_one_run(tmp_path):
+    own = {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "pool"}
+    write_run(tmp_path, **own, method="self_paced")
+    write_run(
+        tmp_path, **{k: v for k, v in own.items() if k != "unlabeled_dir"}, method="imbalanced"
+    )
+    found, _ = store.read_runs(tmp_path)
+    assert [run.changes for run in found] == [
+        (),
+        (),
+    ]  # of one data set, one with its pool and one without
+    write_run(tmp_path, **own | {"unlabeled_dir": "other", "test_dir": "test"}, method="self_paced")
+    found, problems = store.read_runs(tmp_path)
+    assert not problems and {run.dataset for run in found} == {"folder a"}
+    changes = [dict(run.changes) for run in found]
+    assert changes == [
+        {"unlabeled_dir": "pool"},
+        {},
+        {"unlabeled_dir": "other", "test_dir": "test"},
+    ]
+
+
+def test_columns_and_rows_of_settings_that_left_are_kept(tmp_path):
+    write_run(tmp_path, method="context", seed=0)
+    store.write_row(
+        tmp_path, "b", {**ROW, "name": "b", "accuracy": 0.5, "decimal": ".", "labeled_csv": None}
+    )
+    store.write_row(
+        tmp_path,
+        "c",
+        {**ROW, "name": "c", "accuracy": 0.5, "dataset": "csv", "labeled_csv": "a.csv"},
+    )
+    found, problems = store.read_runs(tmp_path)
+    assert len(found) == 2 and found[1].name == "b" and found[1].changes == ()
+    (problem,) = problems
+    assert "c/row.json: dataset is 'csv', but has to be one of" in problem and problem.endswith(
+        "left out"
+    )
+    assert {row["name"]: row["labeled_csv"] for row in store.read_csv(tmp_path / "runs.csv")}[
+        "c"
+    ] == "a.csv"
+
+
+@pytest.mark.parametrize(
+    ("arch", "preset", "named"),
+    [
+        ("resnet20v2", "released", "resnet20"),
+        ("resnet20", "released", "resnet20 v1"),
+        ("resnet20v2", "paper", "resnet20v2"),
+    ],
+)
+def test_a_run_has_the_arch_that_the_tables_name(arch, preset, named, tmp_path):
+    store.write_row(tmp_path, "a", {**ROW, "arch": arch, "preset": preset, "accuracy": 0.5})
+    assert store.read_runs(tmp_path)[0][0].arch == named
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"accuracy": "nan"}, "accuracy is 'nan', which is no share"),
+        ({"accuracy": "55"}, "accuracy is '55', which is no share"),
+        ({"seconds": "-1"}, "seconds is '-1', which is no amount"),
+        ({"seed": "x"}, "seed and epochs are 'x' and '20'"),
+        ({"method": "contxt"}, "method is 'contxt', but has to be one of"),
+        ({"arch": "", "accuracy": None}, "no arch, accuracy"),
+    ],
+)
+def test_a_row_that_can_not_be_is_named_by_its_file_or_line(change, said, tmp_path):
+    store.write_row(tmp_path, "a", {**ROW, "accuracy": 0.5, "seconds": 1.0})
+    store.write_row(tmp_path, "b", {**ROW, "accuracy": 0.5, "seconds": 1.0, **change, "name": "b"})
+    found, (problem,) = store.read_runs(tmp_path)
+    assert (
+        len(found) == 1
+        and problem.startswith(f"{tmp_path / 'runs' / 'b' / 'row.json'}: {said}")
+        and problem.endswith("; left out")
+    )
+    for folder in (tmp_path / "runs").iterdir():
+        (
+            folder / "row.json"
+        ).unlink()  # as rows of versions before 0.2, which stand in runs.csv alone
+    found, (problem,) = store.read_runs(tmp_path)
+    assert (
+        len(found) == 1
+        and problem.startswith(f"{tmp_path / 'runs.csv'}:3: {said}")
+        and problem.endswith("; left out")
+    )
+
+
+def test_an_empty_value_of_a_row_is_none(tmp_path):
+    store.write_row(tmp_path, "a", {**ROW, "accuracy": 0.5, "minor_roc_auc": float("nan")})
+    assert store.row_of(tmp_path, "a")["minor_roc_auc"] == "" and store.read_runs(tmp_path)[1] == []
+
+
+TABLE = f"{','.join(ROW)},accuracy\n{','.join(map(str, ROW.values()))},0.5\n"
+
+
+def test_a_row_that_stands_in_runs_csv_alone_counts_and_stays(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text(TABLE)
+    assert (
+        store.names(tmp_path) == {"a"} and store.read_runs(tmp_path)[0][0].number("accuracy") == 0.5
+    )
+    store.write_row(tmp_path, "b", ROW | {"name": "b", "accuracy": 0.25, "threads": 2})
+    first, old, new = path.read_text().splitlines()
+    header, line = TABLE.splitlines()
+    assert (first, old) == (f"{header},threads", f"{line},") and new.startswith("b,")
+
+
+@pytest.mark.parametrize(
+    ("damaged", "said"),
+    [
+        (TABLE.replace(",", ";"), "1: no column name"),
+        (TABLE.encode("utf-16"), "3: 1 values for 9 columns"),
+        (TABLE + "b,0.5\n", "3: 2 values for 9 columns"),
+        (TABLE.replace("0.5\n", '"0.5\n'), "2: unexpected end of data"),
+        (TABLE + TABLE.splitlines()[1], "3: a is the name of an earlier line, too"),
+        ("\0" * 300, "1: no column name"),
+    ],
+)
+def test_a_runs_csv_that_was_changed_is_named_and_not_overwritten(damaged, said, tmp_path):
+    """Never: there is no such run, train it again."""
+    path = tmp_path / "runs.csv"
+    path.write_bytes(content := damaged if isinstance(damaged, bytes) else damaged.encode())
+    for use in (
+        store.names,
+        store.read_runs,
+        lambda results: store.write_row(results, "c", {"name": "c", "accuracy": 0.5}),
+    ):
+        with pytest.raises(ValueError, match=re.escape(f"{path}:{said}")) as caught:
+            use(tmp_path)
+        assert "put the file back" in str(caught.value) and "\n" not in str(caught.value)
+    assert path.read_bytes() == content
+    path.unlink()
+    assert store.names(tmp_path) == {"c"}  # the row whose table could not be written
+
+
+def test_the_committed_rows_survive_a_new_table(tmp_path):
+    results = pathlib.Path(__file__).parents[2] / "results"
+    shutil.copy(results / "runs.csv", tmp_path)
+    for path in results.glob("runs/*/row.json"):
+        shutil.copytree(path.parent, tmp_path / "runs" / path.parent.name)
+    store.build_table(tmp_path)
+    assert (tmp_path / "runs.csv").read_bytes() == (results / "runs.csv").read_bytes()
+
+
+def test_a_linked_runs_csv_stays_a_link_and_its_mode_stays(tmp_path):
+    results, elsewhere = tmp_path / "results", tmp_path / "elsewhere.csv"
+    results.mkdir()
+    elsewhere.write_text("name,accuracy\nb,0.5\n")
+    elsewhere.chmod(0o640)
+    (results / "runs.csv").symlink_to(elsewhere)
+    store.write_row(results, "a", {"name": "a", "accuracy": 0.25})
+    assert (
+        results / "runs.csv"
+    ).is_symlink() and elsewhere.read_text() == "name,accuracy\nb,0.5\na,0.25\n"
+    assert elsewhere.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_damaged_row_json_is_named_and_the_line_of_runs_csv_counts(tmp_path):
+    recipe = write_run(tmp_path, method="context", epochs=20)
+    path = tmp_path / "runs" / recipe.name / "row.json"
+    path.write_text(path.read_text()[:-9])
+    said = f"{path} is damaged: delete it, or train the run again with --force"
+    found, problems = store.read_runs(tmp_path)
+    assert [run.name for run in found] == [recipe.name] and problems == [said]
+    with pytest.raises(ValueError, match=re.escape(said)):
+        store.row_of(tmp_path, recipe.name)
+
+
+def test_two_recipes_do_not_share_a_name(tmp_path):
+    """The first two of a grid of --lr and --threshold whose hashes began with the same six digits."""
+    a, b = (
+        recipes.make(dataset="digits-4minor", method="context", every=1, epochs=2, **c)
+        for c in COLLIDING
+    )
+    assert a.name != b.name and a.name[:-6] == b.name[:-6]
+
+
+COLLIDING = ({"lr": 0.003, "threshold": 0.74}, {"lr": 0.0034, "threshold": 0.58})
+
+
+def test_a_run_of_an_older_version_is_found_under_its_shorter_name_where_it_is_this_recipe(
+    tmp_path,
+):
+    a, b = (
+        recipes.make(dataset="digits-4minor", method="context", every=1, epochs=2, **c)
+        for c in COLLIDING
+    )
+    old = a.name[:-6]
+    folder = tmp_path / "runs" / old
+    folder.mkdir(parents=True)
+    kept = {
+        k: v for k, v in dataclasses.asdict(a).items() if k != "accumulate"
+    }  # as before there was this field
+    (folder / "recipe.json").write_text(json.dumps({"recipe": kept}))
+    assert store.name_of(tmp_path, a) == old and store.name_of(tmp_path, b) == b.name
+    assert store.differences(b, store.recorded(tmp_path, old)) == ["threshold", "lr"]
+    (folder / "recipe.json").unlink()
+    store.write_row(tmp_path, old, {"name": old, **kept, "accuracy": 0.5})
+    assert store.name_of(tmp_path, a) == old and store.name_of(tmp_path, b) == b.name
+
+
+def test_the_committed_runs_are_found_as_what_they_are():
+    results = pathlib.Path(__file__).parents[2] / "results"
+    assert store.damaged(results, store.read_runs(results)[0]) == []
+    for path in sorted(results.glob("runs/*/recipe.json")):
+        kept = json.loads(path.read_text())["recipe"]
+        fields = {
+            k: v for k, v in kept.items() if k in recipes.Recipe.__dataclass_fields__
+        }  # some left
+        recipe = recipes.make(**{**fields, "minor": tuple(kept["minor"])})
+        name = path.parent.name.removesuffix("_other-cpu")
+        assert store.name_of(results, recipe) == name and not store.differences(
+            recipe, store.recorded(results, name)
+        )
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        (
+            "classes.csv",
+            "class,f1,minor,as_0\n0,x,1,3\n",
+            "classes.csv:2: f1 is 'x', which is no number",
+        ),
+        (
+            "epochs.csv",
+            "epoch,val_accuracy,val_minor_accuracy\n1,0.5\n",
+            "epochs.csv:2: 2 values for 3 columns",
+        ),
+        (
+            "picks.csv",
+            "epoch,label\n1,2\n",
+            "picks.csv:1: no column picked, wrong, score, index, truth",
+        ),
+        (
+            "selection.csv",
+            'epoch,"' + "x" * 200_000,
+            "selection.csv:1: field larger than field limit (131072)",
+        ),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named_and_left_out(file, content, said, tmp_path):
+    recipe = write_run(tmp_path, method="context", epochs=20)
+    path = tmp_path / "runs" / recipe.name / file
+    path.write_text(content)
+    assert store.damaged(tmp_path, store.read_runs(tmp_path)[0]) == [str(path.parent / said)]
+    assert store.read_file(tmp_path, recipe.name, file) == []
+
+
+def test_a_run_that_picked_nothing_has_a_header_and_no_line(tmp_path):
+    path = tmp_path / "picks.csv"
+    for content, said in (
+        ("epoch,label\n", None),
+        ("epoch\n", f"{path}:1: no column label"),
+        ("", f"{path}: there is no line in it"),
+    ):
+        path.write_text(content)
+        assert _csv.problem(path, ("epoch", "label"), (), empty=True) == said
+    path.write_text("epoch,label\n")
+    assert _csv.problem(path, ("epoch", "label"), ()) == f"{path}: there is no line in it"
+
+
+NAMES = ("a,b", 'a"b', "a\rb", "a\nb", "a\r\nb", "\udcff", "a=b", "", "-5", "'a")
+FORMULAS = ("=1+1", "\t=1", "\r=1", "-a", "@a", "'=1+1", "''-5")
+
+
+@pytest.mark.parametrize("frame", [False, True])
+def test_any_text_is_one_cell(frame, tmp_path):
+    lines = [("=file", "score"), *((name, i / 3) for i, name in enumerate(NAMES + FORMULAS))]
+    path = tmp_path / "a.csv"
+    if frame:
+        _csv.write_frame(path, pd.DataFrame(lines[1:], columns=lines[0], dtype=object))
+    else:
+        _csv.write_csv(path, lines)
+    assert [(row["=file"], float(row["score"])) for row in _csv.read_csv(path)] == lines[1:]
+    with open(path, newline="", errors="surrogateescape") as file:
+        cells = [row[0] for row in csv.reader(file)]
+    assert cells == ["'=file", *NAMES, *(f"'{formula}" for formula in FORMULAS)]
+    assert path.read_bytes().startswith(b'\'=file,score\n"a,b",0.0\n')
+
+
+def test_a_path_is_no_formula():
+    cells = [
+        _csv.as_cell(path) for path in ("=1+1.png", "-a", "\t=1", "\r=1", "\n@a", "a=b", "/a/=b")
+    ]
+    assert cells == ["./=1+1.png", "./-a", "./\t=1", "./\r=1", "./\n@a", "a=b", "/a/=b"]

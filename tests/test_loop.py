@@ -1,0 +1,635 @@
+import csv
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import blobs, small_model
+
+from selectnet_tf.loop import fit
+from selectnet_tf.models.losses import PriorCrossentropy
+from selectnet_tf.pool import Pool
+from selectnet_tf.rules import Context, SelectNet
+from selectnet_tf.selection import Selection
+
+X, Y = blobs(240)
+
+
+def make(rule=None, every=1, unlabeled=160, **options):
+    keras.utils.set_random_seed(0)
+    pool = Pool(X[: 240 - unlabeled], Y[: 240 - unlabeled], X[240 - unlabeled :], [2, 3])
+    return Selection(
+        pool,
+        rule,
+        every=every,
+        init=options.pop("init", "none"),
+        on_round=lambda round: None,
+        **options,
+    )
+
+
+class Steps(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.epochs, self.hooks = [], []
+
+    def on_train_begin(self, logs=None):
+        self.hooks.append("begin")
+
+    def on_train_end(self, logs=None):
+        self.hooks.append("end")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epochs.append(0)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.epochs[-1] += 1
+
+
+class Traced(keras.Model):
+    traces = 0
+
+    def train_step(self, *args, **kwargs):
+        Traced.traces += 1
+        return super().train_step(*args, **kwargs)
+
+
+def test_epochs_run_as_many_batches_as_their_training_set_has():
+    """Inside one Keras fit these sizes run as 10 10 11 5 11 batches (keras_facts)."""
+    sizes = iter([80, 320, 40, 320, 80])
+
+    class Resize(Selection):
+        def on_epoch_end(self, epoch, logs=None):
+            self.pool.train_on(np.arange(size := next(sizes)) % 80, np.resize(Y[:80], size))
+
+    selection = make()
+    selection = Resize(selection.pool, None, every=1, init="none")
+    steps = Steps()
+    history = fit(small_model(), selection, epochs=5, batch_size=8, callbacks=[steps], verbose=0)
+    assert steps.epochs == [10, 10, 40, 5, 40]
+    assert (
+        steps.hooks == ["begin", "end"]
+        and history.epoch == [0, 1, 2, 3, 4]
+        and len(history.history["loss"]) == 5
+    )
+
+
+def test_train_step_is_traced_once_for_the_whole_run():
+    inner = small_model()
+    model = Traced(inner.inputs[0], inner.outputs[0])
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    Traced.traces = 0
+    selection = make(Context(1.2))
+    fit(model, selection, epochs=6, batch_size=8, verbose=0)
+    sizes = {len(round.index) for round in selection.history}
+    assert Traced.traces == 1 and len(selection.history) == 6 and len(sizes) > 1
+
+
+def test_rounds_without_a_swap_equal_one_fit(tmp_path):
+    """Weights, history, CSV, and what LearningRateScheduler and ReduceLROnPlateau do, bit for bit."""
+    found = []
+    for every in (2, 100):
+        log = tmp_path / f"{every}.csv"
+        callbacks = [
+            keras.callbacks.LearningRateScheduler(lambda epoch, lr: 0.1 / (1 + epoch)),
+            keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1.0),
+            keras.callbacks.CSVLogger(log),
+        ]
+        selection = make(every=every)
+        model = small_model(dropout=0.3, norm=True)
+        history = fit(model, selection, epochs=7, batch_size=8, callbacks=callbacks, verbose=0)
+        found.append((history.history, [v.numpy() for v in model.variables], log.read_bytes()))
+    assert found[0][0] == found[1][0] and found[0][2] == found[1][2]
+    assert all(np.array_equal(a, b) for a, b in zip(found[0][1], found[1][1], strict=True))
+    assert [row["epoch"] for row in csv.DictReader(log.open())] == list("0123456")
+
+
+def test_early_stopping_counts_over_rounds_and_ends_the_run():
+    stop = keras.callbacks.EarlyStopping("loss", min_delta=100, patience=3)
+    history = fit(
+        small_model(),
+        make(Context(), every=2),
+        epochs=20,
+        batch_size=8,
+        callbacks=[stop],
+        verbose=0,
+    )
+    assert stop.stopped_epoch == 3 and len(history.epoch) == 4
+
+
+def test_tensorboard_writes_one_file_for_the_run(tmp_path):
+    board = keras.callbacks.TensorBoard(tmp_path, write_graph=False)
+    fit(small_model(), make(every=1), epochs=3, batch_size=8, callbacks=[board], verbose=0)
+    assert len(list((tmp_path / "train").iterdir())) == 1
+
+
+def test_the_last_scoring_comes_after_the_last_epoch():
+    selection = make(Context(), every=3)
+    fit(small_model(), selection, epochs=6, batch_size=8, verbose=0)
+    assert [round.epoch for round in selection.history] == [3, 6]
+
+
+def test_users_callbacks_see_the_selection_of_their_epoch():
+    seen = []
+    selection = make(Context(), every=2)
+    spy = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(len(selection.history))
+    )
+    fit(small_model(), selection, epochs=4, batch_size=8, callbacks=[spy], verbose=0)
+    assert seen == [0, 1, 1, 2]
+
+
+def test_validation_data_goes_to_keras():
+    history = fit(
+        small_model(),
+        make(every=1),
+        epochs=2,
+        batch_size=8,
+        verbose=0,
+        validation_data=(X[:20], Y[:20]),
+    )
+    assert len(history.history["val_accuracy"]) == 2
+
+
+def test_progress_bar_counts_the_whole_run(capsys):
+    fit(small_model(), make(every=1), epochs=3, batch_size=8, verbose=2)
+    screen = capsys.readouterr().out
+    assert [f"Epoch {i}/3" in screen for i in (1, 2, 3)] == [True] * 3
+
+
+def train(strategy, epochs=3):
+    selection = make(Context(1.2), every=1)
+    with strategy.scope():
+        keras.utils.set_random_seed(1)
+        model = small_model(norm=True)
+    history = fit(model, selection, epochs=epochs, batch_size=16, verbose=0)
+    return model, selection, history
+
+
+def test_one_and_two_replicas_agree(two_replicas):
+    """Weights, batch statistics, losses and picks: which replica a row falls on must not matter."""
+    one, first, a = train(tf.distribute.get_strategy())
+    two, second, b = train(two_replicas)
+    np.testing.assert_allclose(a.history["loss"], b.history["loss"], rtol=1e-4)
+    for v, w in zip(one.variables, two.variables, strict=True):
+        np.testing.assert_allclose(v.numpy(), w.numpy(), rtol=2e-3, atol=2e-4, err_msg=v.path)
+    assert any(len(r.index) for r in first.history)
+    assert [r.index.tolist() for r in first.history] == [r.index.tolist() for r in second.history]
+    for variable in two.variables:  # all replicas hold the same values, moving statistics included
+        copies = [v.numpy() for v in two_replicas.experimental_local_results(variable.value)]
+        assert all(np.array_equal(copies[0], copy) for copy in copies)
+    assert not any(getattr(layer, "synchronized", False) for layer in two.layers)
+
+
+@pytest.mark.parametrize(("batch", "words"), [(9, "use 8 or 10"), (1, "use 2")])
+def test_a_batch_that_replicas_cannot_share_is_refused(batch, words, two_replicas):
+    with two_replicas.scope():
+        model = small_model()
+    with pytest.raises(ValueError, match=words):
+        fit(model, make(), epochs=1, batch_size=batch)
+
+
+class Inside(keras.layers.Layer):
+    """A layer that hides its BatchNormalization."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = keras.layers.BatchNormalization(momentum=0.5)
+
+    def call(self, x, training=None):
+        return self.norm(x, training=training)
+
+
+def test_a_normalization_inside_a_custom_layer_is_synchronized(two_replicas):
+    with two_replicas.scope():
+        model = keras.Sequential(
+            [
+                keras.Input((4, 4, 1)),
+                keras.layers.Flatten(),
+                Inside(),
+                keras.layers.Dense(4, "softmax"),
+            ]
+        )
+        model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    fit(model, make(), epochs=1, batch_size=8, verbose=0)
+    for variable in model.variables:
+        copies = [v.numpy() for v in two_replicas.experimental_local_results(variable.value)]
+        assert np.array_equal(copies[0], copies[1]), variable.path
+    assert not model.layers[1].norm.synchronized
+
+
+def test_use_ema_is_refused_under_mixed_float16():
+    model = small_model()
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, use_ema=True))
+    model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=False)
+    with pytest.raises(ValueError, match="use_ema"):
+        fit(model, make(), epochs=1)
+
+
+def one_hot():
+    return Selection(Pool(X[:80], np.eye(4)[Y[:80]], X[80:], [2, 3]), Context(), every=1)
+
+
+def other(loss="sparse_categorical_crossentropy", units=4, activation="softmax", scale=1.0):
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 1)),
+            keras.layers.Rescaling(scale),
+            keras.layers.Flatten(),
+            keras.layers.Dense(units, activation),
+        ]
+    )
+    model.compile("sgd", loss, jit_compile=False)
+    return model
+
+
+def weighted():
+    return Selection(
+        Pool(X[:80], Y[:80], X[80:], [2, 3], sample_weight=np.ones(80)), Context(), every=1
+    )
+
+
+HALVES = dict.fromkeys(range(4), 0.5)
+NOISY = keras.losses.CategoricalGeneralizedCrossEntropy()
+LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+LOGITS_OF_ONE_HOT = keras.losses.CategoricalCrossentropy(from_logits=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "selection", "arguments", "words"),
+    [
+        (
+            small_model,
+            lambda: make(),
+            {"steps_per_epoch": 3},
+            "takes no steps_per_epoch: data and steps are the pool's",
+        ),
+        (small_model, lambda: make(), {"shuffle": True}, "takes no shuffle"),
+        (small_model, lambda: make(), {"sample_weight": np.ones(3)}, "takes no sample_weight"),
+        (small_model, lambda: make(), {"batch_size": 0}, "batch_size is 0"),
+        (
+            small_model,
+            lambda: make(),
+            {"batch_size": 8.0},
+            "batch_size is 8.0, but has to be a whole number",
+        ),
+        (
+            small_model,
+            lambda: make(),
+            {"initial_batch": 10},
+            "initial_batch is 10, but the epoch has 10 batches",
+        ),
+        (
+            lambda: other(units=4, scale=np.inf),
+            lambda: make(Context()),
+            {},
+            "not finite before any training: scale its inputs",
+        ),
+        (
+            small_model,
+            lambda: make(Context(), init="balanced"),
+            {"batch_size": 81},
+            "80 training images don't fill one batch",
+        ),
+        (
+            small_model,
+            lambda: make(),
+            {"callbacks": [keras.callbacks.CSVLogger]},
+            "is no callback of Keras: make one of a class",
+        ),
+        (small_model, lambda: Selection, {}, "has to be a Selection, as in"),
+        (
+            small_model,
+            one_hot,
+            {},
+            "labels are one-hot, and sparse_categorical_crossentropy wants integer classes",
+        ),
+        (
+            lambda: other("categorical_crossentropy"),
+            lambda: make(),
+            {},
+            "use sparse_categorical_crossentropy",
+        ),
+        (
+            lambda: other(keras.losses.CategoricalCrossentropy()),
+            lambda: make(),
+            {},
+            "use sparse_categorical_crossentropy",
+        ),
+        (
+            lambda: other(keras.losses.CategoricalCrossentropy(name="mine")),
+            lambda: make(),
+            {},
+            "use sparse_categorical_crossentropy",
+        ),
+        (
+            lambda: other([keras.losses.categorical_crossentropy]),
+            lambda: make(),
+            {},
+            "use sparse_categorical_crossentropy",
+        ),
+        (
+            lambda: other("CategoricalHinge"),
+            lambda: make(),
+            {},
+            "categorical_hinge wants one-hot ones: give one-hot labels to the Pool",
+        ),
+        (
+            lambda: other("MeanSquaredError"),
+            lambda: make(),
+            {},
+            "mean_squared_error wants one-hot ones: give one-hot labels to the Pool",
+        ),
+        (
+            lambda: other(keras.losses.CategoricalFocalCrossentropy()),
+            lambda: make(),
+            {},
+            "ones: give one-hot labels to the Pool",
+        ),
+        (
+            lambda: other(NOISY),
+            one_hot,
+            {},
+            "one-hot, and categorical_generalized_cross_entropy wants integer classes",
+        ),
+        (lambda: keras.Model, lambda: make(), {}, "the model is a class Model"),
+        (
+            lambda: tf.Module(),
+            lambda: make(),
+            {},
+            "Module, but has to be a keras.Model of Keras 3: import keras, not tf_keras",
+        ),
+        (
+            small_model,
+            lambda: make(),
+            {"augment": lambda x, seed: x // 255},
+            "it has to keep the range",
+        ),
+        (
+            lambda: other(units=3),
+            lambda: make(Context()),
+            {},
+            r"output is \[3\], .* end it in Dense\(4, activation='softmax'\)",
+        ),
+        (
+            lambda: other("binary_crossentropy", 1, "sigmoid"),
+            lambda: make(Context()),
+            {},
+            r"output is \[1\]",
+        ),
+        (
+            lambda: other(activation=None),
+            lambda: make(Context()),
+            {},
+            "no probabilities .*from_logits=True",
+        ),
+        (
+            lambda: other(LOGITS),
+            lambda: make(Context()),
+            {},
+            "already gives probabilities: leave out from_logits=True, of the loss",
+        ),
+        (
+            lambda: other(units=3),
+            lambda: make(),
+            {},
+            r"output is \[3\], .* end it in Dense\(4, activation='softmax'\)",
+        ),
+        (lambda: other(activation=None), lambda: make(), {}, "no probabilities .*from_logits=True"),
+        (
+            lambda: other([PriorCrossentropy()], activation=None),
+            lambda: make(),
+            {},
+            "no probabilities .*from_logits=True",
+        ),
+        (
+            lambda: other(LOGITS),
+            lambda: make(),
+            {},
+            "already gives probabilities: leave out from_logits=True, of the loss",
+        ),
+        (
+            small_model,
+            lambda: make(Context(), loss_norm="separate"),
+            {"class_weight": HALVES},
+            r"multiply it into Pool\(sample_weight=\)",
+        ),
+        (
+            small_model,
+            lambda: make(SelectNet(soft=True)),
+            {"class_weight": HALVES},
+            "class_weight would meet weights of single samples",
+        ),
+        (
+            small_model,
+            lambda: make(lambda s: s.probs.max(1)),
+            {"class_weight": HALVES},
+            "class_weight would meet weights",
+        ),
+        (
+            small_model,
+            weighted,
+            {"class_weight": HALVES},
+            "class_weight would meet weights of single samples",
+        ),
+        (
+            small_model,
+            lambda: make(Context(), from_logits=True),
+            {},
+            "already gives probabilities: leave out from_logits=True",
+        ),
+        (
+            lambda: other("binary_crossentropy", activation="sigmoid"),
+            one_hot,
+            {},
+            "no probabilities",
+        ),
+        (
+            small_model,
+            lambda: make(lambda s: np.flatnonzero(s.loss < 9)),
+            {},
+            r"the rule returned int64 .* np.isin\(np.arange\(240\)",
+        ),
+        (
+            small_model,
+            lambda: make(lambda s: (s.loss < 9).astype(int)),
+            {},
+            "the rule returned int64",
+        ),
+        (
+            small_model,
+            lambda: make(lambda s: (s.loss < 9)[:-1]),
+            {},
+            r"bool \[239\], but has to return a mask, bool \[240\]",
+        ),
+        (small_model, lambda: make(lambda s: None), {}, "the rule returned object"),
+        (
+            small_model,
+            lambda: make(lambda s: s.loss * 100),
+            {},
+            "weights from .* but they have to be from 0 to 1",
+        ),
+        (small_model, lambda: make(lambda s: s.loss * np.nan), {}, "weights from nan to nan"),
+    ],
+)
+def test_what_can_be_known_is_said_before_the_first_epoch(model, selection, arguments, words):
+    steps = Steps()
+    with pytest.raises(ValueError, match=words):
+        fit(
+            model(),
+            selection(),
+            **{"epochs": 2, "batch_size": 8, "callbacks": [steps], "verbose": 0} | arguments,
+        )
+    assert steps.epochs == []
+
+
+def test_logits_of_a_model_that_has_learned_nothing_are_logits():
+    model = other(LOGITS, activation=None)
+    model.layers[-1].kernel.assign(np.zeros((16, 4)))
+    fit(model, make(Context()), epochs=1, batch_size=8, verbose=0)
+
+
+def sparse_categorical_crossentropy(y, logits):
+    """Of a user, and called as Keras's."""
+    return keras.ops.mean(logits**2, -1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "activation"), [(sparse_categorical_crossentropy, None), ("mse", "sigmoid"), ([LOGITS_OF_ONE_HOT], None)]
+)  # fmt: skip
+def test_without_a_rule_the_output_may_be_what_the_loss_wants(loss, activation):
+    selection = Selection(Pool(X[:80], np.eye(4)[Y[:80]], X[80:], [2, 3]), every=1)
+    assert (
+        len(
+            fit(
+                other(loss, activation=activation), selection, epochs=1, batch_size=8, verbose=0
+            ).epoch
+        )
+        == 1
+    )
+
+
+@pytest.mark.parametrize("shape", [dict, list])
+def test_one_output_in_a_dict_or_a_list_is_one(shape):
+    inner = other()
+    output = {"classes": inner.outputs[0]} if shape is dict else [inner.outputs[0]]
+    model = keras.Model(inner.inputs[0], output)
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    selection = make(Context())
+    fit(model, selection, epochs=1, batch_size=8, verbose=0)
+    assert selection.history[0].candidates > 0
+
+
+def test_class_weights_and_a_mask_go_together():
+    plain, halved = (
+        fit(small_model(), make(Context()), epochs=2, batch_size=8, verbose=0, **more).history["loss"][0] for more in ({}, {"class_weight": HALVES})
+    )  # fmt: skip
+    assert halved < 0.7 * plain
+
+
+def test_keras_s_loss_for_noisy_labels_takes_integer_classes():
+    selection, model = make(Context()), small_model()  # made first: it sets the seed
+    model.compile("sgd", NOISY, jit_compile=False)
+    history = fit(model, selection, epochs=2, batch_size=8, verbose=0)
+    assert np.isfinite(history.history["loss"]).all() and len(history.epoch) == 2
+
+
+def test_no_callbacks_one_callback_and_no_report_are_fine():
+    selection = make(Context(1.2))
+    selection.on_round = None
+    fit(small_model(), selection, epochs=1, batch_size=8, callbacks=None, verbose=0)
+    steps = Steps()
+    fit(small_model(), selection, epochs=1, batch_size=8, callbacks=steps, verbose=0)
+    assert steps.epochs == [10] and len(selection.history) == 1
+
+
+def test_a_log_is_not_begun_anew_by_a_run_that_goes_on(tmp_path):
+    (tmp_path / "log.csv").write_text("epoch,loss\n0,1.0\n")
+    log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    with pytest.raises(
+        ValueError, match=r"log.csv anew, and the epochs so far would be lost: give it append=True"
+    ):
+        fit(
+            small_model(),
+            make(),
+            epochs=2,
+            initial_epoch=1,
+            batch_size=8,
+            callbacks=[log],
+            verbose=0,
+        )
+    assert (tmp_path / "log.csv").read_text() == "epoch,loss\n0,1.0\n"
+
+
+def test_a_finished_run_has_an_empty_history():
+    history = fit(small_model(), make(), epochs=2, initial_epoch=2, batch_size=8, verbose=0)
+    assert history.epoch == [] and history.history == {}
+
+
+def test_a_run_that_ends_before_its_first_selection_is_a_warning():
+    with pytest.warns(UserWarning, match="epochs is 1 and every is 10, so nothing is selected"):
+        fit(small_model(), make(Context(), every=10), epochs=1, batch_size=8, verbose=0)
+
+
+def test_nan_in_an_image_is_a_warning_before_the_first_epoch():
+    """A ReLU may turn NaN into 0, and then nothing else would tell."""
+    x = X.astype(np.float32)
+    x[200, 0, 0] = np.nan
+    selection = Selection(Pool(x[:80], Y[:80], x[80:], [2, 3]), None, every=1)
+    with pytest.warns(UserWarning, match="image 200 of the pool, which counts D first, holds NaN"):
+        fit(other(), selection, epochs=0, batch_size=8, verbose=0)
+
+
+def test_plain_model_fit_is_refused():
+    selection = make(Context())
+    for data in ((X[:80], Y[:80]), (selection.pool.dataset(8),)):
+        with pytest.raises(
+            ValueError, match=r"would never train on what is picked: call sn.fit\(model, selection"
+        ):
+            small_model().fit(*data, epochs=2, callbacks=[selection], verbose=0)
+    with pytest.raises(ValueError, match="would never train"):
+        fit(
+            small_model(), make(), epochs=1, batch_size=8, callbacks=[selection], verbose=0
+        )  # beside the one that is driven
+
+
+def test_weights_of_the_picks_are_those_of_the_loss():
+    """A mean over D and the picks, each pick's loss times its weight."""
+    found = []
+    for weight in (1.0, 0.25):
+        selection = make(lambda scores, w=weight: np.full(240, w, np.float32), init="none")
+        model = other()
+        model.layers[-1].kernel.assign(np.zeros((16, 4)))
+        model.layers[-1].bias.assign([0, 0, 3, 0])  # everything is predicted as class 2
+        selection.set_model(model)
+        round = selection.select(1)
+        assert round.weight.tolist() == [weight] * 240 and len(round.index) == 240
+        selection.pool.begin_epoch(0)
+        losses = [
+            float(model.test_on_batch(x, y, sample_weight=w))
+            for x, y, w in selection.pool.dataset(320)
+        ]
+        x, y = selection.pool.images[selection.pool.index], selection.pool.targets
+        each = -np.log(np.clip(model.predict(x, verbose=0)[np.arange(320), y], 1e-7, 1))
+        assert losses[0] == pytest.approx(
+            (each[:80].sum() + weight * each[80:].sum()) / 320, rel=1e-4
+        )
+        found.append(losses[0])
+    assert found[0] > found[1] > 0
+
+
+def test_a_call_inside_a_scope_and_use_ema_are_refused(two_replicas):
+    selection = make()
+    with two_replicas.scope():
+        model = small_model()
+        with pytest.raises(ValueError, match="outside strategy.scope"):
+            fit(model, selection, epochs=1)
+    model = small_model()
+    model.compile(keras.optimizers.SGD(0.1, use_ema=True), "sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="use_ema"):
+        fit(model, selection, epochs=1)
+
+
+def test_backup_and_restore_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="use Checkpoint"):
+        fit(small_model(), make(), epochs=1, callbacks=[keras.callbacks.BackupAndRestore(tmp_path)])
