@@ -36,6 +36,7 @@ from matplotlib.figure import Figure
 
 from selectnet_tf import _devices, recipes
 from selectnet_tf._console import expand_path, fail, parse
+from selectnet_tf._csv import read_csv, write_csv
 from selectnet_tf.recipes import Recipe
 from selectnet_tf.runs import store, sweep
 
@@ -111,7 +112,7 @@ class Plan:
         """
         found = dict.fromkeys(VARIANTS, 0.0)
         for variant, recipe in self.choosing():
-            row = store.row_of(self.results, recipe.name)
+            row = store.read_row(self.results, recipe.name)
             if not row:
                 return None
             found[variant] += float(row["last10_accuracy"])
@@ -123,7 +124,7 @@ class Plan:
         cells += [("report", variant, recipe) for variant, recipe in self.reported()]
         found = []
         for part, variant, recipe in cells:
-            row = store.row_of(self.results, recipe.name)
+            row = store.read_row(self.results, recipe.name)
             if row:
                 head = {
                     "part": part,
@@ -135,17 +136,17 @@ class Plan:
 
     def _rounds(self, name: str, row: dict[str, str]) -> list[dict[str, str | float]]:
         folder = self.results / "runs" / name
-        epochs = {line["epoch"]: line for line in store.read_csv(folder / "epochs.csv")}
+        epochs = {line["epoch"]: line for line in read_csv(folder / "epochs.csv")}
         worst = min(
             (
                 float(line["f1"])
-                for line in store.read_csv(folder / "classes.csv")
+                for line in read_csv(folder / "classes.csv")
                 if line["minor"] == "1"
             ),
             default=math.nan,
         )
         found: list[dict[str, str | float]] = []
-        for line in store.read_csv(folder / "selection.csv"):
+        for line in read_csv(folder / "selection.csv"):
             trained = epochs[line["epoch"]]
             tested = {
                 "accuracy": trained["val_accuracy"],
@@ -177,9 +178,7 @@ def write(plan: Plan, stem: str = "ablation") -> None:
     lines = plan.lines()
     columns = list(dict.fromkeys(column for line in lines for column in line))
     table, picture = plan.results / f"{stem}.csv", plan.results / f"{stem}.png"
-    store.write_csv(
-        table, [columns, *([line.get(column, "") for column in columns] for line in lines)]
-    )
+    write_csv(table, [columns, *([line.get(column, "") for column in columns] for line in lines)])
     draw(
         [line for line in lines if (line["part"], line["seed"]) == ("report", plan.seeds[0])],
         picture,

@@ -36,7 +36,8 @@ import time
 from absl import flags
 
 from selectnet_tf._console import expand_path, fail, parse
-from selectnet_tf.runs import plan, store
+from selectnet_tf._csv import read_csv, write_csv
+from selectnet_tf.runs import plan
 
 HOME = pathlib.Path(__file__).parent.parent
 PASSES = {"simple": 3200, "resnet20": 1536, "resnet56": 640}  # images a turn: some seconds
@@ -95,7 +96,7 @@ class Table:
     def __init__(self, path, only):
         self.path, self.lines = (
             path,
-            [tuple(row.values()) for row in store.read_csv(path) if row["section"] not in only],
+            [tuple(row.values()) for row in read_csv(path) if row["section"] not in only],
         )
 
     def add(self, section, what, values, unit, network="", batch=""):
@@ -105,7 +106,7 @@ class Table:
             return
         numbers = [f"{v:.4g}" for v in (statistics.median(values), min(values), max(values))]
         self.lines.append((section, what, network, batch, *numbers, len(values), unit))
-        store.write_csv(self.path, [HEADER, *self.lines])
+        write_csv(self.path, [HEADER, *self.lines])
         print(
             f"{section}: {what} {network} {batch}: {numbers[0]} {unit} ({numbers[1]} to"
             f" {numbers[2]})",
@@ -190,7 +191,7 @@ def ceiling(table, repeats):
             for batch in (32, 128):
                 with Worker("ours", arch, batch) as worker:
                     speeds = [worker.turn()["images_per_second"] for _ in range(repeats)]
-                done = [speed * 6 * plan.multiply_adds(arch) / 1e9 for speed in speeds]
+                done = [speed * 6 * plan.count_multiply_adds(arch) / 1e9 for speed in speeds]
                 table.add("ceiling", "reached in training", done, "GFLOP/s", arch, batch)
                 table.add(
                     "ceiling",

@@ -39,7 +39,7 @@ def main(results):
     figure = figures.figure2(results, [row["name"] for row in rows], results / "figure2.png")
     print(
         f"\nAll five methods after {SETTINGS['epochs']} epochs, {time.time() - start:.0f}"
-        f" s:\n{outputs.result_table(rows)}"
+        f" s:\n{outputs.format_results(rows)}"
     )
     print(f"\nfiles: {results / 'runs.csv'}, {results / 'runs'}/, {figure}")
 

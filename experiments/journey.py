@@ -21,8 +21,8 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 
 from selectnet_tf._console import expand_path, parse
+from selectnet_tf._csv import write_csv
 from selectnet_tf.data import cifar
-from selectnet_tf.runs import store
 
 FIRST = "robust frozen"
 
@@ -105,7 +105,7 @@ def main() -> None:
     pictures.RUNS["second"] = {**pictures.RUNS[FIRST], "decisions": str(decisions)}
     second = pictures.measure(folder, "second", flags.FLAGS.epochs, "journey")
     lines = [("first", 0, *first[1:]), ("second", done, *second[1:])]
-    store.write_csv(
+    write_csv(
         expand_path(flags.FLAGS.results_dir) / "journey.csv",
         [("run", "decided", *pictures.HEADER[1:]), *lines],
     )

@@ -30,10 +30,11 @@ from PIL import Image
 import selectnet_tf as sn
 from selectnet_tf import recipes
 from selectnet_tf._console import expand_path, parse
+from selectnet_tf._csv import read_csv, write_csv
 from selectnet_tf.data import cifar, load
 from selectnet_tf.models import networks
 from selectnet_tf.report import review_page
-from selectnet_tf.runs import frozen, methods, store, train
+from selectnet_tf.runs import frozen, methods, train
 
 MINOR = {2, 6}  # bird, frog
 KNOWN, EPOCHS = 80, 6  # classes of CIFAR-100 that the backbone learns, and for how long
@@ -80,7 +81,7 @@ def lay_out(folder: pathlib.Path, data_dir: str | None) -> None:
         lines.append((f"{n:05}", kind, c, i))
     for i in rng.permutation(10_000)[:3000]:
         save(folder / "test" / cifar.CIFAR10[own.y_test[i]] / f"{i:05}.png", own.x_test[i])
-    store.write_csv(folder / ANSWERS, lines)
+    write_csv(folder / ANSWERS, lines)
 
 
 def pretrain(folder: pathlib.Path, data_dir: str | None) -> None:
@@ -125,7 +126,7 @@ def kinds(folder: pathlib.Path, selected: pathlib.Path) -> collections.Counter:
     Right, wrong_minor, major; foreign, and of these new, of classes new to the backbone.
     """
     answers, counts = truth(folder), collections.Counter()
-    for row in store.read_csv(selected):
+    for row in read_csv(selected):
         _, kind, c, _ = answers[pathlib.Path(row["file"]).stem]
         if kind == "foreign":
             counts["foreign"] += 1
@@ -223,13 +224,13 @@ def main() -> None:
     if not (folder / "backbone.keras").exists():
         pretrain(folder, flags.FLAGS.data_dir)
     if flags.FLAGS.costs:
-        store.write_csv(expand_path(flags.FLAGS.results_dir) / "pictures_cpu.csv", costs(folder))
+        write_csv(expand_path(flags.FLAGS.results_dir) / "pictures_cpu.csv", costs(folder))
         return
     table = expand_path(flags.FLAGS.results_dir) / "pictures.csv"
-    known = {row["run"]: tuple(row.values()) for row in store.read_csv(table)}
+    known = {row["run"]: tuple(row.values()) for row in read_csv(table)}
     for name in flags.FLAGS.runs:
         known[name] = measure(folder, name, flags.FLAGS.epochs)
-        store.write_csv(table, [HEADER, *known.values()])
+        write_csv(table, [HEADER, *known.values()])
 
 
 if __name__ == "__main__":

@@ -224,7 +224,7 @@ def damages(
         "row.json",
         flips(
             own,
-            lambda: store.read(whole)[1] and (_ for _ in ()).throw(ValueError(own)),
+            lambda: store.read_rows(whole)[1] and (_ for _ in ()).throw(ValueError(own)),
             chance,
             300,
             strict=False,

@@ -177,7 +177,7 @@ def fail(number):
 def test_storage_without_flock_is_enough(number, path, holder, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", fail(number))
     store.write_row(path.parent, "a", {"name": "a", "accuracy": 0.5})
-    assert store.row_of(path.parent, "a")["accuracy"] == "0.5" and not _locks.busy(path)
+    assert store.read_row(path.parent, "a")["accuracy"] == "0.5" and not _locks.busy(path)
     holder("far-away")
     with pytest.raises(BlockingIOError), _locks.lock(path):
         pass

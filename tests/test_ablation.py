@@ -11,7 +11,7 @@ from conftest import write_run
 from matplotlib.image import imread
 
 from selectnet_tf import recipes
-from selectnet_tf.runs import store
+from selectnet_tf._csv import read_csv, write_csv
 
 SCRIPT = pathlib.Path(__file__).parent.parent / "experiments" / "ablation.py"
 spec = importlib.util.spec_from_file_location("ablation", SCRIPT)
@@ -29,18 +29,18 @@ def leave(results, recipe, last10):
     write_run(results, 0.5, {"last10_accuracy": last10, "macro_f1": 0.4}, **vars(recipe))
     folder = results / "runs" / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
-    store.write_csv(
+    write_csv(
         folder / "epochs.csv",
         [
             ("epoch", "val_accuracy", "val_minor_accuracy"),
             *[(e, e / 100, e / 200) for e in range(1, 21)],
         ],
     )
-    store.write_csv(
+    write_csv(
         folder / "selection.csv",
         [("epoch", "precision", "as_0", "as_2"), (10, 0.9, 30, 20), (20, 0.8, 40, 0)],
     )
-    store.write_csv(
+    write_csv(
         folder / "classes.csv", [("class", "minor", "f1"), (0, 1, 0.6), (1, 0, 0.1), (2, 1, 0.2)]
     )
 
@@ -86,7 +86,7 @@ def test_the_best_is_that_of_the_held_out_images_and_only_once_all_are_known(tmp
         "best on images held out of seed 10: prior_loss 1; preset robust does not have its values"
         in capsys.readouterr().out
     )
-    rows = store.read_csv(tmp_path / "ablation.csv")
+    rows = read_csv(tmp_path / "ablation.csv")
     assert len(rows) == 24 and [r["part"] for r in rows[::12]] == ["choose", "report"]
     first, last = rows[14:16]
     assert (
@@ -140,7 +140,7 @@ def test_the_best_of_several_seeds_is_the_best_on_the_whole_and_all_may_be_repor
     ]
     ablation.write(plan, "frozen")
     assert "held out of seeds 10, 11: cap 1/3" in capsys.readouterr().out
-    assert len(store.read_csv(tmp_path / "frozen.csv")) == 24 and (tmp_path / "frozen.png").exists()
+    assert len(read_csv(tmp_path / "frozen.csv")) == 24 and (tmp_path / "frozen.png").exists()
 
 
 def test_its_plan_and_a_wrong_command_line(tmp_path):
@@ -173,7 +173,7 @@ def test_it_runs_on_digits(tmp_path):
     assert found.returncode == 0 and "best on images held out of seed 10" in found.stdout, (
         found.stderr
     )
-    rows = store.read_csv(tmp_path / "ablation.csv")
+    rows = read_csv(tmp_path / "ablation.csv")
     assert len({(r["part"], r["variant"], r["seed"]) for r in rows}) == 12 and {
         r["epoch"] for r in rows
     } == {"2", "4"}

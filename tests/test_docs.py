@@ -13,8 +13,8 @@ from sklearn.datasets import load_digits
 
 import selectnet_tf
 from selectnet_tf import recipes
+from selectnet_tf._csv import read_csv
 from selectnet_tf.report import paper
-from selectnet_tf.runs import store
 
 HOME = pathlib.Path(__file__).parent.parent
 DOCS = HOME / "docs"
@@ -151,7 +151,7 @@ def test_each_difference_names_its_field():
 
 def test_every_column_of_selection_csv_is_explained():
     page = (DOCS / "runs.md").read_text(encoding="utf-8")
-    for row in store.read_csv(
+    for row in read_csv(
         HOME / "results" / "runs" / "cifar10-4minor_simple_context_paper_s0" / "selection.csv"
     )[:1]:
         assert [c for c in row if f"`{c}`" not in page] == [
@@ -198,7 +198,7 @@ def test_the_tutorial_s_numbers_are_those_measured():
     for row in (
         row
         for name in ("pictures", "journey")
-        for row in store.read_csv(HOME / "results" / f"{name}.csv")
+        for row in read_csv(HOME / "results" / f"{name}.csv")
     ):
         shares = " | ".join(row[c] for c in ("accuracy", "minor_accuracy", "major_accuracy"))
         counts = [

@@ -149,7 +149,7 @@ def _pictures(
                     yield file, None
             good = [(file, found) for file, found in read if not isinstance(found, str)]
             if good:
-                probs = evaluation.probabilities(
+                probs = evaluation.to_probabilities(
                     model.predict(np.stack([pixels for _, pixels in good]), verbose=0)
                 )
                 yield from ((file, row) for (file, _), row in zip(good, probs, strict=True))

@@ -23,6 +23,7 @@ from absl import flags
 
 from selectnet_tf import recipes
 from selectnet_tf._console import align_columns, expand_path, fail
+from selectnet_tf._csv import write_csv
 from selectnet_tf.report import compare, paper, tables
 from selectnet_tf.runs import store
 
@@ -35,11 +36,11 @@ def diff(
     Returns the exit code.
     """
     found, problems = store.read_runs(results)
-    problems += store.damaged(results, found)
+    problems += store.find_damaged(results, found)
     cells = paper.full(results, found, preset)
     lines = tables.diff_lines(cells, tolerance)
     path = results / ("diff.csv" if preset == "paper" else f"diff_{preset}.csv")
-    store.write_csv(path, lines)
+    write_csv(path, lines)
     print(align_columns([line[:-1] for line in lines]), end="\n\n")
     for name, judged in paper.claims(cells):
         print(f"{judged:<10} {name}")
@@ -61,7 +62,7 @@ def diff(
 def write(results: pathlib.Path, what: Collection[str], data_dir: str | None = None) -> int:
     """Writes tables, figures, html, readme: those of them in `what`. Returns the exit code."""
     found, problems = store.read_runs(results)
-    problems += store.damaged(results, found)
+    problems += store.find_damaged(results, found)
     paths, drawn = [], None
     if "tables" in what:
         paths += tables.write(results, found)

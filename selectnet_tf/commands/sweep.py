@@ -74,7 +74,7 @@ def main(argv: list[str]) -> int:
         if not all(seed.isdecimal() for seed in values.seeds):
             raise ValueError("seeds are numbers such as 0,1,2")
         seeds = [int(seed) for seed in values.seeds]
-        cells = plan.grid(
+        cells = plan.make_grid(
             argv[1],
             seeds,
             values.preset,

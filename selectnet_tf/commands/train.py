@@ -127,7 +127,7 @@ def main(argv: list[str]) -> int:
             cache_dir=cache_dir,
         )
         print(
-            f"\n{outputs.result_table([row])}\n\nfiles: {results / 'runs' / row['name']}/, row in"
+            f"\n{outputs.format_results([row])}\n\nfiles: {results / 'runs' / row['name']}/, row in"
             f" {results / 'runs.csv'}"
         )
     except SystemExit as stop:  # checkpoint.Stopped, or _terminated
@@ -158,13 +158,13 @@ def _kept(recipe: recipes.Recipe) -> str:
     from selectnet_tf.runs import store
 
     results = expand_path(FLAGS.results_dir)
-    folder = results / "runs" / store.name_of(results, recipe)
+    folder = results / "runs" / store.find_name(results, recipe)
     if (folder / "row.json").exists():
         return (
             "stopped: the run itself is finished, the same command does what is"
             f" left{' if it is given without --force' * FLAGS.force}"
         )
-    found = store.position(folder / "state.npz")
+    found = store.read_progress(folder / "state.npz")
     if not found:
         return "stopped before anything was trained: the same command begins again"
     epoch, batch = found

@@ -87,7 +87,7 @@ def _pair(results: pathlib.Path, a: store.Run, b: store.Run) -> Pair:
 
 
 def _predictions(results: pathlib.Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    path = store.place(results, name) / "predictions.npz"
+    path = store.find_folder(results, name) / "predictions.npz"
     try:
         with np.load(path) as file:
             truth, predicted = file["truth"].astype(int), file["predicted"]

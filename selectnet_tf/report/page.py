@@ -261,7 +261,8 @@ def _settings(found: list[store.Run]) -> str:
     lines = []
     for field in dataclasses.fields(recipes.Recipe):
         values = [
-            store.text(getattr(base[preset], field.name)) or "–" for preset in recipes.PRESETS
+            store.format_value(getattr(base[preset], field.name)) or "–"
+            for preset in recipes.PRESETS
         ]
         if field.name in ("dataset", "arch", "method", "preset", "seed"):
             continue

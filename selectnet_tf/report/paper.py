@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from selectnet_tf import recipes
+from selectnet_tf._csv import read_csv
 from selectnet_tf.runs import plan, store
 from selectnet_tf.runs.store import Run
 
@@ -28,7 +29,7 @@ def numbers(table: str) -> list[dict[str, str]]:
 
     The lines of numbers/TABLE.csv. table: table1 to table4, or figure2.
     """
-    return store.read_csv(NUMBERS / f"{table}.csv")
+    return read_csv(NUMBERS / f"{table}.csv")
 
 
 class Cell(NamedTuple):

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selectnet_tf._csv import as_cell
+from selectnet_tf._csv import as_cell, read_csv
 from selectnet_tf._files import printable, replacing
 from selectnet_tf.data.folders import duplicates
 from selectnet_tf.report.document import document, encode
-from selectnet_tf.runs import store
 
 if TYPE_CHECKING:
     from selectnet_tf.data.task import Task
@@ -53,7 +52,7 @@ def _items(folder: pathlib.Path) -> list[dict[str, Any]]:
 
     Kind, file, label (the class that it is taken for), score (the order), says (below the picture).
     """
-    picked, asked = (store.read_csv(folder / f"{name}.csv") for name in ("selected", "ask"))
+    picked, asked = (read_csv(folder / f"{name}.csv") for name in ("selected", "ask"))
     items = []
     for row in picked:
         label, score = row["pseudo_label"], float(row["score"])

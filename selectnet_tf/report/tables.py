@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from selectnet_tf import _csv, recipes
+from selectnet_tf._csv import read_csv, write_csv
 from selectnet_tf._files import replacing
 from selectnet_tf.report import paper
 from selectnet_tf.runs import store
@@ -117,7 +118,7 @@ def write(results: pathlib.Path, found: Sequence[store.Run]) -> list[pathlib.Pat
                         *_numbers(c),
                     )
                 )
-        store.write_csv(results / f"{table}.csv", lines)
+        write_csv(results / f"{table}.csv", lines)
         with replacing(results / f"{table}.md") as beside:
             beside.write_text("\n\n".join(texts) + "\n")
         paths += [results / f"{table}.csv", results / f"{table}.md"]
@@ -211,7 +212,7 @@ def every_run(results: pathlib.Path, found: list[store.Run]) -> str:
     return "\n\n".join(
         [
             *texts,
-            *speed([] if benchmark_problem(results) else store.read_csv(results / "benchmark.csv")),
+            *speed([] if benchmark_problem(results) else read_csv(results / "benchmark.csv")),
         ]
     )
 

@@ -31,7 +31,7 @@ def line(found: Survey, recipe: Recipe) -> str:
     """What --dry_run says of the training."""
     took, images = seconds(found, recipe, measure(recipe, len(found.names)))
     often = f"{recipe.epochs:,} epoch{'s' * (recipe.epochs > 1)} of up to {images:,} pictures"
-    amount = f"about {plan.hours(took)}" if took >= 60 else "under a minute"
+    amount = f"about {plan.format_hours(took)}" if took >= 60 else "under a minute"
     return (
         f"  training takes {amount} here, if nothing else runs: {often}, by the pace of a few steps"
     )

@@ -41,7 +41,7 @@ def summarize(
     }
 
 
-def probabilities(output: np.ndarray) -> np.ndarray:
+def to_probabilities(output: np.ndarray) -> np.ndarray:
     """A classifier's output [n, m] as probabilities:
 
     Logits through softmax, what sums to 1 as it is.

@@ -48,7 +48,7 @@ class Evaluate(keras.callbacks.Callback):
     def __call__(self) -> tuple[np.ndarray, float]:
         """(probabilities [n, m], mean negative log-likelihood in nats) on the test set."""
         output, _ = self.scorer()
-        probs = evaluation.probabilities(output)
+        probs = evaluation.to_probabilities(output)
         nll = -np.log(np.clip(probs[np.arange(len(probs)), self.truth], 1e-7, 1))
         return probs, float(nll.mean())
 
@@ -145,7 +145,7 @@ class Log(keras.callbacks.Callback):
         left = (self.recipe.epochs - epoch) * len(self.selection.pool.index)
         done = sum(row["images"] for row in self.rows) + self._images * (len(self.rows) < epoch)
         spent = self.seconds + (time.perf_counter() - self._start) * (len(self.rows) < epoch)
-        return [f"{_duration(spent / done * left)} left"] if left else []
+        return [f"{_format_duration(spent / done * left)} left"] if left else []
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if not np.isfinite(logs["loss"]):
@@ -182,6 +182,6 @@ class Log(keras.callbacks.Callback):
             setattr(self, name, value)
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     hours, minutes = int(seconds // 3600), int(seconds % 3600 // 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {int(seconds % 60):02} s"

@@ -58,7 +58,7 @@ def write_predictions(folder: pathlib.Path, evaluate: Evaluate) -> None:
     )
 
 
-def class_table(truth: np.ndarray, probs: np.ndarray, task: Task) -> pd.DataFrame:
+def make_class_table(truth: np.ndarray, probs: np.ndarray, task: Task) -> pd.DataFrame:
     """Per class:
 
     Precision, recall, F1, the ranking's quality, and how many of its test images were taken for
@@ -99,7 +99,7 @@ def write_model(path: pathlib.Path, model: keras.Model, task: Task) -> None:
                 file.writestr("pictures.json", json.dumps({"fit": task.fit}))
 
 
-def result_table(rows: Sequence[Mapping[str, Any]]) -> str:
+def format_results(rows: Sequence[Mapping[str, Any]]) -> str:
     """The closing table on screen:
 
     Accuracy, minor and major accuracy and macro F1 of finished runs, one a line.

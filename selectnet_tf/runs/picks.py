@@ -7,12 +7,12 @@ import keras
 import numpy as np
 import pandas as pd
 
-from selectnet_tf._csv import as_cell, write_frame
+from selectnet_tf._csv import as_cell, write_csv, write_frame
 from selectnet_tf._files import write_npz
 from selectnet_tf.data.task import Task
 from selectnet_tf.images import Subset
 from selectnet_tf.recipes import Recipe
-from selectnet_tf.runs import evaluation, store
+from selectnet_tf.runs import evaluation
 from selectnet_tf.scoring import Scorer
 from selectnet_tf.selection import Selection
 
@@ -89,7 +89,7 @@ def write_picks(folder: pathlib.Path, history: "list[Round]", task: "Task") -> N
     )
     write_npz(folder / "selected.npz", **arrays)
     if history:
-        store.write_csv(
+        write_csv(
             folder / "picks.csv",
             [COLUMNS, *(line for round in history for line in _excerpt(round, task))],
         )
@@ -137,7 +137,7 @@ def write_uncertain(
         settled[round.index] = True
     labeled = int(pool.labeled.sum())
     places = np.flatnonzero(~settled) - labeled  # in the unlabeled ones
-    probs = evaluation.probabilities(Scorer(model, task.x_unlabeled)()[0])
+    probs = evaluation.to_probabilities(Scorer(model, task.x_unlabeled)()[0])
     found = places[doubtful(probs[places], pool.minor)[: recipe.ask * AMONG]]
     if len(found) > recipe.ask:
         _, features = Scorer(model, Subset(task.x_unlabeled, found), features=True)()

@@ -33,7 +33,7 @@ TABLES = {
 }
 
 
-def grid(
+def make_grid(
     table: str,
     seeds: Sequence[int] = (0,),
     preset: str = "paper",
@@ -81,7 +81,7 @@ CONVOLUTION = (
 )  # multiply-adds of a 3 x 3 convolution of ResNet v1, the same in each of its stages
 
 
-def multiply_adds(arch: str) -> float:
+def count_multiply_adds(arch: str) -> float:
     """Of one 32 x 32 image's forward pass, rounded:
 
     The convolutions, and the simple net's hidden layer.
@@ -93,7 +93,7 @@ def multiply_adds(arch: str) -> float:
     return (depth - 2) / 9 * 13.4 * CONVOLUTION if v2 else (depth - 2) * CONVOLUTION
 
 
-def images(recipe: recipes.Recipe) -> int:
+def count_images(recipe: recipes.Recipe) -> int:
     """Training images of a whole run
 
     For one that selects an upper bound: D + D_add as large as D balanced.
@@ -112,7 +112,7 @@ def images(recipe: recipes.Recipe) -> int:
     )
 
 
-def rates(results: pathlib.Path) -> dict[str, float]:
+def read_rates(results: pathlib.Path) -> dict[str, float]:
     """{arch: images a second, selection not counted}: the median over the finished runs of whole
     networks on CIFAR in results/runs.csv.
 
@@ -127,27 +127,27 @@ def rates(results: pathlib.Path) -> dict[str, float]:
     return {arch: float(np.median(values)) for arch, values in found.items()}
 
 
-def seconds(recipe: recipes.Recipe, known: dict[str, float]) -> float:
+def estimate_seconds(recipe: recipes.Recipe, known: dict[str, float]) -> float:
     """Of a whole run.
 
     Known: `rates` of finished ones; of other networks too, for a machine that is faster or slower.
     """
     if recipe.dataset.startswith("digits"):
-        return images(recipe) * SMALLER * multiply_adds(recipe.arch) / _speed(known)
+        return count_images(recipe) * SMALLER * count_multiply_adds(recipe.arch) / _speed(known)
     if recipe.arch in known:
-        return images(recipe) / known[recipe.arch]
-    return images(recipe) * multiply_adds(recipe.arch) / _speed(known)
+        return count_images(recipe) / known[recipe.arch]
+    return count_images(recipe) * count_multiply_adds(recipe.arch) / _speed(known)
 
 
 def _speed(known: dict[str, float]) -> float:
     """Multiply-adds a second."""
     return (
-        float(np.median([rate * multiply_adds(arch) for arch, rate in known.items()]))
+        float(np.median([rate * count_multiply_adds(arch) for arch, rate in known.items()]))
         if known
         else SPEED
     )
 
 
-def hours(amount: float) -> str:
+def format_hours(amount: float) -> str:
     """Seconds as text."""
     return f"{amount / 3600:.1f} h" if amount >= 5400 else f"{amount / 60:.0f} min"

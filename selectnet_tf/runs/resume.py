@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selectnet_tf._csv import as_cell
+from selectnet_tf._csv import as_cell, read_csv, write_csv
 from selectnet_tf._devices import cores
 from selectnet_tf.data.folders import decisions, survey
 from selectnet_tf.data.task import Task
@@ -173,11 +173,11 @@ def check_same_images(folder: pathlib.Path, task: Task) -> None:
     header, *lines = task.listing
     now = [dict(zip(header, line, strict=True)) | {"file": as_cell(line[0])} for line in lines]
     if not (folder / "state.npz").exists() or not (folder / FILES).exists():
-        store.write_csv(folder / FILES, [header, *([*row.values()] for row in now)])
+        write_csv(folder / FILES, [header, *([*row.values()] for row in now)])
         return
     before, after = (
         {row["file"]: row for row in rows if row["digest"]}
-        for rows in (store.read_csv(folder / FILES), now)
+        for rows in (read_csv(folder / FILES), now)
     )
     changed: collections.Counter[str] = collections.Counter()
     for file in before.keys() | after.keys():
@@ -210,7 +210,7 @@ def describe_new_images(folder: pathlib.Path, recipe: Recipe) -> str:
 
     Of the pictures only the names are looked at.
     """
-    known = {row["file"]: row for row in store.read_csv(folder / FILES)}
+    known = {row["file"]: row for row in read_csv(folder / FILES)}
     if not known:
         return ""
     found = survey.survey_folders(recipe)
@@ -251,10 +251,11 @@ PART = ".old"  # what becomes rows.OLD once all files are in it
 
 def check_same_recipe(recipe: Recipe, results: pathlib.Path, folder: pathlib.Path) -> None:
     """Raises ValueError where the folder's run, finished or not, is of another recipe."""
-    known = store.recorded(results, folder.name)
-    if known and (other := store.differences(recipe, known)):
+    known = store.read_recipe(results, folder.name)
+    if known and (other := store.find_differences(recipe, known)):
         theirs, ours = (
-            store.text(v) or "none" for v in (known.get(other[0]), getattr(recipe, other[0]))
+            store.format_value(v) or "none"
+            for v in (known.get(other[0]), getattr(recipe, other[0]))
         )
         raise ValueError(
             f"{folder} is a run of another recipe (its {other[0]} is {theirs}, not {ours}): "
@@ -262,7 +263,7 @@ def check_same_recipe(recipe: Recipe, results: pathlib.Path, folder: pathlib.Pat
         )
 
 
-def finished_row(
+def find_finished_row(
     recipe: Recipe, results: pathlib.Path, folder: pathlib.Path
 ) -> dict[str, Any] | None:
     """The row of a run that is finished, which is said
@@ -272,7 +273,7 @@ def finished_row(
     done = (
         None
         if (folder / store.OLD).exists() and not (folder / "row.json").exists()
-        else store.row_of(results, folder.name)
+        else store.read_row(results, folder.name)
     )
     if not done:
         return None

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from selectnet_tf import _csv, recipes
-from selectnet_tf._csv import read_csv, write_csv
+from selectnet_tf._csv import read_csv
 from selectnet_tf._files import remove_leftovers, write_json
 from selectnet_tf._locks import lock
 
@@ -26,14 +26,14 @@ Rows = dict[
 ]  # {name: (the row's file, or file:line, {column: text})}
 
 
-def text(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Returns a value as runs.csv holds it: None and NaN become empty cells."""
     if value is None or value != value:
         return ""
     return " ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
-def place(results: pathlib.Path, name: str) -> pathlib.Path:
+def find_folder(results: pathlib.Path, name: str) -> pathlib.Path:
     """Returns the folder with a finished run's files:
 
     Runs/NAME, or what --force has put aside there until the new run is finished.
@@ -44,7 +44,7 @@ def place(results: pathlib.Path, name: str) -> pathlib.Path:
     )
 
 
-def read(results: pathlib.Path) -> tuple[Rows, dict[str, str]]:
+def read_rows(results: pathlib.Path) -> tuple[Rows, dict[str, str]]:
     """Returns (rows, {name: message}): the rows of all finished runs, and what is wrong with
     row.json files that can't be read.
 
@@ -52,31 +52,31 @@ def read(results: pathlib.Path) -> tuple[Rows, dict[str, str]]:
         ValueError: runs.csv can't be read; names the line and the cure.
     """
     found, damaged = _table(results / "runs.csv"), {}
-    files = [place(results, path.name) / "row.json" for path in (results / "runs").glob("*")]
+    files = [find_folder(results, path.name) / "row.json" for path in (results / "runs").glob("*")]
     names = {path: path.relative_to(results / "runs").parts[0] for path in files if path.exists()}
     for path, name in sorted(names.items(), key=lambda item: (item[0].stat().st_mtime_ns, item[1])):
         try:
             row = json.loads(path.read_text(encoding="utf-8"))
             if row["name"] != name:
                 raise ValueError
-            found[name] = str(path), {str(k): text(v) for k, v in row.items()}
+            found[name] = str(path), {str(k): format_value(v) for k, v in row.items()}
         except (ValueError, TypeError, KeyError, OSError):
             damaged[name] = f"{path} is damaged: delete it, or train the run again with --force"
     return found, damaged
 
 
-def names(results: pathlib.Path) -> set[str]:
+def read_names(results: pathlib.Path) -> set[str]:
     """Returns the names of the finished runs."""
-    return set(read(results)[0])
+    return set(read_rows(results)[0])
 
 
-def row_of(results: pathlib.Path, name: str) -> dict[str, str] | None:
+def read_row(results: pathlib.Path, name: str) -> dict[str, str] | None:
     """Returns a finished run's row, {column: text}, or None.
 
     Raises:
         ValueError: the row can't be read.
     """
-    found, damaged = read(results)
+    found, damaged = read_rows(results)
     if name in damaged:
         raise ValueError(damaged[name])
     return found[name][1] if name in found else None
@@ -95,7 +95,7 @@ def build_table(results: pathlib.Path) -> None:
     with lock(results / ".runs.lock", wait=True):
         remove_leftovers(results, "runs")
         path = results / "runs.csv"
-        rows = [row for _, row in read(results)[0].values()]
+        rows = [row for _, row in read_rows(results)[0].values()]
         columns = dict.fromkeys(
             [*_csv.read_lines(path)[0], *(column for row in rows for column in row)]
         )
@@ -120,22 +120,6 @@ def _table(path: pathlib.Path) -> Rows:
         ) from None
     return found
 
-
-__all__ = [
-    "COLUMNS",
-    "Run",
-    "damaged",
-    "differences",
-    "name_of",
-    "names",
-    "read",
-    "read_csv",
-    "recorded",
-    "row_of",
-    "text",
-    "write_csv",
-]
-__all__ += ["position", "write_row"]
 
 SHARES: tuple[str, ...] = (
     "accuracy",
@@ -213,7 +197,7 @@ def read_runs(results: pathlib.Path) -> tuple[list[Run], list[str]]:
 
     A row that can't be one is left out, and named with its place.
     """
-    rows_, damaged = read(results)
+    rows_, damaged = read_rows(results)
     found, problems = [], list(damaged.values())
     for where, row in rows_.values():
         try:
@@ -253,9 +237,9 @@ def _places(row: Mapping[str, str]) -> list[str]:
     ]
 
 
-def damaged(results: pathlib.Path, found: list[Run]) -> list[str]:
+def find_damaged(results: pathlib.Path, found: list[Run]) -> list[str]:
     """A line for each file of the runs that no report can read; reports leave these files out."""
-    checked = (_damage(place(results, run.name) / file) for run in found for file in FILES)
+    checked = (_damage(find_folder(results, run.name) / file) for run in found for file in FILES)
     return [line for line in checked if line]
 
 
@@ -270,11 +254,11 @@ def read_file(results: pathlib.Path, name: str, file: str) -> list[dict[str, str
 
     Text}] of one of a finished run's FILES; empty where it is missing or damaged, see `damaged`.
     """
-    path = place(results, name) / file
+    path = find_folder(results, name) / file
     return [] if _damage(path) else read_csv(path)
 
 
-def position(state: pathlib.Path) -> tuple[int, int] | None:
+def read_progress(state: pathlib.Path) -> tuple[int, int] | None:
     """(epochs, batches of the next) that a state file holds
 
     None where there is none that can be read. As np.load would, without NumPy.
@@ -287,23 +271,23 @@ def position(state: pathlib.Path) -> tuple[int, int] | None:
         return None
 
 
-def recorded(results: pathlib.Path, name: str) -> dict[str, Any] | None:
+def read_recipe(results: pathlib.Path, name: str) -> dict[str, Any] | None:
     """The recipe of the run of that name, finished or not, as far as it is written down:
 
     Its recipe.json's, or its row's fields.
     """
-    for folder in (results / "runs" / name, place(results, name)):
+    for folder in (results / "runs" / name, find_folder(results, name)):
         try:
             return dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["recipe"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
     try:
-        return row_of(results, name)  # type: ignore[return-value]
+        return read_row(results, name)  # type: ignore[return-value]
     except ValueError:
         return None
 
 
-def differences(recipe: recipes.Recipe, known: Mapping[str, Any]) -> list[str]:
+def find_differences(recipe: recipes.Recipe, known: Mapping[str, Any]) -> list[str]:
     """The fields in which a recipe is another than what is `recorded`
 
     A field that an older version lacked had its default.
@@ -315,11 +299,12 @@ def differences(recipe: recipes.Recipe, known: Mapping[str, Any]) -> list[str]:
     return [
         f
         for f in fields
-        if text(getattr(recipe, f)) != (text(known.get(f)) or text(getattr(base, f)))
+        if format_value(getattr(recipe, f))
+        != (format_value(known.get(f)) or format_value(getattr(base, f)))
     ]
 
 
-def name_of(results: pathlib.Path, recipe: recipes.Recipe) -> str:
+def find_name(results: pathlib.Path, recipe: recipes.Recipe) -> str:
     """The name under which a recipe's run is kept: its own, or the shorter one of versions before
     0.2 where there is that run.
 
@@ -327,7 +312,7 @@ def name_of(results: pathlib.Path, recipe: recipes.Recipe) -> str:
     one, were too few.
     """
     old = re.fullmatch(r"(.+_[0-9a-f]{6})[0-9a-f]{6}", recipe.name)
-    if old and (known := recorded(results, old[1])) and not differences(recipe, known):
+    if old and (known := read_recipe(results, old[1])) and not find_differences(recipe, known):
         return old[1]
     return recipe.name
 
@@ -355,13 +340,15 @@ def _run(row: dict[str, str]) -> Run:
     base = recipes.make(**{k: row.get(k) for k in ("dataset", "arch", "method", "preset", *places)})
     same = ("dataset", "arch", "method", "preset", "seed", "epochs")
     plain = {
-        f.name: text(getattr(base, f.name)) for f in dataclasses.fields(base) if f.name not in same
+        f.name: format_value(getattr(base, f.name))
+        for f in dataclasses.fields(base)
+        if f.name not in same
     }
     plain |= dict.fromkeys(places[1:], "")  # the first is in the data set's name; see _told_apart
     changes = tuple(
         (k, row[k]) for k, v in plain.items() if row.get(k) and row[k] != v
     )  # an older version's row lacks columns
-    arch = table_arch(row["arch"], row["preset"])
+    arch = name_arch(row["arch"], row["preset"])
     dataset = " ".join([row["dataset"], *(row[k] for k in places[:1])])
     return Run(
         row["name"],
@@ -382,7 +369,7 @@ V2 = {
 }  # what the tables call ResNet-20 and 56, in the released code
 
 
-def table_arch(arch: str, preset: str) -> str:
+def name_arch(arch: str, preset: str) -> str:
     """What the paper's tables call a run's arch:
 
     Under preset released, ResNet-20 and 56 are those of v2.

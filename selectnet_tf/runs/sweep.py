@@ -21,6 +21,7 @@ from typing import Any
 
 from selectnet_tf import _locks, recipes
 from selectnet_tf._console import align_columns
+from selectnet_tf._csv import read_csv
 from selectnet_tf._devices import environment_of_job, visible_gpus
 from selectnet_tf.runs import plan, store
 
@@ -32,7 +33,7 @@ class Cell:
     """One recipe on its way: its folder, its process while it trains, and why it failed."""
 
     def __init__(self, recipe: recipes.Recipe, results: pathlib.Path) -> None:
-        self.recipe, self.name = recipe, store.name_of(results, recipe)
+        self.recipe, self.name = recipe, store.find_name(results, recipe)
         self.folder = results / "runs" / self.name
         self.log = self.folder / "log.txt"
         self.process: subprocess.Popen[bytes] | None = None
@@ -44,7 +45,7 @@ class Cell:
         """Epochs that are trained and saved, of a run that is not finished."""
         with contextlib.suppress(ValueError, OSError):
             return (
-                len(store.read_csv(self.folder / "epochs.csv"))
+                len(read_csv(self.folder / "epochs.csv"))
                 if (self.folder / "state.npz").exists()
                 else 0
             )
@@ -82,7 +83,7 @@ class Sweep:
         self.cells = [
             Cell(recipe, results) for recipe in {recipe.name: recipe for recipe in cells}.values()
         ]
-        self.rates = plan.rates(results)
+        self.rates = plan.read_rates(results)
         self.at_once = (
             jobs if self.rates or visible_gpus() else min(jobs, plan.TOGETHER)
         )  # times the speed of one after another
@@ -95,7 +96,7 @@ class Sweep:
 
         The cells, column by column, what is done and missing, and how long the rest will take.
         """
-        done = store.names(self.results)
+        done = store.read_names(self.results)
         lines: list[tuple[Any, ...]] = [
             ("column", "cells", "done", "half trained", "missing", "time")
         ]
@@ -105,7 +106,7 @@ class Sweep:
         for column, cells in [*columns.items(), ("all", self.cells)]:
             left = [c for c in cells if c.name not in done]
             half = sum(c.epochs > 0 for c in left)
-            time = plan.hours(self.seconds(left))
+            time = plan.format_hours(self.seconds(left))
             lines.append((column, len(cells), len(cells) - len(left), half, len(left) - half, time))
         listed = "\n".join(
             f"{'done' if c.name in done else 'to do':5}  {c.name}" for c in self.cells
@@ -119,12 +120,13 @@ class Sweep:
             f"time: one run after another at the speed {speed}; a selecting run's is an upper bound"
         )
         if self.jobs > 1:
-            note += f"\n{self.jobs} at once: about {plan.hours(self.seconds(left) / self.at_once)}"
+            time = plan.format_hours(self.seconds(left) / self.at_once)
+            note += f"\n{self.jobs} at once: about {time}"
         return f"{listed}\n\n{align_columns(lines)}\n\n{note}"
 
     def commands(self) -> list[list[str]]:
         """[the command of each cell that has no row], as lists of words: for Slurm and its like."""
-        done = store.names(self.results)
+        done = store.read_names(self.results)
         return [self.command(c) for c in self.cells if c.name not in done]
 
     def command(self, cell: Cell) -> list[str]:
@@ -134,12 +136,13 @@ class Sweep:
             "data_dir": self.data_dir,
             "device": "cpu" if self.device == "cpu" else None,
         }
-        return [*RUN, *recipe_flags(cell.recipe), *(f"--{k}={v}" for k, v in places.items() if v)]
+        return [*RUN, *format_flags(cell.recipe), *(f"--{k}={v}" for k, v in places.items() if v)]
 
     def seconds(self, cells: Iterable[Cell]) -> float:
         """Estimated seconds that cells still need, one after another."""
         return sum(
-            plan.seconds(c.recipe, self.rates) * (1 - c.epochs / c.recipe.epochs) for c in cells
+            plan.estimate_seconds(c.recipe, self.rates) * (1 - c.epochs / c.recipe.epochs)
+            for c in cells
         )
 
     def run(self) -> int:
@@ -147,7 +150,7 @@ class Sweep:
 
         Returns 0, 1 where a cell failed, 128 + the signal's number where it was stopped.
         """
-        done = store.names(self.results)
+        done = store.read_names(self.results)
         self._total = self.seconds([c for c in self.cells if c.name not in done])
         try:
             with _stoppable():
@@ -164,14 +167,14 @@ class Sweep:
         counts = (
             f"{len(self.cells) - len(failed)} of {len(self.cells)} cells done, {len(failed)} failed"
         )
-        self._say(f"{counts}, {plan.hours(time.monotonic() - self._start)}")
+        self._say(f"{counts}, {plan.format_hours(time.monotonic() - self._start)}")
         for cell in failed:
             print(f"error: {cell.name}: {cell.problem} (see {cell.log})", file=sys.stderr)
         return int(bool(failed))
 
     def _begin_next(self) -> bool:
         """Begins the first waiting cell that nobody trains. Returns whether there was one."""
-        done = store.names(self.results)
+        done = store.read_names(self.results)
         self.waiting = [c for c in self.waiting if c.name not in done]
         cell = next((c for c in self.waiting if self._free(c)), None)
         if cell:
@@ -218,11 +221,11 @@ class Sweep:
         with contextlib.suppress(
             ValueError
         ):  # a row that is damaged, of which the run itself has said so
-            row = store.row_of(self.results, cell.name)
+            row = store.read_row(self.results, cell.name)
         if row:
             self._say(
                 f"{cell.name}: accuracy {float(row['accuracy']):.4f},"
-                f" {plan.hours(float(row['seconds']))}"
+                f" {plan.format_hours(float(row['seconds']))}"
             )
         elif _locks.TAKEN in (
             said := cell.last_line()
@@ -268,7 +271,7 @@ class Sweep:
         self._said = time.monotonic()
         finished = len(self.cells) - len(self.waiting) - len(self.running)
         self._say(
-            f"{finished}/{len(self.cells)} cells · {now} · {plan.hours(left)} left",
+            f"{finished}/{len(self.cells)} cells · {now} · {plan.format_hours(left)} left",
             end="" if terminal else "\n",
         )
 
@@ -280,7 +283,7 @@ class Sweep:
         )
 
 
-def recipe_flags(recipe: recipes.Recipe) -> list[str]:
+def format_flags(recipe: recipes.Recipe) -> list[str]:
     """A recipe's command line: its run's name, and what differs from its preset."""
     always = ("dataset", "arch", "method", "preset")
     base = recipes.make(**{k: getattr(recipe, k) for k in always})

@@ -67,7 +67,7 @@ def train(
             process trains this run.
     """
     results = pathlib.Path(results_dir)
-    name = store.name_of(results, recipe)
+    name = store.find_name(results, recipe)
     folder = results / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
     cache = pathlib.Path(cache_dir or results / "cache")
@@ -77,7 +77,7 @@ def train(
         row = None
         if not force:
             resume.check_same_recipe(recipe, results, folder)
-            row = resume.finished_row(recipe, results, folder)
+            row = resume.find_finished_row(recipe, results, folder)
         return row or _run(
             recipe, data_dir, results, folder, replicas, verbose, finish, force, cache
         )
@@ -117,7 +117,7 @@ def _run(
         frozen.join(backbone, model, recipe.arch) if backbone else model,
         task,
     )
-    classes = outputs.class_table(evaluate.truth, probs, task)
+    classes = outputs.make_class_table(evaluate.truth, probs, task)
     row = {
         "name": folder.name,
         **dataclasses.asdict(recipe),

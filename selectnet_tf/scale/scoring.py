@@ -84,7 +84,7 @@ class Scorer:
             images[i] = found[i]
         output = self.model.predict_on_batch(images)
         output, features = output if self.job.features else (output, None)
-        probs = evaluation.probabilities(output[: len(found)].astype(np.float32))
+        probs = evaluation.to_probabilities(output[: len(found)].astype(np.float32))
         predicted = pa.array(probs.argmax(1).astype(np.int32), mask=bad)
         loss = -np.log(np.clip(probs.max(1), 1e-7, 1))  # nats, of the predicted class: eq. (3)
         columns = {

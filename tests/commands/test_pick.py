@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from selectnet_tf.runs import store
+from selectnet_tf._csv import read_csv
 
 
 def pick(*flags, **options):
@@ -90,5 +90,5 @@ def test_score_pick_and_train_on_it(tree):
         "run", *common, *picks, "--labeled_dir=labeled", "--method=imbalanced", "--results_dir=two"
     )
     (files,) = tree.glob("two/runs/*/files.csv")
-    parts = {row["part"] for row in store.read_csv(files) if row["file"].startswith("picks/")}
+    parts = {row["part"] for row in read_csv(files) if row["file"].startswith("picks/")}
     assert "labeled" in parts <= {"labeled", "left out"}  # decisions.csv itself, copies

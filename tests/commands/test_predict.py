@@ -15,6 +15,7 @@ from conftest import COLOURS, Killed, dies, picture
 from PIL import Image
 
 from selectnet_tf import _csv, recipes
+from selectnet_tf._csv import read_csv
 from selectnet_tf._files import printable
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.commands import predict
@@ -36,7 +37,7 @@ def trained(tree):
 
 def test_a_run_on_folders_leaves_lists_and_a_page_to_review_them(trained):
     tree, row, folder = trained
-    rows = store.read_csv(folder / "selected.csv")
+    rows = read_csv(folder / "selected.csv")
     assert list(rows[0]) == [
         "file",
         "pseudo_label",
@@ -55,14 +56,14 @@ def test_a_run_on_folders_leaves_lists_and_a_page_to_review_them(trained):
     }
     page = (folder / "review.html").read_text(encoding="utf-8")
     assert all(json.dumps(p["file"]) in page for p in rows) and "data:image/webp" in page
-    assert [r["name"] for r in store.read_csv(folder / "classes.csv")] == ["cat", "dog", "emu"]
-    audit = store.read_csv(folder / "selection.csv")
+    assert [r["name"] for r in read_csv(folder / "classes.csv")] == ["cat", "dog", "emu"]
+    audit = read_csv(folder / "selection.csv")
     assert (
         audit[0]["unlabeled_right"] == audit[0]["precision"] == ""
         and int(audit[0]["labeled_right"]) >= 0
     )
     assert store.read_runs(tree / "results")[1] == [] and row["accuracy"] > 0.5
-    tested = store.read_csv(folder / "test_predictions.csv")
+    tested = read_csv(folder / "test_predictions.csv")
     assert (
         list(tested[0]) == ["file", "truth", "predicted", "p(cat)", "p(dog)", "p(emu)"]
         and len(tested) == 10
@@ -70,7 +71,7 @@ def test_a_run_on_folders_leaves_lists_and_a_page_to_review_them(trained):
     assert all(f"/{line['truth']}/" in line["file"] for line in tested)
     right = sum(line["truth"] == line["predicted"] for line in tested)
     assert right / 10 == pytest.approx(row["accuracy"])
-    confusion = store.read_csv(folder / "confusion.csv")
+    confusion = read_csv(folder / "confusion.csv")
     assert [line["truth"] for line in confusion] == list(COLOURS) and right == sum(
         int(line[line["truth"]]) for line in confusion
     )
@@ -104,7 +105,7 @@ def test_a_file_and_a_class_may_have_any_name(tree, monkeypatch, capsys):
     )
     assert not set(said) & {"\r", "\x1b"}
 
-    listed = {line["file"]: line for line in store.read_csv(folder / "files.csv")}
+    listed = {line["file"]: line for line in read_csv(folder / "files.csv")}
     known = [_csv.as_cell(file) for file in files]
     assert set(known) <= set(listed) and {line["class"] for line in listed.values()} == {
         "",
@@ -112,14 +113,12 @@ def test_a_file_and_a_class_may_have_any_name(tree, monkeypatch, capsys):
         "dog",
         rare,
     }
-    assert [line["name"] for line in store.read_csv(folder / "classes.csv")] == [rare, "cat", "dog"]
+    assert [line["name"] for line in read_csv(folder / "classes.csv")] == [rare, "cat", "dog"]
     offered = {
-        line["file"]
-        for name in ("selected", "ask")
-        for line in store.read_csv(folder / f"{name}.csv")
+        line["file"] for name in ("selected", "ask") for line in read_csv(folder / f"{name}.csv")
     }
     assert set(known) <= offered and (folder / "review.html").exists()
-    assert {line["predicted"] for line in store.read_csv(folder / "test_predictions.csv")} <= {
+    assert {line["predicted"] for line in read_csv(folder / "test_predictions.csv")} <= {
         "cat",
         "dog",
         rare,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from test_figures import results  # noqa: F401
 
+from selectnet_tf._csv import write_csv
 from selectnet_tf.data import cifar
 from selectnet_tf.report import page
 from selectnet_tf.runs import store
@@ -28,7 +29,7 @@ def report(results, monkeypatch):  # noqa: F811
                 excerpt(epoch, index, np.array([0, 2, 6, 7])[index % 4], score, index % 10)
                 for epoch in (10, 20)
             ]
-            store.write_csv(folder / "picks.csv", [COLUMNS, *rounds[0], *rounds[1]])
+            write_csv(folder / "picks.csv", [COLUMNS, *rounds[0], *rounds[1]])
     return page.write(results, store.read_runs(results)[0], "anywhere")
 
 

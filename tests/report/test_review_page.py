@@ -10,9 +10,9 @@ from PIL import Image
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
+from selectnet_tf._csv import write_csv
 from selectnet_tf.data.folders import decisions
 from selectnet_tf.report import review_page
-from selectnet_tf.runs import store
 
 NAMES = ("cat", "dog", "emu")
 
@@ -38,16 +38,14 @@ def page(tmp_path):
     lines = [(file, "emu", f"{1 - i / 100:.4f}", 0.1) for i, file in enumerate(files[6:])]
     run = tmp_path / "run"
     run.mkdir()
-    store.write_csv(run / "selected.csv", [("file", "pseudo_label", "score", "loss"), *lines])
+    write_csv(run / "selected.csv", [("file", "pseudo_label", "score", "loss"), *lines])
     listing = [
         ("file", "digest", "part", "class", "why"),
         *((file, f"{i:032x}", "unlabeled", "", "") for i, file in enumerate(files)),
     ]
     y = np.array([0, 0, 1, 1, 2, 2])
     asked = [(files[0], "dog", 0.5, "cat", 0.4), (files[1], "cat", 0.45, "emu", 0.4)]
-    store.write_csv(
-        run / "ask.csv", [("file", "likeliest", "p_likeliest", "second", "p_second"), *asked]
-    )
+    write_csv(run / "ask.csv", [("file", "likeliest", "p_likeliest", "second", "p_second"), *asked])
     task = SimpleNamespace(
         files=files, listing=listing, by_index=x, names=NAMES, x_labeled=x, y_labeled=y
     )

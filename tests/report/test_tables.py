@@ -3,6 +3,7 @@ import pathlib
 import pytest
 from conftest import write_run
 
+from selectnet_tf._csv import read_csv
 from selectnet_tf.report import paper, tables
 from selectnet_tf.runs import store
 
@@ -80,7 +81,7 @@ def test_preset_robust_stands_beside_the_paper_s_numbers_and_never_among_them(re
 
 def test_the_csv_says_the_same_in_long_form(results):
     tables.write(results, store.read_runs(results)[0])
-    rows = store.read_csv(results / "table1.csv")
+    rows = read_csv(results / "table1.csv")
     found = [
         r
         for r in rows

@@ -3,7 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from selectnet_tf.runs import evaluation, store
+from selectnet_tf._csv import read_csv
+from selectnet_tf.runs import evaluation
 
 TRUTH = np.array([0, 0, 1, 1, 1])
 PROBS = np.array([[0.9, 0.1], [0.4, 0.6], [0.05, 0.95], [0.45, 0.55], [0.7, 0.3]])
@@ -26,18 +27,17 @@ def test_the_files(tmp_path):
     evaluation.write_test_reports(
         tmp_path, SimpleNamespace(names=("cat", "dog"), y_test=TRUTH, listing=listing), PROBS
     )
-    lines = store.read_csv(tmp_path / "test_predictions.csv")
+    lines = read_csv(tmp_path / "test_predictions.csv")
     assert (
         lines[1]
         == {"file": "3.png", "truth": "cat", "predicted": "dog", "p(cat)": "0.4", "p(dog)": "0.6"}
         and len(lines) == 5
     )
-    assert store.read_csv(tmp_path / "confusion.csv") == [
+    assert read_csv(tmp_path / "confusion.csv") == [
         {"truth": "cat", "cat": "1", "dog": "1"}, {"truth": "dog", "cat": "1", "dog": "2"},
     ]  # fmt: skip
     table = {
-        (line["class"], line["threshold"]): line
-        for line in store.read_csv(tmp_path / "thresholds.csv")
+        (line["class"], line["threshold"]): line for line in read_csv(tmp_path / "thresholds.csv")
     }
     assert table["cat", "0.5"] == {
         "class": "cat",
@@ -48,7 +48,7 @@ def test_the_files(tmp_path):
         "recall": "0.5",
     }
     assert table["cat", "0.99"]["precision"] == "" and table["dog", "0.1"]["recall"] == "1.0"
-    assert store.read_csv(tmp_path / "calibration.csv")[0] == {
+    assert read_csv(tmp_path / "calibration.csv")[0] == {
         "class": "cat", "share": "0.4", "mean_probability": "0.5", "brier": "0.213", "calibration_error": "0.2",
     }  # fmt: skip
 

@@ -6,11 +6,12 @@ import pytest
 from conftest import Killed, dies
 
 from selectnet_tf import recipes
+from selectnet_tf._csv import read_csv
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import load
 from selectnet_tf.models import networks
 from selectnet_tf.report import review_page
-from selectnet_tf.runs import frozen, store, train
+from selectnet_tf.runs import frozen, train
 
 
 @pytest.fixture
@@ -142,8 +143,7 @@ def test_a_stopped_run_leaves_the_lists_of_one_that_was_not(recipe, tree, monkey
     row = train.train(recipe, results_dir=tree / "results", verbose=0)
     folder = tree / "results" / "runs" / row["name"]
     asked, picked = (
-        {line["file"] for line in store.read_csv(folder / f"{name}.csv")}
-        for name in ("ask", "selected")
+        {line["file"] for line in read_csv(folder / f"{name}.csv")} for name in ("ask", "selected")
     )
     assert len(asked) == 4 and picked and not picked & asked
 

@@ -6,12 +6,13 @@ def test_table_lines_up():
         {"method": m, "accuracy": 0.5, "minor_accuracy": 0.25, "major_accuracy": 1, "macro_f1": 0.4}
         for m in ("context", "self_paced")
     ]
-    lines = outputs.result_table(rows).splitlines()
+    lines = outputs.format_results(rows).splitlines()
     assert (
-        outputs.result_table([rows[0] | {"minor_accuracy": ""}]).splitlines()[1].split()[2] == "nan"
+        outputs.format_results([rows[0] | {"minor_accuracy": ""}]).splitlines()[1].split()[2]
+        == "nan"
     )  # as runs.csv has what there is none of
     assert (
-        outputs.result_table([rows[0] | {"minor_accuracy": 0.0}]).splitlines()[1].split()[2]
+        outputs.format_results([rows[0] | {"minor_accuracy": 0.0}]).splitlines()[1].split()[2]
         == "0.0000"
     )  # a lost class was shown as nan
     assert (
@@ -21,7 +22,7 @@ def test_table_lines_up():
 
 
 def test_durations():
-    assert [log._duration(s) for s in (5, 65, 3600 * 3 + 125)] == [
+    assert [log._format_duration(s) for s in (5, 65, 3600 * 3 + 125)] == [
         "0 min 05 s",
         "1 min 05 s",
         "3 h 02 min",

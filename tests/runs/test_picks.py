@@ -3,7 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from selectnet_tf.runs import picks, store
+from selectnet_tf._csv import read_csv
+from selectnet_tf.runs import picks
 
 NOTHING = SimpleNamespace(
     epoch=10,
@@ -29,6 +30,6 @@ def test_a_run_that_picks_nothing_leaves_empty_lists(history, tmp_path):
         tmp_path / "selected.csv"
     ).read_text() == "file,pseudo_label,score,loss,first_chosen,last_chosen,rounds\n"
     assert (
-        store.read_csv(tmp_path / "selected.csv") == []
+        read_csv(tmp_path / "selected.csv") == []
         and len(np.load(tmp_path / "selected.npz")["index"]) == 0
     )

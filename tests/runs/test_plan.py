@@ -14,7 +14,7 @@ def test_multiply_adds_are_those_of_the_network(arch):
                 layer.output.shape[1] * layer.output.shape[2] if len(layer.output.shape) == 4 else 1
             )
             counted += places * int(layer.kernel.shape.num_elements())
-    assert plan.multiply_adds(arch) == pytest.approx(counted, rel=0.1)
+    assert plan.count_multiply_adds(arch) == pytest.approx(counted, rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_multiply_adds_are_those_of_the_network(arch):
     ],
 )
 def test_images_of_an_epoch_are_reference_s(changes, images):
-    assert plan.images(recipes.make(epochs=1, every=1, **changes)) == images
+    assert plan.count_images(recipes.make(epochs=1, every=1, **changes)) == images
 
 
 def test_a_slower_machine_is_seen_from_other_networks(tmp_path):
@@ -49,7 +49,7 @@ def test_a_slower_machine_is_seen_from_other_networks(tmp_path):
         "a",
         {**row, "accuracy": 0.5, "seconds": 272.0, "selection_seconds": 0.0, "images": 27200},
     )
-    rates = plan.rates(tmp_path)
+    rates = plan.read_rates(tmp_path)
     for i, other in enumerate(
         ({"dataset": "digits-4minor"}, {"dataset": "folder", "arch": "resnet8"}, {"freeze": True})
     ):  # other work
@@ -62,10 +62,10 @@ def test_a_slower_machine_is_seen_from_other_networks(tmp_path):
             "images": 27200,
         }
         store.write_row(tmp_path, f"b{i}", {**more, **other})
-    assert rates == plan.rates(tmp_path) == {"simple": 100.0} and plan.seconds(
+    assert rates == plan.read_rates(tmp_path) == {"simple": 100.0} and plan.estimate_seconds(
         recipe, rates
     ) == pytest.approx(272)
     deep = recipes.make(method="imbalanced", epochs=1, arch="resnet20")
-    ratio = plan.multiply_adds("resnet20") / plan.multiply_adds("simple")
-    assert plan.seconds(deep, rates) == pytest.approx(272 * ratio)
-    assert [plan.hours(s) for s in (90, 5400)] == ["2 min", "1.5 h"]
+    ratio = plan.count_multiply_adds("resnet20") / plan.count_multiply_adds("simple")
+    assert plan.estimate_seconds(deep, rates) == pytest.approx(272 * ratio)
+    assert [plan.format_hours(s) for s in (90, 5400)] == ["2 min", "1.5 h"]

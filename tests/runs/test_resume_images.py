@@ -6,6 +6,7 @@ import pytest
 from conftest import COLOURS, picture
 
 from selectnet_tf import recipes
+from selectnet_tf._csv import read_csv, write_csv
 from selectnet_tf.data import load
 from selectnet_tf.runs import resume, store
 
@@ -32,7 +33,7 @@ def start(tree):
 
 def test_files_csv_says_what_each_file_is(start, tree):
     folder, _ = start()
-    rows = {row["file"]: row for row in store.read_csv(folder / "files.csv")}
+    rows = {row["file"]: row for row in read_csv(folder / "files.csv")}
     assert len(rows) == 75 and list(next(iter(rows.values()))) == [
         "file",
         "digest",
@@ -93,7 +94,7 @@ def test_a_finished_run_is_finished_without_its_pictures(start, tree, capsys):
     (folder / "epochs.csv").touch()
     store.write_row(folder.parent.parent, folder.name, {"name": folder.name, "accuracy": 0.5})
     shutil.rmtree(tree / "pool")
-    assert resume.finished_row(recipe, folder.parent.parent, folder)["accuracy"] == "0.5"
+    assert resume.find_finished_row(recipe, folder.parent.parent, folder)["accuracy"] == "0.5"
     said = capsys.readouterr().out
     assert (
         f"is finished, but what came since can't be told ({tree / 'pool'} is no folder" in said
@@ -103,19 +104,19 @@ def test_a_finished_run_is_finished_without_its_pictures(start, tree, capsys):
 
 def test_a_finished_run_says_how_many_decisions_are_new(start, tree):
     folder, recipe = start()
-    rows = [row for row in store.read_csv(folder / "files.csv") if row["part"] == "unlabeled"]
+    rows = [row for row in read_csv(folder / "files.csv") if row["part"] == "unlabeled"]
     decided = [
         (row["file"], row["digest"], *what)
         for row, what in zip(rows, [("right", "emu"), ("wrong", ""), ("", "")], strict=False)
     ]
     header = ("file", "digest", "decision", "label")
-    store.write_csv(tree / "decisions.csv", [header, *decided])
+    write_csv(tree / "decisions.csv", [header, *decided])
     recipe = dataclasses.replace(recipe, decisions=str(tree / "decisions.csv"))
     assert resume.describe_new_images(folder, recipe) == "2 decisions are new since"
     (folder / "state.npz").unlink()
     resume.check_same_images(folder, load.make_task(recipe, cache_dir=tree / "cache"))
     assert resume.describe_new_images(folder, recipe) == ""
-    store.write_csv(
+    write_csv(
         tree / "decisions.csv",
         [
             header,

@@ -10,6 +10,7 @@ import pytest
 from conftest import write_run
 
 from selectnet_tf import _csv, recipes
+from selectnet_tf._csv import read_csv
 from selectnet_tf.runs import store
 
 ROW = {
@@ -30,11 +31,13 @@ def test_rows_are_replaced_by_name_and_new_columns_go_to_the_end(tmp_path):
     )
     store.write_row(tmp_path, "b", {"name": "b", "accuracy": 0.5, "extra": 1})
     store.write_row(tmp_path, "a", {"name": "a", "accuracy": 1 / 3, "beta": 0.5})
-    assert store.row_of(tmp_path, "b") == {"name": "b", "accuracy": "0.5", "extra": "1"}
+    assert store.read_row(tmp_path, "b") == {"name": "b", "accuracy": "0.5", "extra": "1"}
     assert (
         tmp_path / "runs.csv"
     ).read_text() == f"name,accuracy,beta,minor,extra\na,{1 / 3},0.5,,\nb,0.5,,,1\n"
-    assert float(store.row_of(tmp_path, "a")["accuracy"]) == 1 / 3 and store.names(tmp_path) == {
+    assert float(store.read_row(tmp_path, "a")["accuracy"]) == 1 / 3 and store.read_names(
+        tmp_path
+    ) == {
         "a",
         "b",
     }
@@ -102,7 +105,7 @@ def test_columns_and_rows_of_settings_that_left_are_kept(tmp_path):
     assert "c/row.json: dataset is 'csv', but has to be one of" in problem and problem.endswith(
         "left out"
     )
-    assert {row["name"]: row["labeled_csv"] for row in store.read_csv(tmp_path / "runs.csv")}[
+    assert {row["name"]: row["labeled_csv"] for row in read_csv(tmp_path / "runs.csv")}[
         "c"
     ] == "a.csv"
 
@@ -154,7 +157,9 @@ def test_a_row_that_can_not_be_is_named_by_its_file_or_line(change, said, tmp_pa
 
 def test_an_empty_value_of_a_row_is_none(tmp_path):
     store.write_row(tmp_path, "a", {**ROW, "accuracy": 0.5, "minor_roc_auc": float("nan")})
-    assert store.row_of(tmp_path, "a")["minor_roc_auc"] == "" and store.read_runs(tmp_path)[1] == []
+    assert (
+        store.read_row(tmp_path, "a")["minor_roc_auc"] == "" and store.read_runs(tmp_path)[1] == []
+    )
 
 
 TABLE = f"{','.join(ROW)},accuracy\n{','.join(map(str, ROW.values()))},0.5\n"
@@ -164,7 +169,8 @@ def test_a_row_that_stands_in_runs_csv_alone_counts_and_stays(tmp_path):
     path = tmp_path / "runs.csv"
     path.write_text(TABLE)
     assert (
-        store.names(tmp_path) == {"a"} and store.read_runs(tmp_path)[0][0].number("accuracy") == 0.5
+        store.read_names(tmp_path) == {"a"}
+        and store.read_runs(tmp_path)[0][0].number("accuracy") == 0.5
     )
     store.write_row(tmp_path, "b", ROW | {"name": "b", "accuracy": 0.25, "threads": 2})
     first, old, new = path.read_text().splitlines()
@@ -188,7 +194,7 @@ def test_a_runs_csv_that_was_changed_is_named_and_not_overwritten(damaged, said,
     path = tmp_path / "runs.csv"
     path.write_bytes(content := damaged if isinstance(damaged, bytes) else damaged.encode())
     for use in (
-        store.names,
+        store.read_names,
         store.read_runs,
         lambda results: store.write_row(results, "c", {"name": "c", "accuracy": 0.5}),
     ):
@@ -197,7 +203,7 @@ def test_a_runs_csv_that_was_changed_is_named_and_not_overwritten(damaged, said,
         assert "put the file back" in str(caught.value) and "\n" not in str(caught.value)
     assert path.read_bytes() == content
     path.unlink()
-    assert store.names(tmp_path) == {"c"}  # the row whose table could not be written
+    assert store.read_names(tmp_path) == {"c"}  # the row whose table could not be written
 
 
 def test_the_committed_rows_survive_a_new_table(tmp_path):
@@ -230,7 +236,7 @@ def test_a_damaged_row_json_is_named_and_the_line_of_runs_csv_counts(tmp_path):
     found, problems = store.read_runs(tmp_path)
     assert [run.name for run in found] == [recipe.name] and problems == [said]
     with pytest.raises(ValueError, match=re.escape(said)):
-        store.row_of(tmp_path, recipe.name)
+        store.read_row(tmp_path, recipe.name)
 
 
 def test_two_recipes_do_not_share_a_name(tmp_path):
@@ -259,16 +265,16 @@ def test_a_run_of_an_older_version_is_found_under_its_shorter_name_where_it_is_t
         k: v for k, v in dataclasses.asdict(a).items() if k != "accumulate"
     }  # as before there was this field
     (folder / "recipe.json").write_text(json.dumps({"recipe": kept}))
-    assert store.name_of(tmp_path, a) == old and store.name_of(tmp_path, b) == b.name
-    assert store.differences(b, store.recorded(tmp_path, old)) == ["threshold", "lr"]
+    assert store.find_name(tmp_path, a) == old and store.find_name(tmp_path, b) == b.name
+    assert store.find_differences(b, store.read_recipe(tmp_path, old)) == ["threshold", "lr"]
     (folder / "recipe.json").unlink()
     store.write_row(tmp_path, old, {"name": old, **kept, "accuracy": 0.5})
-    assert store.name_of(tmp_path, a) == old and store.name_of(tmp_path, b) == b.name
+    assert store.find_name(tmp_path, a) == old and store.find_name(tmp_path, b) == b.name
 
 
 def test_the_committed_runs_are_found_as_what_they_are():
     results = pathlib.Path(__file__).parents[2] / "results"
-    assert store.damaged(results, store.read_runs(results)[0]) == []
+    assert store.find_damaged(results, store.read_runs(results)[0]) == []
     for path in sorted(results.glob("runs/*/recipe.json")):
         kept = json.loads(path.read_text())["recipe"]
         fields = {
@@ -276,8 +282,8 @@ def test_the_committed_runs_are_found_as_what_they_are():
         }  # some left
         recipe = recipes.make(**{**fields, "minor": tuple(kept["minor"])})
         name = path.parent.name.removesuffix("_other-cpu")
-        assert store.name_of(results, recipe) == name and not store.differences(
-            recipe, store.recorded(results, name)
+        assert store.find_name(results, recipe) == name and not store.find_differences(
+            recipe, store.read_recipe(results, name)
         )
 
 
@@ -310,7 +316,7 @@ def test_a_damaged_file_of_a_run_is_named_and_left_out(file, content, said, tmp_
     recipe = write_run(tmp_path, method="context", epochs=20)
     path = tmp_path / "runs" / recipe.name / file
     path.write_text(content)
-    assert store.damaged(tmp_path, store.read_runs(tmp_path)[0]) == [str(path.parent / said)]
+    assert store.find_damaged(tmp_path, store.read_runs(tmp_path)[0]) == [str(path.parent / said)]
     assert store.read_file(tmp_path, recipe.name, file) == []
 
 

@@ -11,12 +11,14 @@ import time
 import pytest
 
 from selectnet_tf import recipes
+from selectnet_tf._csv import read_csv, write_csv
 from selectnet_tf._locks import lock
 from selectnet_tf.runs import plan, store, sweep
 
 RUN = """
 import pathlib, sys, time
 from selectnet_tf import recipes
+from selectnet_tf._csv import read_csv, write_csv
 from selectnet_tf.runs import store
 from selectnet_tf._locks import lock
 given = dict(a[2:].split("=", 1) for a in sys.argv[1:])
@@ -24,16 +26,16 @@ results = pathlib.Path(given.pop("results_dir"))
 recipe = recipes.make(**{k: int(v) if k in ("seed", "epochs", "every") else v for k, v in given.items()})
 folder = results / "runs" / recipe.name
 with lock(folder / ".lock"):
-    if store.row_of(results, recipe.name):
+    if store.read_row(results, recipe.name):
         sys.exit(0)
     with open(results / "trained.txt", "a") as file:
         file.write(recipe.name + "\\n")
     if recipe.method == FAILS:
         sys.exit("error: the loss is nan")
     epochs = folder / "epochs.csv"
-    for epoch in range(len(store.read_csv(epochs)) + 1, recipe.epochs + 1):
+    for epoch in range(len(read_csv(epochs)) + 1, recipe.epochs + 1):
         time.sleep(SECONDS)
-        store.write_csv(epochs, [("epoch",), *[(i + 1,) for i in range(epoch)]])
+        write_csv(epochs, [("epoch",), *[(i + 1,) for i in range(epoch)]])
         (folder / "state.npz").touch()
     store.write_row(results, recipe.name, {"name": recipe.name, "accuracy": 0.5, "seconds": 60.0})
     (folder / "state.npz").unlink()
@@ -54,11 +56,11 @@ def stand_in(tmp_path, monkeypatch):
     return use
 
 
-CELLS = plan.grid("table1", epochs=3, archs=["simple"])
+CELLS = plan.make_grid("table1", epochs=3, archs=["simple"])
 
 
 def test_a_schedule_of_lambda_is_for_what_selects():
-    found = plan.grid("table4", epochs=20, methods=["imbalanced", "selectnet"])
+    found = plan.make_grid("table4", epochs=20, methods=["imbalanced", "selectnet"])
     assert [(r.method, r.lambda_schedule) for r in found] == [
         ("imbalanced", "constant"), ("selectnet", "constant"), ("selectnet", "0.4:0.6"), ("selectnet", "0.6:0.4"),
     ]  # fmt: skip
@@ -77,8 +79,8 @@ def test_each_missing_cell_is_trained_once(jobs, stand_in, tmp_path, capsys):
     assert sweep.Sweep([*CELLS, CELLS[0]], tmp_path, jobs=jobs).run() == 0
     assert trained(tmp_path) == sorted(c.name for c in CELLS if c is not CELLS[1])
     assert (
-        store.names(tmp_path) == {c.name for c in CELLS}
-        and store.row_of(tmp_path, CELLS[1].name)["accuracy"] == "0.25"
+        store.read_names(tmp_path) == {c.name for c in CELLS}
+        and store.read_row(tmp_path, CELLS[1].name)["accuracy"] == "0.25"
     )
     said = capsys.readouterr().out
     assert (
@@ -91,7 +93,7 @@ def test_each_missing_cell_is_trained_once(jobs, stand_in, tmp_path, capsys):
 def test_a_failing_cell_is_named_at_the_end_and_stops_nothing(stand_in, tmp_path, capsys):
     stand_in(fails="oversampling")
     assert sweep.Sweep(CELLS, tmp_path, jobs=2).run() == 1
-    assert len(store.names(tmp_path)) == 4
+    assert len(store.read_names(tmp_path)) == 4
     error = capsys.readouterr().err.splitlines()
     assert (
         len(error) == 1
@@ -106,7 +108,7 @@ def command(path, results, jobs=1):
 import pathlib, sys
 from selectnet_tf.runs import plan, sweep
 sweep.RUN, sweep.POLL = (sys.executable, {str(path)!r}), 0.02
-sys.exit(sweep.Sweep(plan.grid("table1", epochs=3, archs=["simple"]), pathlib.Path({str(results)!r}), jobs={jobs}).run())
+sys.exit(sweep.Sweep(plan.make_grid("table1", epochs=3, archs=["simple"]), pathlib.Path({str(results)!r}), jobs={jobs}).run())
 """
     return subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -137,7 +139,7 @@ fcntl.flock, _locks._mount = lambda *_: None, lambda path: os.environ["HOST"]
 import pathlib, sys
 from selectnet_tf.runs import plan, sweep
 sweep.RUN, sweep.POLL = (sys.executable, {str(path)!r}), 0.02
-sys.exit(sweep.Sweep(plan.grid("table1", epochs=3, archs=["simple"]), pathlib.Path({str(tmp_path)!r}), jobs=2).run())
+sys.exit(sweep.Sweep(plan.make_grid("table1", epochs=3, archs=["simple"]), pathlib.Path({str(tmp_path)!r}), jobs=2).run())
 """
     both = [
         subprocess.Popen(
@@ -146,7 +148,7 @@ sys.exit(sweep.Sweep(plan.grid("table1", epochs=3, archs=["simple"]), pathlib.Pa
         for name in "ab"
     ]
     assert [p.wait(120) for p in both] == [0, 0]
-    assert trained(tmp_path) == sorted(c.name for c in CELLS) and store.names(tmp_path) == {
+    assert trained(tmp_path) == sorted(c.name for c in CELLS) and store.read_names(tmp_path) == {
         c.name for c in CELLS
     }
 
@@ -227,11 +229,11 @@ def test_a_killed_sweep_takes_its_runs_with_it_and_goes_on(number, stand_in, tmp
     first.communicate(timeout=30)
     assert first.returncode == (-9 if number == signal.SIGKILL else 128 + number)
     wait_for(lambda: not alive(tmp_path))
-    done = store.names(tmp_path)
+    done = store.read_names(tmp_path)
     stand_in()
     second = command(path, tmp_path, jobs=2)
     said = second.communicate(timeout=60)[0]
-    assert second.returncode == 0 and store.names(tmp_path) == {c.name for c in CELLS}
+    assert second.returncode == 0 and store.read_names(tmp_path) == {c.name for c in CELLS}
     assert len(done) == 0 and said.count("goes on after epoch") == 2
 
 
@@ -242,7 +244,7 @@ def test_the_plan_counts_and_trains_nothing(tmp_path):
     half = tmp_path / "runs" / CELLS[2].name
     half.mkdir(parents=True)
     (half / "state.npz").touch()
-    store.write_csv(half / "epochs.csv", [("epoch",), (1,)])
+    write_csv(half / "epochs.csv", [("epoch",), (1,)])
     text = sweep.Sweep(CELLS, tmp_path).plan()
     assert f"done   {CELLS[1].name}" in text and f"to do  {CELLS[2].name}" in text
     all_cells = next(line for line in text.splitlines() if line.startswith("all"))
@@ -254,9 +256,9 @@ def test_the_plan_counts_and_trains_nothing(tmp_path):
 def test_runs_that_share_cores_gain_less_than_their_number(gpus, hours, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
     monkeypatch.setattr(
-        sweep.estimate, "seconds", lambda recipe, known: 0.26 * 3600
+        sweep.plan, "estimate_seconds", lambda recipe, known: 0.26 * 3600
     )  # 1.3 hours one after another
-    monkeypatch.setattr(sweep.estimate, "hours", lambda seconds: f"{seconds / 3600:.1f} h")
+    monkeypatch.setattr(sweep.plan, "format_hours", lambda seconds: f"{seconds / 3600:.1f} h")
     assert sweep.Sweep(CELLS, tmp_path, jobs=2).plan().endswith(f"2 at once: about {hours}")
     assert "at once" not in sweep.Sweep(CELLS, tmp_path, jobs=1).plan()
 
@@ -273,23 +275,27 @@ def test_runs_that_share_cores_gain_less_than_their_number(gpus, hours, tmp_path
     ],
 )
 def test_narrower_and_wider_grids(options, cells):
-    assert len(plan.grid("table1", **options)) == cells
+    assert len(plan.make_grid("table1", **options)) == cells
 
 
 def test_the_grid_begins_with_the_cheapest_column_and_maps_released_to_v2():
-    archs = [r.arch for r in plan.grid("table1", preset="released")]
+    archs = [r.arch for r in plan.make_grid("table1", preset="released")]
     assert list(dict.fromkeys(archs)) == ["simple", "resnet20v2", "resnet56v2"]
-    assert {r.arch for r in plan.grid("table3", preset="released")} == {"resnet32"}
-    assert [r.lambda_schedule for r in plan.grid("table4")] == ["constant", "0.4:0.6", "0.6:0.4"]
+    assert {r.arch for r in plan.make_grid("table3", preset="released")} == {"resnet32"}
+    assert [r.lambda_schedule for r in plan.make_grid("table4")] == [
+        "constant",
+        "0.4:0.6",
+        "0.6:0.4",
+    ]
 
 
 def test_flags_give_the_recipe_back():
     for recipe in (
         recipes.make(),
         recipes.make(method="context", seed=3, epochs=20, minor=(1, 2)),
-        *plan.grid("table3", preset="released"),
+        *plan.make_grid("table3", preset="released"),
     ):
-        given = dict(flag[2:].split("=") for flag in sweep.recipe_flags(recipe))
+        given = dict(flag[2:].split("=") for flag in sweep.format_flags(recipe))
         kinds = {"seed": int, "epochs": int, "minor": lambda v: tuple(map(int, v.split(",")))}
         assert recipes.make(**{k: kinds.get(k, str)(v) for k, v in given.items()}) == recipe
 
@@ -306,7 +312,7 @@ def experiment(name, *flags):
 @pytest.mark.parametrize("name", ["table1", "table2", "table3", "table4", "figure2"])
 def test_every_experiment_has_a_plan(name, tmp_path):
     found = experiment(name, "--dry", f"--results_dir={tmp_path}", "--seeds=0")
-    assert found.returncode == 0 and found.stdout.count("to do") == len(plan.grid(name)), (
+    assert found.returncode == 0 and found.stdout.count("to do") == len(plan.make_grid(name)), (
         found.stderr
     )
 
@@ -344,9 +350,7 @@ def test_a_real_sweep_killed_twice_ends_as_one_that_was_not(tmp_path):
             [sys.executable, home / "experiments" / "table1.py", *flags, f"--results_dir={killed}"]
         )
         wait_for(
-            lambda e=epoch: any(
-                len(store.read_csv(p)) >= e for p in killed.glob("runs/*/epochs.csv")
-            ),
+            lambda e=epoch: any(len(read_csv(p)) >= e for p in killed.glob("runs/*/epochs.csv")),
             120,
         )
         process.kill()

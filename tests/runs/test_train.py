@@ -326,7 +326,7 @@ def test_force_leaves_the_old_result_until_the_new_one_stands(when, tmp_path, mo
             )
         with pytest.raises(Killed):
             run(tmp_path, force=True, **options)
-    assert float(store.row_of(tmp_path, first["name"])["accuracy"]) == first["accuracy"]
+    assert float(store.read_row(tmp_path, first["name"])["accuracy"]) == first["accuracy"]
     capsys.readouterr()
     if when == "in training":
         assert {name: (folder / "old" / name).read_bytes() for name in old} == old
@@ -373,9 +373,11 @@ def test_what_force_puts_aside_counts_until_the_new_row_is_there(tmp_path):
         if path.is_file()
     } == files
     (tmp_path / "runs.csv").unlink()
-    assert store.row_of(tmp_path, "a")["accuracy"] == "0.5" and store.names(tmp_path) == {"a"}
+    assert store.read_row(tmp_path, "a")["accuracy"] == "0.5" and store.read_names(tmp_path) == {
+        "a"
+    }
     assert (
-        resume.finished_row(recipes.make(), tmp_path, folder) is None
+        resume.find_finished_row(recipes.make(), tmp_path, folder) is None
     )  # a plain run goes on with the new training
     (folder / "state.npz").touch()
     resume.set_aside(
@@ -392,7 +394,7 @@ def test_what_force_puts_aside_counts_until_the_new_row_is_there(tmp_path):
     )
     store.write_row(tmp_path, "a", {"name": "a", "accuracy": 0.75})
     assert (
-        resume.finished_row(recipes.make(), tmp_path, folder)["accuracy"] == "0.75"
+        resume.find_finished_row(recipes.make(), tmp_path, folder)["accuracy"] == "0.75"
         and not (folder / "old").exists()
     )
 

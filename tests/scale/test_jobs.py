@@ -16,7 +16,7 @@ import pytest
 from selectnet_tf.runs import plan, store, sweep
 from selectnet_tf.scale import jobs
 
-CELLS = plan.grid("table1", epochs=40, archs=["simple"], methods=["imbalanced", "context"])
+CELLS = plan.make_grid("table1", epochs=40, archs=["simple"], methods=["imbalanced", "context"])
 NAMES = [cell.name for cell in CELLS]
 
 
@@ -122,9 +122,12 @@ def test_a_run_whose_job_ended_or_is_another_folder_s_gets_a_new_job(
         )
     client.add(None, status="RUNNING", metadata=None)  # a job that nobody submitted
     assert a_sweep(client).run() == 0
-    assert set(client.jobs) == {None, *NAMES, f"{NAMES[0]}-2", f"{NAMES[0]}-3"} and store.names(
-        tmp_path
-    ) == set(NAMES)
+    assert set(client.jobs) == {
+        None,
+        *NAMES,
+        f"{NAMES[0]}-2",
+        f"{NAMES[0]}-3",
+    } and store.read_names(tmp_path) == set(NAMES)
 
 
 def test_a_failed_job_is_named_with_its_error_and_stops_nothing(client, tmp_path, capsys):
@@ -135,7 +138,7 @@ def test_a_failed_job_is_named_with_its_error_and_stops_nothing(client, tmp_path
     assert a_sweep(client).run() == 1
     log = tmp_path / "runs" / NAMES[0] / "log.txt"
     assert capsys.readouterr().err == f"error: {NAMES[0]}: the loss is nan (see {log})\n"
-    assert log.read_text() == "begins\nerror: the loss is nan\nmore\n" and store.names(
+    assert log.read_text() == "begins\nerror: the loss is nan\nmore\n" and store.read_names(
         tmp_path
     ) == {NAMES[1]}
 
@@ -146,7 +149,7 @@ def test_a_job_that_was_killed_is_submitted_again_a_few_times(code, client, tmp_
     client.turn = lambda job: client.end(
         job, *(("FAILED", code) if next(killed) < 3 else ("SUCCEEDED", 0))
     )
-    assert a_sweep(client).run() == 0 and store.names(tmp_path) == set(NAMES)
+    assert a_sweep(client).run() == 0 and store.read_names(tmp_path) == set(NAMES)
     client.turn = lambda job: client.end(job, "FAILED", code)
     work = jobs.JobSweep([client, {"CPU": 1, "GPU": 0}], CELLS[:1], tmp_path / "other")
     before = len(client.jobs)
@@ -206,6 +209,7 @@ RUN = """
 import pathlib, sys, time
 import numpy as np
 from selectnet_tf import recipes
+from selectnet_tf._csv import read_csv, write_csv
 from selectnet_tf.runs import store
 given = dict(a[2:].split("=", 1) for a in sys.argv[1:])
 home, results = pathlib.Path(__file__).parent, pathlib.Path(given.pop("results_dir"))
@@ -214,9 +218,9 @@ folder = results / "runs" / recipe.name
 with open(home / "begun.txt", "a") as file:
     file.write(recipe.name + "\\n")
 epochs = folder / "epochs.csv"
-for epoch in range(len(store.read_csv(epochs)) + 1, recipe.epochs + 1):
+for epoch in range(len(read_csv(epochs)) + 1, recipe.epochs + 1):
     time.sleep(0.5)
-    store.write_csv(epochs, [("epoch",), *[(i + 1,) for i in range(epoch)]])
+    write_csv(epochs, [("epoch",), *[(i + 1,) for i in range(epoch)]])
     np.savez(folder / "state.npz", position=np.array([epoch, 0]))
     with open(home / "trained.txt", "a") as file:
         file.write(f"{recipe.name} {epoch}\\n")
@@ -267,7 +271,7 @@ import pathlib
 from selectnet_tf.runs import plan, sweep
 from selectnet_tf.scale import jobs
 sweep.RUN = {sweep.RUN!r}
-cells = plan.grid("table1", epochs=40, archs=["simple"], methods=["imbalanced", "context"])
+cells = plan.make_grid("table1", epochs=40, archs=["simple"], methods=["imbalanced", "context"])
 jobs.JobSweep(jobs.connect({address!r}), cells, pathlib.Path({str(tmp_path)!r})).run()
 """
     command = subprocess.Popen([sys.executable, "-c", code])
@@ -284,7 +288,7 @@ jobs.JobSweep(jobs.connect({address!r}), cells, pathlib.Path({str(tmp_path)!r}))
     made.remove_node(first, allow_graceful=False)
     assert work.run() == 0
     assert (
-        store.names(tmp_path) == set(NAMES) and len(trained()) == len(set(trained())) == 80
+        store.read_names(tmp_path) == set(NAMES) and len(trained()) == len(set(trained())) == 80
     )  # no epoch was trained twice
     assert len((tmp_path / "begun.txt").read_text().split()) == 3
     said = capsys.readouterr().out

@@ -9,9 +9,9 @@ from conftest import COLOURS, picture
 from PIL import Image
 
 from selectnet_tf import recipes
+from selectnet_tf._csv import write_csv
 from selectnet_tf._files import digest
 from selectnet_tf.data.folders import task as folder_task
-from selectnet_tf.runs import store
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_many_accepted_picks_leave_the_minor_classes_and_the_test_set_as_they_we
     for i in range(6, 40):
         shape(tmp_path / "pool" / f"{i}.png", 9000 + i)
     marks = [digest((tmp_path / "pool" / f"{i}.png").read_bytes()) for i in range(30)]
-    store.write_csv(
+    write_csv(
         tmp_path / "decisions.csv",
         [("digest", "decision", "label"), *((mark, "right", "emu") for mark in marks)],
     )
@@ -152,7 +152,7 @@ def test_decisions_are_taken_over(make, tmp_path):
         ("1.png", marks[1], "corrected", "dog"),
         ("2.png", marks[2], "wrong", ""),
     ]
-    store.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
+    write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
     after, why = parts(task := make(decisions=str(tmp_path / "decisions.csv")))
     assert after["test"] == before["test"] and after["labeled"] == before["labeled"] | {
         "pool/0.png",
@@ -180,10 +180,10 @@ def test_decisions_about_pictures_that_are_not_here_are_said(make, tmp_path):
         ("0.png", digest((tmp_path / "pool" / "0.png").read_bytes()), "wrong", ""),
         ("x.png", "0" * 16, "right", "emu"),
     ]
-    store.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
+    write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
     said = make(decisions=str(tmp_path / "decisions.csv")).says
     assert "  1 of 2 decisions are about no picture that is here, byte by byte" in said
-    store.write_csv(
+    write_csv(
         tmp_path / "decisions.csv",
         [("file", "digest", "decision", "label"), ("y.png", "1" * 16, "wrong", "")],
     )
@@ -191,12 +191,12 @@ def test_decisions_about_pictures_that_are_not_here_are_said(make, tmp_path):
         "  1 of 1 decisions are about no picture that is here, byte by byte"
         in make(decisions=str(tmp_path / "decisions.csv")).says
     )
-    store.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label")])
+    write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label")])
     assert (
         f"  {tmp_path / 'decisions.csv'} holds no decision"
         in make(decisions=str(tmp_path / "decisions.csv")).says
     )
-    store.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), lines[1]])
+    write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), lines[1]])
     with pytest.raises(
         ValueError,
         match="none of the 1 decisions is about a picture that is here, byte by byte: give those of this pool's",
@@ -205,7 +205,7 @@ def test_decisions_about_pictures_that_are_not_here_are_said(make, tmp_path):
 
 
 def test_decisions_without_a_pool_are_said_to_do_nothing(make, tmp_path):
-    store.write_csv(
+    write_csv(
         tmp_path / "decisions.csv",
         [("file", "digest", "decision", "label"), ("x.png", "0" * 16, "right", "emu")],
     )
@@ -217,7 +217,7 @@ def test_decisions_without_a_pool_are_said_to_do_nothing(make, tmp_path):
 
 def test_near_copies_of_rejected_pictures_are_left_out(make, tmp_path):
     lines = [("2.png", digest((tmp_path / "pool" / "2.png").read_bytes()), "wrong", "")]
-    store.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
+    write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
     with Image.open(tmp_path / "pool" / "2.png") as original:
         original.resize((200, 150)).save(tmp_path / "pool" / "large.jpg", quality=80)
     assert "pool/large.jpg" in parts(make())[0]["unlabeled"]
@@ -232,7 +232,7 @@ def test_one_decision_labels_one_picture(make, tmp_path):
     for name in ("0a", "0b"):
         shutil.copyfile(tmp_path / "pool" / "0.png", tmp_path / "pool" / f"{name}.png")
     lines = [("0.png", digest((tmp_path / "pool" / "0.png").read_bytes()), "right", "emu")]
-    store.write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
+    write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
     found, why = parts(make(decisions=str(tmp_path / "decisions.csv")))
     assert "pool/0.png" in found["labeled"] and why == dict.fromkeys(
         ("pool/0a.png", "pool/0b.png"), "a copy of another picture of the pool"
