@@ -49,16 +49,17 @@ def pick(scores: pathlib.Path, pool: pathlib.Path, minor: Sequence[str], rule: R
     pools.check_known(ids, known, pool, "give --images the pool that was scored")
     pools.check_known(known, ids, scores, "run python -m selectnet_tf score to its end")
     _check_names(minor, set().union(*(_classes(table["class"]) for table in tables)))
-    tables = [table.set_column(1, "class", table["class"].cast(pa.string())) for table in tables]
-    table = pa.concat_tables(tables, promote_options="permissive").set_column(0, "id", ids)
+    kinds = {"id": pa.large_string(), "class": pa.string(), "loss": pa.float32()}
+    kinds |= {"features": pa.list_(pa.float32())} if "features" in columns else {}
+    table = pa.concat_tables([table.cast(pa.schema(kinds)) for table in tables])
     table = table.filter(pc.is_in(table["class"], pa.array(minor))).sort_by("id")
     label = pc.index_in(table["class"], pa.array(minor)).to_numpy()
-    loss, k = table["loss"].cast(pa.float32()).to_numpy(), len(table)
+    loss, k = table["loss"].to_numpy(), len(table)
     probs = np.zeros((k, len(minor)), np.float32)
     probs[np.arange(k), label] = np.exp(-loss)
     features = None
     if "features" in columns:
-        features = np.float32(table["features"].combine_chunks().flatten()).reshape(k, -1)
+        features = table["features"].combine_chunks().flatten().to_numpy().reshape(k, -1)
     found = Scores(probs, loss, np.zeros(k, bool), np.ones(k, bool), features=features)
     places = np.flatnonzero(apply_rule(rule(found), found))
     return Picks(table["id"].take(places).to_pylist(), label[places], loss[places])

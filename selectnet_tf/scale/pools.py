@@ -86,7 +86,8 @@ def ids_of(pool: pathlib.Path) -> pa.ChunkedArray:
 def read(path: pathlib.Path, columns: list[str] | None = None) -> pa.Table:
     """Returns columns of a Parquet file, or all. Raises ValueError as opened does."""
     with opened(path, columns or ()) as file:
-        return file.read(columns)
+        table = file.read(columns)  # in the file's order
+    return table.select(columns) if columns else table
 
 
 def unique_ids(tables: list[pa.Table], where: pathlib.Path) -> pa.ChunkedArray:

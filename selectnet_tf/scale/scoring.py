@@ -169,20 +169,18 @@ def _done(out: pathlib.Path, kept: pathlib.Path) -> tuple[int, int]:
         raise ValueError(
             f"{printable(files[strange[0]])} is not by score: move it, or give a new --out"
         )
-    found = {}
-    for name in [name for name, path in known.items() if ".pending." not in path.name]:
+    found = {"": pd.DataFrame(columns=["id", "problem"])}
+    for name, path in known.items():
         with contextlib.suppress(KeyError, ValueError):
             frame = pools.read(files[name]).select(["id", "problem"]).to_pandas()
-            if len(frame) == pq.read_metadata(known[name]).num_rows:
+            if len(frame) == pq.read_metadata(path).num_rows and ".pending." not in path.name:
                 found[name] = frame
-    frame = pd.concat(found) if found else pd.DataFrame(columns=["id", "problem"])
-    twice = set(frame.index[frame.duplicated("id")].get_level_values(0))
-    for name, path in known.items():
-        if ".pending." not in path.name and (name not in found or name in twice):
-            if name in files:
-                files[name].unlink()
-            path.unlink()
-    frame = frame.drop(index=list(twice), level=0) if twice else frame
+    frame = pd.concat(found)
+    frame = frame.drop(index=[*{*frame.index[frame.duplicated("id")].get_level_values(0)}], level=0)
+    for name in known.keys() - set(frame.index.get_level_values(0)):
+        if ".pending." not in known[name].name:  # those Ray forgets itself
+            known[name].unlink()
+            files.get(name, known[name]).unlink(missing_ok=True)
     return len(frame), int(frame["problem"].notna().sum())
 
 
