@@ -67,9 +67,10 @@ def end_output() -> None:
 
 
 def parse(argv: list[str]) -> list[str]:
-    """argv without its flags, which are read into flags.FLAGS.
+    """Returns argv without its flags, which it reads into flags.FLAGS.
 
-    --help prints the command's docstring and its flags.
+    Prints the command's docstring and its flags for --help. Ends the process with exit code 2 for
+    a wrong flag and for one that is given twice.
     """
     for name in ("stdin", "stdout", "stderr"):
         if (
@@ -80,11 +81,25 @@ def parse(argv: list[str]) -> list[str]:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     app.define_help_flags()
     try:
-        return list(flags.FLAGS(argv))
+        words = list(flags.FLAGS(argv))
+        _check_given_once()
+        return words
     except (flags.Error, ValueError) as error:
         sys.exit(fail(error, 2))
     except SystemExit:  # --help and its like
         sys.exit(0)
+
+
+def _check_given_once() -> None:
+    """Raises ValueError for a flag that is given twice: absl would drop its first value."""
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if flag.present > 1 and not isinstance(flag, flags.MultiFlag):
+            text = flag.flag_type() in ("string", "comma separated list of strings")
+            several = f"; if it takes several values, give --{name}=a,b"
+            raise ValueError(
+                f"--{name} is given {flag.present} times: give it once{several if text else ''}"
+            )
 
 
 def expand_path(text: str) -> pathlib.Path:

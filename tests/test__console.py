@@ -4,7 +4,9 @@ import subprocess
 import sys
 
 import pytest
+from absl import flags
 
+from selectnet_tf import _console
 from selectnet_tf._console import importing_tensorflow
 
 
@@ -23,7 +25,7 @@ def test_commands_switch_onednn_on_unless_the_user_has_decided(given, used, monk
     ("code", "end", "expected"),
     [
         ("print('\\u2212 \\udcff')", "", (0, "\\u2212 \\udcff\n", "")),
-        ("print('x'); sys.exit(cli.fail('torn', 1))", "> /dev/full", (1, "", "error: torn\n")),
+        ("print('x'); sys.exit(_console.fail('torn', 1))", "> /dev/full", (1, "", "error: torn\n")),
         ("sys.exit(open('log', 'w').fileno())", ">&- 2>&- <&-", (3, "", "")),
     ],
 )
@@ -31,9 +33,38 @@ def test_streams_that_lack_letters_or_room_or_are_closed(code, end, expected, tm
     words = [
         sys.executable,
         "-c",
-        f"import os, sys; from selectnet_tf import cli; cli.parse(['x']); {code}",
+        f"import os, sys; from selectnet_tf import _console; _console.parse(['x']); {code}",
     ]
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     command = ["bash", "-c", f"{shlex.join(words)} {end}"]
     found = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert (found.returncode, found.stdout, found.stderr) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (
+            ["--folders=a", "--folders=b"],
+            "--folders is given 2 times: give it once; if it takes several values, give"
+            " --folders=a,b",
+        ),
+        (["--steps=3", "--steps", "3"], "--steps is given 2 times: give it once"),
+        (["--quick", "--noquick", "--quick"], "--quick is given 3 times: give it once"),
+        (["--folders=a,b", "--steps=3", "--quick", "--each=a", "--each=b"], ""),
+    ],
+)
+def test_a_flag_given_twice_is_refused(words, error, capsys, monkeypatch):
+    own = flags.FlagValues()
+    monkeypatch.setattr(_console.flags, "FLAGS", own)
+    monkeypatch.setattr(_console.app, "define_help_flags", lambda: None)
+    flags.DEFINE_list("folders", None, "", flag_values=own)
+    flags.DEFINE_integer("steps", None, "", flag_values=own)
+    flags.DEFINE_bool("quick", None, "", flag_values=own)
+    flags.DEFINE_multi_string("each", None, "", flag_values=own)
+    if not error:
+        assert _console.parse(["x", *words, "word"]) == ["x", "word"]
+        return
+    with pytest.raises(SystemExit) as ended:
+        _console.parse(["x", *words])
+    assert ended.value.code == 2 and capsys.readouterr().err == f"error: {error}\n"

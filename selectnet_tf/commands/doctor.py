@@ -320,17 +320,24 @@ def _steps(found: dict[str, Any]) -> tuple[str, str]:
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        "selectnet_tf.doctor",
+        "selectnet doctor",
         description=__doc__,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--data_dir", help="where a run would look for CIFAR; else SELECTNET_DATA, else a download"
-    )
-    parser.add_argument("--results_dir", default="results", help="where a run would write to")
-    given = parser.parse_args(argv)
-    lines = examine(given.data_dir, pathlib.Path(given.results_dir).expanduser())
-    for what, text, problem in lines:
-        print(f"{what:<11}{text}" + (f" -- {problem}" if problem else ""))
+    flags = {
+        "data_dir": "folder of CIFAR; default: SELECTNET_DATA, else Keras's downloads",
+        "results_dir": "folder that runs write to; default: results",
+    }
+    for name, text in flags.items():
+        parser.add_argument(f"--{name}", action="append", default=[], help=text)
+    given = vars(parser.parse_args(argv))
+    for name, values in given.items():
+        if len(values) > 1:
+            print(f"error: --{name} is given {len(values)} times: give it once", file=sys.stderr)
+            return 2
+    data_dir, results = given["data_dir"] or [None], given["results_dir"] or ["results"]
+    lines = examine(data_dir[0], pathlib.Path(results[0]).expanduser())
+    for name, text, problem in lines:
+        print(f"{name:<11}{text}" + (f" -- {problem}" if problem else ""))
     return int(any(problem for _, _, problem in lines))

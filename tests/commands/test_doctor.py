@@ -36,7 +36,7 @@ def examine(tmp_path, monkeypatch, nvidia_smi):  # noqa: F811
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.delenv("SELECTNET_DATA", raising=False)
-    monkeypatch.setattr(_devices, "unloadable", lambda *_: [])
+    monkeypatch.setattr(_devices, "missing_cuda_libraries", lambda *_: [])
 
     def examine(data_dir=None, results=tmp_path, replace=None, **changes):
         monkeypatch.setattr(doctor, "ask_tensorflow", lambda: replace or FOUND | changes)
@@ -58,7 +58,7 @@ def test_ten_lines_of_a_machine_that_is_well(examine):
 
 def test_cards_without_their_libraries(examine, nvidia_smi, monkeypatch):  # noqa: F811
     nvidia_smi("GPU 0: Tesla T4 (UUID: GPU-2)")
-    monkeypatch.setattr(_devices, "unloadable", lambda *_: ["libcudnn.so.9"])
+    monkeypatch.setattr(_devices, "missing_cuda_libraries", lambda *_: ["libcudnn.so.9"])
     found = examine()
     assert found["cards"] == (
         "the driver lists 1 (Tesla T4); TensorFlow finds none",
@@ -68,7 +68,7 @@ def test_cards_without_their_libraries(examine, nvidia_smi, monkeypatch):  # noq
         "not loading: libcudnn.so.9",
         "python -m pip install 'tensorflow[and-cuda]'",
     )
-    monkeypatch.setattr(_devices, "unloadable", lambda *_: [])
+    monkeypatch.setattr(_devices, "missing_cuda_libraries", lambda *_: [])
     assert "update the driver" in examine()["cards"][1]
     assert "can't use them" in examine(with_cuda=False)["cards"][1]
     assert examine(gpus=["Tesla T4"], steps={"CPU:0": 0.1, "GPU:0": "no kernel image"})[
@@ -90,7 +90,7 @@ def test_a_driver_that_fails_is_not_a_machine_without_cards(examine, nvidia_smi,
 
 
 def test_what_nobody_needs_is_no_problem(examine, monkeypatch):
-    monkeypatch.setattr(_devices, "unloadable", lambda *_: ["libcudnn.so.9"])
+    monkeypatch.setattr(_devices, "missing_cuda_libraries", lambda *_: ["libcudnn.so.9"])
     assert examine()["CUDA"] == ("no card needs it; not loading: libcudnn.so.9", "")
 
 
@@ -150,7 +150,7 @@ def test_a_line_that_fails_is_a_line(examine, monkeypatch):
 )
 def test_a_tensorflow_that_dies_is_a_line(module, words, tmp_path, monkeypatch, capsys):
     (tmp_path / "tensorflow.py").write_text(module)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{pathlib.Path(doctor.__file__).parents[1]}")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{pathlib.Path(doctor.__file__).parents[2]}")
     assert doctor.main([f"--results_dir={tmp_path}"]) == 1
     said = {line[:11].strip(): line[11:] for line in capsys.readouterr().out.splitlines()}
     assert list(said) == LINES and words in said["TensorFlow"] and said["one step"] == "not timed"
@@ -159,6 +159,11 @@ def test_a_tensorflow_that_dies_is_a_line(module, words, tmp_path, monkeypatch, 
 def test_the_doctor_needs_the_standard_library_only():
     code = "import sys; import selectnet_tf.commands.doctor; sys.exit(len({'absl', 'numpy', 'tensorflow', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_flag_given_twice_is_refused(capsys):
+    assert doctor.main(["--data_dir=a", "--data_dir=b"]) == 2
+    assert capsys.readouterr().err == "error: --data_dir is given 2 times: give it once\n"
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def test_score_pick_and_train_on_it(tree):
 
     def command(name, *flags):
         found = subprocess.run(
-            [sys.executable, "-m", f"selectnet_tf.{name}", *flags],
+            [sys.executable, "-m", "selectnet_tf", name, *flags],
             capture_output=True,
             text=True,
             cwd=tree,
@@ -64,7 +64,7 @@ def test_score_pick_and_train_on_it(tree):
         "--batch_size=8",
     ]
     command(
-        "run",
+        "train",
         *common,
         "--labeled_dir=labeled",
         "--method=oversampling",
@@ -87,7 +87,12 @@ def test_score_pick_and_train_on_it(tree):
     picks = ["--unlabeled_dir=picks", "--decisions=picks/decisions.csv"]
     common.remove("--unlabeled_dir=pool")
     command(
-        "run", *common, *picks, "--labeled_dir=labeled", "--method=imbalanced", "--results_dir=two"
+        "train",
+        *common,
+        *picks,
+        "--labeled_dir=labeled",
+        "--method=imbalanced",
+        "--results_dir=two",
     )
     (files,) = tree.glob("two/runs/*/files.csv")
     parts = {row["part"] for row in read_csv(files) if row["file"].startswith("picks/")}

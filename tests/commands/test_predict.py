@@ -178,7 +178,7 @@ def asked(tmp_path, monkeypatch):
     """A function that asks about four pictures, and one of them has a name that is no UTF-8: {file: line}."""
     with zipfile.ZipFile(tmp_path / "model.keras", "w") as file:
         file.writestr("classes.json", json.dumps(list(COLOURS)))
-    monkeypatch.setattr(predict.saved, "load", lambda path: Fixed())
+    monkeypatch.setattr(predict.safe_load, "load", lambda path: Fixed())
     shades = {
         "=a.png": (250, 0, 0),
         "b.png": (200, 100, 0),
@@ -261,7 +261,8 @@ def test_a_wrong_command_line_is_one_line(arguments, code, said, tmp_path):
 
 FAKE = """
 import sys
-from selectnet_tf import cli, predict
+from selectnet_tf import _console
+from selectnet_tf.commands import predict
 def fake(path, files, out, errors, wanted):
     for i in range(100_000):
         print("line", i, file=out)
@@ -269,7 +270,7 @@ def fake(path, files, out, errors, wanted):
     return 0
 predict.predict = fake
 predict.define_flags()
-sys.exit(predict.main(cli.parse(["predict", sys.argv[1], "a.png"])))
+sys.exit(predict.main(_console.parse(["predict", sys.argv[1], "a.png"])))
 """
 
 

@@ -1,4 +1,4 @@
-"""The tables' command, where it does not train; what it trains is tested in experiment/test_sweep.py."""
+"""The tables' command, where it does not train; what it trains is tested in runs/test_sweep.py."""
 
 import os
 import pathlib
@@ -12,7 +12,7 @@ from conftest import write_run
 
 from selectnet_tf import recipes
 
-HOME = pathlib.Path(__file__).parent.parent
+HOME = pathlib.Path(__file__).parents[2]
 
 
 def test_print_gives_a_command_for_each_missing_cell(tmp_path):

@@ -21,7 +21,7 @@ def run(*flags, **options):
 
 
 def test_minor_classes_of_folders_are_names(tmp_path):
-    code = "import sys; from selectnet_tf import run; run.define_flags(); run.FLAGS(sys.argv); print(run.recipe_from_flags().minor)"
+    code = "import sys; from selectnet_tf.commands import train; train.define_flags(); train.FLAGS(sys.argv); print(train.recipe_from_flags().minor)"
     flags = ["--dataset=folder", "--labeled_dir=a", "--unlabeled_dir=b", "--minor=007, 1"]
     found = subprocess.run([sys.executable, "-c", code, *flags], capture_output=True, text=True)
     assert found.stdout == "('007', '1')\n", found.stderr
