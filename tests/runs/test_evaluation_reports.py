@@ -12,11 +12,11 @@ PROBS = np.array([[0.9, 0.1], [0.4, 0.6], [0.05, 0.95], [0.45, 0.55], [0.7, 0.3]
 
 def test_accuracies_come_with_n_and_an_interval():
     assert evaluation.describe_accuracy(TRUTH, PROBS, (0,)) == [
-        "all      0.600  3 of 5 right, 95% interval 0.23 to 0.88",
-        "minor    0.500  1 of 2 right, 95% interval 0.09 to 0.91",
-        "major    0.667  2 of 3 right, 95% interval 0.21 to 0.94",
+        "all      0.600  3 of 5 correct, 95% interval 0.23 to 0.88",
+        "minor    0.500  1 of 2 correct, 95% interval 0.09 to 0.91",
+        "major    0.667  2 of 3 correct, 95% interval 0.21 to 0.94",
     ]
-    assert evaluation.describe_accuracy(TRUTH[2:], PROBS[2:], (0,))[1] == "minor    no test samples"
+    assert evaluation.describe_accuracy(TRUTH[2:], PROBS[2:], (0,))[1] == "minor    no test images"
 
 
 def test_the_files(tmp_path):
@@ -58,21 +58,21 @@ def test_a_precision_is_a_threshold_that_reached_it_on_the_test_set(tmp_path):
         tmp_path, SimpleNamespace(names=("cat", "dog"), y_test=TRUTH, listing=None), PROBS
     )
     assert evaluation.find_threshold(tmp_path, "dog", 0.6) == (
-        0.02, "dog from a probability of 0.02 on: on the run's test set, 3 of 5 were right, 100% of all of the class",
+        0.02, "dog from probability 0.02: on the test set, 3 of 5 are correct, recall 100%",
     )  # fmt: skip
     assert evaluation.find_threshold(tmp_path, "cat", 0.9) == (
-        0.75, "cat from a probability of 0.75 on: on the run's test set, 1 of 1 were right, 50% of all of the class",
+        0.75, "cat from probability 0.75: on the test set, 1 of 1 are correct, recall 50%",
     )  # fmt: skip
     evaluation.write_test_reports(
         tmp_path, SimpleNamespace(names=("cat", "dog"), y_test=TRUTH, listing=None), PROBS[:, ::-1]
     )
     with pytest.raises(
         ValueError,
-        match=r"no threshold reached a precision of 0.9 for cat on .* \(at most 0.50, from 0.6 on\): ask for",
+        match=r"no threshold reached precision 0.9 for cat on .* \(at most 0.50, from 0.6\): pass a lower",
     ):
         evaluation.find_threshold(tmp_path, "cat", 0.9)
     with pytest.raises(
         ValueError,
-        match=r"needs the run's thresholds.csv beside its model, and .* has none: give --threshold",
+        match=r"needs the run's thresholds.csv beside its model, but .* has none: pass --threshold",
     ):
         evaluation.find_threshold(tmp_path / "elsewhere", "cat", 0.9)
