@@ -1,8 +1,7 @@
-"""The rows of finished runs: each run's own, runs/NAME/row.json, and the table of all of them,
-runs.csv.
+"""Rows and files of finished runs: runs/NAME/row.json, and runs.csv, the table of all rows.
 
-runs.csv is written from the row.json files. Only rows of runs without one, of versions before 0.2,
-are read from it. Standard library only.
+runs.csv is built from the row.json files. It is read only for rows of versions before 0.2, which
+have no row.json. Imports the standard library only.
 """
 
 import dataclasses
@@ -16,42 +15,100 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from selectnet_tf import _csv, recipes
-from selectnet_tf._csv import read_csv
+from selectnet_tf._csv import is_number, read_csv, read_lines, write_csv
 from selectnet_tf._files import remove_leftovers, write_json
 from selectnet_tf._locks import lock
 
-OLD = "old"  # in a run's folder: the finished run that --force has not replaced yet
-Rows = dict[
-    str, tuple[str, dict[str, str]]
-]  # {name: (the row's file, or file:line, {column: text})}
+OLD = "old"  # in a run's folder: the finished run that a --force has not replaced yet
+V2 = {
+    "resnet20": "resnet20v2",
+    "resnet56": "resnet56v2",
+}  # the tables' name: preset released's arch
+SHARES = (
+    "accuracy",
+    "minor_accuracy",
+    "major_accuracy",
+    "macro_f1",
+    "balanced_accuracy",
+    "g_mean",
+    "best_accuracy",
+    "last10_accuracy",
+    "minor_average_precision",
+    "minor_roc_auc",
+)
+AMOUNTS = ("seconds", "selection_seconds", "images")
+FIELDS = tuple(field.name for field in dataclasses.fields(recipes.Recipe))
+IDENTITY = ("dataset", "arch", "method", "preset", "seed", "epochs")
+NEEDED = ("name", *IDENTITY, "accuracy", "last10_accuracy")
+FILES = {  # that reports read: the columns that each must have
+    "epochs.csv": ("epoch", "val_accuracy", "val_minor_accuracy"),
+    "selection.csv": (
+        "epoch",
+        "labeled_right",
+        "labeled_wrong_minor",
+        "labeled_major",
+        "unlabeled_right",
+        "unlabeled_wrong_minor",
+        "unlabeled_major",
+    ),
+    "classes.csv": ("class", "f1", "minor", "as_0"),
+    "picks.csv": ("epoch", "label", "picked", "wrong", "score", "index", "truth"),
+}
+TEXTS = ("name", "warning")  # columns that may hold any text
+WHOLE = ("epoch", "label", "picked", "wrong", "index", "truth", "class")
+FILLED = ("epoch", "label", "picked", "class")
+Rows = dict[str, tuple[str, dict[str, str]]]  # {run: (FILE or FILE:LINE, {column: text})}
 
 
-def format_value(value: Any) -> str:
-    """Returns a value as runs.csv holds it: None and NaN become empty cells."""
-    if value is None or value != value:
-        return ""
-    return " ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+class Run(NamedTuple):
+    """A finished run.
 
-
-def find_folder(results: pathlib.Path, name: str) -> pathlib.Path:
-    """Returns the folder with a finished run's files:
-
-    Runs/NAME, or what --force has put aside there until the new run is finished.
+    Attributes:
+        name: the name of its folder.
+        dataset: the data set; for a user's own data with its first path, "folder photos".
+        arch: the arch as the paper's tables name it, see name_arch.
+        method: the method.
+        preset: the preset.
+        seed: the seed.
+        epochs: the epochs of the whole run.
+        changes: ((field, value), ...) that differ from the preset.
+        row: its row of runs.csv, {column: text}.
     """
-    folder = results / "runs" / name
-    return (
-        folder / OLD if (folder / OLD).is_dir() and not (folder / "row.json").exists() else folder
-    )
+
+    name: str
+    dataset: str
+    arch: str
+    method: str
+    preset: str
+    seed: int
+    epochs: int
+    changes: tuple[tuple[str, str], ...]
+    row: dict[str, str]
+
+    def number(self, column: str) -> float:
+        """Returns the number in a column, NaN where the row has none."""
+        return float(self.row.get(column) or "nan")
+
+
+def read_runs(results: pathlib.Path) -> tuple[list[Run], list[str]]:
+    """Returns (finished runs, problems): a problem is a line with a bad row's file and fault."""
+    rows, damaged = read_rows(results)
+    found, problems = [], list(damaged.values())
+    for place, row in rows.values():
+        try:
+            found.append(_make_run(row))
+        except ValueError as error:
+            problems.append(f"{place}: {error}; left out")
+    return _drop_common_paths(found), problems
 
 
 def read_rows(results: pathlib.Path) -> tuple[Rows, dict[str, str]]:
-    """Returns (rows, {name: message}): the rows of all finished runs, and what is wrong with
-    row.json files that can't be read.
+    """Returns (rows of finished runs, {run: message} of damaged row.json files).
 
     Raises:
-        ValueError: runs.csv can't be read; names the line and the cure.
+        ValueError: runs.csv is damaged; names the line and the cure.
     """
-    found, damaged = _table(results / "runs.csv"), {}
+    found, damaged = _read_table(results / "runs.csv"), {}
     files = [find_folder(results, path.name) / "row.json" for path in (results / "runs").glob("*")]
     names = {path: path.relative_to(results / "runs").parts[0] for path in files if path.exists()}
     for path, name in sorted(names.items(), key=lambda item: (item[0].stat().st_mtime_ns, item[1])):
@@ -74,7 +131,7 @@ def read_row(results: pathlib.Path, name: str) -> dict[str, str] | None:
     """Returns a finished run's row, {column: text}, or None.
 
     Raises:
-        ValueError: the row can't be read.
+        ValueError: the row is damaged.
     """
     found, damaged = read_rows(results)
     if name in damaged:
@@ -91,23 +148,101 @@ def write_row(results: pathlib.Path, name: str, row: Mapping[str, Any]) -> None:
 
 
 def build_table(results: pathlib.Path) -> None:
-    """Writes runs.csv: its rows keep their order, new rows and new columns go to the end."""
+    """Writes runs.csv: rows and columns keep their order; new ones go to the end."""
     with lock(results / ".runs.lock", wait=True):
         remove_leftovers(results, "runs")
         path = results / "runs.csv"
         rows = [row for _, row in read_rows(results)[0].values()]
-        columns = dict.fromkeys(
-            [*_csv.read_lines(path)[0], *(column for row in rows for column in row)]
-        )
-        _csv.write_csv(
-            path, [[*columns], *([row.get(column, "") for column in columns] for row in rows)]
-        )
+        known = read_lines(path)[0]
+        columns = dict.fromkeys([*known, *(column for row in rows for column in row)])
+        write_csv(path, [[*columns], *([row.get(c, "") for c in columns] for row in rows)])
 
 
-def _table(path: pathlib.Path) -> Rows:
+def find_folder(results: pathlib.Path, name: str) -> pathlib.Path:
+    """Returns the folder of a finished run's files: runs/NAME, or runs/NAME/old under --force."""
+    folder = results / "runs" / name
+    replaced = (folder / OLD).is_dir() and not (folder / "row.json").exists()
+    return folder / OLD if replaced else folder
+
+
+def find_damaged(results: pathlib.Path, found: list[Run]) -> list[str]:
+    """Returns a line for each damaged file of the runs; reports leave these files out."""
+    checked = (_find_damage(find_folder(results, run.name) / f) for run in found for f in FILES)
+    return [line for line in checked if line]
+
+
+def read_file(results: pathlib.Path, name: str, file: str) -> list[dict[str, str]]:
+    """Returns the rows of a run's file, one of FILES; empty if it is missing or damaged."""
+    path = find_folder(results, name) / file
+    return [] if _find_damage(path) else read_csv(path)
+
+
+def read_progress(state: pathlib.Path) -> tuple[int, int] | None:
+    """Returns (epochs, batches of the next epoch) trained in a state file; None if unreadable."""
+    try:
+        with zipfile.ZipFile(state) as file:  # np.load without NumPy
+            epoch, batch = struct.unpack("<2q", file.read("position.npy")[-16:])
+        return int(epoch), int(batch)
+    except (OSError, KeyError, ValueError, struct.error, zipfile.BadZipFile):
+        return None
+
+
+def read_recipe(results: pathlib.Path, name: str) -> Mapping[str, Any] | None:
+    """Returns the recorded recipe of a run, finished or not: recipe.json's, else its row's."""
+    for folder in (results / "runs" / name, find_folder(results, name)):
+        try:
+            return dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["recipe"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    try:
+        return read_row(results, name)
+    except ValueError:
+        return None
+
+
+def find_differences(recipe: recipes.Recipe, known: Mapping[str, Any]) -> list[str]:
+    """Returns the fields that differ from a recorded recipe's; a missing field has its default."""
+    base = recipes.defaults(
+        recipe.dataset, recipe.arch, recipe.method, recipe.preset, recipe.training
+    )
+
+    def differs(field: str) -> bool:
+        before = format_value(known.get(field)) or format_value(getattr(base, field))
+        return format_value(getattr(recipe, field)) != before
+
+    return [field for field in FIELDS if differs(field)]
+
+
+def find_name(results: pathlib.Path, recipe: recipes.Recipe) -> str:
+    """Returns the name of a recipe's run: its own, or that of a run of a version before 0.2.
+
+    The older names end in six hex digits instead of twelve, and two recipes may share one.
+    """
+    old = re.fullmatch(r"(.+_[0-9a-f]{6})[0-9a-f]{6}", recipe.name)
+    if old and (known := read_recipe(results, old[1])) and not find_differences(recipe, known):
+        return old[1]
+    return recipe.name
+
+
+def name_arch(arch: str, preset: str) -> str:
+    """Returns the paper's name of an arch: "ResNet-20" is ResNet v2 under preset released."""
+    if preset != "released":
+        return arch
+    names = {v2: name for name, v2 in V2.items()} | {name: f"{name} v1" for name in V2}
+    return names.get(arch, arch)
+
+
+def format_value(value: Any) -> str:
+    """Returns the cell of a value in runs.csv: None and NaN become empty cells."""
+    if value is None or value != value:
+        return ""
+    return " ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+def _read_table(path: pathlib.Path) -> Rows:
     found: Rows = {}
     try:
-        header, lines = _csv.read_lines(path)
+        header, lines = read_lines(path)
         if header and "name" not in header:
             raise ValueError(f"{path}:1: no column name")
         for i, row in enumerate((dict(zip(header, line, strict=True)) for line in lines), 2):
@@ -116,266 +251,73 @@ def _table(path: pathlib.Path) -> Rows:
             found[row["name"]] = f"{path}:{i}", row
     except ValueError as error:
         raise ValueError(
-            f"{error}: put the file back as it was, or move it away; runs/*/row.json hold its rows"
+            f"{error}: restore the file, or move it away; runs/*/row.json hold its rows"
         ) from None
     return found
 
 
-SHARES: tuple[str, ...] = (
-    "accuracy",
-    "minor_accuracy",
-    "major_accuracy",
-    "macro_f1",
-    "balanced_accuracy",
-    "g_mean",
-    "best_accuracy",
-    "last10_accuracy",
-)
-SHARES += ("minor_average_precision", "minor_roc_auc")
-AMOUNTS = ("seconds", "selection_seconds", "images")
-COLUMNS: tuple[str, ...] = (
-    "name",
-    *(f.name for f in dataclasses.fields(recipes.Recipe)),
-    *SHARES,
-    *AMOUNTS,
-)
-COLUMNS += ("python", "tensorflow", "keras", "threads", "onednn", "device", "commit", "changed")
-# what a run leaves for reports: columns that each file has to have; columns that may hold texts
-FILES = {
-    "epochs.csv": ("epoch", "val_accuracy", "val_minor_accuracy"),
-    "selection.csv": (
-        "epoch",
-        *(
-            f"{kind}_{what}"
-            for kind in ("labeled", "unlabeled")
-            for what in ("right", "wrong_minor", "major")
-        ),
-    ),
-    "classes.csv": ("class", "f1", "minor", "as_0"),
-    "picks.csv": ("epoch", "label", "picked", "wrong", "score", "index", "truth"),
-}
-TEXTS = ("name", "warning")
-WHOLE = ("epoch", "label", "picked", "wrong", "index", "truth", "class")
-FILLED = ("epoch", "label", "picked", "class")
-NEEDED = (
-    "name",
-    "dataset",
-    "arch",
-    "method",
-    "preset",
-    "seed",
-    "epochs",
-    "accuracy",
-    "last10_accuracy",
-)
-
-
-class Run(NamedTuple):
-    """A finished run.
-
-    Row: its line of runs.csv, {column: text}; changes: ((field, value), ...) that differ from its
-    preset.
-    """
-
-    name: str
-    dataset: str
-    arch: str  # as the paper's tables name it, see grids.table_arch
-    method: str
-    preset: str
-    seed: int
-    epochs: int
-    changes: tuple[tuple[str, str], ...]
-    row: dict[str, str]
-
-    def number(self, column: str) -> float:
-        """A column's value, NaN where the row has none."""
-        return float(self.row.get(column) or "nan")
-
-
-def read_runs(results: pathlib.Path) -> tuple[list[Run], list[str]]:
-    """Returns ([Run], problems) of all finished runs:
-
-    A row that can't be one is left out, and named with its place.
-    """
-    rows_, damaged = read_rows(results)
-    found, problems = [], list(damaged.values())
-    for where, row in rows_.values():
-        try:
-            found.append(_run(row))
-        except ValueError as error:
-            problems.append(f"{where}: {error}; left out")
-    return _told_apart(found), problems
-
-
-def _told_apart(found: list[Run]) -> list[Run]:
-    """Runs on data of one's own:
-
-    Of their files and columns, those alone are changes in which the runs of one data set differ.
-    """
-    known: dict[tuple[str, str], set[str]] = {}
-    for run in found:
-        for field in _places(run.row):
-            if (
-                not field.startswith("unlabeled_") or run.method in recipes.SELECTING
-            ):  # a pool, or none, is nothing to other methods
-                known.setdefault((run.dataset, field), set()).add(run.row.get(field, ""))
-
-    def differ(run: Run, field: str) -> bool:
-        return field not in _places(run.row) or len(known.get((run.dataset, field), ())) > 1
-
-    return [
-        run._replace(changes=tuple(c for c in run.changes if differ(run, c[0]))) for run in found
-    ]
-
-
-def _places(row: Mapping[str, str]) -> list[str]:
-    """The fields that say which data of one's own a run is on; none for a benchmark."""
-    return [
-        k
-        for k in recipes.OWN_FIELDS.get(row["dataset"], ())
-        if recipes.Recipe.__dataclass_fields__[k].default is None
-    ]
-
-
-def find_damaged(results: pathlib.Path, found: list[Run]) -> list[str]:
-    """A line for each file of the runs that no report can read; reports leave these files out."""
-    checked = (_damage(find_folder(results, run.name) / file) for run in found for file in FILES)
-    return [line for line in checked if line]
-
-
-def _damage(path: pathlib.Path) -> str | None:
-    return _csv.problem(
-        path, FILES[path.name], TEXTS, WHOLE, FILLED, empty=path.name == "picks.csv"
-    )  # a run may pick nothing
-
-
-def read_file(results: pathlib.Path, name: str, file: str) -> list[dict[str, str]]:
-    """[{column:
-
-    Text}] of one of a finished run's FILES; empty where it is missing or damaged, see `damaged`.
-    """
-    path = find_folder(results, name) / file
-    return [] if _damage(path) else read_csv(path)
-
-
-def read_progress(state: pathlib.Path) -> tuple[int, int] | None:
-    """(epochs, batches of the next) that a state file holds
-
-    None where there is none that can be read. As np.load would, without NumPy.
-    """
-    try:
-        with zipfile.ZipFile(state) as file:
-            epoch, batch = struct.unpack("<2q", file.read("position.npy")[-16:])
-        return int(epoch), int(batch)
-    except (OSError, KeyError, ValueError, struct.error, zipfile.BadZipFile):
-        return None
-
-
-def read_recipe(results: pathlib.Path, name: str) -> dict[str, Any] | None:
-    """The recipe of the run of that name, finished or not, as far as it is written down:
-
-    Its recipe.json's, or its row's fields.
-    """
-    for folder in (results / "runs" / name, find_folder(results, name)):
-        try:
-            return dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["recipe"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    try:
-        return read_row(results, name)  # type: ignore[return-value]
-    except ValueError:
-        return None
-
-
-def find_differences(recipe: recipes.Recipe, known: Mapping[str, Any]) -> list[str]:
-    """The fields in which a recipe is another than what is `recorded`
-
-    A field that an older version lacked had its default.
-    """
-    base = recipes.defaults(
-        recipe.dataset, recipe.arch, recipe.method, recipe.preset, recipe.training
+def _make_run(row: dict[str, str]) -> Run:
+    """Raises ValueError: the row is not that of a finished run."""
+    _check_row(row)
+    paths = [field for field in _list_paths(row) if row.get(field)]
+    base = recipes.make(**{k: row.get(k) for k in (*IDENTITY[:4], *paths)})
+    plain = {k: format_value(getattr(base, k)) for k in FIELDS if k not in IDENTITY}
+    plain |= dict.fromkeys(paths[1:], "")  # the first is in the data set's name
+    changes = tuple((k, row[k]) for k, v in plain.items() if row.get(k) and row[k] != v)
+    return Run(
+        name=row["name"],
+        dataset=" ".join([row["dataset"], *(row[path] for path in paths[:1])]),
+        arch=name_arch(row["arch"], row["preset"]),
+        method=row["method"],
+        preset=row["preset"],
+        seed=int(row["seed"]),
+        epochs=int(row["epochs"]),
+        changes=changes,
+        row=row,
     )
-    fields = [field.name for field in dataclasses.fields(recipe)]
-    return [
-        f
-        for f in fields
-        if format_value(getattr(recipe, f))
-        != (format_value(known.get(f)) or format_value(getattr(base, f)))
-    ]
 
 
-def find_name(results: pathlib.Path, recipe: recipes.Recipe) -> str:
-    """The name under which a recipe's run is kept: its own, or the shorter one of versions before
-    0.2 where there is that run.
-
-    Six hex digits of the changed fields' hash, of which two recipes of a plain grid of 1,500 shared
-    one, were too few.
-    """
-    old = re.fullmatch(r"(.+_[0-9a-f]{6})[0-9a-f]{6}", recipe.name)
-    if old and (known := read_recipe(results, old[1])) and not find_differences(recipe, known):
-        return old[1]
-    return recipe.name
-
-
-def _check(row: Mapping[str, str]) -> None:
-    """Raises ValueError where a row holds no finished run's numbers."""
+def _check_row(row: Mapping[str, str]) -> None:
+    """Raises ValueError: a column is empty or holds an impossible number."""
     missing = [column for column in NEEDED if not row.get(column)]
     if missing:
         raise ValueError(f"no {', '.join(missing)}")
-    for column in (*SHARES, *AMOUNTS):  # older versions did not record all of them
-        if row.get(column) and not _csv.is_number(row[column], 1 if column in SHARES else math.inf):
-            raise ValueError(
-                f"{column} is {row[column]!r}, which is no"
-                f" {'share' if column in SHARES else 'amount'}"
-            )
-    if not (row["seed"].isdecimal() and row["epochs"].isdecimal()):
-        raise ValueError(
-            f"seed and epochs are {row['seed']!r} and {row['epochs']!r}, which are no whole numbers"
-        )
+    limits = dict.fromkeys(SHARES, 1.0) | dict.fromkeys(AMOUNTS, math.inf)
+    for column, most in limits.items():  # older versions lack some of them
+        if row.get(column) and not is_number(row[column], most):
+            kind = "from 0 to 1" if most == 1 else "0 or more"
+            raise ValueError(f"{column} is {row[column]!r}, but has to be {kind}")
+    for column in ("seed", "epochs"):
+        if not row[column].isdecimal():
+            raise ValueError(f"{column} is {row[column]!r}, but has to be a whole number")
 
 
-def _run(row: dict[str, str]) -> Run:
-    _check(row)
-    places = [k for k in _places(row) if row.get(k)]
-    base = recipes.make(**{k: row.get(k) for k in ("dataset", "arch", "method", "preset", *places)})
-    same = ("dataset", "arch", "method", "preset", "seed", "epochs")
-    plain = {
-        f.name: format_value(getattr(base, f.name))
-        for f in dataclasses.fields(base)
-        if f.name not in same
-    }
-    plain |= dict.fromkeys(places[1:], "")  # the first is in the data set's name; see _told_apart
-    changes = tuple(
-        (k, row[k]) for k, v in plain.items() if row.get(k) and row[k] != v
-    )  # an older version's row lacks columns
-    arch = name_arch(row["arch"], row["preset"])
-    dataset = " ".join([row["dataset"], *(row[k] for k in places[:1])])
-    return Run(
-        row["name"],
-        dataset,
-        arch,
-        row["method"],
-        row["preset"],
-        int(row["seed"]),
-        int(row["epochs"]),
-        changes,
-        row,
-    )
+def _drop_common_paths(found: list[Run]) -> list[Run]:
+    """Drops from the changes those paths that all runs on one data set share."""
+    known: dict[tuple[str, str], set[str]] = {}
+    for run in found:
+        for field in _list_paths(run.row):
+            if run.method in recipes.SELECTING or not field.startswith("unlabeled_"):
+                known.setdefault((run.dataset, field), set()).add(run.row.get(field, ""))
+
+    def differs(run: Run, field: str) -> bool:
+        return field not in _list_paths(run.row) or len(known.get((run.dataset, field), ())) > 1
+
+    return [
+        run._replace(changes=tuple(change for change in run.changes if differs(run, change[0])))
+        for run in found
+    ]
 
 
-V2 = {
-    "resnet20": "resnet20v2",
-    "resnet56": "resnet56v2",
-}  # what the tables call ResNet-20 and 56, in the released code
+def _list_paths(row: Mapping[str, str]) -> list[str]:
+    """Returns the fields with the paths of a user's own data; none for a benchmark."""
+    return [
+        field
+        for field in recipes.OWN_FIELDS.get(row["dataset"], ())
+        if recipes.Recipe.__dataclass_fields__[field].default is None
+    ]
 
 
-def name_arch(arch: str, preset: str) -> str:
-    """What the paper's tables call a run's arch:
-
-    Under preset released, ResNet-20 and 56 are those of v2.
-    """
-    if preset == "released":
-        return next(
-            (name for name, v2 in V2.items() if v2 == arch), f"{arch} v1" if arch in V2 else arch
-        )
-    return arch
+def _find_damage(path: pathlib.Path) -> str | None:
+    may_be_empty = path.name == "picks.csv"  # of a run without picks
+    return _csv.problem(path, FILES[path.name], TEXTS, WHOLE, FILLED, empty=may_be_empty)

@@ -126,10 +126,10 @@ def test_a_run_has_the_arch_that_the_tables_name(arch, preset, named, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"accuracy": "nan"}, "accuracy is 'nan', which is no share"),
-        ({"accuracy": "55"}, "accuracy is '55', which is no share"),
-        ({"seconds": "-1"}, "seconds is '-1', which is no amount"),
-        ({"seed": "x"}, "seed and epochs are 'x' and '20'"),
+        ({"accuracy": "nan"}, "accuracy is 'nan', but has to be from 0 to 1"),
+        ({"accuracy": "55"}, "accuracy is '55', but has to be from 0 to 1"),
+        ({"seconds": "-1"}, "seconds is '-1', but has to be 0 or more"),
+        ({"seed": "x"}, "seed is 'x', but has to be a whole number"),
         ({"method": "contxt"}, "method is 'contxt', but has to be one of"),
         ({"arch": "", "accuracy": None}, "no arch, accuracy"),
     ],
@@ -200,7 +200,7 @@ def test_a_runs_csv_that_was_changed_is_named_and_not_overwritten(damaged, said,
     ):
         with pytest.raises(ValueError, match=re.escape(f"{path}:{said}")) as caught:
             use(tmp_path)
-        assert "put the file back" in str(caught.value) and "\n" not in str(caught.value)
+        assert "restore the file" in str(caught.value) and "\n" not in str(caught.value)
     assert path.read_bytes() == content
     path.unlink()
     assert store.read_names(tmp_path) == {"c"}  # the row whose table could not be written
