@@ -239,6 +239,29 @@ def test_a_damaged_row_json_is_named_and_the_line_of_runs_csv_counts(tmp_path):
         store.read_row(tmp_path, recipe.name)
 
 
+def test_a_flipped_bit_of_a_row_json_is_named_or_changes_nothing(tmp_path):
+    store.write_row(
+        tmp_path,
+        "a",
+        {"name": "a", "accuracy": 0.1 + 0.2, "minor": (0, 2), "beta": None, "arch": "simple"},
+    )
+    (tmp_path / "runs.csv").unlink()
+    path, right = tmp_path / "runs" / "a" / "row.json", store.row_of(tmp_path, "a")
+    whole = path.read_bytes()
+    for bit in range(8 * len(whole)):
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        found, damaged = store.read_rows(tmp_path)
+        assert (list(damaged) == ["a"] and not found) or found["a"][1] == right, bytes(content)
+
+
+def test_a_row_json_of_a_version_without_checksums_is_read(tmp_path):
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "row.json").write_text('{"name": "a", "accuracy": 0.25}')
+    assert store.row_of(tmp_path, "a") == {"name": "a", "accuracy": "0.25"}
+
+
 def test_two_recipes_do_not_share_a_name(tmp_path):
     """The first two of a grid of --lr and --threshold whose hashes began with the same six digits."""
     a, b = (
