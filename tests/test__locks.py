@@ -15,13 +15,13 @@ from selectnet_tf.runs import store
 
 HOST = """
 import fcntl, pathlib, platform, sys, time
-from selectnet_tf import locks
-locks.BEAT, locks.LIMIT, path = 0.3, 1.5, pathlib.Path(sys.argv[1])
+from selectnet_tf import _locks
+_locks.BEAT, _locks.LIMIT, path = 0.3, 1.5, pathlib.Path(sys.argv[1])
 if NAME:
-    platform.node, locks._mount, fcntl.flock = lambda: NAME, lambda path: NAME, lambda *_: None
+    platform.node, _locks._mount, fcntl.flock = lambda: NAME, lambda path: NAME, lambda *_: None
 """
 HOLD = """
-with locks.lock(path):
+with _locks.lock(path):
     print("held", flush=True)
     while True:
         time.sleep(0.01)
@@ -70,7 +70,7 @@ def alone(monkeypatch):
 def test_hosts_without_a_common_flock_never_work_at_once(path):
     code = """
 for _ in range(4):
-    with locks.lock(path, wait=True):
+    with _locks.lock(path, wait=True):
         count = path.with_name("count")
         n = int(count.read_text())
         time.sleep(0.02)

@@ -246,7 +246,7 @@ def test_a_flipped_bit_of_a_row_json_is_named_or_changes_nothing(tmp_path):
         {"name": "a", "accuracy": 0.1 + 0.2, "minor": (0, 2), "beta": None, "arch": "simple"},
     )
     (tmp_path / "runs.csv").unlink()
-    path, right = tmp_path / "runs" / "a" / "row.json", store.row_of(tmp_path, "a")
+    path, right = tmp_path / "runs" / "a" / "row.json", store.read_row(tmp_path, "a")
     whole = path.read_bytes()
     for bit in range(8 * len(whole)):
         content = bytearray(whole)
@@ -259,7 +259,7 @@ def test_a_flipped_bit_of_a_row_json_is_named_or_changes_nothing(tmp_path):
 def test_a_row_json_of_a_version_without_checksums_is_read(tmp_path):
     (tmp_path / "runs" / "a").mkdir(parents=True)
     (tmp_path / "runs" / "a" / "row.json").write_text('{"name": "a", "accuracy": 0.25}')
-    assert store.row_of(tmp_path, "a") == {"name": "a", "accuracy": "0.25"}
+    assert store.read_row(tmp_path, "a") == {"name": "a", "accuracy": "0.25"}
 
 
 def test_two_recipes_do_not_share_a_name(tmp_path):
