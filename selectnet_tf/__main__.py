@@ -44,6 +44,9 @@ def run(command: str, arguments: list[str]) -> int:
 
     sys.modules["__main__"].__doc__ = module.__doc__  # absl's --help prints it, and these flags
     module.define_flags()
+    if command == "train" and {"--help", "--helpfull"} & {*arguments}:  # absl's is one flat list
+        print(module.describe_flags("--helpfull" in arguments))
+        return 0
     for flag in flags.FLAGS.get_flags_for_module(module.__name__):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     return int(module.main(parse(sys.argv)))

@@ -1,7 +1,7 @@
-"""Trains one run: python -m selectnet_tf.run --method=context --arch=resnet56
+"""Trains one run: selectnet train --method=context --arch=resnet56
 
-Run it again to go on where it was stopped. Flags that are not given come from the preset; [...] is
-what preset paper has on cifar10-4minor.
+Run it again to resume where it stopped. The preset, the dataset and the method give every flag that
+you leave out; [...] is preset paper's value on cifar10-4minor.
 """
 
 import dataclasses
@@ -9,6 +9,7 @@ import pathlib
 import re
 import signal
 import sys
+import textwrap
 from typing import Any
 
 from absl import flags
@@ -18,10 +19,31 @@ from selectnet_tf._console import describe_error, expand_path, fail, importing_t
 from selectnet_tf._files import printable
 
 FLAGS = flags.FLAGS
+GROUPS = {  # of --help: the flags that people need first, then those of --helpfull
+    "data": (
+        "dataset labeled_dir unlabeled_dir test_dir minor image_size data_dir dry_run",
+        "fit decisions ask cache_dir minor_ratio major_ratio imb_factor split validation",
+    ),
+    "selection": (
+        "method threshold every",
+        "lambda_schedule beta accumulate align cap max_per_class",
+    ),
+    "training": (
+        "arch epochs batch_size lr seed weights freeze",
+        "training momentum decay augment shift views prior_loss cb_beta focal_gamma",
+    ),
+    "readings of the paper": (
+        "preset",
+        "init init_copies oversample balance context labeled_loss loss_norm selector_inputs"
+        " selector_fit selector_init selector_lr selector_epochs selector_batch",
+    ),
+    "hardware": ("device", "replicas precision jit deterministic"),
+    "output": ("results_dir force", "verbose"),
+}
 
 
 def define_flags() -> None:
-    """One flag a field of Recipe, unset unless given, so that the preset decides."""
+    """Defines a flag for each field of Recipe, without a default: the preset has it."""
     for field in dataclasses.fields(recipes.Recipe):
         help, choices = field.metadata["help"], field.metadata["choices"]
         help += "" if field.default in (None, ()) else f" [{field.default}]"
@@ -41,28 +63,37 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "data_dir",
         None,
-        "folder with the extracted CIFAR archive, or the archive; else SELECTNET_DATA, else a"
-        " download",
+        "folder of the CIFAR archive, extracted or not; default: SELECTNET_DATA, else a download",
     )
-    flags.DEFINE_string("results_dir", "results", "where runs.csv and runs/NAME/ go")
-    flags.DEFINE_integer("replicas", 0, "replicas of MirroredStrategy; 0: every GPU there is")
-    flags.DEFINE_enum(
-        "device",
-        "auto",
-        _devices.CHOICES,
-        "auto: the GPUs, where there are any; cpu: leaves them alone",
-    )
-    flags.DEFINE_bool("force", False, "train again what is finished or half trained")
+    flags.DEFINE_string("results_dir", "results", "folder for runs.csv and runs/NAME/")
+    flags.DEFINE_integer("replicas", 0, "replicas of MirroredStrategy; 0: one per GPU")
+    flags.DEFINE_enum("device", "auto", _devices.CHOICES, "auto: all GPUs, if any; cpu: no GPU")
+    flags.DEFINE_bool("force", False, "train again from the start, even a finished run")
     flags.DEFINE_bool(
         "dry_run",
         False,
-        "dataset=folder: say what there is, what is wrong with it and what it takes, and train"
-        " nothing",
+        "dataset=folder: count and check the files and estimate the time, without training",
     )
     flags.DEFINE_string(
-        "cache_dir", None, "dataset=folder: where decoded pictures are kept; results_dir/cache"
+        "cache_dir", None, "dataset=folder: folder for decoded images; default: results_dir/cache"
     )
-    flags.DEFINE_bool("verbose", False, "let TensorFlow log, and errors show where they come from")
+    flags.DEFINE_bool("verbose", False, "show TensorFlow's log and the traceback of errors")
+
+
+def describe_flags(full: bool) -> str:
+    """Returns the text of --help, or of --helpfull: the flags by group."""
+    lines = [(__doc__ or "").strip()]
+    for heading, (first, further) in GROUPS.items():
+        lines += ["", f"{heading}:"]
+        for name in f"{first} {further if full else ''}".split():
+            flag = FLAGS[name]
+            text = f"--{'[no]' * flag.boolean}{name}: {flag.help.replace('|', ' | ')}"
+            lines += textwrap.wrap(
+                text, 90, initial_indent="  ", subsequent_indent=" " * 6, break_on_hyphens=False
+            )
+    if not full:
+        lines += ["", "All flags: selectnet train --helpfull"]
+    return "\n".join(lines)
 
 
 def recipe_from_flags() -> recipes.Recipe:

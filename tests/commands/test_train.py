@@ -85,16 +85,27 @@ def test_a_dry_run_says_what_there_is_and_leaves_nothing(tree):
     )
 
 
-def test_help_lists_every_recipe_field():
-    from selectnet_tf.recipes import Recipe
-
-    found = run("--help")
-    assert found.returncode == 0
-    text = found.stdout
-    assert all(
-        f"--{name}:" in text or f"--[no]{name}:" in text
-        for name in [*Recipe.__dataclass_fields__, "data_dir", "replicas", "force"]
-    )
+def test_help_groups_the_flags_and_helpfull_has_them_all():
+    code = "from selectnet_tf.commands import train; train.define_flags()"
+    code += "; print(*(flag.name for flag in train.FLAGS.get_flags_for_module(train.__name__)))"
+    command = [sys.executable, "-c", code]
+    known = subprocess.run(command, capture_output=True, text=True).stdout.split()
+    shown = {}
+    for flag in ("--help", "--helpfull"):
+        found = run(flag)
+        assert found.returncode == 0 and found.stderr == ""
+        shown[flag] = re.findall(r"^  --(?:\[no\])?(\w+):", found.stdout, re.MULTILINE)
+        headings = re.findall(r"^([a-z ]+):$", found.stdout, re.MULTILINE)
+        assert headings == [
+            "data",
+            "selection",
+            "training",
+            "readings of the paper",
+            "hardware",
+            "output",
+        ]
+    assert len(shown["--help"]) < 25 and set(shown["--help"]) < set(shown["--helpfull"])
+    assert sorted(shown["--helpfull"]) == sorted(known)
 
 
 def test_missing_data_is_one_line_and_exit_code_1(tmp_path):
