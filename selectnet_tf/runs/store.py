@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 from selectnet_tf import _csv, recipes
 from selectnet_tf._csv import is_number, read_csv, read_lines, write_csv
-from selectnet_tf._files import remove_leftovers, write_json
+from selectnet_tf._files import digest, remove_leftovers, write_json
 from selectnet_tf._locks import lock
 
+HASH = "blake2b"
 OLD = "old"  # in a run's folder: the finished run that a --force has not replaced yet
 V2 = {
     "resnet20": "resnet20v2",
@@ -113,11 +114,13 @@ def read_rows(results: pathlib.Path) -> tuple[Rows, dict[str, str]]:
     names = {path: path.relative_to(results / "runs").parts[0] for path in files if path.exists()}
     for path, name in sorted(names.items(), key=lambda item: (item[0].stat().st_mtime_ns, item[1])):
         try:
-            row = json.loads(path.read_text(encoding="utf-8"))
-            if row["name"] != name:
+            content = path.read_text(encoding="utf-8")
+            checksum = (row := json.loads(content)).pop("checksum", None)
+            old = checksum is None and HASH not in content  # of versions that wrote no checksum
+            if row["name"] != name or not (old or checksum == _checksum(row)):
                 raise ValueError
             found[name] = str(path), {str(k): format_value(v) for k, v in row.items()}
-        except (ValueError, TypeError, KeyError, OSError):
+        except (ValueError, TypeError, KeyError, AttributeError, OSError):
             damaged[name] = f"{path} is damaged: delete it, or train the run again with --force"
     return found, damaged
 
@@ -140,10 +143,11 @@ def read_row(results: pathlib.Path, name: str) -> dict[str, str] | None:
 
 
 def write_row(results: pathlib.Path, name: str, row: Mapping[str, Any]) -> None:
-    """Writes a run's row.json, then runs.csv."""
+    """Writes a run's row.json, with a checksum of its other fields, then runs.csv."""
     folder = results / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "row.json", {k: None if v != v else v for k, v in row.items()})
+    kept = {k: None if v != v else v for k, v in row.items()}
+    write_json(folder / "row.json", kept | {"checksum": _checksum(kept)})
     build_table(results)
 
 
@@ -237,6 +241,10 @@ def format_value(value: Any) -> str:
     if value is None or value != value:
         return ""
     return " ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+def _checksum(row: Mapping[str, Any]) -> str:
+    return f"{HASH} {digest(json.dumps(row).encode())}"
 
 
 def _read_table(path: pathlib.Path) -> Rows:
