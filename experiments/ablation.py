@@ -36,7 +36,7 @@ from matplotlib.figure import Figure
 
 from selectnet_tf import _devices, recipes
 from selectnet_tf._console import expand_path, fail, parse
-from selectnet_tf._csv import read_csv, write_csv
+from selectnet_tf._csv_files import read_csv, write_csv
 from selectnet_tf.recipes import Recipe
 from selectnet_tf.runs import store, sweep
 

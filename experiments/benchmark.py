@@ -36,7 +36,7 @@ import time
 from absl import flags
 
 from selectnet_tf._console import expand_path, fail, parse
-from selectnet_tf._csv import read_csv, write_csv
+from selectnet_tf._csv_files import read_csv, write_csv
 from selectnet_tf.runs import plan
 
 HOME = pathlib.Path(__file__).parent.parent

@@ -21,7 +21,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 
 from selectnet_tf._console import expand_path, parse
-from selectnet_tf._csv import write_csv
+from selectnet_tf._csv_files import write_csv
 from selectnet_tf.data import cifar
 
 FIRST = "robust frozen"

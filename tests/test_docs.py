@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from selectnet_tf import recipes
 from selectnet_tf.__main__ import COMMANDS
-from selectnet_tf._csv import read_csv
+from selectnet_tf._csv_files import read_csv
 
 HOME = pathlib.Path(__file__).parent.parent
 DOCS = HOME / "docs"

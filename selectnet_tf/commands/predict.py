@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 import numpy as np
 from absl import flags
 
-from selectnet_tf import _csv
+from selectnet_tf import _csv_files
 from selectnet_tf._console import describe_error, end_output, fail, importing_tensorflow
-from selectnet_tf._csv import as_cell
+from selectnet_tf._csv_files import as_cell
 from selectnet_tf._files import printable
 from selectnet_tf.data.folders import decoding, listing
 from selectnet_tf.models import safe_load
@@ -94,7 +94,7 @@ def _checked(path: pathlib.Path, names: list[str], wanted: Wanted, errors: TextI
 
 def _write(out: TextIO, names: list[str], found: Iterator[Found], wanted: Wanted) -> int:
     """Writes the CSV; returns how many files could not be read."""
-    writer = _csv.Writer(out)
+    writer = _csv_files.Writer(out)
     writer.writerow(
         [
             "file",

@@ -23,7 +23,7 @@ from absl import flags
 
 from selectnet_tf import recipes
 from selectnet_tf._console import align_columns, expand_path, fail
-from selectnet_tf._csv import write_csv
+from selectnet_tf._csv_files import write_csv
 from selectnet_tf.report import compare, paper, tables
 from selectnet_tf.runs import store
 

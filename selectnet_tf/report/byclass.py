@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import matplotlib
 
-from selectnet_tf import _csv, recipes
+from selectnet_tf import _csv_files, recipes
 from selectnet_tf.report import paper
 from selectnet_tf.report.figures import STYLE, grid, plain, save, whole_epochs
 from selectnet_tf.runs import store
@@ -52,7 +52,7 @@ def _short(value: str) -> str:
         value
         if len(value) < 18
         else value[:7]
-        if _csv.is_number(value, math.inf)
+        if _csv_files.is_number(value, math.inf)
         else f"...{value[-15:]}"
     )
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from selectnet_tf import recipes
-from selectnet_tf._csv import read_csv
+from selectnet_tf._csv_files import read_csv
 from selectnet_tf.runs import plan, store
 from selectnet_tf.runs.store import Run
 

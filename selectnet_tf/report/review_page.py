@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selectnet_tf._csv import as_cell, read_csv
+from selectnet_tf._csv_files import as_cell, read_csv
 from selectnet_tf._files import printable, replacing
 from selectnet_tf.data.folders import duplicates
 from selectnet_tf.report.document import document, encode

@@ -8,8 +8,8 @@ import pathlib
 import statistics
 from collections.abc import Iterable, Sequence
 
-from selectnet_tf import _csv, recipes
-from selectnet_tf._csv import read_csv, write_csv
+from selectnet_tf import _csv_files, recipes
+from selectnet_tf._csv_files import read_csv, write_csv
 from selectnet_tf._files import replacing
 from selectnet_tf.report import paper
 from selectnet_tf.runs import store
@@ -260,7 +260,7 @@ def _mean(found: list[store.Run], column: str) -> float:
 def benchmark_problem(results: pathlib.Path) -> str | None:
     """What is wrong with results/benchmark.csv, in one line; None where it is whole or missing."""
     needed = ("section", "what", "network", "batch", "median")
-    return _csv.problem(results / "benchmark.csv", needed, (*needed[:4], "unit"))
+    return _csv_files.problem(results / "benchmark.csv", needed, (*needed[:4], "unit"))
 
 
 def speed(rows: list[dict[str, str]]) -> list[str]:

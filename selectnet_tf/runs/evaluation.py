@@ -10,7 +10,7 @@ from imblearn.metrics import geometric_mean_score
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from selectnet_tf._csv import as_cell, read_csv, write_frame
+from selectnet_tf._csv_files import as_cell, read_csv, write_frame
 
 if TYPE_CHECKING:
     from selectnet_tf.data.task import Task

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from selectnet_tf import rules
-from selectnet_tf._csv import write_frame
+from selectnet_tf._csv_files import write_frame
 from selectnet_tf._files import printable
 from selectnet_tf.data.task import Task
 from selectnet_tf.recipes import Recipe

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from selectnet_tf._csv import as_cell, write_csv, write_frame
+from selectnet_tf._csv_files import as_cell, write_csv, write_frame
 from selectnet_tf._files import write_npz
 from selectnet_tf.data.task import Task
 from selectnet_tf.images import Subset

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selectnet_tf._csv import as_cell, read_csv, write_csv
+from selectnet_tf._csv_files import as_cell, read_csv, write_csv
 from selectnet_tf._devices import cores
 from selectnet_tf.data.folders import decisions, survey
 from selectnet_tf.data.task import Task

@@ -14,8 +14,8 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from selectnet_tf import _csv, recipes
-from selectnet_tf._csv import is_number, read_csv, read_lines, write_csv
+from selectnet_tf import _csv_files, recipes
+from selectnet_tf._csv_files import is_number, read_csv, read_lines, write_csv
 from selectnet_tf._files import digest, remove_leftovers, write_json
 from selectnet_tf._locks import lock
 
@@ -328,4 +328,4 @@ def _list_paths(row: Mapping[str, str]) -> list[str]:
 
 def _find_damage(path: pathlib.Path) -> str | None:
     may_be_empty = path.name == "picks.csv"  # of a run without picks
-    return _csv.problem(path, FILES[path.name], TEXTS, WHOLE, FILLED, empty=may_be_empty)
+    return _csv_files.problem(path, FILES[path.name], TEXTS, WHOLE, FILLED, empty=may_be_empty)

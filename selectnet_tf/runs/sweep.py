@@ -21,7 +21,7 @@ from typing import Any
 
 from selectnet_tf import _locks, recipes
 from selectnet_tf._console import align_columns
-from selectnet_tf._csv import read_csv
+from selectnet_tf._csv_files import read_csv
 from selectnet_tf._devices import environment_of_job, visible_gpus
 from selectnet_tf.runs import plan, store
 

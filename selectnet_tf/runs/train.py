@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from selectnet_tf._csv import write_frame
+from selectnet_tf._csv_files import write_frame
 from selectnet_tf._files import FULL, printable, remove_leftovers
 from selectnet_tf._locks import lock
 from selectnet_tf.checkpoint import Checkpoint

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from selectnet_tf._csv import write_csv
+from selectnet_tf._csv_files import write_csv
 from selectnet_tf._files import digest, printable
 from selectnet_tf.data.folders import listing
 from selectnet_tf.data.folders.decisions import COLUMNS

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from selectnet_tf._csv import read_csv
+from selectnet_tf._csv_files import read_csv
 
 
 def pick(*flags, **options):

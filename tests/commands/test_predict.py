@@ -14,8 +14,8 @@ import pytest
 from conftest import COLOURS, Killed, dies, picture
 from PIL import Image
 
-from selectnet_tf import _csv, recipes
-from selectnet_tf._csv import read_csv
+from selectnet_tf import _csv_files, recipes
+from selectnet_tf._csv_files import read_csv
 from selectnet_tf._files import printable
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.commands import predict
@@ -106,7 +106,7 @@ def test_a_file_and_a_class_may_have_any_name(tree, monkeypatch, capsys):
     assert not set(said) & {"\r", "\x1b"}
 
     listed = {line["file"]: line for line in read_csv(folder / "files.csv")}
-    known = [_csv.as_cell(file) for file in files]
+    known = [_csv_files.as_cell(file) for file in files]
     assert set(known) <= set(listed) and {line["class"] for line in listed.values()} == {
         "",
         "cat",
@@ -125,7 +125,9 @@ def test_a_file_and_a_class_may_have_any_name(tree, monkeypatch, capsys):
     }
 
     mark = listed[known[0]]["digest"]
-    _csv.write_csv(tree / "d.csv", [("file", *decisions.COLUMNS), (files[0], mark, "right", rare)])
+    _csv_files.write_csv(
+        tree / "d.csv", [("file", *decisions.COLUMNS), (files[0], mark, "right", rare)]
+    )
     assert decisions.read_decisions(tree / "d.csv", ("cat", rare)).accepted == {mark: rare}
     train.train(
         dataclasses.replace(recipe, decisions=str(tree / "d.csv")), results_dir=results, verbose=0
@@ -137,7 +139,7 @@ def test_a_file_and_a_class_may_have_any_name(tree, monkeypatch, capsys):
         == 0
     )
     (tree / "found.csv").write_text(out.getvalue(), newline="")
-    found = _csv.read_csv(tree / "found.csv")
+    found = _csv_files.read_csv(tree / "found.csv")
     assert sorted(line["file"] for line in found) == sorted(known)
     assert all(line["class"] in ("cat", "dog", rare) and f"p({rare})" in line for line in found)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_figures import results  # noqa: F401
 
-from selectnet_tf._csv import write_csv
+from selectnet_tf._csv_files import write_csv
 from selectnet_tf.data import cifar
 from selectnet_tf.report import page
 from selectnet_tf.runs import store

@@ -10,7 +10,7 @@ from PIL import Image
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from selectnet_tf._csv import write_csv
+from selectnet_tf._csv_files import write_csv
 from selectnet_tf.data.folders import decisions
 from selectnet_tf.report import review_page
 

@@ -3,7 +3,7 @@ import pathlib
 import pytest
 from conftest import write_run
 
-from selectnet_tf._csv import read_csv
+from selectnet_tf._csv_files import read_csv
 from selectnet_tf.report import paper, tables
 from selectnet_tf.runs import store
 

@@ -6,7 +6,7 @@ import pytest
 from conftest import Killed, dies
 
 from selectnet_tf import recipes
-from selectnet_tf._csv import read_csv
+from selectnet_tf._csv_files import read_csv
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import load
 from selectnet_tf.models import networks

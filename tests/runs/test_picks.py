@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from selectnet_tf._csv import read_csv
+from selectnet_tf._csv_files import read_csv
 from selectnet_tf.runs import picks
 
 NOTHING = SimpleNamespace(

@@ -6,7 +6,7 @@ import pytest
 from conftest import COLOURS, picture
 
 from selectnet_tf import recipes
-from selectnet_tf._csv import read_csv, write_csv
+from selectnet_tf._csv_files import read_csv, write_csv
 from selectnet_tf.data import load
 from selectnet_tf.runs import resume, store
 

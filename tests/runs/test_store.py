@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from conftest import write_run
 
-from selectnet_tf import _csv, recipes
-from selectnet_tf._csv import read_csv
+from selectnet_tf import _csv_files, recipes
+from selectnet_tf._csv_files import read_csv
 from selectnet_tf.runs import store
 
 ROW = {
@@ -351,9 +351,9 @@ def test_a_run_that_picked_nothing_has_a_header_and_no_line(tmp_path):
         ("", f"{path}: there is no line in it"),
     ):
         path.write_text(content)
-        assert _csv.problem(path, ("epoch", "label"), (), empty=True) == said
+        assert _csv_files.problem(path, ("epoch", "label"), (), empty=True) == said
     path.write_text("epoch,label\n")
-    assert _csv.problem(path, ("epoch", "label"), ()) == f"{path}: there is no line in it"
+    assert _csv_files.problem(path, ("epoch", "label"), ()) == f"{path}: there is no line in it"
 
 
 NAMES = ("a,b", 'a"b', "a\rb", "a\nb", "a\r\nb", "\udcff", "a=b", "", "-5", "'a")
@@ -365,10 +365,10 @@ def test_any_text_is_one_cell(frame, tmp_path):
     lines = [("=file", "score"), *((name, i / 3) for i, name in enumerate(NAMES + FORMULAS))]
     path = tmp_path / "a.csv"
     if frame:
-        _csv.write_frame(path, pd.DataFrame(lines[1:], columns=lines[0], dtype=object))
+        _csv_files.write_frame(path, pd.DataFrame(lines[1:], columns=lines[0], dtype=object))
     else:
-        _csv.write_csv(path, lines)
-    assert [(row["=file"], float(row["score"])) for row in _csv.read_csv(path)] == lines[1:]
+        _csv_files.write_csv(path, lines)
+    assert [(row["=file"], float(row["score"])) for row in _csv_files.read_csv(path)] == lines[1:]
     with open(path, newline="", errors="surrogateescape") as file:
         cells = [row[0] for row in csv.reader(file)]
     assert cells == ["'=file", *NAMES, *(f"'{formula}" for formula in FORMULAS)]
@@ -377,6 +377,7 @@ def test_any_text_is_one_cell(frame, tmp_path):
 
 def test_a_path_is_no_formula():
     cells = [
-        _csv.as_cell(path) for path in ("=1+1.png", "-a", "\t=1", "\r=1", "\n@a", "a=b", "/a/=b")
+        _csv_files.as_cell(path)
+        for path in ("=1+1.png", "-a", "\t=1", "\r=1", "\n@a", "a=b", "/a/=b")
     ]
     assert cells == ["./=1+1.png", "./-a", "./\t=1", "./\r=1", "./\n@a", "a=b", "/a/=b"]

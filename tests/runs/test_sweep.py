@@ -11,14 +11,14 @@ import time
 import pytest
 
 from selectnet_tf import recipes
-from selectnet_tf._csv import read_csv, write_csv
+from selectnet_tf._csv_files import read_csv, write_csv
 from selectnet_tf._locks import lock
 from selectnet_tf.runs import plan, store, sweep
 
 RUN = """
 import pathlib, sys, time
 from selectnet_tf import recipes
-from selectnet_tf._csv import read_csv, write_csv
+from selectnet_tf._csv_files import read_csv, write_csv
 from selectnet_tf.runs import store
 from selectnet_tf._locks import lock
 given = dict(a[2:].split("=", 1) for a in sys.argv[1:])

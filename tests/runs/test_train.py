@@ -243,7 +243,7 @@ def test_hidden_labels_never_reach_training(tmp_path, monkeypatch):
     y = found.y.copy()
     y[split.unlabeled] = np.random.default_rng(0).permutation(y[split.unlabeled])
     monkeypatch.setattr(cifar, "load", lambda *_: found._replace(y=y))
-    monkeypatch.setattr(splits, "of", lambda *_: split)
+    monkeypatch.setattr(splits, "make_split", lambda *_: split)
     scrambled = run(tmp_path / "b", method="selectnet")
     a, b = files(tmp_path / "a"), files(tmp_path / "b")
     assert len(a["selected.npz/index"]) > 100

@@ -209,7 +209,7 @@ RUN = """
 import pathlib, sys, time
 import numpy as np
 from selectnet_tf import recipes
-from selectnet_tf._csv import read_csv, write_csv
+from selectnet_tf._csv_files import read_csv, write_csv
 from selectnet_tf.runs import store
 given = dict(a[2:].split("=", 1) for a in sys.argv[1:])
 home, results = pathlib.Path(__file__).parent, pathlib.Path(given.pop("results_dir"))

@@ -5,7 +5,7 @@ import os
 import pathlib
 from typing import NamedTuple
 
-from selectnet_tf import _csv
+from selectnet_tf import _csv_files
 from selectnet_tf._files import split_paths
 
 COLUMNS = ("digest", "decision", "label")
@@ -39,7 +39,7 @@ def read_decisions(paths: str | os.PathLike, names: tuple[str, ...]) -> Decision
         for line, row in enumerate(_read_rows(pathlib.Path(path)), 2)
     ]
     for path, line, row in found:
-        decision, label = row["decision"], _csv.plain(row["label"])
+        decision, label = row["decision"], _csv_files.plain(row["label"])
         if decision not in ("right", "corrected", "wrong", ""):
             raise ValueError(
                 f"{path}:{line}: the decision is {decision!r}, but has to be right, corrected or"

@@ -9,7 +9,7 @@ from conftest import COLOURS, picture
 from PIL import Image
 
 from selectnet_tf import recipes
-from selectnet_tf._csv import write_csv
+from selectnet_tf._csv_files import write_csv
 from selectnet_tf._files import digest
 from selectnet_tf.data.folders import task as folder_task
 
