@@ -1,4 +1,4 @@
-"""The files that a run leaves: recipe.json, predictions.npz, model.keras, and its tables."""
+"""Writes a run's files (recipe.json, split.npz, predictions.npz, model.keras) and its tables."""
 
 import dataclasses
 import json
@@ -21,19 +21,22 @@ from selectnet_tf.runs.resume import VERSIONS, Fingerprint
 
 
 def write_recipe(
-    folder: pathlib.Path, recipe: Recipe, task: Task, pool: Pool, origin: Fingerprint, replicas: int
+    folder: pathlib.Path,
+    recipe: Recipe,
+    task: Task,
+    pool: Pool,
+    fingerprint: Fingerprint,
+    replicas: int,
 ) -> None:
-    """recipe.json, with the conditions that the run was begun under and this process's, and
-    split.npz.
-    """
-    versions = {key: origin.now[key] for key in VERSIONS}
-    now = {"versions": versions, **{k: v for k, v in origin.now.items() if k not in VERSIONS}}
+    """Writes recipe.json, with this process's environment and the run's first, and split.npz."""
+    now = fingerprint.environment
     content = {
         "recipe": dataclasses.asdict(recipe),
         "classes": task.names,
-        **now,
+        "versions": {name: now[name] for name in VERSIONS},
+        **{name: text for name, text in now.items() if name not in VERSIONS},
         "replicas": replicas,
-        "first": origin.first,
+        "first": fingerprint.first,
     }
     write_json(folder / "recipe.json", content)
     write_npz(
@@ -45,49 +48,18 @@ def write_recipe(
 
 
 def write_predictions(folder: pathlib.Path, evaluate: Evaluate) -> None:
-    """predictions.npz: `truth` [n] and `predicted` [k, n], class codes of the test set after the
-    last k <= 10 epochs.
+    """Writes predictions.npz, by which `report compare` compares two runs image by image.
 
-    Two runs are compared image by image with it: `report compare`.
+    `truth` [n] and `predicted` [k, n] are classes of the test set, after the last k <= 10 epochs.
     """
     predicted = np.array(evaluate.predicted)
-    write_npz(
-        folder / "predictions.npz",
-        truth=evaluate.truth.astype(predicted.dtype),
-        predicted=predicted,
-    )
-
-
-def make_class_table(truth: np.ndarray, probs: np.ndarray, task: Task) -> pd.DataFrame:
-    """Per class:
-
-    Precision, recall, F1, the ranking's quality, and how many of its test images were taken for
-    each class (as_0, ...).
-    """
-    predicted = probs.argmax(1)
-    m = len(task.names)
-    labeled = np.bincount(task.y_labeled, minlength=m)
-    table = {
-        "class": range(m),
-        "name": task.names,
-        "minor": np.isin(range(m), task.minor).astype(int),
-        "labeled": labeled,
-    }
-    counts = evaluation.count_confusion(truth, predicted, m)
-    taken = {f"as_{c}": counts[:, c] for c in range(m)}
-    return pd.DataFrame(
-        table
-        | evaluation.score_by_class(truth, predicted, m)
-        | evaluation.rank_by_class(truth, probs)
-        | taken
-    )
+    truth = evaluate.truth.astype(predicted.dtype)
+    write_npz(folder / "predictions.npz", truth=truth, predicted=predicted)
 
 
 def write_model(path: pathlib.Path, model: keras.Model, task: Task) -> None:
-    """A .keras file as any Keras reads it; beside the model the classes' names, classes.json."""
-    if isinstance(
-        model.loss, keras.losses.Loss
-    ):  # one of ours: whoever loads the model need not have this package
+    """Writes a .keras file that Keras loads without this package, with classes.json in it."""
+    if isinstance(model.loss, keras.losses.Loss):  # may be one of this package
         plain = keras.losses.SparseCategoricalCrossentropy(getattr(model.loss, "from_logits", True))
         with model.distribute_strategy.scope():
             model.compile(model.optimizer, plain, metrics=["accuracy"], jit_compile=False)
@@ -99,25 +71,37 @@ def write_model(path: pathlib.Path, model: keras.Model, task: Task) -> None:
                 file.writestr("pictures.json", json.dumps({"fit": task.fit}))
 
 
-def format_results(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The closing table on screen:
+def make_class_table(truth: np.ndarray, probs: np.ndarray, task: Task) -> pd.DataFrame:
+    """Returns classes.csv: size, scores and ranking of each class, and its row of the confusion.
 
-    Accuracy, minor and major accuracy and macro F1 of finished runs, one a line.
+    Args:
+        truth: true classes of the test set, [n].
+        probs: probabilities, [n, m].
+        task: the run's Task.
     """
-    columns = ["accuracy", "minor_accuracy", "major_accuracy", "macro_f1"]
+    predicted = probs.argmax(1)
+    m = len(task.names)
+    counts = evaluation.count_confusion(truth, predicted, m)
+    return pd.DataFrame(
+        {
+            "class": range(m),
+            "name": task.names,
+            "minor": np.isin(range(m), task.minor).astype(int),
+            "labeled": np.bincount(task.y_labeled, minlength=m),
+            **evaluation.score_by_class(truth, predicted, m),
+            **evaluation.rank_by_class(truth, probs),
+            **{f"as_{c}": counts[:, c] for c in range(m)},
+        }
+    )
+
+
+def format_results(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns a table for the screen: accuracies and macro F1 of finished runs, one a line."""
+    columns = ("accuracy", "minor_accuracy", "major_accuracy", "macro_f1")
     width = max(len(row["method"]) for row in rows)
-    sizes = [max(16, len(c) + 2) for c in columns]
-    lines = [
-        " " * width
-        + "".join(f"{c.replace('_', ' '):>{size}}" for c, size in zip(columns, sizes, strict=True))
-    ]
+    header = "".join(f"{column.replace('_', ' '):>16}" for column in columns)
+    lines = [" " * width + header]
     for row in rows:
-        values = zip(columns, sizes, strict=True)
-        lines.append(
-            f"{row['method']:<{width}}"
-            + "".join(
-                f"{float('nan' if row[c] in ('', None) else row[c]):>{size}.4f}"
-                for c, size in values
-            )
-        )
+        values = (float("nan" if row[c] in ("", None) else row[c]) for c in columns)
+        lines.append(f"{row['method']:<{width}}" + "".join(f"{v:>16.4f}" for v in values))
     return "\n".join(lines)

@@ -105,12 +105,12 @@ def _run(
     seen, backbone = frozen.embed(task, recipe, cache_dir) if recipe.freeze else (task, None)
     pool = Pool(seen.x_labeled, seen.y_labeled, seen.x_unlabeled, seen.minor, seed=recipe.seed)
     model = make_model(recipe, seen, strategy)
-    origin = Fingerprint(task, strategy.num_replicas_in_sync)
+    fingerprint = Fingerprint(task, strategy.num_replicas_in_sync)
     if force:
         resume.set_aside(folder)
     resume.check_same_images(folder, task)
     selection = methods.make_selection(recipe, pool)
-    evaluate, probs, logger = _fit(recipe, seen, selection, model, folder, verbose, origin)
+    evaluate, probs, logger = _fit(recipe, seen, selection, model, folder, verbose, fingerprint)
     outputs.write_predictions(folder, evaluate)
     outputs.write_model(
         folder / "model.keras",
@@ -122,7 +122,7 @@ def _run(
         "name": folder.name,
         **dataclasses.asdict(recipe),
         **_results(evaluate, probs, logger, classes),
-        **origin.row(),
+        **fingerprint.row(),
     }
     write_frame(folder / "classes.csv", classes)
     print(
@@ -160,7 +160,7 @@ def _fit(
     model: keras.Model,
     folder: pathlib.Path,
     verbose: int | str,
-    origin: Fingerprint,
+    fingerprint: Fingerprint,
 ) -> tuple[log.Evaluate, np.ndarray, log.Log]:
     evaluate = log.Evaluate(Scorer(model, task.x_test), task.y_test, task.minor)
     logger = log.Log(folder, selection, task, recipe)
@@ -169,17 +169,17 @@ def _fit(
         "recipe": dataclasses.asdict(recipe),
         "replicas": (replicas := model.distribute_strategy.num_replicas_in_sync),
     }
-    parts = {"origin": origin, "selection": selection, "log": logger, "evaluate": evaluate}
+    parts = {"origin": fingerprint, "selection": selection, "log": logger, "evaluate": evaluate}
     checkpoint = Checkpoint(folder / "state.npz", parts, header)
     checkpoint.file.or_else = " or pass --force"
     epoch, batch = checkpoint.restore(model)
-    outputs.write_recipe(folder, recipe, task, selection.pool, origin, replicas)
+    outputs.write_recipe(folder, recipe, task, selection.pool, fingerprint, replicas)
     if epoch or batch:
         print(
             "\n".join(
                 [
                     f"going on after epoch {epoch}" + (f" and {batch} batches" if batch else ""),
-                    *origin.says,
+                    *fingerprint.notices,
                 ]
             ),
             flush=True,

@@ -16,23 +16,23 @@ def git(folder, *words):
     )
 
 
-def house(folder):
+def make_package(folder):
     (folder / "selectnet_tf").mkdir(parents=True)
     (folder / "selectnet_tf" / "__init__.py").touch()
     return folder / "selectnet_tf"
 
 
 def test_the_commit_is_of_this_package_s_repository_alone(tmp_path):
-    own = house(tmp_path / "own")
+    own = make_package(tmp_path / "own")
     git(tmp_path / "own", "init")
     assert resume.read_commit(own) == "unknown"  # nothing is committed
     git(tmp_path / "own", "add", ".")
     git(tmp_path / "own", "commit", "-m", "a")
     assert len(resume.read_commit(own)) >= 7
-    installed = house(tmp_path / "own" / ".venv")  # in a repository of the user's
+    installed = make_package(tmp_path / "own" / ".venv")  # in a repository of the user's
     assert (
         resume.read_commit(installed) == "unknown"
-        and resume.read_commit(house(tmp_path / "none")) == "unknown"
+        and resume.read_commit(make_package(tmp_path / "none")) == "unknown"
     )
 
 
@@ -41,7 +41,7 @@ def test_without_git_the_commit_is_unknown(monkeypatch):
     assert resume.read_commit() == "unknown"
 
 
-def test_conditions_name_what_the_last_bits_depend_on(monkeypatch):
+def test_the_environment_names_what_the_last_bits_depend_on(monkeypatch):
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
     found = resume.read_environment()
     assert (
@@ -67,17 +67,17 @@ def task(**changes):
 @pytest.mark.parametrize(
     ("field", "change", "said"),
     [
-        ("x_unlabeled", lambda x: x[:-1], "the unlabeled data is not"),
-        ("x_unlabeled", lambda x: x[::-1], "the unlabeled data is not"),
+        ("x_unlabeled", lambda x: x[:-1], "started: unlabeled data;"),
+        ("x_unlabeled", lambda x: x[::-1], "started: unlabeled data;"),
         (
             "x_labeled",
             lambda x: x ^ np.eye(20, 1, dtype=np.uint8)[..., None, None],
-            "the labeled data is not",
+            "started: labeled data;",
         ),  # one bit
-        ("y_labeled", lambda y: y[::-1], "the labeled data is not"),
-        ("y_test", lambda y: y[::-1], "the test data is not"),
-        ("names", lambda names: names[::-1], "the classes are not"),
-        ("minor", lambda minor: (0,), "the classes are not"),
+        ("y_labeled", lambda y: y[::-1], "started: labeled data;"),
+        ("y_test", lambda y: y[::-1], "started: test data;"),
+        ("names", lambda names: names[::-1], "started: classes;"),
+        ("minor", lambda minor: (0,), "started: classes;"),
     ],
 )
 def test_other_data_are_named(field, change, said):
@@ -87,7 +87,7 @@ def test_other_data_are_named(field, change, said):
         resume.Fingerprint(task(**{field: change(getattr(task(), field))}), 1).set_state(state)
 
 
-def test_each_change_of_the_conditions_is_kept(monkeypatch):
+def test_each_change_of_the_environment_is_kept(monkeypatch):
     state = None
     for threads in ("2", "2", "1", "2"):
         monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", threads)
@@ -99,12 +99,12 @@ def test_each_change_of_the_conditions_is_kept(monkeypatch):
         made.changed == "threads 2 > 1 > 2" == made.row()["changed"]
         and made.first["threads"] == "2"
     )
-    assert made.says == [
-        "  going on under other conditions than before (threads 1 > 2): the last bits can differ from an undisturbed run's"
+    assert made.notices == [
+        "  resuming in another environment (threads 1 > 2): the last bits may differ from an uninterrupted run's"
     ]
 
 
 def test_a_state_of_an_older_version_goes_on_with_a_word():
     made = resume.Fingerprint(task(), 1)
     made.set_state({})
-    assert made.changed == "" and "begun by an older version" in made.says[0]
+    assert made.changed == "" and "started by an older version" in made.notices[0]

@@ -73,7 +73,7 @@ def test_changed_pictures_are_counted(start, tree):
         picture(tree / "pool" / "new" / f"{i}.png", COLOURS["dog"], 800 + i)
     with pytest.raises(
         ValueError,
-        match=r"pictures have changed \(1 changed, 1 gone, 2 new; .*put them back to go on, or pass --force",
+        match=r"images have changed since this run started \(1 missing, 2 new, 1 with other content; .*restore them to resume, or pass --force",
     ):
         start()
 
@@ -84,7 +84,7 @@ def test_a_finished_run_says_how_many_are_new(start, tree):
     for i in range(2):
         picture(tree / "pool" / "new" / f"{i}.png", COLOURS["dog"], 800 + i)
     assert (
-        resume.describe_new_images(folder, recipe) == "2 pictures are new since"
+        resume.describe_new_images(folder, recipe) == "there are 2 new images"
         and resume.describe_new_images(tree, recipe) == ""
     )
 
@@ -97,7 +97,7 @@ def test_a_finished_run_is_finished_without_its_pictures(start, tree, capsys):
     assert resume.find_finished_row(recipe, folder.parent.parent, folder)["accuracy"] == "0.5"
     said = capsys.readouterr().out
     assert (
-        f"is finished, but what came since can't be told ({tree / 'pool'} is no folder" in said
+        f"is finished, but can't check for new images ({tree / 'pool'} is no folder" in said
         and said.count("\n") == 1
     )
 
@@ -112,7 +112,7 @@ def test_a_finished_run_says_how_many_decisions_are_new(start, tree):
     header = ("file", "digest", "decision", "label")
     write_csv(tree / "decisions.csv", [header, *decided])
     recipe = dataclasses.replace(recipe, decisions=str(tree / "decisions.csv"))
-    assert resume.describe_new_images(folder, recipe) == "2 decisions are new since"
+    assert resume.describe_new_images(folder, recipe) == "there are 2 new decisions"
     (folder / "state.npz").unlink()
     resume.check_same_images(folder, load.make_task(recipe, cache_dir=tree / "cache"))
     assert resume.describe_new_images(folder, recipe) == ""
@@ -125,4 +125,4 @@ def test_a_finished_run_says_how_many_decisions_are_new(start, tree):
         ],
     )
     picture(tree / "pool" / "new" / "0.png", COLOURS["dog"], 800)
-    assert resume.describe_new_images(folder, recipe) == "1 pictures and 2 decisions are new since"
+    assert resume.describe_new_images(folder, recipe) == "there are 1 new image and 2 new decisions"

@@ -299,7 +299,8 @@ def test_a_finished_run_is_not_trained_again_but_by_force(tmp_path, monkeypatch,
         path.unlink()
     run(tmp_path, method="imbalanced")
     assert (
-        "is finished, but its files are gone (--force trains it again)" in capsys.readouterr().out
+        "is finished, but its files are missing (--force trains it again)"
+        in capsys.readouterr().out
     )
 
 
@@ -583,7 +584,7 @@ def test_a_run_does_not_go_on_on_other_data(tmp_path, monkeypatch, capsys):
         patch.setattr(cifar, "load", lambda *_: found._replace(x_test=found.x_test[::-1]))
         with pytest.raises(
             ValueError,
-            match="the test data is not what this run was begun on: bring that back to go on, or pass --force",
+            match="changed since this run started: test data; restore the former data to resume, or pass --force",
         ):
             run(tmp_path, method="context")
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "2")
@@ -592,7 +593,7 @@ def test_a_run_does_not_go_on_on_other_data(tmp_path, monkeypatch, capsys):
         left.write_bytes(b"half")
     row = run(tmp_path, method="context")  # the data are back, and there are more threads
     assert (
-        "going on under other conditions than before (threads 1 > 2): the last bits can differ"
+        "resuming in another environment (threads 1 > 2): the last bits may differ"
         in capsys.readouterr().out
     )
     assert (row["threads"], row["changed"]) == ("2", "threads 1 > 2")
