@@ -21,6 +21,12 @@ from selectnet_tf.runs.store import Run
 FULL = 200  # epochs of the paper's runs
 TABLES = ("table1", "table2", "table3", "table4")
 Key = tuple[str, str, str, str]  # data set, arch, method, detail
+PICKS = {  # Figure 2's series as columns of selection.csv: "minor" is any minor class
+    "unlabeled_minor": ("unlabeled_right", "unlabeled_wrong_minor"),
+    "unlabeled_confused": ("unlabeled_major",),
+    "labeled_minor": ("labeled_right", "labeled_wrong_minor"),
+    "labeled_confused": ("labeled_major",),
+}
 NUMBERS = pathlib.Path(__file__).parent / "numbers"
 
 

@@ -51,7 +51,6 @@ HEAD += (
     f" Runs of other than {paper.FULL} epochs, or with changed settings, stand in tables of their"
     " own."
 )
-START, END = "<!-- results: written by `make report` -->", "<!-- end of results -->"
 
 
 def diff_lines(cells: Iterable[paper.Cell], tolerance: float) -> list[tuple]:
@@ -157,17 +156,18 @@ def _markdown_cell(cell: paper.Cell | None) -> str:
 
 def ours(cell: paper.Cell) -> str:
     """A cell's mean ± std (n runs), or (one run)."""
-    return f"{_spread(cell.values)} ({_counted(len(cell.values))})"
+    return f"{spread(cell.values)} ({counted(len(cell.values))})"
 
 
-def _spread(values: Sequence[float]) -> str:
-    """mean ± standard deviation; of one value, the value."""
+def spread(values: Sequence[float]) -> str:
+    """Returns "mean ± standard deviation", or the value where there is one."""
     std = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.4f}{std}"
 
 
-def _counted(n: int) -> str:
-    return "one run" if n == 1 else f"{n} runs"
+def counted(n: int) -> str:
+    """Returns "3 runs", "one run" or "not run"."""
+    return {0: "not run", 1: "one run"}.get(n, f"{n} runs")
 
 
 def readme(results: pathlib.Path, found: list[store.Run]) -> str:
@@ -248,8 +248,8 @@ def _beside_the_paper(found: list[store.Run], known: dict[str, float | None]) ->
             number = known.get(method)
             theirs = "–" if number is None else f"{number:.4f}"
             single = " | ".join(f"{_mean(chosen, c):.4f}" for c in SINGLE)
-            ours = _spread([run.number("last10_accuracy") for run in chosen])
-            lines.append(f"| `{method}` | {ours} | {_counted(len(chosen))} | {theirs} | {single} |")
+            ours = spread([run.number("last10_accuracy") for run in chosen])
+            lines.append(f"| `{method}` | {ours} | {counted(len(chosen))} | {theirs} | {single} |")
     return "\n".join(lines)
 
 
@@ -318,31 +318,9 @@ def _comparison(found: list[store.Run]) -> str:
     for method in recipes.METHODS:
         chosen = [run for run in found if run.method == method]
         if chosen:
-            ours = _spread([run.number("last10_accuracy") for run in chosen])
+            ours = spread([run.number("last10_accuracy") for run in chosen])
             values = " | ".join(f"{_mean(chosen, c):.4f}" for c in single)
             seconds, selecting = (_mean(chosen, c) for c in ("seconds", "selection_seconds"))
             time = f"{seconds / 60:.0f} min | {f'{selecting / seconds:.1%}' if seconds else '–'}"
-            lines.append(f"| `{method}` | {ours} | {_counted(len(chosen))} | {values} | {time} |")
+            lines.append(f"| `{method}` | {ours} | {counted(len(chosen))} | {values} | {time} |")
     return "\n".join(lines)
-
-
-def write_readme(path: pathlib.Path, results: pathlib.Path, found: list[store.Run]) -> None:
-    """Puts `readme` between the two marks of a README, and `every_run` between those of
-    docs/results/numbers.md beside it, if there.
-
-    Raises:
-        ValueError: the file has no such marks.
-    """
-    _between_marks(path, readme(results, found))
-    numbers = path.parent / "docs" / "results" / "numbers.md"
-    if numbers.exists():
-        _between_marks(numbers, every_run(results, found))
-
-
-def _between_marks(path: pathlib.Path, text: str) -> None:
-    old = path.read_text(encoding="utf-8")
-    if START not in old or END not in old:
-        raise ValueError(f"{path} has no lines {START} and {END} between which the results go")
-    before, after = old.split(START)[0], old.split(END)[1]
-    with replacing(path) as beside:
-        beside.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")

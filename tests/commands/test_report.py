@@ -9,7 +9,7 @@ import pytest
 from conftest import write_run
 
 from selectnet_tf.commands import report
-from selectnet_tf.report import paper, tables
+from selectnet_tf.report import blocks, paper
 from selectnet_tf.runs import store
 
 
@@ -259,8 +259,9 @@ def test_all_at_once(results, capsys):
     )
     numbers = results / "docs" / "results" / "numbers.md"
     numbers.parent.mkdir(parents=True)
-    for page in (results / "README.md", numbers):
-        page.write_text(f"# a\n{tables.START}\nold\n{tables.END}\nmore\n")
+    for page, name in ((results / "README.md", "results"), (numbers, "numbers")):
+        start, end = blocks.marks(name)
+        page.write_text(f"# a\n{start}\nold\n{end}\nmore\n")
     assert report.write(results / "results", ["tables", "figures", "html", "readme"]) == 0
     assert capsys.readouterr().out.startswith("2 runs; written: table1.csv, table1.md,")
     for page in (results / "README.md", numbers):
@@ -279,7 +280,7 @@ def test_all_at_once(results, capsys):
 def test_a_readme_without_marks_is_left_alone(results):
     write_runs(results, (0.74, {"method": "context"}))
     (results.parent / "README.md").write_text("# a\n")
-    with pytest.raises(ValueError, match="between which the results go"):
+    with pytest.raises(ValueError, match="has no block for the results: add"):
         report.write(results, ["readme"])
     assert (results.parent / "README.md").read_text() == "# a\n"
 
@@ -327,7 +328,7 @@ ALL = ["tables", "figures", "html", "readme"]
 
 def test_paths_in_recipes_and_a_run_of_no_seconds_are_reported(two_runs):
     results, _ = two_runs
-    (results.parent / "README.md").write_text(f"{tables.START}\n{tables.END}\n")
+    (results.parent / "README.md").write_text("\n".join(blocks.marks("results")))
     assert report.write(results, ALL) == 0
     drawn = sorted(path.name for path in results.glob("*.png"))
     assert len(drawn) == 4 and all(len(name) < 255 for name in drawn)
@@ -352,7 +353,7 @@ def test_a_damaged_benchmark_is_named_and_left_out(results, capsys):
     (results / "benchmark.csv").write_text(
         "section,what,network,batch,median\ntraining,ours,simple,32,fast\n"
     )
-    (results.parent / "README.md").write_text(f"{tables.START}\n{tables.END}\n")
+    (results.parent / "README.md").write_text("\n".join(blocks.marks("results")))
     assert report.write(results, ["readme"]) == 1
     assert (
         capsys.readouterr().err

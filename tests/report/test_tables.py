@@ -228,19 +228,6 @@ def test_groups_put_full_and_plain_runs_first(results):
     assert found[1].slug == "paper_200_augment-none"
 
 
-@pytest.mark.parametrize(
-    ("page", "part"), [("README.md", tables.readme), ("docs/results/numbers.md", tables.every_run)]
-)
-def test_the_repository_s_pages_are_generated_from_its_csvs(page, part):
-    found, problems = store.read_runs(HOME / "results")
-    text = (HOME / page).read_text(encoding="utf-8")
-    assert (
-        not problems
-        and text.split(tables.START)[1].split(tables.END)[0].strip()
-        == part(HOME / "results", found).strip()
-    )
-
-
 @pytest.mark.parametrize("table", ["table1", "table3", "table4"])
 def test_the_repository_s_tables_are_generated_from_its_runs_csv(table, tmp_path):
     tables.write(tmp_path, store.read_runs(HOME / "results")[0])
