@@ -3,25 +3,25 @@ Title: SelectNet: learning rare classes from unlabeled images
 Author: the selectnet_tf authors
 Date created: 2026/11/26
 Last modified: 2026/11/26
-Description: A classifier pulls images of its rare classes out of an unlabeled pool, and a small
-network says which to trust.
+Description: A classifier selects images of its rare classes from an unlabeled pool, and a small
+network decides which to trust.
 Accelerator: None
 """
 
 """
 ## Introduction
 
-Ten digits, but four of them are rare: we have 7 labeled images of each *minor* class and about 130 of each other class.
-Beside this labeled set *D* lies a pool *U* of unlabeled images, most of which are of the rare classes. SelectNet (Liu, Gao
-and Yang, 2019) lets the classifier pull them out of the pool by itself:
+Four of the ten digits are rare: we have 7 labeled images of each *minor* class and about 130 of each other class. Besides
+this labeled set *D* we have a pool *U* of unlabeled images, most of them of the rare classes. SelectNet (Liu, Gao and Yang,
+2019) lets the classifier select them from the pool:
 
 1. Train for a few epochs. In the first round, oversample the rare classes.
-2. Score every image of D and U: its class probabilities, and its loss.
-3. Keep the *candidates* D', which are the images that are predicted as a minor class.
+2. Score every image of D and U: class probabilities and loss.
+3. Keep the *candidates* D', the images predicted as a minor class.
 4. Fit a small network, the *selector*, that learns which candidates to trust.
-5. Until the next round, train on D and on what the selector trusts. Unlabeled picks have the class that was predicted.
+5. Until the next round, train on D and the trusted candidates. Unlabeled ones get the predicted class.
 
-The true labels of the pool are never trained on. This file needs Keras with TensorFlow, NumPy and scikit-learn, and runs
+The true labels of the pool are never trained on. This file needs Keras with TensorFlow, NumPy and scikit-learn. It runs
 for less than a minute on two CPU cores.
 """
 
@@ -30,22 +30,22 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 MINOR = [0, 2, 6, 7]  # the rare classes
-# lambda, the loss (in nats) from which a sample isn't trusted; also beta, the selector's output
+# lambda, the loss (nats) above which a sample isn't trusted; also beta, the selector's output
 THRESHOLD = 0.6
-ROUNDS, EPOCHS = 4, 4  # rounds of so many epochs each
+ROUNDS, EPOCHS = 4, 4  # rounds, and epochs of each
 SELECTOR_EPOCHS, BATCH = 20, 32
 
 """
 ## The data
 
-We hide the labels of most images: 5% of each minor class and 90% of each other class stay labeled. A fifth of all images
-is held out for the test.
+5% of each minor class and 90% of each other class stay labeled. We hide the other labels. A fifth of all images is the
+test set.
 """
 
 
 def load(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Returns images [n, 8, 8, 1] and classes [n], which of them are labeled [n] bool, and the
-    test's images and classes.
+    """Returns images [n, 8, 8, 1], classes [n], labeled [n] bool, and the images and classes of
+    the test set.
     """
     rng = np.random.default_rng(seed)
     x, y = load_digits(return_X_y=True)
@@ -63,7 +63,7 @@ def load(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray,
 """
 ## The classifier
 
-Any classifier that ends in a softmax will do. Its optimizer keeps its state when the training set changes.
+Any classifier that ends in a softmax works. Its optimizer keeps its state when the training set changes.
 """
 
 
@@ -90,13 +90,13 @@ def build_classifier() -> keras.Model:
 """
 ## The first round: oversampling
 
-Without help the classifier hardly ever predicts a rare class, and then there are no candidates. So the first round draws
-images of each class with replacement until all classes are as large as the largest.
+On imbalanced data the classifier rarely predicts a rare class, and without predictions there are no candidates. So the
+first round draws images of each class with replacement until all classes are as large as the largest.
 """
 
 
 def oversampled(y: np.ndarray, labeled: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Returns the places of D [k], followed by those that were drawn."""
+    """Returns indices [k]: those of D, followed by those drawn."""
     rng = np.random.default_rng(seed)
     places = [np.flatnonzero(labeled & (y == c)) for c in range(10)]
     largest = max(len(here) for here in places)
@@ -107,13 +107,13 @@ def oversampled(y: np.ndarray, labeled: np.ndarray, seed: int = 0) -> np.ndarray
 """
 ## Scores and candidates
 
-The loss of a sample is minus the logarithm of the predicted class's probability. It needs no true label, so that it means
-the same for labeled and unlabeled images.
+The loss of a sample is the negative logarithm of the predicted class's probability. It needs no true label, so it is
+defined for labeled and unlabeled images alike.
 """
 
 
 def score(probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities [n, 10] to each sample's loss [n] and whether it is a candidate [n] bool."""
+    """Returns each sample's loss [n] and whether it is a candidate [n]. probs: [n, 10]."""
     loss = -np.log(np.clip(probs.max(1), 1e-7, 1)).astype("float32")
     return loss, np.isin(probs.argmax(1), MINOR)
 
@@ -121,9 +121,9 @@ def score(probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 """
 ## The selector
 
-The selector f looks at the probabilities and the loss L of a sample and answers with a number from 0 to 1. It minimizes the
-mean of (L - lambda) f: so it learns to say 1 where the loss is below the threshold lambda, and 0 where it is above. What gets
-more than beta is picked. The selector keeps its weights from one round to the next.
+The selector f maps the probabilities and the loss L of a sample to a number from 0 to 1. It minimizes the mean of
+(L - lambda) f, so it learns to output 1 where the loss is below the threshold lambda, and 0 where it is above. Candidates
+with an output above beta are selected. The selector keeps its weights from round to round.
 """
 
 
@@ -142,12 +142,12 @@ def build_selector(seed: int = 0) -> keras.Model:
 
 
 def order(n: int, round: int, epoch: int, seed: int = 0) -> np.ndarray:
-    """The order in which an epoch of the selector takes its n samples: [n]."""
+    """Returns the order [n] of the samples in an epoch of the selector."""
     return np.random.default_rng([seed, round, epoch]).permutation(n)
 
 
 def select(selector: keras.Model, probs: np.ndarray, round: int) -> np.ndarray:
-    """Fits the selector on the candidates. Returns what it picks: [n] bool."""
+    """Fits the selector on the candidates. Returns the selected ones: [n] bool."""
     loss, candidate = score(probs)
     if not candidate.any():
         return candidate
@@ -165,17 +165,17 @@ def select(selector: keras.Model, probs: np.ndarray, round: int) -> np.ndarray:
 """
 ## The swap
 
-The next round trains on D and the picks. A labeled pick has its true class, and so counts twice; an unlabeled one has the
-class that was predicted. Nothing accumulates: every round picks anew.
+The next round trains on D and the selected images. A labeled one has its true class and counts twice. An unlabeled one
+has the predicted class. Each round replaces the images of the round before.
 """
 
 
 def swap(
     y: np.ndarray, labeled: np.ndarray, probs: np.ndarray, picked: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the places to train on [k], and the classes to train them as [k].
+    """Returns the indices of the next training set [k] and their targets [k].
 
-    Y is read only where it is labeled.
+    Reads y of labeled samples only.
     """
     known = np.where(labeled, y, probs.argmax(1))
     index = np.concatenate([np.flatnonzero(labeled), np.flatnonzero(picked)])
@@ -185,12 +185,12 @@ def swap(
 """
 ## Training
 
-We train twice for the same number of epochs: on the oversampled labeled set alone, and with the pool's help.
+We train twice for the same number of epochs: on the oversampled labeled set alone, and with the pool.
 """
 
 
 def train(data: tuple[np.ndarray, ...], with_pool: bool) -> dict[str, float]:
-    """Returns the accuracy on the test images of the minor and of the other classes."""
+    """Returns the test accuracy of the minor and of the other classes."""
     x, y, labeled, x_test, y_test = data
     keras.utils.set_random_seed(0)
     classifier, selector = build_classifier(), build_selector()
@@ -211,22 +211,22 @@ def train(data: tuple[np.ndarray, ...], with_pool: bool) -> dict[str, float]:
 def report(
     round: int, y: np.ndarray, labeled: np.ndarray, probs: np.ndarray, picked: np.ndarray
 ) -> None:
-    """Prints how good the picks are.
+    """Prints the precision of the pseudo-labels.
 
-    This alone looks at the pool's true labels, and nothing depends on it.
+    Only this function reads the pool's true labels, and nothing depends on it.
     """
     new = picked & ~labeled
     right = (probs.argmax(1) == y)[new].mean() if new.any() else np.nan
     print(
-        f"round {round}: {new.sum()} of {(~labeled).sum()} unlabeled images picked, {right:.0%} of"
-        " them as their true class"
+        f"round {round}: {new.sum()} of {(~labeled).sum()} unlabeled images selected,"
+        f" {right:.0%} of their pseudo-labels right"
     )
 
 
 """
 ## Results
 
-Expect the rare digits to be recognized more often with the pool's help. One small data set and one seed say no more than that.
+Expect a higher accuracy on the rare digits with the pool. One small data set and one seed show no more than that.
 """
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """SelectionClassifier on a table: breast cancer, 8 malignant and 100 benign rows labeled.
 
-Prints the average precision of the rare class on rows held out, over five splits, beside the same
-forest without the pool, HistGradientBoosting and a balanced forest.
+Prints the average precision of the rare class on held-out rows, as the mean of five splits. The
+controls are the same forest without the pool, HistGradientBoosting and a balanced forest.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ MALIGNANT, BENIGN, UNLABELED = 0, 1, -1
 
 
 def pipeline(classifier):
-    """What a table of numbers and texts needs; this one has numbers alone."""
+    """Returns a pipeline for tables of numbers and texts; this table has only numbers."""
     numbers = (StandardScaler(), make_column_selector(dtype_include="number"))
     texts = (OneHotEncoder(handle_unknown="ignore"), make_column_selector(dtype_exclude="number"))
     return make_pipeline(make_column_transformer(numbers, texts), classifier)
@@ -41,7 +41,7 @@ def main(seeds=5):
         selection = sn.SelectionClassifier(forest, sn.Context(0.6), rounds=3, random_state=seed)
         methods = {
             "SelectionClassifier": (selection, *both),
-            "its forest, no pool": (forest, x, y),
+            "the forest, no pool": (forest, x, y),
             "HistGradientBoosting": (boosting, x, y),
             "balanced forest": (BalancedRandomForestClassifier(random_state=seed), x, y),
         }

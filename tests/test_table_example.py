@@ -23,7 +23,7 @@ def test_the_example_compares_four_classifiers(capsys):
     found = re.findall(r"^(.+?) +(0\.\d+) \(std 0\.000, n=1\)$", capsys.readouterr().out, re.M)
     names = [
         "SelectionClassifier",
-        "its forest, no pool",
+        "the forest, no pool",
         "HistGradientBoosting",
         "balanced forest",
     ]
