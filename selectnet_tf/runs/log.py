@@ -1,8 +1,4 @@
-"""What a run leaves:
-
-Recipe.json, epochs.csv, selection.csv, classes.csv, model.keras, lines on screen; its picks are in
-picks.py.
-"""
+"""Callbacks of a run: test metrics of each epoch, epochs.csv, selection.csv and lines on screen."""
 
 import json
 import pathlib
@@ -23,20 +19,24 @@ from selectnet_tf.runs import evaluation
 from selectnet_tf.scoring import Scoring
 from selectnet_tf.selection import Round, Selection
 
-KEPT_EPOCHS = 10
+KEPT_EPOCHS = 10  # whose predictions stay: the headline is their mean
+MOST_LETTERS = 90  # of the counts by class in a round's line
 
 
 class Evaluate(keras.callbacks.Callback):
-    """Adds test accuracy and loss to each epoch's logs, exactly, on any number of replicas. Goes
-    before the progress bar.
+    """Adds the exact test accuracy and loss to each epoch's logs, on any number of replicas.
 
-    Under class_balanced the model gives logits; the loss is then that of their softmax, to compare
-    the methods.
+    Belongs before the progress bar. Logits, as under class_balanced, go through softmax, so that
+    the losses of all methods compare.
 
     Attributes:
-        probs: [n, m] of the last epoch; None before the first.
-        predicted: class codes of the test set, [n] each, after each of the last ten epochs, as
-            the headline is their mean.
+        probs: probabilities after the last epoch, [n, m]; None before the first.
+        predicted: predicted classes after each of the last ten epochs, [n] each.
+
+    Args:
+        scorer: scores the test set.
+        y_test: true classes of the test set, [n].
+        minor: the minor classes.
     """
 
     def __init__(self, scorer: Scoring, y_test: np.ndarray, minor: Sequence[int]) -> None:
@@ -46,7 +46,7 @@ class Evaluate(keras.callbacks.Callback):
         self.predicted: list[np.ndarray] = []
 
     def __call__(self) -> tuple[np.ndarray, float]:
-        """(probabilities [n, m], mean negative log-likelihood in nats) on the test set."""
+        """Returns (probabilities [n, m], mean negative log-likelihood in nats) on the test set."""
         output, _ = self.scorer()
         probs = evaluation.to_probabilities(output)
         nll = -np.log(np.clip(probs[np.arange(len(probs)), self.truth], 1e-7, 1))
@@ -55,10 +55,8 @@ class Evaluate(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.probs, logs["val_loss"] = self()
         predicted = self.probs.argmax(1)
-        self.predicted = [
-            *self.predicted[1 - KEPT_EPOCHS :],
-            predicted.astype(np.min_scalar_type(self.probs.shape[1] - 1)),
-        ]
+        small = predicted.astype(np.min_scalar_type(self.probs.shape[1] - 1))
+        self.predicted = [*self.predicted[1 - KEPT_EPOCHS :], small]
         right = predicted == self.truth
         logs["val_accuracy"] = float(right.mean())
         logs["val_minor_accuracy"] = float(right[np.isin(self.truth, self.minor)].mean())
@@ -71,115 +69,125 @@ class Evaluate(keras.callbacks.Callback):
 
 
 class Log(keras.callbacks.Callback):
-    """Keeps epochs.csv and selection.csv, and says on screen what was selected and how long it will
-    take.
+    """Writes epochs.csv and selection.csv; prints each round's picks and the time left.
 
-    The only callback that sees the pool's true classes (the task's), and only to audit.
+    The only callback that sees true classes of the unlabeled pool: it audits the picks with them.
+
+    Attributes:
+        rows: rows of epochs.csv.
+        audits: rows of selection.csv.
+        seconds: seconds of training and selection, over all of the run's processes.
+        selecting: seconds of selection among them.
+
+    Args:
+        folder: the run's folder.
+        selection: the run's Selection; pass `audit` to it as on_round.
+        task: the run's Task.
+        recipe: the run's Recipe.
     """
 
     def __init__(
         self, folder: pathlib.Path, selection: Selection, task: Task, recipe: Recipe
     ) -> None:
         super().__init__()
-        self.folder, self.selection, self.recipe = folder, selection, recipe
+        self.folder, self.selection = folder, selection
+        self.epochs, self.batch_size = recipe.epochs, recipe.batch_size
         self.truth, self.names = task.truth, task.names
         self.rows: list[dict[str, Any]] = []
         self.audits: list[dict[str, Any]] = []
-        self.seconds = self.selecting = 0.0  # over all of the run's processes
-        self._images = 0
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._start = time.perf_counter()
-        self._images = (
-            len(self.selection.pool.index) // self.recipe.batch_size * self.recipe.batch_size
-        )
+        self.seconds = self.selecting = 0.0
+        self._images = 0  # of the current epoch
 
     def audit(self, round: Round) -> None:
-        """Selection's on_round: compares a round's picks with their true classes."""
-        lost, fading = (
-            np.array([self.names[c] for c in classes], str)
-            for classes in (round.unpicked, round.fading)
-        )
-        round = round._replace(unpicked=lost, fading=fading)
+        """Compares a round's picks with their true classes, and prints a line."""
         pool = self.selection.pool
         labeled = pool.labeled[round.index]
         kinds = evaluation.count_picks(
             self.truth[round.index], round.predicted, labeled, pool.minor
         )
-        taken = [int((round.target[~labeled] == c).sum()) for c in pool.minor]
+        counts = {c: int((round.target[~labeled] == c).sum()) for c in pool.minor}
         ever = np.zeros_like(pool.labeled)
         for past in self.selection.history:
             ever[past.index] = True
-        row: dict[str, Any] = {"epoch": round.epoch, "candidates": round.candidates, **kinds}
-        row |= {
-            "score_min": round.lowest,
-            "score_median": round.median,
-            "score_max": round.highest,
-            "warning": round.warning,
-        }
-        row |= {f"as_{c}": n for c, n in zip(pool.minor, taken, strict=True)}  # as in classes.csv
-        row["below_lambda"] = int(
-            (round.loss < rules.threshold_at(self.selection.rule.threshold, len(self.audits))).sum()
+        threshold = rules.threshold_at(self.selection.rule.threshold, len(self.audits))
+        warning = round._replace(
+            unpicked=self._names_of(round.unpicked), fading=self._names_of(round.fading)
+        ).warning
+        self.audits.append(
+            {
+                "epoch": round.epoch,
+                "candidates": round.candidates,
+                **kinds,
+                "score_min": round.lowest,
+                "score_median": round.median,
+                "score_max": round.highest,
+                "warning": warning,
+                **{f"as_{c}": n for c, n in counts.items()},
+                "below_lambda": int((round.loss < threshold).sum()),
+                "loss_max": float(round.loss.max()) if len(round.loss) else np.nan,
+                "unlabeled_so_far": int((ever & ~pool.labeled).sum()),
+            }
         )
-        row["loss_max"] = float(round.loss.max()) if len(round.loss) else np.nan
-        row["unlabeled_so_far"] = int((ever & ~pool.labeled).sum())
-        self.audits.append(row)
         self.selecting += round.seconds
-        print(self._line(round, kinds["precision"], labeled, taken), flush=True)
+        print(self._describe_round(round, kinds["precision"], counts), flush=True)
+        if warning:
+            print(f"  warning: {printable(warning)}", flush=True)
 
-    def _line(self, round: Round, precision: float, labeled: np.ndarray, taken: list[int]) -> str:
-        counts = zip(self.selection.pool.minor, taken, strict=True)
-        classes = ", ".join(f"{self.names[c]}: {n:,}" for c, n in counts if n)
-        rounds = -(-self.recipe.epochs // self.recipe.every)
-        parts = [f"round {len(self.audits)}/{rounds}", f"D' {round.candidates:,}"]
-        added = f"added {len(round.index):,} ({labeled.sum():,} labeled)"
-        parts.append(f"{added}, unlabeled as {classes}" if 0 < len(classes) < 90 else added)
-        if np.isfinite(precision):
-            parts.append(f"pseudo-labels {precision:.1%} right")
-        parts += [f"now {len(self.selection.pool.index):,} images", *self._time_left(round.epoch)]
-        return printable(" · ".join(parts)) + (
-            f"\n  warning: {printable(round.warning)}" if round.warning else ""
-        )
-
-    def _time_left(self, epoch: int) -> list[str]:
-        left = (self.recipe.epochs - epoch) * len(self.selection.pool.index)
-        done = sum(row["images"] for row in self.rows) + self._images * (len(self.rows) < epoch)
-        spent = self.seconds + (time.perf_counter() - self._start) * (len(self.rows) < epoch)
-        return [f"{_format_duration(spent / done * left)} left"] if left else []
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._start = time.perf_counter()
+        self._images = len(self.selection.pool.index) // self.batch_size * self.batch_size
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        done = epoch + 1
         if not np.isfinite(logs["loss"]):
             raise ValueError(
-                f"the loss is {logs['loss']} after epoch {epoch + 1}: training has diverged, use a"
+                f"the loss is {logs['loss']} after epoch {done}: training has diverged, use a"
                 " smaller --lr"
             )
         self.seconds += time.perf_counter() - self._start
-        self.rows.append(
-            {"epoch": epoch + 1, "images": self._images, **{k: float(v) for k, v in logs.items()}}
-        )
+        metrics = {name: float(value) for name, value in logs.items()}
+        self.rows.append({"epoch": done, "images": self._images, **metrics})
         write_frame(self.folder / "epochs.csv", pd.DataFrame(self.rows))
         if self.audits:
             write_frame(self.folder / "selection.csv", pd.DataFrame(self.audits))
-        done = epoch + 1
-        if (
-            self.selection.rule is None
-            and done % self.recipe.every == 0
-            and done < self.recipe.epochs
-        ):
-            print(f"epoch {done}/{self.recipe.epochs} · {self._time_left(done)[0]}", flush=True)
+        ends_round = done % self.selection.every == 0 and done < self.epochs
+        if self.selection.rule is None and ends_round:
+            print(f"epoch {done}/{self.epochs}: {self._describe_time_left(done)}", flush=True)
 
     def get_state(self) -> dict[str, np.ndarray]:
-        state = {
-            "rows": self.rows,
-            "audits": self.audits,
-            "seconds": self.seconds,
-            "selecting": self.selecting,
-        }
-        return {"json": np.array(json.dumps(state))}
+        names = ("rows", "audits", "seconds", "selecting")
+        return {"json": np.array(json.dumps({name: getattr(self, name) for name in names}))}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
         for name, value in json.loads(str(state["json"])).items():
             setattr(self, name, value)
+
+    def _names_of(self, classes: np.ndarray) -> np.ndarray:
+        return np.array([self.names[c] for c in classes], str)
+
+    def _describe_round(self, round: Round, precision: float, counts: dict[int, int]) -> str:
+        """counts: unlabeled picks of each minor class."""
+        rounds = -(-self.epochs // self.selection.every)
+        labeled = int(self.selection.pool.labeled[round.index].sum())
+        classes = ", ".join(f"{self.names[c]}: {n:,}" for c, n in counts.items() if n)
+        kinds = [f"class {classes}"] if 0 < len(classes) < MOST_LETTERS else []
+        kinds += [f"labeled: {labeled:,}"] if labeled else []
+        added = f"{len(round.index):,} added" + (f" ({'; '.join(kinds)})" if kinds else "")
+        parts = [f"{round.candidates:,} candidates", added]
+        if np.isfinite(precision):
+            parts.append(f"{precision:.1%} correct")
+        parts.append(f"{len(self.selection.pool.index):,} images now")
+        if round.epoch < self.epochs:
+            parts.append(self._describe_time_left(round.epoch))
+        return printable(f"round {len(self.audits)}/{rounds}: {', '.join(parts)}")
+
+    def _describe_time_left(self, epoch: int) -> str:
+        left = (self.epochs - epoch) * len(self.selection.pool.index)
+        trained, spent = sum(row["images"] for row in self.rows), self.seconds
+        if len(self.rows) < epoch:  # this epoch has no row yet
+            trained += self._images
+            spent += time.perf_counter() - self._start
+        return f"{_format_duration(spent / trained * left)} left"
 
 
 def _format_duration(seconds: float) -> str:
