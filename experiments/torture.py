@@ -250,7 +250,7 @@ def damages(
     ).hexdigest()  # as if it were the official one
 
     def read_batch() -> list[bytes]:
-        contents, said = cifar._files(work, folder, [name]) or ({}, [])
+        contents, said = cifar._read_files(work / folder, folder, [name])
         found = [
             part.tobytes()
             for part in cifar._batch(contents[f"{folder}/{name}"], str(batch), "cifar10")
@@ -268,7 +268,7 @@ def damages(
             info,
             io.BytesIO(np.random.default_rng(0).integers(0, 60, info.size, np.uint8).tobytes()),
         )
-    yield "a CIFAR archive", flips(archive, lambda: cifar.members(archive, ["a"]), chance, 500)
+    yield "a CIFAR archive", flips(archive, lambda: cifar.read_members(archive, ["a"]), chance, 500)
 
 
 def flips(

@@ -6,6 +6,7 @@ A child process imports TensorFlow, so a TensorFlow that dies is a line too.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -275,33 +276,15 @@ def _cifar(data_dir: str | None) -> tuple[str, str]:
         kept = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets"
         have = [f"cifar{n}" for n in (10, 100) if list(kept.glob(f"cifar-{n}-*"))]
         return f"{' and '.join(have) or 'neither set'} in {kept}; a run downloads what it lacks", ""
-    folder = pathlib.Path(given).expanduser()
-    here = [
-        kind
-        for kind in cifar.LAYOUTS
-        if any(_holds(folder, layout, cifar.ARCHIVES[layout]) for layout, *_ in cifar.LAYOUTS[kind])
-    ]
-    text = f"{' and '.join(here) or 'neither set'} in {folder}"
-    return (
-        text,
-        (
-            ""
-            if here
-            else (
-                "put the archives of www.cs.toronto.edu/~kriz/cifar.html there, or give another"
-                " --data_dir"
-            )
-        ),
+    here = []
+    for kind in cifar.LAYOUTS:
+        with contextlib.suppress(FileNotFoundError):
+            cifar.find_source(kind, given)
+            here.append(kind)
+    cure = (
+        "put the archives of www.cs.toronto.edu/~kriz/cifar.html there, or give another --data_dir"
     )
-
-
-def _holds(folder: pathlib.Path, layout: str, archive: str) -> bool:
-    places = (
-        folder / layout,
-        folder / archive,
-        folder if folder.name in (layout, archive) else folder / layout,
-    )
-    return any(place.exists() for place in places)
+    return f"{' and '.join(here) or 'neither set'} in {given}", "" if here else cure
 
 
 def _steps(found: dict[str, Any]) -> tuple[str, str]:

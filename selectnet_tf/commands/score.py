@@ -51,7 +51,9 @@ def main(argv: list[str]) -> int:
         expand_path(text).absolute() for text in (values.model, values.images, values.out)
     )
     if not zipfile.is_zipfile(model):
-        return fail(f"{model} is no .keras file: give --model the model.keras of a run", 1)
+        return fail(f"--model: expected the model.keras of a run, received {model}", 1)
+    if not images.exists():
+        return fail(f"--images: expected a folder or Parquet file, received {images}", 1)
     try:
         from selectnet_tf.scale import pools, scoring
     except ImportError as error:

@@ -108,6 +108,24 @@ def recipe_from_flags() -> recipes.Recipe:
     return recipes.make(**given)
 
 
+def _check_inputs(recipe: recipes.Recipe, results: pathlib.Path) -> None:
+    """Raises ValueError, OSError for missing folders and files, before TensorFlow is imported.
+
+    A finished run needs none of them.
+    """
+    from selectnet_tf.data import cifar
+    from selectnet_tf.data.folders import survey
+    from selectnet_tf.runs import store
+
+    row = results / "runs" / store.find_name(results, recipe) / "row.json"
+    if row.exists() and not FLAGS.force:
+        return
+    if recipe.dataset == "folder":
+        survey.survey_folders(recipe)
+    else:
+        cifar.find_source(recipe.dataset, FLAGS.data_dir)
+
+
 def _dry_run(recipe: recipes.Recipe, cache_dir: pathlib.Path) -> int:
     from selectnet_tf.data.folders import survey
 
@@ -139,6 +157,7 @@ def main(argv: list[str]) -> int:
     try:
         if FLAGS.dry_run:
             return _dry_run(recipe, cache_dir)
+        _check_inputs(recipe, results)
         _devices.hide_gpus_for_cpu(FLAGS.device)
         with importing_tensorflow(FLAGS.verbose):
             import tensorflow  # noqa: F401

@@ -65,16 +65,45 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Data:
     kind = name.split("-")[0]
     if kind == "digits":
         return digits()
-    data_dir = data_dir or os.environ.get("SELECTNET_DATA")
-    if not data_dir:
+    source = find_source(name, data_dir)
+    if source is None:
         return _download(kind)
-    for layout, train, test in LAYOUTS[kind]:
-        found = _files(pathlib.Path(data_dir).expanduser(), layout, [*train, test])
-        if found:
-            parts = [_batch(content, file, kind) for file, content in found[0].items()]
-            x, y = (np.concatenate([part[i] for part in parts[:-1]]) for i in (0, 1))
-            return _check_sizes(kind, layout, x, y, *parts[-1])._replace(says=tuple(found[1]))
-    raise FileNotFoundError(_find_folder(kind, f"there is neither in {data_dir}"))
+    place, layout = source
+    train, test = next(files for files in LAYOUTS[kind] if files[0] == layout)[1:]
+    contents, says = _read_files(place, layout, [*train, test])
+    parts = [_batch(content, file, kind) for file, content in contents.items()]
+    x, y = (np.concatenate([part[i] for part in parts[:-1]]) for i in (0, 1))
+    return _check_sizes(kind, layout, x, y, *parts[-1])._replace(says=tuple(says))
+
+
+def find_source(
+    name: str, data_dir: str | os.PathLike | None = None
+) -> tuple[pathlib.Path, str] | None:
+    """Returns the folder or archive of a data set and its layout, without reading it.
+
+    Args:
+        name: see `load`.
+        data_dir: see `load`.
+
+    Returns:
+        (path, layout); None for digits, and where Keras downloads the data set.
+
+    Raises:
+        FileNotFoundError: data_dir, or SELECTNET_DATA, holds neither.
+    """
+    kind = name.split("-")[0]
+    data_dir = data_dir or os.environ.get("SELECTNET_DATA")
+    if kind == "digits" or not data_dir:
+        return None
+    folder = pathlib.Path(data_dir).expanduser()
+    for layout, *_ in LAYOUTS[kind]:
+        for place in (folder / layout, folder):
+            if place.is_dir() and place.name == layout:
+                return place, layout
+        for place in (folder / ARCHIVES[layout], folder):
+            if place.is_file() and place.name == ARCHIVES[layout]:
+                return place, layout
+    raise FileNotFoundError(_describe_missing(kind, f"{data_dir} has neither folder nor archive"))
 
 
 def class_names(name: str, classes: int) -> tuple[str, ...]:
@@ -100,7 +129,7 @@ def digits() -> Data:
     return Data(x[~test], y[~test], x[test], y[test], 10)
 
 
-def _find_folder(kind: str, why: str) -> str:
+def _describe_missing(kind: str, why: str) -> str:
     folder = LAYOUTS[kind][0][0]
     origin = "www.cs.toronto.edu/~kriz/cifar.html"
     return (
@@ -116,7 +145,7 @@ def _download(kind: str) -> Data:
         (x, y), (x_test, y_test) = getattr(keras.datasets, kind).load_data()
     except Exception as error:  # whatever the network or the mirror does, the cure is the same
         raise FileNotFoundError(
-            _find_folder(kind, f"the download failed: {type(error).__name__}")
+            _describe_missing(kind, f"the download failed: {type(error).__name__}")
         ) from None
     return _check_sizes(
         kind, "the download", x, y.ravel().astype(np.int32), x_test, y_test.ravel().astype(np.int32)
@@ -135,34 +164,18 @@ def _check_sizes(
     return Data(x, y, x_test, y_test, int(kind.removeprefix("cifar")))
 
 
-def _files(
-    folder: pathlib.Path, layout: str, names: list[str]
-) -> tuple[dict[str, bytes], list[str]] | None:
-    """({"layout/file":
-
-    Content}, lines for the screen) from the layout's folder or archive; None where `folder` has
-    neither.
-    """
-    for place in (folder / layout, folder):
-        if place.is_dir() and place.name == layout:
-            found = {f"{layout}/{name}": _read(place / name) for name in names}
-            other = others(found)
-            return found, (
-                [
-                    f"  {place}: {len(other)} of {len(names)} files are not the official ones, by"
-                    " their MD5"
-                ]
-                if other
-                else []
-            )
-    for archive in (folder / ARCHIVES[layout], folder):
-        if archive.is_file() and archive.name == ARCHIVES[layout]:
-            found = members(archive, [f"{layout}/{name}" for name in names])
-            other = others({archive.name: archive.read_bytes()})
-            return found, (
-                [f"  {archive} is whole, but not the official file, by its MD5"] if other else []
-            )
-    return None
+def _read_files(
+    place: pathlib.Path, layout: str, names: list[str]
+) -> tuple[dict[str, bytes], list[str]]:
+    """Returns ({"layout/file": content}, lines for the screen) of a folder or archive."""
+    if place.is_dir():
+        found = {f"{layout}/{name}": _read(place / name) for name in names}
+        count = len(find_unofficial(found))
+        line = f"  {place}: {count} of {len(names)} files differ from the official ones (MD5)"
+        return found, [line] if count else []
+    found = read_members(place, [f"{layout}/{name}" for name in names])
+    line = f"  {place} is intact, but differs from the official archive (MD5)"
+    return found, [line] if find_unofficial({place.name: place.read_bytes()}) else []
 
 
 def _read(path: pathlib.Path) -> bytes:
@@ -235,7 +248,7 @@ MD5 = {  # of the official files; of the batches in the archive of Python 2's pi
 }
 
 
-def others(contents: Mapping[str, bytes]) -> list[str]:
+def find_unofficial(contents: Mapping[str, bytes]) -> list[str]:
     """The names of those files, by name, whose bytes are not the official ones
 
     Of one without a published MD5 nobody knows.
@@ -247,7 +260,7 @@ def others(contents: Mapping[str, bytes]) -> list[str]:
     ]
 
 
-def members(archive: pathlib.Path, wanted: Iterable[str]) -> dict[str, bytes]:
+def read_members(archive: pathlib.Path, wanted: Iterable[str]) -> dict[str, bytes]:
     """The files `wanted` of a .tar.gz, by name.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 
 import keras
 import pyarrow.parquet as pq
@@ -22,7 +23,11 @@ def score(*flags, **options):
     [
         ([], 2, "give --model, --images and --out"),
         (["model.keras"], 2, "--name=value"),
-        (["--model=nowhere.keras", "--images=a", "--out=b"], 1, "nowhere.keras is no .keras file"),
+        (
+            ["--model=nowhere.keras", "--images=a", "--out=b"],
+            1,
+            "--model: expected the model.keras of a run, received ",
+        ),
         (["--model=nowhere.keras", "--images=a", "--out=b", "--shard=0"], 2, "shard"),
     ],
 )
@@ -33,6 +38,18 @@ def test_a_wrong_flag_is_one_line(flags, code, words, tmp_path):
         found.stderr.startswith("error: ")
         and words in found.stderr
         and found.stderr.count("\n") == 1
+    )
+
+
+def test_a_wrong_pool_costs_no_import(tmp_path):
+    for name in ("tensorflow", "keras", "ray", "pyarrow"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError")
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as file:
+        file.writestr("config.json", "{}")
+    found = score("--model=model.keras", "--images=pol", "--out=b", cwd=tmp_path)
+    assert found.returncode == 1
+    assert found.stderr == (
+        f"error: --images: expected a folder or Parquet file, received {tmp_path / 'pol'}\n"
     )
 
 
@@ -47,7 +64,7 @@ def test_help_imports_neither_tensorflow_nor_ray(tmp_path):
 def test_without_ray_data_the_extra_is_named(name, tmp_path):
     (tmp_path / f"{name}.py").write_text("raise ImportError('none')")
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
-    found = score("--model=model.keras", "--images=a", "--out=b", cwd=tmp_path)
+    found = score("--model=model.keras", "--images=.", "--out=b", cwd=tmp_path)
     assert (
         found.returncode == 1
         and found.stderr

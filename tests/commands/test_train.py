@@ -108,13 +108,31 @@ def test_help_groups_the_flags_and_helpfull_has_them_all():
     assert sorted(shown["--helpfull"]) == sorted(known)
 
 
-def test_missing_data_is_one_line_and_exit_code_1(tmp_path):
-    found = run(f"--data_dir={tmp_path}", f"--results_dir={tmp_path / 'results'}")
-    assert (
-        found.returncode == 1
-        and found.stderr.startswith("error: cifar10 not found")
-        and len(found.stderr.splitlines()) == 1
-    )
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--data_dir=nowhere"], "cifar10 not found"),
+        (["--dataset=folder", "--labeled_dir=lables", "--unlabeled_dir=."], "--labeled_dir"),
+        (["--dataset=folder", "--labeled_dir=labeled", "--unlabeled_dir=pol"], "--unlabeled_dir"),
+        (
+            [
+                "--dataset=folder",
+                "--labeled_dir=labeled",
+                "--unlabeled_dir=pool",
+                "--arch=MobileNetV2",
+                "--weights=w.h5",
+            ],
+            "--weights",
+        ),
+    ],
+)
+def test_missing_data_is_one_line_and_costs_no_import_of_tensorflow(flags, words, tree):
+    for name in ("tensorflow", "keras"):
+        (tree / f"{name}.py").write_text("raise RuntimeError")
+    found = run(*flags, cwd=tree)
+    assert found.returncode == 1 and found.stdout == "" and len(found.stderr.splitlines()) == 1
+    assert found.stderr.startswith("error: ") and words in found.stderr
+    assert not (tree / "results").exists()
 
 
 @pytest.mark.slow

@@ -148,11 +148,11 @@ def test_an_archive_that_unpacks_to_far_more_than_cifar_is_refused(tmp_path, mon
 def test_files_that_are_not_the_official_ones_are_said_and_loaded(tmp_path, monkeypatch):
     path = packed(tmp_path)
     assert cifar.load("cifar10", path).says == (
-        f"  {path} is whole, but not the official file, by its MD5",
+        f"  {path} is intact, but differs from the official archive (MD5)",
     )
     folder = tmp_path / "cifar-10-batches-py"
     assert cifar.load("cifar10", tmp_path).says == (
-        f"  {folder}: 6 of 6 files are not the official ones, by their MD5",
+        f"  {folder}: 6 of 6 files differ from the official ones (MD5)",
     )
     md5 = {
         f"cifar-10-batches-py/{f.name}": hashlib.md5(f.read_bytes()).hexdigest()

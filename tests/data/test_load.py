@@ -95,10 +95,13 @@ def test_minor_classes_by_name_or_number(tree):
         ({"labeled_dir": "POOL", "unlabeled_dir": "OTHER"}, "no class has less than half"),
         (
             {"labeled_dir": "POOL"},
-            "pool is given twice: the folders of labeled, test and unlabeled pictures have to be others",
+            "pool is given twice: give different folders to --labeled_dir, --test_dir, --unlabeled_dir",
         ),
         ({"labeled_dir": "POOL/1"}, "lies in no class's folder"),
-        ({"unlabeled_dir": "nowhere"}, "nowhere is no folder"),
+        (
+            {"unlabeled_dir": "nowhere"},
+            "--unlabeled_dir: expected a folder of images, received nowhere",
+        ),
         (
             {"test_dir": "POOL", "unlabeled_dir": "OTHER"},
             "0, 1, 2, 3 are no classes of the labeled pictures",

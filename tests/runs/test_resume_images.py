@@ -97,7 +97,7 @@ def test_a_finished_run_is_finished_without_its_pictures(start, tree, capsys):
     assert resume.find_finished_row(recipe, folder.parent.parent, folder)["accuracy"] == "0.5"
     said = capsys.readouterr().out
     assert (
-        f"is finished, but can't check for new images ({tree / 'pool'} is no folder" in said
+        "is finished, but can't check for new images (--unlabeled_dir: expected a folder" in said
         and said.count("\n") == 1
     )
 

@@ -62,7 +62,8 @@ def read_decisions(paths: str | os.PathLike, names: tuple[str, ...]) -> Decision
 def _read_rows(path: pathlib.Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is no file: give the decisions.csv that the review page saved"
+            f"--decisions: expected a decisions.csv saved by the review page, received {path},"
+            " which is no file"
         )
     with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         reader = csv.DictReader(file)

@@ -51,7 +51,7 @@ def survey_folders(recipe: Recipe) -> Survey:
     Decodes nothing. Raises ValueError, OSError in one line.
     """
     roots = [_roots(text) for text in (recipe.labeled_dir, recipe.test_dir, recipe.unlabeled_dir)]
-    _check_places(*roots)
+    _check_places(dict(zip(("labeled_dir", "test_dir", "unlabeled_dir"), roots, strict=True)))
     labeled, test, unlabeled = (
         {root: listing.list_images(root) for root in some} for some in roots
     )
@@ -134,20 +134,19 @@ def _roots(text: str | None) -> list[pathlib.Path]:
     return [pathlib.Path(root) for root in split_paths(text or "")]
 
 
-def _check_places(
-    labeled: list[pathlib.Path], test: list[pathlib.Path], unlabeled: list[pathlib.Path]
-) -> None:
-    every = [*labeled, *test, *unlabeled]
-    twice = [
-        root
-        for root, count in collections.Counter(root.resolve() for root in every).items()
-        if count > 1
-    ]
+def _check_places(roots: dict[str, list[pathlib.Path]]) -> None:
+    """Raises FileNotFoundError, ValueError for folders that are missing or given twice."""
+    for flag, places in roots.items():
+        for place in places:
+            if not place.is_dir():
+                raise FileNotFoundError(
+                    f"--{flag}: expected a folder of images, received {place}, which is no folder"
+                )
+    counts = collections.Counter(place.resolve() for places in roots.values() for place in places)
+    twice = [place for place, count in counts.items() if count > 1]
     if twice:
-        raise ValueError(
-            f"{twice[0]} is given twice: the folders of labeled, test and unlabeled pictures have"
-            " to be others"
-        )
+        every = ", ".join(f"--{flag}" for flag in roots)
+        raise ValueError(f"{twice[0]} is given twice: give different folders to {every}")
 
 
 def _counts(listings: dict[pathlib.Path, listing.Listing], names: tuple[str, ...]) -> np.ndarray:
@@ -193,7 +192,7 @@ def _check_network(recipe: Recipe) -> None:
         and not pathlib.Path(recipe.weights).expanduser().is_file()
     ):
         raise ValueError(
-            f"{recipe.weights} is no file: give --weights=imagenet or the path of a file of weights"
+            f"--weights: expected imagenet or a file, received {recipe.weights}, which is no file"
         )
 
 

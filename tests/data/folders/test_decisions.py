@@ -53,7 +53,9 @@ def test_what_is_wrong_is_said_with_its_line(line, said, tmp_path):
 
 
 def test_another_file_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing.csv is no file: give the decisions.csv"):
+    with pytest.raises(
+        FileNotFoundError, match="--decisions: expected a decisions.csv .*nothing.csv"
+    ):
         decisions.read_decisions(tmp_path / "nothing.csv", ("cat",))
     for text in ("x,y\n1,2\n", "x,y\n", ""):
         (tmp_path / "a.csv").write_text(text)

@@ -48,8 +48,11 @@ def test_counts_by_class_and_what_is_not_read(tree):
             {"arch": "MobileNetV2", "image_size": 24},
             "MobileNetV2 needs pictures of at least 32 x 32",
         ),
-        ({"arch": "MobileNetV2", "image_size": 32, "weights": "none.h5"}, "none.h5 is no file"),
-        ({"decisions": "none.csv"}, "none.csv is no file: give the decisions.csv"),
+        (
+            {"arch": "MobileNetV2", "image_size": 32, "weights": "none.h5"},
+            "--weights: expected imagenet or a file, received none.h5",
+        ),
+        ({"decisions": "none.csv"}, "--decisions: expected a decisions.csv"),
         (
             {"test_dir": "TEST"},
             "has no picture of emu, a minor class: its accuracy could not be told",
