@@ -770,6 +770,43 @@ def _resnet20(results: pathlib.Path) -> list[str]:
     ]
 
 
+# docs/folders.md
+
+FOLDER_RUNS = {  # of experiments/pictures.py, without those that had a filter of outliers
+    "imbalanced": "`imbalanced`",
+    "selectnet": "`selectnet`, `--preset=paper`",
+    "robust": "`selectnet`, the default (`--preset=robust`)",
+    "imbalanced frozen": "`imbalanced`, frozen",
+    "selectnet frozen": "`selectnet`, frozen, `--preset=paper`",
+}
+ADDED = ("right", "wrong_minor", "major", "foreign")
+
+
+def _folders(results: pathlib.Path) -> list[str]:
+    rows = {row.run: row for _, row in pd.read_csv(results / "pictures.csv").iterrows()}
+    found = [[name, *_added(rows[run])] for run, name in FOLDER_RUNS.items() if run in rows]
+    return _folder_table(found)
+
+
+def _review(results: pathlib.Path) -> list[str]:
+    rows = pd.read_csv(results / "journey.csv")
+    found = [[f"{row.run}, {row.decided} decisions", *_added(row)] for _, row in rows.iterrows()]
+    return _folder_table(found)
+
+
+def _folder_table(rows: list[list[str]]) -> list[str]:
+    head = ["run", "n", "accuracy", "birds and frogs", "the others", "added", "right"]
+    return _table([*head, "wrong minor class", "major class", "out-of-distribution"], rows)
+
+
+def _added(row: pd.Series) -> list[str]:
+    """Returns accuracies and counts of added images, of one line of pictures.csv or journey.csv."""
+    shares = [f"{row[c]:.4f}" for c in ("accuracy", "minor_accuracy", "major_accuracy")]
+    counts = [int(row[f"picked_{kind}"]) for kind in ADDED]
+    cells = [f"{n:,}" for n in (sum(counts), *counts)] if any(counts) else ["–"] * 5
+    return ["one run", *shares, *cells]
+
+
 BLOCKS: dict[str, Callable[[pathlib.Path], list[str]]] = {
     "results": _results,
     "numbers": _numbers,
@@ -798,4 +835,6 @@ BLOCKS: dict[str, Callable[[pathlib.Path], list[str]]] = {
     "agreement": _agreement,
     "full-runs": _full_runs,
     "resnet20": _resnet20,
+    "folders": _folders,
+    "review": _review,
 }
