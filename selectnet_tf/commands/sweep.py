@@ -105,7 +105,7 @@ def main(argv: list[str]) -> int:
             print(work.plan())
             return 0
         if values["print"].value:
-            for words in work.commands():
+            for words in work.list_commands():
                 print(shlex.join(words), flush=True)
             return 0
         if not values.ray and (problem := _devices.find_problem()):

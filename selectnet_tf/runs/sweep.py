@@ -1,9 +1,8 @@
-"""Many runs, one after another or several at once: each a process of its own, resumable, and shared
-with other sweeps.
+"""A sweep: many runs, each in its own process, one after another or several at once.
 
-A sweep trains what has no row yet. Its runs' locks and rows are its only memory: it can be killed
-at any time and started again, and two sweeps on one results folder share the work, on any number of
-hosts. Only its children import TensorFlow.
+A sweep trains the runs without a row. Their locks and rows are its only memory, so it can be killed
+and started again at any time, and several sweeps, on any number of hosts, share one results folder.
+Only the runs' processes import TensorFlow.
 """
 
 import contextlib
@@ -25,12 +24,24 @@ from selectnet_tf._csv_files import read_csv
 from selectnet_tf._devices import environment_of_job, visible_gpus
 from selectnet_tf.runs import plan, store
 
-POLL = 1.0  # seconds between two looks at the children
+POLL = 1.0  # seconds between two looks at the processes
+QUIET = 600.0  # seconds between two lines of progress, away from a terminal
 RUN = (sys.executable, "-m", "selectnet_tf.run")
 
 
 class Cell:
-    """One recipe on its way: its folder, its process while it trains, and why it failed."""
+    """One run of a sweep.
+
+    Attributes:
+        recipe: its Recipe.
+        name: its name.
+        folder: its folder.
+        log: the file of its output.
+        process: its process while it trains.
+        slot: the number of its GPU or share of the cores while it trains.
+        problem: the reason of its failure, or "".
+        log_start: the size of `log` before this process, in bytes.
+    """
 
     def __init__(self, recipe: recipes.Recipe, results: pathlib.Path) -> None:
         self.recipe, self.name = recipe, store.find_name(results, recipe)
@@ -38,37 +49,38 @@ class Cell:
         self.log = self.folder / "log.txt"
         self.process: subprocess.Popen[bytes] | None = None
         self.slot = 0
-        self.problem, self.said = "", 0  # said: the log's length before this process
+        self.problem, self.log_start = "", 0
 
     @property
     def epochs(self) -> int:
-        """Epochs that are trained and saved, of a run that is not finished."""
+        """The saved epochs of an unfinished run."""
         with contextlib.suppress(ValueError, OSError):
-            return (
-                len(read_csv(self.folder / "epochs.csv"))
-                if (self.folder / "state.npz").exists()
-                else 0
-            )
+            if (self.folder / "state.npz").exists():
+                return len(read_csv(self.folder / "epochs.csv"))
         return 0
 
-    def busy(self) -> bool:
-        """Whether some process trains it now."""
+    def is_busy(self) -> bool:
+        """Whether any process trains it now."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return _locks.busy(self.folder / ".lock")
 
-    def last_line(self) -> str:
-        """Why it failed, or what it said last."""
-        lines = self.log.read_bytes()[self.said :].decode(errors="replace").splitlines()
-        said = [line for line in lines if line.startswith("error: ")] or [
-            line for line in lines if line.strip()
-        ]
-        return said[-1].removeprefix("error: ").strip() if said else "no output"
+    def read_last_line(self) -> str:
+        """Returns the last error of this process, or its last line."""
+        text = self.log.read_bytes()[self.log_start :].decode(errors="replace")
+        lines = [line for line in text.splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("error: ")]
+        return (errors or lines or ["no output"])[-1].removeprefix("error: ").strip()
 
 
 class Sweep:
-    """Trains every recipe that has no row in results/runs.csv, `jobs` at a time.
+    """Trains every recipe without a row in runs.csv.
 
-    Device: the runs' --device.
+    Args:
+        cells: the recipes; one given twice trains once.
+        results: holds runs.csv and runs/.
+        data_dir: passed to each run.
+        jobs: the number of runs at once.
+        device: passed to each run.
     """
 
     def __init__(
@@ -80,22 +92,17 @@ class Sweep:
         device: str = "auto",
     ) -> None:
         self.results, self.data_dir, self.jobs, self.device = results, data_dir, jobs, device
-        self.cells = [
-            Cell(recipe, results) for recipe in {recipe.name: recipe for recipe in cells}.values()
-        ]
+        unique = {recipe.name: recipe for recipe in cells}
+        self.cells = [Cell(recipe, results) for recipe in unique.values()]
         self.rates = plan.read_rates(results)
-        self.at_once = (
-            jobs if self.rates or visible_gpus() else min(jobs, plan.TOGETHER)
-        )  # times the speed of one after another
+        shared = not (self.rates or visible_gpus())  # cores
+        self.speedup = min(jobs, plan.TOGETHER) if shared else jobs
         self.waiting, self.slots = list(self.cells), list(range(jobs))
         self.running: list[Cell] = []
-        self._start, self._said = time.monotonic(), -math.inf
+        self._start, self._printed = time.monotonic(), -math.inf
 
     def plan(self) -> str:
-        """Text:
-
-        The cells, column by column, what is done and missing, and how long the rest will take.
-        """
+        """Returns the plan as text: each run, counts by data set and arch, and the time left."""
         done = store.read_names(self.results)
         lines: list[tuple[Any, ...]] = [
             ("column", "cells", "done", "half trained", "missing", "time")
@@ -106,31 +113,29 @@ class Sweep:
         for column, cells in [*columns.items(), ("all", self.cells)]:
             left = [c for c in cells if c.name not in done]
             half = sum(c.epochs > 0 for c in left)
-            time = plan.format_hours(self.seconds(left))
-            lines.append((column, len(cells), len(cells) - len(left), half, len(left) - half, time))
-        listed = "\n".join(
-            f"{'done' if c.name in done else 'to do':5}  {c.name}" for c in self.cells
-        )
-        speed = (
-            "of the finished runs here"
-            if self.rates
-            else f"of {plan.SPEED:.2g} multiply-adds a second (two CPU cores)"
-        )
-        note = (
-            f"time: one run after another at the speed {speed}; a selecting run's is an upper bound"
-        )
+            hours = plan.format_hours(self.estimate_seconds(left))
+            lines.append(
+                (column, len(cells), len(cells) - len(left), half, len(left) - half, hours)
+            )
+        listed = [f"{'done' if c.name in done else 'to do':5}  {c.name}" for c in self.cells]
+        speed = f"of {plan.SPEED:.2g} multiply-adds a second (two CPU cores)"
+        if self.rates:
+            speed = "of the finished runs here"
+        notes = [
+            f"time: one run after another, at the speed {speed}; at most that for selecting runs"
+        ]
         if self.jobs > 1:
-            time = plan.format_hours(self.seconds(left) / self.at_once)
-            note += f"\n{self.jobs} at once: about {time}"
-        return f"{listed}\n\n{align_columns(lines)}\n\n{note}"
+            hours = plan.format_hours(self.estimate_seconds(left) / self.speedup)
+            notes.append(f"{self.jobs} at once: about {hours}")
+        return "\n".join([*listed, "", align_columns(lines), "", *notes])
 
-    def commands(self) -> list[list[str]]:
-        """[the command of each cell that has no row], as lists of words: for Slurm and its like."""
+    def list_commands(self) -> list[list[str]]:
+        """Returns the command of each run without a row, as lists of words: for Slurm."""
         done = store.read_names(self.results)
-        return [self.command(c) for c in self.cells if c.name not in done]
+        return [self.make_command(c) for c in self.cells if c.name not in done]
 
-    def command(self, cell: Cell) -> list[str]:
-        """What trains a cell, as a list of words."""
+    def make_command(self, cell: Cell) -> list[str]:
+        """Returns the command that trains a cell, as a list of words."""
         places = {
             "results_dir": self.results,
             "data_dir": self.data_dir,
@@ -138,67 +143,61 @@ class Sweep:
         }
         return [*RUN, *format_flags(cell.recipe), *(f"--{k}={v}" for k, v in places.items() if v)]
 
-    def seconds(self, cells: Iterable[Cell]) -> float:
-        """Estimated seconds that cells still need, one after another."""
+    def estimate_seconds(self, cells: Iterable[Cell]) -> float:
+        """Returns the seconds that cells still need, one after another."""
         return sum(
             plan.estimate_seconds(c.recipe, self.rates) * (1 - c.epochs / c.recipe.epochs)
             for c in cells
         )
 
     def run(self) -> int:
-        """Trains.
-
-        Returns 0, 1 where a cell failed, 128 + the signal's number where it was stopped.
-        """
+        """Trains. Returns 0, 1 if a cell failed, or 128 + the signal that stopped the sweep."""
         done = store.read_names(self.results)
-        self._total = self.seconds([c for c in self.cells if c.name not in done])
+        self._total = self.estimate_seconds([c for c in self.cells if c.name not in done])
         try:
-            with _stoppable():
+            with _raising_stop():
                 while self.waiting or self.running:
-                    self.running = [c for c in self.running if not self._ended(c)]
-                    while self.slots and self._begin_next():
+                    self.running = [c for c in self.running if not self._finish(c)]
+                    while self.slots and self._start_next():
                         pass
-                    self._progress()
+                    self._print_progress()
                     time.sleep(POLL)
         except _Stop as stop:
             self._stop()
             return 128 + stop.number
         failed = [c for c in self.cells if c.problem]
-        counts = (
-            f"{len(self.cells) - len(failed)} of {len(self.cells)} cells done, {len(failed)} failed"
-        )
-        self._say(f"{counts}, {plan.format_hours(time.monotonic() - self._start)}")
+        counts = f"{len(self.cells) - len(failed)} of {len(self.cells)} cells done"
+        took = plan.format_hours(time.monotonic() - self._start)
+        self._print(f"{counts}, {len(failed)} failed, {took}")
         for cell in failed:
             print(f"error: {cell.name}: {cell.problem} (see {cell.log})", file=sys.stderr)
         return int(bool(failed))
 
-    def _begin_next(self) -> bool:
-        """Begins the first waiting cell that nobody trains. Returns whether there was one."""
+    def _start_next(self) -> bool:
+        """Starts the first waiting cell that no process trains. Returns whether there was one."""
         done = store.read_names(self.results)
         self.waiting = [c for c in self.waiting if c.name not in done]
-        cell = next((c for c in self.waiting if self._free(c)), None)
-        if cell:
-            self.waiting.remove(cell)
-            self.running.append(cell)
-            self._begin(cell)
-        return bool(cell)
-
-    def _free(self, cell: Cell) -> bool:
-        return not cell.busy()
-
-    def _news(self, cell: Cell) -> str:
-        return f"goes on after epoch {cell.epochs}" if cell.epochs else "begins"
-
-    def _begin(self, cell: Cell) -> None:
-        self._say(f"{cell.name}: {self._news(cell)}")
+        cell = next((c for c in self.waiting if self._is_free(c)), None)
+        if not cell:
+            return False
+        self.waiting.remove(cell)
+        self.running.append(cell)
+        self._print(f"{cell.name}: {self._describe_start(cell)}")
         cell.slot = self.slots.pop(0)
-        cell.said = cell.log.stat().st_size if cell.log.exists() else 0
+        cell.log_start = cell.log.stat().st_size if cell.log.exists() else 0
         self._launch(cell)
+        return True
+
+    def _is_free(self, cell: Cell) -> bool:
+        return not cell.is_busy()
+
+    def _describe_start(self, cell: Cell) -> str:
+        return f"resumes after epoch {cell.epochs}" if cell.epochs else "starts"
 
     def _launch(self, cell: Cell) -> None:
         with open(cell.log, "ab") as log:
             cell.process = subprocess.Popen(
-                self.command(cell),
+                self.make_command(cell),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -207,84 +206,68 @@ class Sweep:
                 start_new_session=True,
             )
 
-    def _ended(self, cell: Cell) -> bool:
-        """Whether a cell's process is over
+    def _poll(self, cell: Cell) -> int | None:
+        """Returns the exit code of a cell's process, None while it trains."""
+        return cell.process.poll() if cell.process else None
 
-        What it left says whether it is done, failed or another sweep's.
-        """
-        code = self._exit_code(cell)
+    def _finish(self, cell: Cell) -> bool:
+        """Returns whether a cell's process has ended; sorts the cell by its row and its output."""
+        code = self._poll(cell)
         if code is None:
             return False
         self.slots.append(cell.slot)
+        self._printed = -math.inf  # progress is due
         row = None
-        self._said = -math.inf  # what is left is worth a line now
-        with contextlib.suppress(
-            ValueError
-        ):  # a row that is damaged, of which the run itself has said so
+        with contextlib.suppress(ValueError):  # a damaged row, which the run has reported
             row = store.read_row(self.results, cell.name)
         if row:
-            self._say(
-                f"{cell.name}: accuracy {float(row['accuracy']):.4f},"
-                f" {plan.format_hours(float(row['seconds']))}"
-            )
-        elif _locks.TAKEN in (
-            said := cell.last_line()
-        ):  # another sweep's, which looked at its lock just then
+            took = plan.format_hours(float(row["seconds"]))
+            self._print(f"{cell.name}: accuracy {float(row['accuracy']):.4f}, {took}")
+            return True
+        last = cell.read_last_line()
+        if _locks.TAKEN in last:  # another sweep took it since `_is_free`
             self.waiting.append(cell)
         else:
-            cell.problem = said if code >= 0 else f"killed by signal {-code}"
-            self._say(f"{cell.name}: failed: {cell.problem}")
+            cell.problem = last if code >= 0 else f"killed by signal {-code}"
+            self._print(f"{cell.name}: failed: {cell.problem}")
         return True
 
-    def _exit_code(self, cell: Cell) -> int | None:
-        """None while it trains."""
-        return cell.process.poll() if cell.process else None
-
     def _stop(self) -> None:
-        for cell in self.running:
-            if cell.process:
-                cell.process.terminate()
-        for cell in self.running:
-            if cell.process:
-                cell.process.wait()
-        self._say("stopped; half-trained runs are saved, the same command goes on with them")
+        processes = [cell.process for cell in self.running if cell.process]
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+        self._print("stopped: half-trained runs are saved, run the same command to resume them")
 
-    def _progress(self) -> None:
-        """One line, every second on a terminal, else every ten minutes:
-
-        Cells done, epochs of those under way, time left.
-        """
+    def _print_progress(self) -> None:
+        """Prints cells done, epochs of running cells and the time left."""
         terminal = sys.stdout.isatty()
-        if not (self.running or self.waiting) or (
-            not terminal and time.monotonic() - self._said < 600
-        ):
+        due = terminal or time.monotonic() - self._printed >= QUIET
+        if not due or not (self.running or self.waiting):
             return
-        left = self.seconds([*self.waiting, *self.running])
+        left = self.estimate_seconds([*self.waiting, *self.running])
         trained = self._total - left
-        left *= (
-            (time.monotonic() - self._start) / trained if trained > 120 else 1 / self.at_once
-        )  # this sweep's own speed, once known
-        now = (
-            ", ".join(f"{c.recipe.method} {c.epochs}/{c.recipe.epochs}" for c in self.running)
-            or "waiting for another sweep"
-        )
-        self._said = time.monotonic()
+        if trained > 120:  # then this sweep's own speed is known
+            left *= (time.monotonic() - self._start) / trained
+        else:
+            left /= self.speedup
+        now = ", ".join(f"{c.recipe.method} {c.epochs}/{c.recipe.epochs}" for c in self.running)
         finished = len(self.cells) - len(self.waiting) - len(self.running)
-        self._say(
-            f"{finished}/{len(self.cells)} cells · {now} · {plan.format_hours(left)} left",
+        self._printed = time.monotonic()
+        self._print(
+            f"{finished}/{len(self.cells)} cells; {now or 'waiting for another sweep'};"
+            f" {plan.format_hours(left)} left",
             end="" if terminal else "\n",
         )
 
-    def _say(self, line: str, end: str = "\n") -> None:
-        print(
-            "\r\033[K" * sys.stdout.isatty() + f"{time.strftime('%H:%M')} {line}",
-            end=end,
-            flush=True,
-        )
+    def _print(self, line: str, end: str = "\n") -> None:
+        clear = "\r\033[K" if sys.stdout.isatty() else ""
+        print(f"{clear}{time.strftime('%H:%M')} {line}", end=end, flush=True)
 
 
 def format_flags(recipe: recipes.Recipe) -> list[str]:
-    """A recipe's command line: its run's name, and what differs from its preset."""
+    """Returns a recipe's flags: the four that choose its defaults, and all that differ."""
     always = ("dataset", "arch", "method", "preset")
     base = recipes.make(**{k: getattr(recipe, k) for k in always})
     changed = {
@@ -296,10 +279,9 @@ def format_flags(recipe: recipes.Recipe) -> list[str]:
 
 
 def _die_with_parent() -> None:
+    """Makes the kernel send SIGTERM to a run whose sweep was killed: it saves and stops."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(
-            1, signal.SIGTERM
-        )  # PR_SET_PDEATHSIG: the runs of a killed sweep save and stop
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 class _Stop(BaseException):
@@ -308,8 +290,8 @@ class _Stop(BaseException):
 
 
 @contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM stops a sweep as Ctrl-C does; a second one does not hurry it."""
+def _raising_stop() -> Iterator[None]:
+    """Raises _Stop at the first SIGINT or SIGTERM, and ignores later ones."""
 
     def stop(number: int, frame: Any) -> None:
         for other in (signal.SIGINT, signal.SIGTERM):

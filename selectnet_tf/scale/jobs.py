@@ -1,4 +1,4 @@
-"""Sweeps as Ray jobs, which outlive the command: the next one finds them by the runs' names."""
+"""Sweeps as Ray jobs, which outlive the command; the next one finds them by the runs' names."""
 
 import collections
 import contextlib
@@ -13,40 +13,54 @@ from typing import Any
 from selectnet_tf import _devices, recipes
 from selectnet_tf.runs import sweep
 
-LIMIT = 4.0  # seconds in which a cluster has to answer; Ray by itself tries for up to minutes
-RETRIES = 5  # of a run that was killed, with its node or alone
+LIMIT = 4.0  # seconds for a cluster to answer; Ray itself waits for up to minutes
+RETRIES = 5  # of a run that was killed, alone or with its node
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 DASHBOARD = "the address of the cluster's dashboard, --ray=http://HOST:8265"
 
 
 class JobSweep(sweep.Sweep):
-    """A Sweep whose runs are jobs of a Ray cluster, each on a GPU, or a core where there is none.
+    """A Sweep whose runs are jobs of a Ray cluster, each on a GPU, or a core if it has none.
 
-    cluster: what `connect` returns. results: on a file system that all nodes see at one path.
-    jobs: 0: one a GPU, or core. Raises OSError, from `run` too: the cluster does not answer.
+    Args:
+        cluster: the result of `connect`.
+        cells: the recipes.
+        results: on a file system that all nodes see at the same path.
+        data_dir: passed to each run.
+        jobs: the number of runs at once; 0: one for each GPU, or core.
+        device: passed to each run.
+
+    Raises:
+        OSError: the cluster does not answer; `run` may raise it, too.
     """
 
     def __init__(
-        self, cluster: list[Any], cells: Iterable[recipes.Recipe], results: pathlib.Path,
-        data_dir: str | None = None, jobs: int = 0, device: str = "auto",
-    ) -> None:  # fmt: skip
+        self,
+        cluster: list[Any],
+        cells: Iterable[recipes.Recipe],
+        results: pathlib.Path,
+        data_dir: str | None = None,
+        jobs: int = 0,
+        device: str = "auto",
+    ) -> None:
         self.client, has = cluster
         self.gpus = int(has["GPU"] > 0 and device != "cpu")
         jobs = jobs or max(1, int(has["GPU" if self.gpus else "CPU"]))
         super().__init__(cells, results.absolute(), data_dir, jobs, device)
-        self.at_once, self.tries = jobs, collections.Counter[str]()
-        self.ids = {}  # {run: job} of those that wait or train
+        self.speedup, self.tries = jobs, collections.Counter[str]()
+        self.ids: dict[str, str] = {}  # {run: job} of jobs that wait or train
         for job in _ask(self.client.list_jobs):
-            said = job.metadata or {}
-            if said.get("results") == str(self.results) and job.status not in ENDED:
-                self.ids[said["run"]] = job.submission_id
+            about = job.metadata or {}
+            if about.get("results") == str(self.results) and job.status not in ENDED:
+                self.ids[about["run"]] = job.submission_id
         self.waiting.sort(key=lambda cell: cell.name not in self.ids)
 
-    def _free(self, cell: sweep.Cell) -> bool:
-        return cell.name in self.ids or super()._free(cell)
+    def _is_free(self, cell: sweep.Cell) -> bool:
+        return cell.name in self.ids or super()._is_free(cell)
 
-    def _news(self, cell: sweep.Cell) -> str:
-        return "is a job already, " * (cell.name in self.ids) + super()._news(cell)
+    def _describe_start(self, cell: sweep.Cell) -> str:
+        start = super()._describe_start(cell)
+        return f"is a job already, {start}" if cell.name in self.ids else start
 
     def _launch(self, cell: sweep.Cell) -> None:
         variables = {"RAY_JOB_STOP_WAIT_TIME_S": "120"} | ({} if self.gpus else _devices.threads(1))
@@ -54,13 +68,16 @@ class JobSweep(sweep.Sweep):
         while cell.name not in self.ids:
             with contextlib.suppress(FileExistsError):
                 self.ids[cell.name] = _ask(
-                    self.client.submit_job, submission_id=next(names),
-                    entrypoint=shlex.join(self.command(cell)), runtime_env={"env_vars": variables},
-                    entrypoint_num_cpus=1, entrypoint_num_gpus=self.gpus,
+                    self.client.submit_job,
+                    submission_id=next(names),
+                    entrypoint=shlex.join(self.make_command(cell)),
+                    runtime_env={"env_vars": variables},
+                    entrypoint_num_cpus=1,
+                    entrypoint_num_gpus=self.gpus,
                     metadata={"run": cell.name, "results": str(self.results)},
-                )  # fmt: skip
+                )
 
-    def _exit_code(self, cell: sweep.Cell) -> int | None:
+    def _poll(self, cell: sweep.Cell) -> int | None:
         job = _ask(self.client.get_job_info, self.ids[cell.name])
         if job.status not in ENDED:
             return None
@@ -68,23 +85,30 @@ class JobSweep(sweep.Sweep):
         killed = job.status == "FAILED" and (code is None or not 0 <= code < 128)
         if killed and self.tries[cell.name] < RETRIES:
             self.tries[cell.name] += 1
-            self._say(f"{cell.name}: killed, or its node died; {self._news(cell)} as a new job")
+            start = self._describe_start(cell)
+            self._print(f"{cell.name}: killed, or its node died; {start} as a new job")
             self._launch(cell)
             return None
         with open(cell.log, "a", encoding="utf-8") as log:
-            with contextlib.suppress(OSError):  # a node that died took it along
+            with contextlib.suppress(OSError):  # the logs died with their node
                 log.write(_ask(self.client.get_job_logs, ended))
             log.write(f"error: {job.message}\n" if killed else "")
         return 1 if code is None else int(code)
 
     def _stop(self) -> None:
-        self._say("the jobs train on: the same command follows them, `ray job stop ID` stops one")
+        follow = "run the same command to follow them, `ray job stop ID` to stop one"
+        self._print(f"the jobs continue: {follow}")
 
 
 def connect(address: str) -> list[Any]:
-    """Returns [client, {"CPU": n, "GPU": n}] of a cluster. address: auto, or its dashboard's URL.
+    """Returns [client, {"CPU": n, "GPU": n}] of a cluster.
 
-    Raises ValueError: neither. OSError: Ray is not installed, or no cluster answers.
+    Args:
+        address: auto, or the URL of the cluster's dashboard.
+
+    Raises:
+        ValueError: the address is neither.
+        OSError: Ray is not installed, or no cluster answers.
     """
     if address != "auto" and not address.startswith(("http://", "https://")):
         raise ValueError(f"--ray={address} is neither auto nor {DASHBOARD}")
@@ -94,7 +118,7 @@ def connect(address: str) -> list[Any]:
     except ImportError:
         raise OSError("--ray needs Ray: python -m pip install -e '.[scale]'") from None
     if address != "auto":
-        os.environ["RAY_API_SERVER_ADDRESS"] = address  # or Ray takes what RAY_ADDRESS says
+        os.environ["RAY_API_SERVER_ADDRESS"] = address  # or Ray takes RAY_ADDRESS
     found: list[Any] = [f"no answer within {LIMIT:.0f} s"]
 
     def ask() -> None:
@@ -110,15 +134,20 @@ def connect(address: str) -> list[Any]:
     thread.start()
     thread.join(LIMIT)
     if len(found) == 1:
-        cure = f"run `ray start --head`, or give {DASHBOARD}"
+        cure = f"run `ray start --head`, or pass {DASHBOARD}"
         raise OSError(f"no Ray cluster at {address}; {cure}: {found[0]}")
     return found
 
 
-def _ask(call: Callable[..., Any], *given: Any, **named: Any) -> Any:
-    """Returns call(...). Raises FileExistsError: a job has this id. OSError: no answer."""
+def _ask(call: Callable[..., Any], *positional: Any, **named: Any) -> Any:
+    """Returns call(...).
+
+    Raises:
+        FileExistsError: a job has this id.
+        OSError: Ray does not answer.
+    """
     try:
-        return call(*given, **named)
+        return call(*positional, **named)
     except (OSError, RuntimeError) as error:
         kind = FileExistsError if "already exists" in str(error) else OSError
         raise kind(f"Ray does not answer, run the same command again: {error}") from None

@@ -157,25 +157,25 @@ def test_a_cell_that_another_sweep_finishes_between_the_look_and_the_start_is_do
     stand_in, tmp_path, monkeypatch, capsys
 ):
     stand_in()
-    look = sweep.Cell.busy
+    look = sweep.Cell.is_busy
 
     def finished_after_the_look(cell):
         busy = look(cell)
         store.write_row(tmp_path, cell.name, {"name": cell.name, "accuracy": 0.25, "seconds": 60.0})
         return busy
 
-    monkeypatch.setattr(sweep.Cell, "busy", finished_after_the_look)
+    monkeypatch.setattr(sweep.Cell, "is_busy", finished_after_the_look)
     assert sweep.Sweep(CELLS, tmp_path).run() == 0 and not (tmp_path / "trained.txt").exists()
     said = capsys.readouterr().out
     assert (
-        said.count("begins") == said.count("accuracy 0.2500") == 5
+        said.count("starts") == said.count("accuracy 0.2500") == 5
         and "5 of 5 cells done, 0 failed" in said
     )
 
 
 def test_a_run_that_finds_its_lock_held_is_begun_again(stand_in, tmp_path, monkeypatch, capsys):
     stand_in()
-    look, seen, held = sweep.Cell.busy, [], contextlib.ExitStack()
+    look, seen, held = sweep.Cell.is_busy, [], contextlib.ExitStack()
 
     def taken_after_the_look_and_freed_before_the_next(cell):
         held.close()
@@ -185,12 +185,12 @@ def test_a_run_that_finds_its_lock_held_is_begun_again(stand_in, tmp_path, monke
         seen.append(cell)
         return busy
 
-    monkeypatch.setattr(sweep.Cell, "busy", taken_after_the_look_and_freed_before_the_next)
+    monkeypatch.setattr(sweep.Cell, "is_busy", taken_after_the_look_and_freed_before_the_next)
     assert sweep.Sweep(CELLS, tmp_path).run() == 0 and trained(tmp_path) == sorted(
         c.name for c in CELLS
     )
     said = capsys.readouterr().out
-    assert said.count(f"{CELLS[0].name}: begins") == 2 and "5 of 5 cells done, 0 failed" in said
+    assert said.count(f"{CELLS[0].name}: starts") == 2 and "5 of 5 cells done, 0 failed" in said
 
 
 def wait_for(found, seconds=30):
@@ -234,7 +234,7 @@ def test_a_killed_sweep_takes_its_runs_with_it_and_goes_on(number, stand_in, tmp
     second = command(path, tmp_path, jobs=2)
     said = second.communicate(timeout=60)[0]
     assert second.returncode == 0 and store.read_names(tmp_path) == {c.name for c in CELLS}
-    assert len(done) == 0 and said.count("goes on after epoch") == 2
+    assert len(done) == 0 and said.count("resumes after epoch") == 2
 
 
 def test_the_plan_counts_and_trains_nothing(tmp_path):

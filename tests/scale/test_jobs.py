@@ -73,7 +73,7 @@ def a_sweep(client, **options):
 def test_the_command_of_each_missing_cell_is_a_job_of_the_run_s_name(client, tmp_path, capsys):
     store.write_row(tmp_path, NAMES[0], {"name": NAMES[0], "accuracy": 0.25, "seconds": 1.0})
     work = a_sweep(client, data_dir="/my data")
-    (printed,) = work.commands()
+    (printed,) = work.list_commands()
     assert work.run() == 0
     assert list(client.jobs) == NAMES[1:] and client.jobs[NAMES[1]].entrypoint == shlex.join(
         printed
@@ -167,7 +167,7 @@ def test_ctrl_c_leaves_the_jobs_to_the_next_command(client, capsys):
     client.turn = lambda job: os.kill(os.getpid(), signal.SIGINT)
     assert a_sweep(client).run() == 130
     assert [job.status for job in client.jobs.values()] == ["PENDING", "PENDING"]
-    assert "the jobs train on" in capsys.readouterr().out
+    assert "the jobs continue" in capsys.readouterr().out
 
 
 def test_a_cluster_that_no_longer_answers_is_one_error(client):
@@ -199,7 +199,7 @@ def test_no_cluster_is_one_error_in_time(listens, monkeypatch):
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         start = time.monotonic()
         with pytest.raises(
-            OSError, match=f"^no Ray cluster at {address}; run `ray start --head`, or give "
+            OSError, match=f"^no Ray cluster at {address}; run `ray start --head`, or pass "
         ):
             jobs.connect(address)
     assert time.monotonic() - start < 10
@@ -293,6 +293,6 @@ jobs.JobSweep(jobs.connect({address!r}), cells, pathlib.Path({str(tmp_path)!r}))
     assert len((tmp_path / "begun.txt").read_text().split()) == 3
     said = capsys.readouterr().out
     assert (
-        said.count("is a job already, goes on after epoch") == 2
+        said.count("is a job already, resumes after epoch") == 2
         and said.count("killed, or its node died") == 1
     )
