@@ -129,7 +129,7 @@ class Plan:
                 head = {
                     "part": part,
                     "variant": variant,
-                    **{field: getattr(recipe, field) for field in FIELDS},
+                    **{field: recipe.flat()[field] for field in FIELDS},
                 }
                 found += [head | line for line in self._rounds(recipe.name, row)]
         return found

@@ -47,7 +47,9 @@ def network(arch, labels, stock=False, precision="float32"):
         networks.BatchNormalization = keras.layers.BatchNormalization
     keras.config.set_dtype_policy(precision)
     model = networks.build(arch, (32, 32, 3), 10)
-    optimizers.compile_model(model, recipes.make(method="imbalanced", arch=arch), labels, 10)
+    optimizers.compile_model(
+        model, recipes.make(method="imbalanced", arch=arch).training, labels, 10
+    )
     return model
 
 

@@ -173,7 +173,13 @@ def measure(folder: pathlib.Path, name: str, epochs: int, results: str = "result
     run = folder / results / "runs" / recipe.name
     picked = kinds(folder, run / "selected.csv")
     shares = (f"{float(row[c]):.4f}" for c in ("accuracy", "minor_accuracy", "major_accuracy"))
-    return (name, recipe.epochs, round(seconds), *shares, *(picked[kind] for kind in KINDS))
+    return (
+        name,
+        recipe.training.epochs,
+        round(seconds),
+        *shares,
+        *(picked[kind] for kind in KINDS),
+    )
 
 
 def costs(folder: pathlib.Path) -> list[tuple]:
@@ -187,7 +193,7 @@ def costs(folder: pathlib.Path) -> list[tuple]:
     with tempfile.TemporaryDirectory() as cache:
         task = load.make_task(from_scratch, cache_dir=pathlib.Path(cache))
         start = time.process_time()
-        seen, _ = frozen.embed(task, on_rows, pathlib.Path(cache))
+        seen, _ = frozen.embed(task, on_rows.training, pathlib.Path(cache))
         count = sum(map(len, (task.x_labeled, task.x_unlabeled, task.x_test)))
         lines.append(("embedding", count, round(time.process_time() - start, 1)))
         for name, recipe, data in (
@@ -198,8 +204,8 @@ def costs(folder: pathlib.Path) -> list[tuple]:
             pool.balance()
             pool.begin_epoch(0)
             model, batches = (
-                train.make_model(recipe, data, train.make_strategy(1)),
-                pool.dataset(32, methods.make_augment(recipe)),
+                train.make_model(recipe.training, data, train.make_strategy(1), recipe.seed),
+                pool.dataset(32, methods.make_augment(recipe.training)),
             )
             model.fit(batches.take(2), shuffle=False, verbose=0)
             start = time.process_time()

@@ -43,6 +43,7 @@ class Scores(NamedTuple):
 MOST_SEED = (
     2**31 - 2 * 7919
 )  # SelectNet adds up to 2 * 7919 to its seed, for each of its layers, and TensorFlow takes 32 bits
+THRESHOLD = 0.6  # lambda of the paper, nats
 Rule = Callable[[Scores], np.ndarray]
 Threshold = float | Callable[[int], float]
 
@@ -103,7 +104,7 @@ class SelfPaced(BaseEstimator):
         threshold: lambda in nats, or a callable from the round to it.
     """
 
-    def __init__(self, threshold: Threshold = 0.6) -> None:
+    def __init__(self, threshold: Threshold = THRESHOLD) -> None:
         self.threshold = threshold
 
     def __call__(self, scores: Scores) -> np.ndarray:
@@ -121,7 +122,7 @@ class Context(BaseEstimator):
         threshold: lambda in nats, or a callable from the round to it.
     """
 
-    def __init__(self, threshold: Threshold = 0.6) -> None:
+    def __init__(self, threshold: Threshold = THRESHOLD) -> None:
         self.threshold = threshold
 
     def __call__(self, scores: Scores) -> np.ndarray:
@@ -136,7 +137,9 @@ class Random(BaseEstimator):
         seed: of the draw, which also depends on the round.
     """
 
-    def __init__(self, threshold: float | Callable[[int], float] = 0.6, seed: int = 0) -> None:
+    def __init__(
+        self, threshold: float | Callable[[int], float] = THRESHOLD, seed: int = 0
+    ) -> None:
         self.threshold, self.seed = threshold, seed
 
     def __call__(self, scores: Scores) -> np.ndarray:
@@ -171,7 +174,7 @@ class SelectNet(BaseEstimator):
 
     def __init__(
         self,
-        threshold: Threshold = 0.6,
+        threshold: Threshold = THRESHOLD,
         beta: float | None = None,
         *,
         inputs: str = "probs+loss",

@@ -22,7 +22,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from selectnet_tf._validate import check_whole
-from selectnet_tf.rules import Capped, Context, Scores, apply_rule
+from selectnet_tf.rules import THRESHOLD, Capped, Context, Scores, apply_rule
 
 
 class LabeledFolds:
@@ -444,7 +444,9 @@ def _fresh(rule: Callable[[Scores], np.ndarray] | None, classes: np.ndarray) -> 
             f"rule is {rule!r}, but has to be a callable from Scores to a mask, such as Context()"
         )
     found: Any = (
-        Context(0.6 * np.log(len(classes)) / np.log(10)) if rule is None else copy.deepcopy(rule)
+        Context(THRESHOLD * np.log(len(classes)) / np.log(10))
+        if rule is None
+        else copy.deepcopy(rule)
     )
     inner = found
     while isinstance(inner, Capped):

@@ -1,6 +1,5 @@
 """One process for all tests: two logical CPU devices stand for two GPUs."""
 
-import dataclasses
 import os
 import shutil
 
@@ -87,7 +86,7 @@ def write_run(results, accuracy=0.5, extra=None, **changes):
     recipe = recipes.make(**changes)
     row = {
         "name": recipe.name,
-        **dataclasses.asdict(recipe),
+        **recipe.flat(),
         "accuracy": accuracy,
         "last10_accuracy": accuracy,
         **(extra or {}),

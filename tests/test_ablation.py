@@ -26,7 +26,7 @@ def plan_of(results, seeds=(0, 1, 2)):
 
 def leave(results, recipe, last10):
     """A finished run of two rounds with its files."""
-    write_run(results, 0.5, {"last10_accuracy": last10, "macro_f1": 0.4}, **vars(recipe))
+    write_run(results, 0.5, {"last10_accuracy": last10, "macro_f1": 0.4}, **recipe.flat())
     folder = results / "runs" / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(
@@ -47,7 +47,9 @@ def leave(results, recipe, last10):
 
 def test_what_is_chosen_on_is_another_split_and_never_the_test_set():
     plan = plan_of(pathlib.Path("nowhere"))
-    assert {(r.seed, r.validation, r.preset) for _, r in plan.choosing()} == {(10, 500, "paper")}
+    assert {(r.seed, r.data.validation, r.preset) for _, r in plan.choosing()} == {
+        (10, 500, "paper")
+    }
     reported = plan.reported("together")
     assert [(v, r.seed) for v, r in reported[6:]] == [
         ("paper", 1),
@@ -55,7 +57,7 @@ def test_what_is_chosen_on_is_another_split_and_never_the_test_set():
         ("paper", 2),
         ("together", 2),
     ]
-    assert {r.validation for _, r in reported} == {0} and [v for v, _ in reported[:6]] == list(
+    assert {r.data.validation for _, r in reported} == {0} and [v for v, _ in reported[:6]] == list(
         ablation.VARIANTS
     )
     assert len({r.name for _, r in reported + plan.choosing()}) == 16

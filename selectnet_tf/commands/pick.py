@@ -31,7 +31,9 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "method", "self_paced", list(RULES), "the rule; selectnet needs scores with --features"
     )
-    flags.DEFINE_float("threshold", 0.6, "lambda: only what has a smaller loss, in nats", 0)
+    flags.DEFINE_float(
+        "threshold", rules.THRESHOLD, "lambda: only what has a smaller loss, in nats", 0
+    )
     flags.DEFINE_float(
         "cap",
         0.0,

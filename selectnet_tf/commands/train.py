@@ -4,7 +4,6 @@ Run it again to resume where it stopped. The preset, the dataset and the method 
 you leave out; [...] is preset paper's value on cifar10-4minor.
 """
 
-import dataclasses
 import pathlib
 import re
 import signal
@@ -44,7 +43,7 @@ GROUPS = {  # of --help: the flags that people need first, then those of --helpf
 
 def define_flags() -> None:
     """Defines a flag for each field of Recipe, without a default: the preset has it."""
-    for field in dataclasses.fields(recipes.Recipe):
+    for field in recipes.FIELDS.values():
         help, choices = field.metadata["help"], field.metadata["choices"]
         help += "" if field.default in (None, ()) else f" [{field.default}]"
         kind = str(field.type)
@@ -97,11 +96,10 @@ def describe_flags(full: bool) -> str:
 
 
 def recipe_from_flags() -> recipes.Recipe:
-    names = [field.name for field in dataclasses.fields(recipes.Recipe)]
-    given = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
+    given = {name: FLAGS[name].value for name in recipes.FIELDS if FLAGS[name].value is not None}
     if "minor" in given:
         words = [word.strip() for word in given["minor"] or ()]
-        numbers = given.get("dataset") != "folder"
+        numbers = given.get("dataset") != recipes.FolderData.dataset
         given["minor"] = tuple(
             int(w) if numbers and re.fullmatch("0|[1-9][0-9]*", w) else w for w in words
         )  # 007 is a name
@@ -120,20 +118,22 @@ def _check_inputs(recipe: recipes.Recipe, results: pathlib.Path) -> None:
     row = results / "runs" / store.find_name(results, recipe) / "row.json"
     if row.exists() and not FLAGS.force:
         return
-    if recipe.dataset == "folder":
-        survey.survey_folders(recipe)
+    if isinstance(recipe.data, recipes.FolderData):
+        survey.survey_folders(recipe.data, recipe.training)
     else:
-        cifar.find_source(recipe.dataset, FLAGS.data_dir)
+        cifar.find_source(recipe.data.dataset, FLAGS.data_dir)
 
 
 def _dry_run(recipe: recipes.Recipe, cache_dir: pathlib.Path) -> int:
     from selectnet_tf.data.folders import survey
 
-    if recipe.dataset != "folder":
+    if not isinstance(recipe.data, recipes.FolderData):
         return fail("--dry_run is for --dataset=folder: leave it out", 2)
-    found = survey.survey_folders(recipe)
+    found = survey.survey_folders(recipe.data, recipe.training)
     print(
-        "\n".join(map(printable, [*found.says, *survey.describe_files(found, recipe, cache_dir)])),
+        "\n".join(
+            map(printable, [*found.says, *survey.describe_files(found, recipe.data, cache_dir)])
+        ),
         flush=True,
     )
     _devices.hide_gpus_for_cpu(FLAGS.device)
@@ -218,12 +218,12 @@ def _kept(recipe: recipes.Recipe) -> str:
     if not found:
         return "stopped before anything was trained: the same command begins again"
     epoch, batch = found
-    if epoch >= recipe.epochs:
+    if epoch >= recipe.training.epochs:
         return (
             "stopped while the results were written: all epochs are saved, the same command"
             " finishes"
         )
     return (
-        f"stopped: epoch {epoch} of {recipe.epochs}{f' and {batch} batches' * bool(batch)} saved,"
-        " the same command goes on from there"
+        f"stopped: epoch {epoch} of {recipe.training.epochs}"
+        f"{f' and {batch} batches' * bool(batch)} saved, the same command goes on from there"
     )

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from selectnet_tf.recipes import Recipe
+from selectnet_tf.recipes import BenchmarkData
 
 TEST_SHARE = 0.2  # of one's own labeled data, where there is no test set
 AUTO = "auto"
@@ -23,18 +23,19 @@ class Split(NamedTuple):
     minor: tuple[int, ...]
 
 
-def make_split(recipe: Recipe, labels: np.ndarray) -> Split:
-    """The Split that a Recipe asks for. labels: [n] int classes of the whole training set."""
-    minor = [int(c) for c in recipe.minor]
-    if recipe.imb_factor is not None:
-        return long_tailed_split(labels, recipe.imb_factor, minor, recipe.split, recipe.seed)
+def make_split(data: BenchmarkData, labels: np.ndarray, seed: int) -> Split:
+    """Returns the Split of a benchmark.
+
+    Args:
+        data: imbalance and minor classes.
+        labels: [n] int classes of the whole training set.
+        seed: of --split=random.
+    """
+    minor = [int(c) for c in data.minor]
+    if data.imb_factor is not None:
+        return long_tailed_split(labels, data.imb_factor, minor, data.split, seed)
     return step_split(
-        labels,
-        minor,
-        recipe.minor_ratio or 1.0,
-        recipe.major_ratio or 1.0,
-        recipe.split,
-        recipe.seed,
+        labels, minor, data.minor_ratio or 1.0, data.major_ratio or 1.0, data.split, seed
     )
 
 

@@ -1,6 +1,5 @@
-"""How the classifier is optimized:
-
-The released code's SGD, Keras's two CIFAR-10 examples, or the recipe behind Table 3.
+"""Loss and optimizer of the classifier: the released code's SGD, Keras's two CIFAR-10 examples, or
+Cui et al.'s (Table 3).
 """
 
 from typing import Any
@@ -10,77 +9,82 @@ import numpy as np
 
 from selectnet_tf.models.losses import ClassBalancedFocal, PriorCrossentropy
 from selectnet_tf.pool import Pool
-from selectnet_tf.recipes import Recipe
+from selectnet_tf.recipes import TrainingRecipe
 
 # Keras 2 divides by sqrt(v) + 1e-7, Keras 3 by sqrt(v + epsilon); by default that is 3,000 times as
 # much
 RMSPROP_EPSILON = 1e-14
-KERAS_STEPS = (
-    (180, 0.5e-3),
-    (160, 1e-3),
-    (120, 1e-2),
-    (80, 1e-1),
-)  # after these epochs, times the rate
+# (epoch, factor of the learning rate after it)
+KERAS_STEPS = ((180, 0.5e-3), (160, 1e-3), (120, 1e-2), (80, 1e-1))
+CUI_L2 = 1e-4  # 2e-4 times half the square
 
 
-def compile_model(model: keras.Model, recipe: Recipe, labels: np.ndarray, classes: int) -> None:
-    """Compiles in place. labels: [n_D] classes of D, for the class-balanced loss."""
+def compile_model(
+    model: keras.Model,
+    training: TrainingRecipe,
+    labels: np.ndarray,
+    classes: int,
+    class_balanced: bool = False,
+) -> None:
+    """Compiles a classifier in place.
+
+    Args:
+        model: ends in a layer of logits if `class_balanced`, of probabilities otherwise.
+        training: loss and optimizer.
+        labels: [n_D] classes of D.
+        classes: number of classes.
+        class_balanced: use the class-balanced focal loss of D.
+    """
+    last_bias = model.layers[-1].bias
     loss: keras.losses.Loss | str = "sparse_categorical_crossentropy"
-    if recipe.prior_loss:
-        loss = PriorCrossentropy(recipe.prior_loss)
-    if recipe.method == "class_balanced":
-        loss = ClassBalancedFocal(
-            np.bincount(labels, minlength=classes), recipe.cb_beta, recipe.focal_gamma
-        )
-        model.layers[-1].bias.assign(np.full(classes, -np.log(classes - 1), np.float32))
-    if recipe.training == "cui":
-        for variable in (
-            model.trainable_variables
-        ):  # 2e-4 times half the square, of everything but the last bias
-            last_bias = recipe.method == "class_balanced" and variable is model.layers[-1].bias
-            variable.regularizer = None if last_bias else keras.regularizers.L2(1e-4)
-    model.compile(make_optimizer(recipe), loss, metrics=["accuracy"], jit_compile=recipe.jit)
+    if training.prior_loss:
+        loss = PriorCrossentropy(training.prior_loss)
+    if class_balanced:
+        counts = np.bincount(labels, minlength=classes)
+        loss = ClassBalancedFocal(counts, training.cb_beta, training.focal_gamma)
+        last_bias.assign(np.full(classes, -np.log(classes - 1), np.float32))
+    if training.training == "cui":
+        for variable in model.trainable_variables:
+            free = class_balanced and variable is last_bias
+            variable.regularizer = None if free else keras.regularizers.L2(CUI_L2)
+    model.compile(make_optimizer(training), loss, metrics=["accuracy"], jit_compile=training.jit)
 
 
-def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
-    """The optimizer that `recipe.training` names
-
-    What changes its rate by the epoch is in `callbacks`.
-    """
-    if recipe.training == "keras":
-        return keras.optimizers.Adam(recipe.lr)
-    if recipe.training == "cui":
-        return keras.optimizers.SGD(recipe.lr, recipe.momentum)
-    rate = keras.optimizers.schedules.InverseTimeDecay(
-        recipe.lr, 1, recipe.decay
-    )  # lr / (1 + decay * step)
-    if recipe.training == "keras_cnn":
+def make_optimizer(training: TrainingRecipe) -> keras.optimizers.Optimizer:
+    """Returns the optimizer; `callbacks` change its learning rate by the epoch."""
+    if training.training == "keras":
+        return keras.optimizers.Adam(training.lr)
+    if training.training == "cui":
+        return keras.optimizers.SGD(training.lr, training.momentum)
+    # lr / (1 + decay * step)
+    rate = keras.optimizers.schedules.InverseTimeDecay(training.lr, 1, training.decay)
+    if training.training == "keras_cnn":
         return keras.optimizers.RMSprop(rate, epsilon=RMSPROP_EPSILON)
-    return keras.optimizers.SGD(rate, recipe.momentum)
+    return keras.optimizers.SGD(rate, training.momentum)
 
 
-def callbacks(recipe: Recipe, pool: Pool) -> list[keras.callbacks.Callback]:
-    """The learning rate's schedule, as a function of the epoch and batch alone, so that a resumed
-    run follows it.
+def callbacks(training: TrainingRecipe, pool: Pool) -> list[keras.callbacks.Callback]:
+    """Returns the learning rate's schedule, a function of the epoch and the batch alone, so that a
+    resumed run follows it.
     """
-    if recipe.training == "keras":
-        return [keras.callbacks.LearningRateScheduler(lambda epoch: recipe.lr * keras_share(epoch))]
-    return [WarmUp(recipe.lr, pool, recipe.batch_size)] if recipe.training == "cui" else []
+    if training.training == "keras":
+        schedule = keras.callbacks.LearningRateScheduler(
+            lambda epoch: training.lr * keras_share(epoch)
+        )
+        return [schedule]
+    if training.training == "cui":
+        return [WarmUp(training.lr, pool, training.batch_size)]
+    return []
 
 
 def keras_share(epoch: int) -> float:
-    """Keras's cifar10_resnet:
-
-    The share of the first learning rate that is left in an epoch (from 0).
-    """
+    """Returns the factor of the learning rate in an epoch (from 0) of Keras's cifar10_resnet."""
     return next((share for last, share in KERAS_STEPS if epoch > last), 1.0)
 
 
 class WarmUp(keras.callbacks.Callback):
-    """Cui et al.
-
-    2019: linear from 0 over the first 5 epochs, step by step; a hundredth from epoch 160, again
-    from 180.
+    """Schedule of Cui et al. (2019): linear from 0 over the first 5 epochs, step by step; a
+    hundredth from epoch 160, and again from 180.
     """
 
     EPOCHS = 5
@@ -98,7 +102,6 @@ class WarmUp(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self._epoch < self.EPOCHS:
             steps = len(self.pool.index) // self.batch_size
-            done = (
-                self._epoch + (steps - self.params["steps"] + batch + 1) / steps
-            )  # a resumed epoch has fewer steps
+            resumed_at = steps - self.params["steps"]  # a resumed epoch has fewer steps
+            done = self._epoch + (resumed_at + batch + 1) / steps
             self.model.optimizer.learning_rate.assign(self.lr * done / self.EPOCHS)

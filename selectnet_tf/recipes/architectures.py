@@ -1,9 +1,9 @@
-"""The names of the classifiers: what `--arch` may be. Standard library only."""
+"""Names of the classifiers, for `--arch`. Standard library only."""
 
 import difflib
 import re
 
-APPLICATIONS = {  # networks of keras.applications: the pixels that they want
+APPLICATIONS = {  # {network of keras.applications: scale of the pixels that it takes}
     **dict.fromkeys(
         (
             "MobileNet",
@@ -33,9 +33,9 @@ APPLICATIONS = {  # networks of keras.applications: the pixels that they want
 
 
 def check_arch(arch: str) -> tuple[int, bool] | None:
-    """(depth, v2) of a ResNet's name, None for another network.
+    """Returns (depth, v2) of a ResNet's name, None for another network.
 
-    Raises ValueError with the legal names where there is none.
+    Raises ValueError with the legal names where there is no such network.
     """
     found = re.fullmatch(r"resnet([0-9]{1,6})(v2)?", arch)
     if arch == "simple" or arch in APPLICATIONS:

@@ -1,20 +1,12 @@
-"""What recipes are made of:
-
-Methods, data sets and their defaults, presets, trainings. Standard library only.
-"""
+"""Methods, data sets and their defaults, presets, trainings. Standard library only."""
 
 from typing import Any
 
 PAPER_METHODS = ("imbalanced", "oversampling", "self_paced", "context", "selectnet")
-METHODS = (
-    *PAPER_METHODS,
-    "oracle",
-    "class_balanced",
-    "logit_adjusted",
-    "balanced",
-    "random",
-)  # others to compare with
+CONTROLS = ("oracle", "class_balanced", "logit_adjusted", "balanced", "random")
+METHODS = (*PAPER_METHODS, *CONTROLS)
 SELECTING = ("self_paced", "context", "selectnet", "balanced", "random")
+WITH_SELECTOR = ("selectnet", "balanced")  # methods that train f_s
 REPRODUCING = ("paper", "released")
 PRESETS = (*REPRODUCING, "robust")
 TRAININGS = ("sgd", "keras", "keras_cnn", "cui")
@@ -37,25 +29,14 @@ DATASETS: dict[str, dict[str, Any]] = {
         "augment": "shift",
         "shift": 0.1,
     },
+    # a pool of one's own may hold few images of a class: no alignment, no cap
     "folder": {
         "preset": "robust",
         "align": 0.0,
         "cap": 0.0,
         "minor": ("auto",),
         "shift": 0.1,
-    },  # whose pool may hold few of a class
-}
-OWN_FIELDS = {  # of data of one's own
-    "folder": (
-        "labeled_dir",
-        "unlabeled_dir",
-        "test_dir",
-        "image_size",
-        "fit",
-        "decisions",
-        "views",
-        "ask",
-    ),
+    },
 }
 RELEASED: dict[str, Any] = {
     "selector_inputs": "probs",
@@ -68,11 +49,8 @@ RELEASED: dict[str, Any] = {
     "selector_epochs": 5,
     "split": "first",
 }
-ROBUST: dict[str, Any] = {
-    "prior_loss": 1.0,
-    "align": 0.5,
-    "cap": 1 / 3,
-}  # of what selects: the best on held-out images, see docs/robust.md
+# of a method that selects: the best on held-out images, see docs/robust.md
+ROBUST: dict[str, Any] = {"prior_loss": 1.0, "align": 0.5, "cap": 1 / 3}
 TRAINING: dict[str, dict[str, Any]] = {
     "sgd": {},
     "keras": {"lr": 1e-3, "shift": 0.1},

@@ -1,20 +1,18 @@
-"""Which run: the frozen Recipe, its three presets and the data sets' defaults. Standard library
-only, so that --help is instant.
+"""A recipe: data, selection and training of one run. Standard library only, so that --help is
+instant.
 
-A Recipe's fields are the command line's flags, recipe.json and the first columns of runs.csv.
+The fields of the three parts, with `preset` and `seed`, are the command line's flags, recipe.json
+and the first columns of runs.csv, where they stand side by side.
 """
 
 import dataclasses
-import difflib
 import hashlib
 import json
-import pathlib
 from typing import Any
 
 from selectnet_tf.recipes.presets import (
     DATASETS,
     METHODS,
-    OWN_FIELDS,
     PRESETS,
     RELEASED,
     ROBUST,
@@ -22,7 +20,6 @@ from selectnet_tf.recipes.presets import (
     TRAINING,
     TRAININGS,
 )
-from selectnet_tf.recipes.validation import check
 
 PATHS = ("labeled_dir", "unlabeled_dir", "test_dir", "decisions", "weights")  # fields
 
@@ -32,37 +29,15 @@ def _field(default: Any, help: str, choices: tuple[str, ...] | None = None) -> A
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
-    """One run, in full.
-
-    Make one with `make`, which fills in what the preset, the data set and the training imply.
-    """
+class BenchmarkData:
+    """A data set of the paper, or scikit-learn's digits, with most labels hidden."""
 
     dataset: str = _field(
-        "cifar10-4minor",
-        "which labeled set and pool; folder: pictures of your own",
-        tuple(DATASETS),
+        "cifar10-4minor", "labeled set and pool; folder: images of your own", tuple(DATASETS)
     )
-    arch: str = _field(
-        "simple",
-        "the classifier f_c: simple, resnet20, ... (6n+2), resnet20v2, ... (9n+2), or e.g."
-        " MobileNetV2",
-    )
-    method: str = _field("selectnet", "what is trained on", METHODS)
-    preset: str = _field(
-        "paper",
-        "paper: the text; released: the authors' code; robust: no class is lost, default for"
-        " folders",
-        PRESETS,
-    )
-    seed: int = _field(0, "of the split, the weights, the order and the augmentation")
-    epochs: int = _field(200, "epochs in all, the first round's included")
-    every: int = _field(10, "epochs between two selections")
-    batch_size: int = _field(32, "images a step, over all replicas")
     minor: tuple[int | str, ...] = _field(
         (),
-        "the minor classes: 0,2,6,7, or names of folders, or auto: those under half the median"
-        " size",
+        "minor classes: 0,2,6,7, or names of folders, or auto: those under half the median size",
     )
     minor_ratio: float | None = _field(
         None, "share of a minor class that is labeled (step imbalance)"
@@ -73,38 +48,84 @@ class Recipe:
     imb_factor: float | None = _field(None, "smallest over largest class (long-tailed sets)")
     validation: int = _field(
         0,
-        "images of each class kept out of D and U, to test on instead of the test set: for choosing"
-        " settings",
+        "images of each class held out of the training set and tested on instead of the test set:"
+        " for choosing settings",
     )
-    split: str = _field("random", "which images of a class are labeled", ("random", "first"))
+    split: str = _field("random", "labeled images of a class", ("random", "first"))
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderData:
+    """Images of one's own, in folders."""
+
+    dataset: str = _field("folder", "images of your own")
+    minor: tuple[int | str, ...] = _field((), "names of folders, or auto")
+    labeled_dir: str | None = _field(
+        None, "dataset=folder: a folder with a folder of images for each class; or several, A,B"
+    )
+    unlabeled_dir: str | None = _field(
+        None, "dataset=folder: the pool, images in folders of any kind; or several, A,B"
+    )
+    test_dir: str | None = _field(
+        None, "dataset=folder: as labeled_dir; without it a fifth of each class is held out"
+    )
+    image_size: int = _field(96, "dataset=folder: images are scaled to this width and height")
+    fit: str = _field(
+        "stretch",
+        "dataset=folder: how images become squares; pad: with black",
+        ("stretch", "pad", "crop"),
+    )
+    decisions: str | None = _field(
+        None,
+        "dataset=folder: a person's decisions about earlier pseudo-labels, as the review page saves"
+        " them: A,B",
+    )
+    ask: int = _field(
+        50, "dataset=folder: number of uncertain images that the review page asks about"
+    )
+
+
+Data = BenchmarkData | FolderData
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectionRecipe:
+    """The method, and how it selects."""
+
+    method: str = _field("selectnet", "which images are trained on", METHODS)
+    every: int = _field(10, "epochs between two selections")
     init: str = _field(
         "balanced",
-        "D in the first round: balanced, or with copies of the minors",
+        "labeled set in the first round: balanced, or with copies of the minor classes",
         ("balanced", "copies", "none"),
     )
-    init_copies: int = _field(20, "how many copies of the minors --init=copies adds")
+    init_copies: int = _field(20, "copies of the minor classes that --init=copies adds")
     oversample: str = _field(
-        "replacement", "the oversampling method's D", ("replacement", "copies")
+        "replacement", "labeled set of method=oversampling", ("replacement", "copies")
+    )
+    balance: str = _field(
+        "all",
+        "balancing raises all classes to the largest one's size, or the minor ones only (4.2)",
+        ("all", "minor"),
     )
     threshold: float = _field(0.6, "lambda of eqs. (1)-(5), nats")
     beta: float | None = _field(
-        None, "the selector's output from which a sample is picked, eq. (6); lambda where not given"
+        None, "selector's output from which a sample is added, eq. (6); lambda where not given"
     )
     lambda_schedule: str = _field(
         "constant", "constant, or a:b for a lambda (and beta) that goes from a to b over the rounds"
     )
     labeled_loss: str = _field(
-        "predicted", "the labeled samples' loss in the selection", ("predicted", "true", "two_hot")
+        "predicted", "loss of labeled samples in the selection", ("predicted", "true", "two_hot")
+    )
+    context: str = _field(
+        "all",
+        "labeled candidates: all predicted as minor (4.2), or those wrongly (3.2)",
+        ("all", "wrong"),
     )
     accumulate: bool = _field(
         False,
-        "an unlabeled pick stays, as the class it was last picked as; otherwise each round picks"
-        " anew",
-    )
-    prior_loss: float = _field(
-        0.0,
-        "tau of the prior-aware loss: how much it heeds the classes' shares of what is trained on;"
-        " 0: plain",
+        "keep each pseudo-label until a later round replaces it; otherwise drop it each round",
     )
     align: float = _field(
         0.0,
@@ -112,17 +133,17 @@ class Recipe:
     )
     cap: float = _field(
         0.0,
-        "alpha of the cap on a minor class's unlabeled picks, which keeps n (n_low/n)^alpha of n;"
+        "alpha of the cap on a minor class's pseudo-labels, which keeps n (n_low/n)^alpha of n;"
         " 0: none",
     )
-    max_per_class: int = _field(0, "the most unlabeled picks of a minor class; 0: no limit")
+    max_per_class: int = _field(0, "most pseudo-labels of a minor class; 0: no limit")
     selector_inputs: str = _field(
         "probs+loss",
-        "what the selector f_s sees",
+        "inputs of the selector f_s",
         ("probs+loss", "probs", "penultimate+loss", "penultimate"),
     )
     selector_fit: str = _field(
-        "minor", "fit f_s on D' (predicted as minor) or on all of D and U", ("minor", "all")
+        "minor", "fit f_s on the candidates (predicted as minor) or on all images", ("minor", "all")
     )
     selector_init: str = _field(
         "glorot", "initial weights of f_s; normal: N(0, 0.05)", ("glorot", "normal")
@@ -130,21 +151,29 @@ class Recipe:
     selector_lr: float = _field(1e-2, "Adam's learning rate for f_s")
     selector_epochs: int = _field(20, "epochs of f_s a round")
     selector_batch: int = _field(32, "batch size of f_s")
-    balance: str = _field(
-        "all",
-        "balancing raises all classes to the largest one's size, or the minors only (4.2)",
-        ("all", "minor"),
-    )
-    context: str = _field(
-        "all",
-        "labeled samples of D': all predicted as minor (4.2), or those wrongly (3.2)",
-        ("all", "wrong"),
-    )
     loss_norm: str = _field(
         "union",
-        "one mean over D and D_add, or separate ones, added, as in eq. (3)",
+        "one mean over the labeled and the added images, or separate ones, summed, as in eq. (3)",
         ("union", "separate"),
     )
+
+    def lambdas(self) -> tuple[float, ...]:
+        """Returns (first, last) value of lambda; the same twice where it is constant."""
+        if self.lambda_schedule == "constant":
+            return self.threshold, self.threshold
+        return tuple(float(part) for part in self.lambda_schedule.split(":"))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingRecipe:
+    """The classifier, and how it is optimized."""
+
+    arch: str = _field(
+        "simple",
+        "classifier f_c: simple, resnet20, ... (6n+2), resnet20v2, ... (9n+2), or e.g. MobileNetV2",
+    )
+    epochs: int = _field(200, "epochs in all, the first round's included")
+    batch_size: int = _field(32, "images a step, over all replicas")
     training: str = _field(
         "sgd",
         "sgd: the released code's; keras, keras_cnn: of Keras's examples; cui: of Table 3's",
@@ -161,6 +190,9 @@ class Recipe:
         ("shift_flip", "shift", "crop_flip", "none"),
     )
     shift: float = _field(0.2, "largest shift, as a share of the image's side")
+    prior_loss: float = _field(
+        0.0, "tau of the prior-aware loss: weight of the classes' shares in training; 0: plain"
+    )
     cb_beta: float = _field(0.9999, "beta of the class-balanced loss")
     focal_gamma: float = _field(1.0, "gamma of the class-balanced focal loss")
     precision: str = _field(
@@ -172,78 +204,88 @@ class Recipe:
     deterministic: bool = _field(
         True, "on GPUs: the same bits each time, which takes longer; CPUs give them anyway"
     )
-    labeled_dir: str | None = _field(
-        None, "dataset=folder: a folder for each class, with its pictures; or several such, A,B"
-    )
-    unlabeled_dir: str | None = _field(
-        None, "dataset=folder: the pool, pictures in folders of any kind; or several, A,B"
-    )
-    test_dir: str | None = _field(
-        None, "dataset=folder: as labeled_dir; without it a fifth of each class is held out"
-    )
     weights: str | None = _field(
         None, "imagenet, or a file of weights without the top, for a network of keras.applications"
     )
-    image_size: int = _field(
-        96, "dataset=folder: pictures are scaled to so many pixels on each side"
-    )
-    fit: str = _field(
-        "stretch",
-        "dataset=folder: how pictures become squares; pad: with black",
-        ("stretch", "pad", "crop"),
-    )
-    decisions: str | None = _field(
-        None,
-        "dataset=folder: what a person decided about earlier runs' picks, as the review pages save"
-        " it: A,B",
-    )
     freeze: bool = _field(
         False,
-        "put each picture through the network with --weights (or a run's model.keras) once; train"
+        "put each image through the network with --weights (or a run's model.keras) once; train"
         " one layer",
     )
     views: int = _field(
         1,
-        "with --freeze: embed so many views of each labeled picture, up to 4: itself, mirrored,"
-        " moved, both",
+        "with --freeze: embed up to 4 views of each labeled image: itself, mirrored, moved, both",
     )
-    ask: int = _field(
-        50,
-        "dataset=folder: how many pictures that the model doubts most are put before you on the"
-        " review page",
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One run, in full.
+
+    Make one with `make`, which fills in what the preset, the data set and the training imply.
+    """
+
+    data: Data
+    selection: SelectionRecipe
+    training: TrainingRecipe
+    preset: str = _field(
+        "paper",
+        "paper: the text; released: the authors' code; robust: prevents class collapse, default for"
+        " folders",
+        PRESETS,
     )
+    seed: int = _field(0, "of the split, the weights, the order and the augmentation")
 
     @property
     def name(self) -> str:
-        """The run's folder:
-
-        Data set, arch, method, preset, seed, and a hash of every other field that was changed.
+        """The run's folder: data set, arch, method, preset, seed, and a hash of the other fields
+        that were changed.
         """
-        base = defaults(self.dataset, self.arch, self.method, self.preset, self.training)
-        changed = {k: v for k, v in dataclasses.asdict(self).items() if v != getattr(base, k)}
-        changed.pop("seed", None)
-        if self.training != default_training(self.method):
-            changed["training"] = self.training
-        parts = [self.dataset, self.arch, self.method, self.preset, f"s{self.seed}"]
+        values, base = self.flat(), self.preset_values()
+        changed = {k: v for k, v in values.items() if v != base[k] and k != "seed"}
+        if self.training.training != default_training(self.selection.method):
+            changed["training"] = self.training.training
+        words = [values[key] for key in ("dataset", "arch", "method", "preset")]
+        words.append(f"s{self.seed}")
         if changed:
-            parts.append(
-                hashlib.sha1(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:12]
-            )
-        return "_".join(parts)
+            text = json.dumps(changed, sort_keys=True)
+            words.append(hashlib.sha1(text.encode()).hexdigest()[:12])
+        return "_".join(words)
 
-    def lambdas(self) -> tuple[float, ...]:
-        """(first, last) value of lambda; the same twice where it is constant."""
-        if self.lambda_schedule == "constant":
-            return self.threshold, self.threshold
-        return tuple(float(part) for part in self.lambda_schedule.split(":"))
+    def flat(self) -> dict[str, Any]:
+        """Returns {field: value} of all FIELDS; the other kind of data has the preset's values."""
+        parts = vars(self.data) | vars(self.selection) | vars(self.training)
+        return self.preset_values() | parts | {"preset": self.preset, "seed": self.seed}
+
+    def preset_values(self) -> dict[str, Any]:
+        """Returns {field: value} of all FIELDS, before any was changed."""
+        return preset_values(
+            self.data.dataset,
+            self.training.arch,
+            self.selection.method,
+            self.preset,
+            self.training.training,
+        )
+
+
+# Every flat field by its name; BenchmarkData describes those that both kinds of data have.
+FIELDS: dict[str, dataclasses.Field[Any]] = {
+    field.name: field
+    for kind in (FolderData, BenchmarkData, SelectionRecipe, TrainingRecipe, Recipe)
+    for field in dataclasses.fields(kind)
+    if field.metadata
+}
 
 
 def default_training(method: str) -> str:
-    return "cui" if method == "class_balanced" else "sgd"
+    return "cui" if method == "class_balanced" else TrainingRecipe.training
 
 
-def defaults(dataset: str, arch: str, method: str, preset: str, training: str) -> Recipe:
-    values: dict[str, Any] = {}
+def preset_values(
+    dataset: str, arch: str, method: str, preset: str, training: str
+) -> dict[str, Any]:
+    """Returns {field: value} of all FIELDS, as the preset, the data set and the training imply."""
+    values = {name: field.default for name, field in FIELDS.items()}
     if preset == "released":
         values |= RELEASED
     if preset == "robust" and method in SELECTING:
@@ -253,54 +295,26 @@ def defaults(dataset: str, arch: str, method: str, preset: str, training: str) -
     values |= DATASETS[dataset] | TRAINING[training]
     if dataset == "cifar100-lt":
         values["cb_beta"] = 0.9  # Cui et al.'s best for CIFAR-100-LT at 0.01
+    return values | {
+        "dataset": dataset,
+        "arch": arch,
+        "method": method,
+        "preset": preset,
+        "training": training,
+    }
+
+
+def assemble(values: dict[str, Any]) -> Recipe:
+    """Returns the Recipe, not checked, of a value for each of FIELDS."""
+
+    def part(kind: Any) -> Any:
+        return kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
+
+    own = values["dataset"] == FolderData.dataset
     return Recipe(
-        **values
-        | {
-            "dataset": dataset,
-            "arch": arch,
-            "method": method,
-            "preset": preset,
-            "training": training,
-        }
+        part(FolderData if own else BenchmarkData),
+        part(SelectionRecipe),
+        part(TrainingRecipe),
+        values["preset"],
+        values["seed"],
     )
-
-
-def make(**changes: Any) -> Recipe:
-    """A checked Recipe: the preset's values, then the data set's and the training's, then
-    `changes`.
-
-    Raises ValueError in one line that names the valid values.
-    """
-    known = {f.name: f for f in dataclasses.fields(Recipe)}
-    for key, value in changes.items():
-        if key not in known:
-            raise ValueError(f"unknown recipe field {key!r}{suggest(key, known)}")
-        if (choices := known[key].metadata["choices"]) and value not in choices:
-            raise ValueError(f"{key} is {value!r}, but has to be one of {', '.join(choices)}")
-    changes |= {key: _spelled(changes[key]) for key in PATHS if isinstance(changes.get(key), str)}
-    dataset = changes.get("dataset", known["dataset"].default)
-    first = {
-        k: changes.get(k, DATASETS[dataset].get(k, known[k].default))
-        for k in ("arch", "method", "preset")
-    } | {"dataset": dataset}
-    base = defaults(**first, training=changes.get("training", default_training(first["method"])))
-    recipe = dataclasses.replace(base, **changes)
-    minor = sorted(
-        set(recipe.minor),
-        key=str if recipe.dataset in OWN_FIELDS else lambda c: (isinstance(c, str), c),
-    )
-    recipe = dataclasses.replace(recipe, minor=tuple(minor))
-    check(recipe, base)
-    return recipe
-
-
-def _spelled(paths: str) -> str:
-    """Paths A,B as they are spelled in a run's name: "a/" and "./a" are "a"."""
-    return ",".join(
-        str(pathlib.PurePath(path)) if path.strip() else path for path in paths.split(",")
-    )
-
-
-def suggest(word: str, words: dict[str, Any]) -> str:
-    close = difflib.get_close_matches(word, list(words), n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(words)}"

@@ -192,7 +192,7 @@ def f1(
     names = {
         row["class"]: plain(row.get("name", row["class"])[:12])
         for row in rows
-        if found[0].row["dataset"] in recipes.OWN_FIELDS
+        if found[0].row["dataset"] == recipes.FolderData.dataset
     }
     if len(classes) > 20:  # too many bars: the minor classes only, at most twenty
         classes = [c for c in classes if c in minor][:20] or classes[:20]

@@ -4,7 +4,6 @@ All results on one page, beside the figures that it shows; needs no network. No 
 """
 
 import contextlib
-import dataclasses
 import html
 import math
 import os
@@ -200,7 +199,7 @@ def _galleries(results: pathlib.Path, found: list[store.Run], data_dir: str | No
             if kind not in loaded:
                 loaded[kind] = (
                     None
-                    if run.row["dataset"] in recipes.OWN_FIELDS
+                    if run.row["dataset"] == recipes.FolderData.dataset
                     else _images(run.dataset, data_dir)
                 )
             found_here = loaded[kind]
@@ -257,19 +256,16 @@ def _images(dataset: str, data_dir: str | None) -> cifar.Data | None:
 
 
 def _settings(found: list[store.Run]) -> str:
-    base = {preset: recipes.make(preset=preset) for preset in recipes.PRESETS}
+    base = {preset: recipes.make(preset=preset).flat() for preset in recipes.PRESETS}
     lines = []
-    for field in dataclasses.fields(recipes.Recipe):
-        values = [
-            store.format_value(getattr(base[preset], field.name)) or "–"
-            for preset in recipes.PRESETS
-        ]
-        if field.name in ("dataset", "arch", "method", "preset", "seed"):
+    for name, field in recipes.FIELDS.items():
+        values = [store.format_value(base[preset][name]) or "–" for preset in recipes.PRESETS]
+        if name in ("dataset", "arch", "method", "preset", "seed"):
             continue
         marked = ' class="differs"' if len(set(values)) > 1 else ""
         cells = "".join(f"<td>{html.escape(v)}</td>" for v in values)
         lines.append(
-            f"<tr{marked}><th>{field.name}</th>{cells}<td"
+            f"<tr{marked}><th>{name}</th>{cells}<td"
             f" class=help>{html.escape(field.metadata['help'])}</td></tr>"
         )
     presets = "".join(f"<th>{preset}</th>" for preset in recipes.PRESETS)

@@ -202,7 +202,7 @@ def cells(results: pathlib.Path, found: Iterable[Run], extra: bool = False) -> l
     told = {table: numbers(table) for table in TABLES}
     known = {(line["dataset"], line["arch"]) for lines in told.values() for line in lines}
     others = dict.fromkeys(
-        (run.dataset, run.arch) for run in found if run.row["dataset"] not in recipes.OWN_FIELDS
+        (run.dataset, run.arch) for run in found if run.row["dataset"] != recipes.FolderData.dataset
     )
     for table, lines in told.items():
         details = list(dict.fromkeys(_detail(table, line) for line in lines))

@@ -1,4 +1,4 @@
-"""How long a run on pictures will take on this machine: a few steps of its own network, timed."""
+"""Estimate of a run's time on this machine, from a few steps of its own network."""
 
 import dataclasses
 import time
@@ -9,18 +9,21 @@ import numpy as np
 
 from selectnet_tf.data.folders.survey import Survey
 from selectnet_tf.data.splits import TEST_SHARE
-from selectnet_tf.recipes import SELECTING, Recipe
+from selectnet_tf.recipes import (
+    SELECTING,
+    FolderData,
+    Recipe,
+    SelectionRecipe,
+    TrainingRecipe,
+)
 from selectnet_tf.runs import plan
 
 LEAST = 2.0  # seconds of steps behind each measured pace, about
-BATCHES = 100  # that are timed at most
+BATCHES = 100  # most batches that are timed
 
 
 class Pace(NamedTuple):
-    """Seconds a picture takes:
-
-    To be trained on, to be scored, and under --freeze to be embedded.
-    """
+    """Seconds that an image takes in training, in scoring, and with --freeze in embedding."""
 
     train: float
     score: float
@@ -28,19 +31,31 @@ class Pace(NamedTuple):
 
 
 def line(found: Survey, recipe: Recipe) -> str:
-    """What --dry_run says of the training."""
-    took, images = seconds(found, recipe, measure(recipe, len(found.names)))
-    often = f"{recipe.epochs:,} epoch{'s' * (recipe.epochs > 1)} of up to {images:,} pictures"
+    """Returns --dry_run's line on the training. recipe: of a FolderData."""
+    assert isinstance(recipe.data, FolderData)
+    class_balanced = recipe.selection.method == "class_balanced"
+    pace = measure(recipe.training, recipe.data.image_size, len(found.names), class_balanced)
+    asks = recipe.data.ask > 0
+    took, images = seconds(found, recipe.selection, recipe.training, asks, pace)
+    epochs = recipe.training.epochs
+    often = f"{epochs:,} epoch{'s' * (epochs > 1)} of up to {images:,} images"
     amount = f"about {plan.format_hours(took)}" if took >= 60 else "under a minute"
-    return (
-        f"  training takes {amount} here, if nothing else runs: {often}, by the pace of a few steps"
-    )
+    return f"  training takes {amount} on this idle machine: {often}, estimated from a few steps"
 
 
-def seconds(found: Survey, recipe: Recipe, pace: Pace) -> tuple[float, int]:
-    """(of the whole run after decoding, pictures an epoch).
+def seconds(
+    found: Survey, selection: SelectionRecipe, training: TrainingRecipe, asks: bool, pace: Pace
+) -> tuple[float, int]:
+    """Returns (seconds of the whole run after decoding, images an epoch).
 
-    For a method that selects an upper bound: D + D_add as large as D balanced.
+    For a method that selects, an upper bound: D + D_add as large as D balanced.
+
+    Args:
+        found: numbers of images.
+        selection: method and rounds.
+        training: epochs and views.
+        asks: whether the pool is scored once more for the review page.
+        pace: from `measure`.
     """
     labeled, test, pool = (
         sum(len(each.files) for each in some.values())
@@ -53,56 +68,63 @@ def seconds(found: Survey, recipe: Recipe, pace: Pace) -> tuple[float, int]:
         ]
     )
     kept = 1.0 if found.test else 1 - TEST_SHARE
-    balanced = recipe.method in SELECTING or recipe.method == "oversampling"
+    selects = selection.method in SELECTING
+    balanced = selects or selection.method == "oversampling"
     images = int(kept * (counts.max() * len(counts) if balanced else labeled))
-    scored = recipe.epochs * (test or labeled * TEST_SHARE)
-    if recipe.method in SELECTING:
-        scored += recipe.epochs // recipe.every * (kept * labeled + pool)
-    scored += pool if recipe.ask else 0
-    return recipe.epochs * images * pace.train + scored * pace.score + (
-        labeled * recipe.views + test + pool
-    ) * pace.embed, images
+    scored = training.epochs * (test or labeled * TEST_SHARE)
+    if selects:
+        scored += training.epochs // selection.every * (kept * labeled + pool)
+    if asks:
+        scored += pool
+    embedded = labeled * training.views + test + pool
+    trained = training.epochs * images
+    return trained * pace.train + scored * pace.score + embedded * pace.embed, images
 
 
-def measure(recipe: Recipe, classes: int) -> Pace:
-    """Times the recipe's network on made-up pictures. Weights are not downloaded for it."""
+def measure(
+    training: TrainingRecipe, image_size: int, classes: int, class_balanced: bool = False
+) -> Pace:
+    """Times the network on random images; downloads no weights.
+
+    Args:
+        training: network, loss and optimizer.
+        image_size: pixels on each side.
+        classes: number of classes.
+        class_balanced: use the class-balanced loss.
+    """
     from selectnet_tf.data.task import Task
     from selectnet_tf.images import Subset
     from selectnet_tf.pool import Pool
     from selectnet_tf.runs import frozen, methods, train
 
-    recipe = dataclasses.replace(
-        recipe, weights=None if recipe.weights == "imagenet" else recipe.weights
-    )
-    pictures = np.random.default_rng(0).integers(
-        0, 256, (recipe.batch_size, recipe.image_size, recipe.image_size, 3), np.uint8
-    )
-    labels, embed = np.arange(recipe.batch_size, dtype=np.int32) % classes, 0.0
-    rows: Any = pictures
-    if recipe.freeze:
-        network = frozen.backbone(recipe, pictures.shape[1:])
-        rows = network.predict_on_batch(pictures).reshape(len(pictures), -1)
-        embed = _timed(lambda n: [network.predict_on_batch(pictures) for _ in range(n)]) / len(
-            pictures
-        )
+    if training.weights == "imagenet":
+        training = dataclasses.replace(training, weights=None)
+    batch = training.batch_size
+    images = np.random.default_rng(0).integers(0, 256, (batch, image_size, image_size, 3), np.uint8)
+    labels, embed = np.arange(batch, dtype=np.int32) % classes, 0.0
+    rows: Any = images
+    if training.freeze:
+        network = frozen.backbone(training, images.shape[1:])
+        rows = network.predict_on_batch(images).reshape(batch, -1)
+        embed = _timed(lambda n: [network.predict_on_batch(images) for _ in range(n)])
     task = Task(
         rows, labels, rows, rows, labels, tuple(map(str, range(classes))), (0,), labels, labels, []
     )
-    model = train.make_model(recipe, task, train.make_strategy(1, recipe.deterministic))
+    strategy = train.make_strategy(1, training.deterministic)
+    model = train.make_model(training, task, strategy, 0, class_balanced)
     places = np.resize(np.arange(len(rows)), BATCHES * len(rows))
     pool = Pool(Subset(rows, places), labels[places], rows[:0], [0])
-    data = pool.dataset(recipe.batch_size, None if recipe.freeze else methods.make_augment(recipe))
+    data = pool.dataset(batch, None if training.freeze else methods.make_augment(training))
     step = _timed(lambda n: model.fit(data.take(n), shuffle=False, verbose=0))
     score = _timed(lambda n: [model.predict_on_batch(rows) for _ in range(n)])
-    return Pace(step / len(pictures), score / len(pictures), embed)
+    return Pace(step / batch, score / batch, embed / batch)
 
 
 def _timed(steps: Callable[[int], object]) -> float:
-    """Seconds a step takes:
-
-    What more of them take longer than one, so that what each call costs besides does not count.
+    """Returns the seconds of a step, without the constant cost of a call: the difference between
+    several steps and one.
     """
-    steps(1)  # prepares
+    steps(1)  # traces
     one = _took(steps, 1)
     count = int(np.clip(LEAST / one, 2, BATCHES))
     more = _took(steps, count)

@@ -1,8 +1,4 @@
-"""--freeze:
-
-Every picture goes through a pretrained network once, and the rounds train one layer on what comes
-out.
-"""
+"""A frozen backbone (--freeze) embeds every image once; rounds train one layer on the features."""
 
 import functools
 import hashlib
@@ -21,46 +17,54 @@ from selectnet_tf._files import digest, write_npz
 from selectnet_tf.data.task import Task
 from selectnet_tf.images import Subset
 from selectnet_tf.models import networks, safe_load
-from selectnet_tf.recipes import Recipe
+from selectnet_tf.recipes import TrainingRecipe
 
 BATCH = 128
 
 
-def backbone(recipe: Recipe, shape: tuple[int, ...]) -> keras.Model:
-    """A network with `weights` up to its last layer: images [B, H, W, C] uint8 -> [B, d].
+def backbone(training: TrainingRecipe, shape: tuple[int, ...]) -> keras.Model:
+    """Returns a network up to its last layer: images [B, H, W, C] uint8 -> [B, d].
 
-    weights: a model.keras of a run, whatever its network is; or imagenet, or a file of weights, of
-    a network of keras.applications.
+    Args:
+        training: `weights` is a run's model.keras of any network; or imagenet, or a file of
+            weights, for a network of keras.applications.
+        shape: [H, W, C].
 
     Raises:
-        ValueError: a model for pictures of another size; weights that don't fit.
+        ValueError: a model for images of another size; weights of another network.
     """
-    path = os.path.expanduser(recipe.weights or "")
+    path = os.path.expanduser(training.weights or "")
     if path.endswith(".keras"):
         model = safe_load.load(path)
         if tuple(model.input_shape[1:]) != tuple(shape):
             raise ValueError(
-                f"{recipe.weights} takes pictures of {model.input_shape[1:]}, and these are"
+                f"{training.weights} takes images of {model.input_shape[1:]}, but these are"
                 f" {tuple(shape)}: change --image_size"
             )
     else:
-        model = networks.build(recipe.arch, shape, 2, weights=recipe.weights)
+        model = networks.build(training.arch, shape, 2, weights=training.weights)
     return keras.Model(model.inputs, model.layers[-1].input, name="backbone")
 
 
-def embed(task: Task, recipe: Recipe, cache_dir: pathlib.Path) -> tuple[Task, keras.Model]:
-    """(the task with float32 rows in place of its images, the network that made them). What was
-    embedded once is kept.
+def embed(
+    task: Task, training: TrainingRecipe, cache_dir: pathlib.Path
+) -> tuple[Task, keras.Model]:
+    """Returns (the task with features in place of its images, the backbone).
 
-    The rows are [d], or with `views` [views, d]: of labeled pictures those of each view, of others
-    the picture's, repeated.
+    The features are float32, [n, d], or with `views` [n, views, d]: of a labeled image those of
+    each view, of others the image's, repeated. A cache keeps them by the images' digests.
+
+    Args:
+        task: images.
+        training: backbone, views and their shift.
+        cache_dir: folder of the cache.
     """
-    network = backbone(recipe, task.x_labeled.shape[1:])
+    network = backbone(training, task.x_labeled.shape[1:])
     weights = b"".join(np.ascontiguousarray(w).tobytes() for w in network.get_weights())
     place = cache_dir / f"embeddings-{network.output_shape[-1]}-{digest(weights)[:16]}.npz"
     known = _load(place)
     before = len(known)
-    pixels = round(recipe.shift * task.x_labeled.shape[1])
+    pixels = round(training.shift * task.x_labeled.shape[1])
     try:
         rows = [
             _embed(network, images, known)
@@ -68,15 +72,15 @@ def embed(task: Task, recipe: Recipe, cache_dir: pathlib.Path) -> tuple[Task, ke
         ]
         more = [
             _embed(network, task.x_labeled, known, functools.partial(view, number=v, pixels=pixels))
-            for v in range(1, recipe.views)
+            for v in range(1, training.views)
         ]
-    finally:  # also where it was stopped
+    finally:  # also when stopped
         if len(known) > before:
             cache_dir.mkdir(parents=True, exist_ok=True)
             write_npz(place, keys=np.array(list(known)), rows=np.stack(list(known.values())))
-    if recipe.views > 1:
+    if training.views > 1:
         others = [
-            np.broadcast_to(row[:, None], (len(row), recipe.views, row.shape[1]))
+            np.broadcast_to(row[:, None], (len(row), training.views, row.shape[1]))
             for row in rows[1:]
         ]
         rows = [np.stack([rows[0], *more], 1), *others]
@@ -85,9 +89,13 @@ def embed(task: Task, recipe: Recipe, cache_dir: pathlib.Path) -> tuple[Task, ke
 
 
 def view(images: np.ndarray, number: int, pixels: int) -> np.ndarray:
-    """One of four views of images [n, H, W, C]:
+    """Returns images in one of four views.
 
-    As they are, mirrored, moved right and down, mirrored and moved left and up.
+    Args:
+        images: [n, H, W, C].
+        number: 0: as they are; 1: mirrored; 2: moved right and down; 3: mirrored, and moved left
+            and up.
+        pixels: length of a move.
     """
     padded = np.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode="edge")
     start = pixels - (0, 0, pixels, -pixels)[number]
@@ -96,17 +104,20 @@ def view(images: np.ndarray, number: int, pixels: int) -> np.ndarray:
 
 
 def any_view(rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """rows [B, views, d] with one of their views, drawn for each, in the first place, where the
-    head looks.
+    """Returns rows [B, views, d] with a random view of each in the first place, which the head
+    reads.
     """
     places = tf.random.stateless_uniform([tf.shape(rows)[0]], seed, 0, rows.shape[1], tf.int32)
     return tf.concat([tf.gather(rows, places, batch_dims=1)[:, None], rows[:, 1:]], 1)
 
 
 def head(rows: np.ndarray, classes: int, activation: str) -> keras.Model:
-    """One layer on standardized rows.
+    """Returns a model of one layer on standardized rows.
 
-    Rows: [n, d] or [n, views, d], what the mean and the deviation are taken from.
+    Args:
+        rows: [n, d] or [n, views, d]; their mean and deviation standardize.
+        classes: number of classes.
+        activation: of the output [B, classes].
     """
     inputs = keras.Input(rows.shape[1:], name="features")
     first = inputs if rows.ndim == 2 else inputs[:, 0]
@@ -121,13 +132,13 @@ def head(rows: np.ndarray, classes: int, activation: str) -> keras.Model:
 
 
 def join(network: keras.Model, head: keras.Model, name: str) -> keras.Model:
-    """Backbone and head as one model of pictures."""
+    """Returns backbone and head as one model of images."""
     standardized, classes = (head.get_layer(layer) for layer in ("standardized", "classes"))
     return keras.Model(network.inputs, classes(standardized(network.outputs[0])), name=name)
 
 
 def _load(place: pathlib.Path) -> dict[str, np.ndarray]:
-    """{digest: row} of a file of the cache; of none, or a damaged one, nothing."""
+    """Returns {digest: row} of a cache file; of a missing or damaged one, {}."""
     try:
         with np.load(place) as file:
             return dict(zip(file["keys"].tolist(), file["rows"], strict=True))
@@ -141,7 +152,7 @@ def _embed(
     known: dict[str, np.ndarray],
     change: Callable[[np.ndarray], np.ndarray] = np.asarray,
 ) -> np.ndarray:
-    """[n, d] float32 of changed images; `known`, {digest of the pixels: row}, grows."""
+    """Returns features [n, d] of changed images; adds them to `known`, {digest of pixels: row}."""
     from rich.progress import Progress
 
     rows = np.zeros((len(images), network.output_shape[-1]), np.float32)

@@ -14,7 +14,7 @@ from selectnet_tf import rules
 from selectnet_tf._csv_files import write_frame
 from selectnet_tf._files import printable
 from selectnet_tf.data.task import Task
-from selectnet_tf.recipes import Recipe
+from selectnet_tf.recipes import TrainingRecipe
 from selectnet_tf.runs import evaluation
 from selectnet_tf.scoring import Scoring
 from selectnet_tf.selection import Round, Selection
@@ -83,15 +83,15 @@ class Log(keras.callbacks.Callback):
         folder: the run's folder.
         selection: the run's Selection; pass `audit` to it as on_round.
         task: the run's Task.
-        recipe: the run's Recipe.
+        training: epochs and batch size.
     """
 
     def __init__(
-        self, folder: pathlib.Path, selection: Selection, task: Task, recipe: Recipe
+        self, folder: pathlib.Path, selection: Selection, task: Task, training: TrainingRecipe
     ) -> None:
         super().__init__()
         self.folder, self.selection = folder, selection
-        self.epochs, self.batch_size = recipe.epochs, recipe.batch_size
+        self.epochs, self.batch_size = training.epochs, training.batch_size
         self.truth, self.names = task.truth, task.names
         self.rows: list[dict[str, Any]] = []
         self.audits: list[dict[str, Any]] = []

@@ -1,6 +1,5 @@
 """Writes a run's files (recipe.json, split.npz, predictions.npz, model.keras) and its tables."""
 
-import dataclasses
 import json
 import pathlib
 import zipfile
@@ -31,7 +30,7 @@ def write_recipe(
     """Writes recipe.json, with this process's environment and the run's first, and split.npz."""
     now = fingerprint.environment
     content = {
-        "recipe": dataclasses.asdict(recipe),
+        "recipe": recipe.flat(),
         "classes": task.names,
         "versions": {name: now[name] for name in VERSIONS},
         **{name: text for name, text in now.items() if name not in VERSIONS},

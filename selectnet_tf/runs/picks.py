@@ -1,7 +1,6 @@
-"""A run's picks: selected.npz, picks.csv and selected.csv."""
+"""A run's pseudo-labels (selected.npz, picks.csv, selected.csv) and uncertain images (ask.csv)."""
 
 import pathlib
-from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -11,16 +10,12 @@ from selectnet_tf._csv_files import as_cell, write_csv, write_frame
 from selectnet_tf._files import write_npz
 from selectnet_tf.data.task import Task
 from selectnet_tf.images import Subset
-from selectnet_tf.recipes import Recipe
 from selectnet_tf.runs import evaluation
 from selectnet_tf.scoring import Scorer
-from selectnet_tf.selection import Selection
+from selectnet_tf.selection import Round, Selection
 
-if TYPE_CHECKING:
-    from selectnet_tf.data.task import Task
-    from selectnet_tf.selection import Round
-
-EACH = 8  # pictures of a class: so many of the surest, and so many of the most wrong
+EACH = 8  # images of a class: most confident ones, and as many most confident errors
+AMONG = 10  # times as many uncertain images as are asked about are candidates
 MOST_CLASSES = 10
 COLUMNS = ("epoch", "label", "picked", "wrong", "score", "index", "truth")
 
@@ -32,15 +27,18 @@ def excerpt(
     score: np.ndarray,
     truth: np.ndarray | None = None,
 ) -> list[tuple]:
-    """What a gallery shows of one round's unlabeled picks, as lines of picks.csv (COLUMNS).
+    """Returns the lines of picks.csv (COLUMNS) that a gallery shows of one round.
 
-    For each pseudo-label: how many were picked, how many of them wrongly, and a line for each of
-    the surest and of the surest wrong ones, the surest first; one line without a picture beyond the
-    MOST_CLASSES largest labels.
+    For each pseudo-label: number of picks, number of errors, and a line for each of the most
+    confident picks and errors, in order of confidence. Beyond the MOST_CLASSES largest classes, one
+    line without an image.
 
     Args:
-        index: [k] places in the original training set. label: [k] pseudo-labels. score: [k].
-        truth: [k] true classes; None where nobody knows, and then `wrong` and `truth` stay empty.
+        epoch: of the round.
+        index: [k] places in the original training set.
+        label: [k] pseudo-labels.
+        score: [k] confidence.
+        truth: [k] true classes; None if unknown: then `wrong` and `truth` stay empty.
     """
     order = np.argsort(-score, kind="stable")
     labels, counts = np.unique(label, return_counts=True)
@@ -61,12 +59,12 @@ def excerpt(
     return lines
 
 
-def write_picks(folder: pathlib.Path, history: "list[Round]", task: "Task") -> None:
-    """selected.npz: every round's picks one after another: epoch, index (task.index's), label,
-    predicted, score, loss.
+def write_picks(folder: pathlib.Path, history: list[Round], task: Task) -> None:
+    """Writes selected.npz and picks.csv; for images in files also selected.csv.
 
-    picks.csv: what a gallery shows of them. Where the pictures are files, also selected.csv, for
-    people: one line for each picture that was ever picked.
+    selected.npz has every round's picks in order: epoch, index (in task.index), label, predicted,
+    score, loss. picks.csv is the excerpt for galleries. selected.csv has a line for each image that
+    was ever picked.
     """
     rounds = [
         (
@@ -111,26 +109,33 @@ def write_picks(folder: pathlib.Path, history: "list[Round]", task: "Task") -> N
         )
 
 
-def _excerpt(round: "Round", task: "Task") -> list[tuple]:
+def _excerpt(round: Round, task: Task) -> list[tuple]:
     picks = np.flatnonzero(round.index >= len(task.y_labeled))
     places = round.index[picks]
     truth = None if (task.truth < 0).any() else task.truth[places]
     return excerpt(round.epoch, task.index[places], round.target[picks], round.score[picks], truth)
 
 
-AMONG = 10  # times as many of the most doubtful ones are those that are chosen among
-
-
 def write_uncertain(
-    folder: pathlib.Path, model: keras.Model, selection: Selection, task: Task, recipe: Recipe
+    folder: pathlib.Path,
+    model: keras.Model,
+    selection: Selection,
+    task: Task,
+    count: int,
+    seed: int,
 ) -> None:
-    """Writes ask.csv, the most doubtful first, of what was not picked; of data without files,
-    nothing.
+    """Writes ask.csv: the most uncertain images that were never picked, in order.
 
-    task: as the model sees it, with rows in place of pictures under --freeze.
+    Args:
+        folder: the run's.
+        model: trained.
+        selection: its history has the picks.
+        task: images in files; with --freeze their features.
+        count: number of images; 0: no file.
+        seed: of the choice among AMONG times as many.
     """
     pool = selection.pool
-    if task.listing is None or not task.files or not recipe.ask or pool.labeled.all():
+    if not task.files or not count or pool.labeled.all():
         return
     settled = pool.labeled.copy()
     for round in selection.history:
@@ -138,10 +143,10 @@ def write_uncertain(
     labeled = int(pool.labeled.sum())
     places = np.flatnonzero(~settled) - labeled  # in the unlabeled ones
     probs = evaluation.to_probabilities(Scorer(model, task.x_unlabeled)()[0])
-    found = places[doubtful(probs[places], pool.minor)[: recipe.ask * AMONG]]
-    if len(found) > recipe.ask:
+    found = places[rank_uncertain(probs[places], pool.minor)[: count * AMONG]]
+    if len(found) > count:
         _, features = Scorer(model, Subset(task.x_unlabeled, found), features=True)()
-        found = found[apart(np.asarray(features), recipe.ask, recipe.seed)]
+        found = found[choose_diverse(np.asarray(features), count, seed)]
     first, second = np.argsort(-probs[found], axis=1, kind="stable")[:, :2].T
     rows = np.arange(len(found))
     frame = pd.DataFrame(
@@ -156,9 +161,10 @@ def write_uncertain(
     write_frame(folder / "ask.csv", frame)
 
 
-def doubtful(probs: np.ndarray, minor: np.ndarray) -> np.ndarray:
-    """Places of those that hang between two classes of which one is minor, the smallest margin
-    first. probs: [n, m].
+def rank_uncertain(probs: np.ndarray, minor: np.ndarray) -> np.ndarray:
+    """Returns places of rows with a minor class among the two likeliest, smallest margin first.
+
+    probs: [n, m].
     """
     likeliest = np.argsort(-probs, axis=1, kind="stable")[:, :2]
     first, second = np.take_along_axis(probs, likeliest, 1).T
@@ -166,10 +172,10 @@ def doubtful(probs: np.ndarray, minor: np.ndarray) -> np.ndarray:
     return open_to[np.argsort((first - second)[open_to], kind="stable")]
 
 
-def apart(features: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Places, in order, of `count` rows that lie far from each other, by k-means++.
+def choose_diverse(features: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Returns places, sorted, of `count` rows far from each other, by k-means++.
 
-    Features: [n, d].
+    features: [n, d].
     """
     from sklearn.cluster import kmeans_plusplus
 

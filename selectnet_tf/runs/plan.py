@@ -47,7 +47,7 @@ def make_grid(
     datasets, archs (as the table names them) narrow its columns; one that the table does not have
     is added. Runs that are shorter than a round select at their end.
     """
-    every = {"every": epochs} if epochs < recipes.Recipe.every else {}
+    every = {"every": epochs} if epochs < recipes.SelectionRecipe.every else {}
     columns, own_methods, schedules = TABLES[table]
     known = [list(dict.fromkeys(column[i] for column in columns)) for i in (0, 1)]
     asked = [(d, a) for d in datasets or known[0] for a in archs or known[1]]
@@ -98,16 +98,18 @@ def count_images(recipe: recipes.Recipe) -> int:
 
     For one that selects an upper bound: D + D_add as large as D balanced.
     """
-    classes, per_class = (100, 500) if recipe.dataset.startswith("cifar100") else (10, 5000)
-    if recipe.dataset.startswith("digits"):
+    data, epochs, method = recipe.data, recipe.training.epochs, recipe.selection.method
+    assert isinstance(data, recipes.BenchmarkData)  # a sweep is over benchmarks
+    classes, per_class = (100, 500) if data.dataset.startswith("cifar100") else (10, 5000)
+    if data.dataset.startswith("digits"):
         per_class = 143
     labels = np.repeat(np.arange(classes), per_class)
-    counts = np.bincount(labels[splits.make_split(recipe, labels).labeled])
-    if recipe.method == "oracle":
-        return recipe.epochs * len(labels)
-    return recipe.epochs * int(
+    counts = np.bincount(labels[splits.make_split(data, labels, recipe.seed).labeled])
+    if method == "oracle":
+        return epochs * len(labels)
+    return epochs * int(
         counts.sum()
-        if recipe.method in ("imbalanced", "class_balanced", "logit_adjusted")
+        if method in ("imbalanced", "class_balanced", "logit_adjusted")
         else counts.max() * classes
     )
 
@@ -132,11 +134,12 @@ def estimate_seconds(recipe: recipes.Recipe, known: dict[str, float]) -> float:
 
     Known: `rates` of finished ones; of other networks too, for a machine that is faster or slower.
     """
-    if recipe.dataset.startswith("digits"):
-        return count_images(recipe) * SMALLER * count_multiply_adds(recipe.arch) / _speed(known)
-    if recipe.arch in known:
-        return count_images(recipe) / known[recipe.arch]
-    return count_images(recipe) * count_multiply_adds(recipe.arch) / _speed(known)
+    images, arch = count_images(recipe), recipe.training.arch
+    if recipe.data.dataset.startswith("digits"):
+        return images * SMALLER * count_multiply_adds(arch) / _speed(known)
+    if arch in known:
+        return images / known[arch]
+    return images * count_multiply_adds(arch) / _speed(known)
 
 
 def _speed(known: dict[str, float]) -> float:

@@ -24,7 +24,7 @@ from selectnet_tf._devices import cores
 from selectnet_tf.data.folders import decisions, listing, survey
 from selectnet_tf.data.task import Task
 from selectnet_tf.images import digest
-from selectnet_tf.recipes import Recipe
+from selectnet_tf.recipes import FolderData, Recipe
 from selectnet_tf.runs import store
 
 FILES = "files.csv"
@@ -116,7 +116,7 @@ def check_same_recipe(recipe: Recipe, results: pathlib.Path, folder: pathlib.Pat
     if known and (fields := store.find_differences(recipe, known)):
         field = fields[0]
         theirs = store.format_value(known.get(field)) or "none"
-        ours = store.format_value(getattr(recipe, field)) or "none"
+        ours = store.format_value(recipe.flat()[field]) or "none"
         raise ValueError(
             f"{folder} is a run of another recipe (its {field} is {theirs}, not {ours}): "
             "use another --results_dir, or pass --force to replace it"
@@ -178,7 +178,7 @@ def describe_new_images(folder: pathlib.Path, recipe: Recipe) -> str:
     An image is new by its name; its content is not read.
     """
     known = {row["file"]: row for row in read_csv(folder / FILES)}
-    if not known:
+    if not known or not isinstance(recipe.data, FolderData):
         return ""
     found = survey.survey_folders(recipe)
     pool = _list_files(found.unlabeled)

@@ -38,7 +38,6 @@ SHARES = (
     "minor_roc_auc",
 )
 AMOUNTS = ("seconds", "selection_seconds", "images")
-FIELDS = tuple(field.name for field in dataclasses.fields(recipes.Recipe))
 IDENTITY = ("dataset", "arch", "method", "preset", "seed", "epochs")
 NEEDED = ("name", *IDENTITY, "accuracy", "last10_accuracy")
 FILES = {  # that reports read: the columns that each must have
@@ -206,15 +205,13 @@ def read_recipe(results: pathlib.Path, name: str) -> Mapping[str, Any] | None:
 
 def find_differences(recipe: recipes.Recipe, known: Mapping[str, Any]) -> list[str]:
     """Returns the fields that differ from a recorded recipe's; a missing field has its default."""
-    base = recipes.defaults(
-        recipe.dataset, recipe.arch, recipe.method, recipe.preset, recipe.training
-    )
+    values, base = recipe.flat(), recipe.preset_values()
 
     def differs(field: str) -> bool:
-        before = format_value(known.get(field)) or format_value(getattr(base, field))
-        return format_value(getattr(recipe, field)) != before
+        before = format_value(known.get(field)) or format_value(base[field])
+        return format_value(values[field]) != before
 
-    return [field for field in FIELDS if differs(field)]
+    return [field for field in values if differs(field)]
 
 
 def find_name(results: pathlib.Path, recipe: recipes.Recipe) -> str:
@@ -269,7 +266,7 @@ def _make_run(row: dict[str, str]) -> Run:
     _check_row(row)
     paths = [field for field in _list_paths(row) if row.get(field)]
     base = recipes.make(**{k: row.get(k) for k in (*IDENTITY[:4], *paths)})
-    plain = {k: format_value(getattr(base, k)) for k in FIELDS if k not in IDENTITY}
+    plain = {k: format_value(v) for k, v in base.flat().items() if k not in IDENTITY}
     plain |= dict.fromkeys(paths[1:], "")  # the first is in the data set's name
     changes = tuple((k, row[k]) for k, v in plain.items() if row.get(k) and row[k] != v)
     return Run(
@@ -319,11 +316,9 @@ def _drop_common_paths(found: list[Run]) -> list[Run]:
 
 def _list_paths(row: Mapping[str, str]) -> list[str]:
     """Returns the fields with the paths of a user's own data; none for a benchmark."""
-    return [
-        field
-        for field in recipes.OWN_FIELDS.get(row["dataset"], ())
-        if recipes.Recipe.__dataclass_fields__[field].default is None
-    ]
+    if row["dataset"] != recipes.FolderData.dataset:
+        return []
+    return [field.name for field in dataclasses.fields(recipes.FolderData) if field.default is None]
 
 
 def _find_damage(path: pathlib.Path) -> str | None:

@@ -7,7 +7,6 @@ Only the runs' processes import TensorFlow.
 
 import contextlib
 import ctypes
-import dataclasses
 import math
 import os
 import pathlib
@@ -109,7 +108,9 @@ class Sweep:
         ]
         columns: dict[str, list[Cell]] = {}
         for cell in self.cells:
-            columns.setdefault(f"{cell.recipe.dataset} {cell.recipe.arch}", []).append(cell)
+            columns.setdefault(
+                f"{cell.recipe.data.dataset} {cell.recipe.training.arch}", []
+            ).append(cell)
         for column, cells in [*columns.items(), ("all", self.cells)]:
             left = [c for c in cells if c.name not in done]
             half = sum(c.epochs > 0 for c in left)
@@ -146,7 +147,7 @@ class Sweep:
     def estimate_seconds(self, cells: Iterable[Cell]) -> float:
         """Returns the seconds that cells still need, one after another."""
         return sum(
-            plan.estimate_seconds(c.recipe, self.rates) * (1 - c.epochs / c.recipe.epochs)
+            plan.estimate_seconds(c.recipe, self.rates) * (1 - c.epochs / c.recipe.training.epochs)
             for c in cells
         )
 
@@ -252,7 +253,10 @@ class Sweep:
             left *= (time.monotonic() - self._start) / trained
         else:
             left /= self.speedup
-        now = ", ".join(f"{c.recipe.method} {c.epochs}/{c.recipe.epochs}" for c in self.running)
+        now = ", ".join(
+            f"{c.recipe.selection.method} {c.epochs}/{c.recipe.training.epochs}"
+            for c in self.running
+        )
         finished = len(self.cells) - len(self.waiting) - len(self.running)
         self._printed = time.monotonic()
         self._print(
@@ -269,10 +273,9 @@ class Sweep:
 def format_flags(recipe: recipes.Recipe) -> list[str]:
     """Returns a recipe's flags: the four that choose its defaults, and all that differ."""
     always = ("dataset", "arch", "method", "preset")
-    base = recipes.make(**{k: getattr(recipe, k) for k in always})
-    changed = {
-        k: v for k, v in dataclasses.asdict(recipe).items() if k in always or v != getattr(base, k)
-    }
+    values = recipe.flat()
+    base = recipes.make(**{k: values[k] for k in always}).flat()
+    changed = {k: v for k, v in values.items() if k in always or v != base[k]}
     return [
         f"--{k}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in changed.items()
     ]

@@ -1,7 +1,6 @@
-"""One recipe -> one row."""
+"""Trains a recipe and writes its row of results."""
 
 import contextlib
-import dataclasses
 import functools
 import os
 import pathlib
@@ -23,7 +22,7 @@ from selectnet_tf.data.task import Task
 from selectnet_tf.loop import check_batch, fit
 from selectnet_tf.models import networks, optimizers
 from selectnet_tf.pool import Pool
-from selectnet_tf.recipes import Recipe
+from selectnet_tf.recipes import FolderData, Recipe, TrainingRecipe
 from selectnet_tf.runs import evaluation, frozen, log, methods, outputs, picks, resume, store
 from selectnet_tf.runs.resume import Fingerprint
 from selectnet_tf.scoring import Scorer
@@ -43,28 +42,24 @@ def train(
     finish: Callable[[pathlib.Path, Task], None] | None = None,
     cache_dir: Path | None = None,
 ) -> dict[str, Any]:
-    """Trains a recipe, or goes on with it where it was stopped, or only returns its row where it is
-    finished.
+    """Returns a recipe's row of runs.csv; trains or resumes it, unless it is finished.
 
     Args:
-        recipe: a Recipe from recipes.make.
+        recipe: from recipes.make.
         data_dir: see cifar.load.
         results_dir: holds runs.csv and runs/NAME/.
-        replicas: MirroredStrategy over so many GPUs, or logical CPU devices where there is no
-            GPU; 0: all GPUs.
-        force: train again from the start what is finished or half trained; what is finished
-            stands until the new run is.
+        replicas: number of GPUs of a MirroredStrategy, or of logical CPU devices without a GPU;
+            0: all GPUs.
+        force: train again from the start; a finished run's files stay until the new run is
+            finished.
         verbose: as in Keras's fit.
-        finish: called with (folder, Task) when a run has left its files; where it fails, that
-            is said.
-        cache_dir: where decoded pictures are kept; results_dir/cache where not given.
-
-    Returns:
-        The run's row of runs.csv, a dict.
+        finish: called with (folder, Task) after the run's files are written; its failure is a
+            warning.
+        cache_dir: folder of decoded images; default: results_dir/cache.
 
     Raises:
-        ValueError, OSError: bad input, one line that says what to do. BlockingIOError: another
-            process trains this run.
+        ValueError, OSError: bad input, in one line that says what to do.
+        BlockingIOError: another process trains this run.
     """
     results = pathlib.Path(results_dir)
     name = store.find_name(results, recipe)
@@ -94,33 +89,37 @@ def _run(
     force: bool,
     cache_dir: pathlib.Path,
 ) -> dict[str, Any]:
-    strategy = _strategy_of(recipe, replicas)
+    training, seed = recipe.training, recipe.seed
+    strategy = _strategy_of(training, replicas)
     task = load.make_task(recipe, data_dir, cache_dir, lambda lines: print(lines, flush=True))
     print("\n".join([f"{folder.name}: {task.says[0]}", *map(printable, task.says[1:])]), flush=True)
-    if recipe.batch_size > (most := len(task.y_labeled)):
+    labeled = len(task.y_labeled)
+    if training.batch_size > labeled:
         raise ValueError(
-            f"{most} labeled samples don't fill one batch of {recipe.batch_size}: use"
-            f" --batch_size={most} or less"
+            f"batch_size is {training.batch_size}, but there are {labeled} labeled images: use"
+            f" --batch_size={labeled} or less"
         )
-    seen, backbone = frozen.embed(task, recipe, cache_dir) if recipe.freeze else (task, None)
-    pool = Pool(seen.x_labeled, seen.y_labeled, seen.x_unlabeled, seen.minor, seed=recipe.seed)
-    model = make_model(recipe, seen, strategy)
+    seen, backbone = frozen.embed(task, training, cache_dir) if training.freeze else (task, None)
+    pool = Pool(seen.x_labeled, seen.y_labeled, seen.x_unlabeled, seen.minor, seed=seed)
+    class_balanced = recipe.selection.method == "class_balanced"
+    model = make_model(training, seen, strategy, seed, class_balanced)
     fingerprint = Fingerprint(task, strategy.num_replicas_in_sync)
     if force:
         resume.set_aside(folder)
     resume.check_same_images(folder, task)
-    selection = methods.make_selection(recipe, pool)
+    rounds = training.epochs // recipe.selection.every
+    selection = methods.make_selection(recipe.selection, recipe.data, pool, rounds, seed)
     evaluate, probs, logger = _fit(recipe, seen, selection, model, folder, verbose, fingerprint)
     outputs.write_predictions(folder, evaluate)
     outputs.write_model(
         folder / "model.keras",
-        frozen.join(backbone, model, recipe.arch) if backbone else model,
+        frozen.join(backbone, model, training.arch) if backbone else model,
         task,
     )
     classes = outputs.make_class_table(evaluate.truth, probs, task)
     row = {
         "name": folder.name,
-        **dataclasses.asdict(recipe),
+        **recipe.flat(),
         **_results(evaluate, probs, logger, classes),
         **fingerprint.row(),
     }
@@ -134,18 +133,21 @@ def _run(
         ),
         flush=True,
     )
-    try:  # what is for people to read: the model and the row stand whatever becomes of it
+    try:  # lists for people: without them the model and the row are still good
         evaluation.write_test_reports(folder, task, probs)
         picks.write_picks(folder, logger.selection.history, task)
-        picks.write_uncertain(folder, model, logger.selection, seen, recipe)
+        if isinstance(recipe.data, FolderData):
+            picks.write_uncertain(
+                folder, model, logger.selection, seen, recipe.data.ask, recipe.seed
+            )
         if finish:
             finish(folder, task)
     except Exception as error:
         if getattr(error, "errno", None) in FULL:  # with more space, the same command writes them
             raise
         print(
-            f"warning: not all lists could be written ({type(error).__name__}: {error}); the model"
-            " and the row are there"
+            f"warning: some lists could not be written ({type(error).__name__}: {error}); the model"
+            " and the row were"
         )
     store.write_row(results, folder.name, row)
     (folder / "state.npz").unlink()
@@ -163,12 +165,10 @@ def _fit(
     fingerprint: Fingerprint,
 ) -> tuple[log.Evaluate, np.ndarray, log.Log]:
     evaluate = log.Evaluate(Scorer(model, task.x_test), task.y_test, task.minor)
-    logger = log.Log(folder, selection, task, recipe)
+    logger = log.Log(folder, selection, task, recipe.training)
     selection.on_round = logger.audit
-    header = {
-        "recipe": dataclasses.asdict(recipe),
-        "replicas": (replicas := model.distribute_strategy.num_replicas_in_sync),
-    }
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    header = {"recipe": recipe.flat(), "replicas": replicas}
     parts = {"origin": fingerprint, "selection": selection, "log": logger, "evaluate": evaluate}
     checkpoint = Checkpoint(folder / "state.npz", parts, header)
     checkpoint.file.or_else = " or pass --force"
@@ -189,7 +189,7 @@ def _fit(
         evaluate,
         keras.callbacks.ProgbarLogger(),
         selection,
-        *optimizers.callbacks(recipe, selection.pool),
+        *optimizers.callbacks(recipe.training, selection.pool),
         logger,
         board,
         checkpoint,
@@ -198,17 +198,16 @@ def _fit(
         fit(
             model,
             selection,
-            epochs=recipe.epochs,
-            batch_size=recipe.batch_size,
-            augment=methods.make_augment(recipe),
+            epochs=recipe.training.epochs,
+            batch_size=recipe.training.batch_size,
+            augment=methods.make_augment(recipe.training),
             callbacks=order,
             initial_epoch=epoch,
             initial_batch=batch,
             verbose=verbose,
         )
-    probs = (
-        evaluate()[0] if evaluate.probs is None else evaluate.probs
-    )  # None: the last epoch was trained before this process began
+    # None: the last epoch was trained before this process began
+    probs = evaluate()[0] if evaluate.probs is None else evaluate.probs
     return evaluate, probs, logger
 
 
@@ -229,23 +228,24 @@ def _results(
     }
 
 
-def _strategy_of(recipe: Recipe, replicas: int) -> tf.distribute.Strategy:
-    """Raises ValueError where the recipe can't be trained on so many replicas."""
-    strategy = make_strategy(replicas, recipe.deterministic)
-    if recipe.jit and strategy.num_replicas_in_sync > 1:
+def _strategy_of(training: TrainingRecipe, replicas: int) -> tf.distribute.Strategy:
+    """Raises ValueError if the recipe can't be trained on this number of replicas."""
+    strategy = make_strategy(replicas, training.deterministic)
+    if training.jit and strategy.num_replicas_in_sync > 1:
         raise ValueError(
-            f"XLA compiles for one device, not for {strategy.num_replicas_in_sync} replicas: pass"
+            f"replicas is {strategy.num_replicas_in_sync}, but XLA compiles for one device: pass"
             " --replicas=1, or leave jit out"
         )
-    check_batch(recipe.batch_size, strategy.num_replicas_in_sync)
+    check_batch(training.batch_size, strategy.num_replicas_in_sync)
     return strategy
 
 
 def make_strategy(replicas: int = 0, deterministic: bool = True) -> tf.distribute.Strategy:
-    """MirroredStrategy over `replicas` GPUs (0: all), or logical CPU devices; the default strategy
-    for a lone CPU.
+    """Returns a MirroredStrategy, or for a lone CPU the default strategy.
 
-    deterministic: on GPUs, operations that give the same bits each time.
+    Args:
+        replicas: number of GPUs (0: all), or of logical CPU devices without a GPU.
+        deterministic: on GPUs, operations that give the same bits each time.
     """
     if deterministic and tf.config.list_physical_devices("GPU"):
         tf.config.experimental.enable_op_determinism()
@@ -258,7 +258,7 @@ def _strategy(replicas: int) -> tf.distribute.Strategy:
     gpus = tf.config.list_physical_devices("GPU")
     if replicas < 0 or (gpus and replicas > len(gpus)):
         raise ValueError(
-            f"replicas is {replicas}, but there are {len(gpus)} GPUs: use 0 for all of them"
+            f"replicas is {replicas}, but there are {len(gpus)} GPUs: use --replicas=0 for all"
         )
     if gpus:
         return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(replicas or len(gpus))])
@@ -272,32 +272,48 @@ def _strategy(replicas: int) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)])
 
 
-def make_model(recipe: Recipe, task: Task, strategy: tf.distribute.Strategy) -> keras.Model:
+def make_model(
+    training: TrainingRecipe,
+    task: Task,
+    strategy: tf.distribute.Strategy,
+    seed: int,
+    class_balanced: bool = False,
+) -> keras.Model:
+    """Returns a compiled classifier, or with --freeze its head.
+
+    Args:
+        training: architecture, loss and optimizer.
+        task: gives the input's shape, the classes and the labels of D; with --freeze the features.
+        strategy: owns the variables.
+        seed: of the weights and of dropout.
+        class_balanced: use the class-balanced loss, on logits.
+    """
     keras.utils.clear_session()
-    keras.utils.set_random_seed(recipe.seed)
-    pixels: dict[str, Any] = {"scale": 1 / 128, "offset": -1.0} if recipe.training == "cui" else {}
-    activation = "linear" if recipe.method == "class_balanced" else "softmax"
-    with strategy.scope(), _precision(recipe.precision):
-        if recipe.freeze:
+    keras.utils.set_random_seed(seed)
+    pixels: dict[str, Any] = (
+        {"scale": 1 / 128, "offset": -1.0} if training.training == "cui" else {}
+    )
+    activation = "linear" if class_balanced else "softmax"
+    with strategy.scope(), _precision(training.precision):
+        if training.freeze:
             model = frozen.head(np.asarray(task.x_labeled), len(task.names), activation)
         else:
             model = networks.build(
-                recipe.arch,
+                training.arch,
                 task.x_labeled.shape[1:],
                 len(task.names),
                 activation,
-                weights=recipe.weights,
+                weights=training.weights,
                 **pixels,
             )
-        optimizers.compile_model(model, recipe, task.y_labeled, len(task.names))
+        optimizers.compile_model(model, training, task.y_labeled, len(task.names), class_balanced)
     return model
 
 
 @contextlib.contextmanager
 def _precision(policy: str) -> Iterator[None]:
-    """Layers and optimizers that are made inside compute by this policy
-
-    The selector's, made elsewhere, stay float32.
+    """Sets the precision of layers and optimizers made inside; the selector, made elsewhere, keeps
+    float32.
     """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)

@@ -1,7 +1,6 @@
 """A run on folders from end to end: trained, looked at, classified with."""
 
 import csv
-import dataclasses
 import io
 import json
 import os
@@ -130,7 +129,9 @@ def test_a_file_and_a_class_may_have_any_name(tree, monkeypatch, capsys):
     )
     assert decisions.read_decisions(tree / "d.csv", ("cat", rare)).accepted == {mark: rare}
     train.train(
-        dataclasses.replace(recipe, decisions=str(tree / "d.csv")), results_dir=results, verbose=0
+        recipes.make(**recipe.flat() | {"decisions": str(tree / "d.csv")}),
+        results_dir=results,
+        verbose=0,
     )
 
     out = io.StringIO()

@@ -22,10 +22,10 @@ LT100 = [500, 477, 455, 434, 415, 396, 378, 361, 344, 328, 314, 299, 286, 273, 2
     ],
 )
 def test_step_sizes_are_the_paper_s(dataset, labels, labeled, unlabeled, minor_unlabeled):
-    recipe = recipes.make(dataset=dataset)
-    split = splits.step_split(labels, recipe.minor, recipe.minor_ratio, recipe.major_ratio)
+    data = recipes.make(dataset=dataset).data
+    split = splits.step_split(labels, data.minor, data.minor_ratio, data.major_ratio)
     assert (len(split.labeled), len(split.unlabeled)) == (labeled, unlabeled)
-    assert np.isin(labels[split.unlabeled], recipe.minor).sum() == minor_unlabeled
+    assert np.isin(labels[split.unlabeled], data.minor).sum() == minor_unlabeled
 
 
 @pytest.mark.parametrize(("labels", "counts"), [(CIFAR10, LT10), (CIFAR100, LT100)])

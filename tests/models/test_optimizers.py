@@ -8,9 +8,10 @@ from selectnet_tf.models import networks, optimizers
 
 def compiled(**changes):
     recipe = recipes.make(**changes)
-    activation = "linear" if recipe.method == "class_balanced" else "softmax"
+    balanced = recipe.selection.method == "class_balanced"
+    activation = "linear" if balanced else "softmax"
     model = networks.build("resnet8", (12, 12, 1), 10, activation)
-    optimizers.compile_model(model, recipe, np.repeat(np.arange(10), 5), 10)
+    optimizers.compile_model(model, recipe.training, np.repeat(np.arange(10), 5), 10, balanced)
     return model
 
 
@@ -38,15 +39,15 @@ def test_keras_steps_are_strictly_after(epoch, share):
 
 def test_keras_cnn_is_keras_2_s_rmsprop():
     """Keras 2.2.4: w -= lr g / (sqrt(v) + 1e-7), v = 0.1 g^2 after one step. A gradient of 1e-4 tells: Keras 3's own epsilon would shorten its step to a tenth."""
-    recipe = recipes.make(training="keras_cnn")
+    training = recipes.make(training="keras_cnn").training
     optimizer = compiled(training="keras_cnn").optimizer
     assert isinstance(optimizer, keras.optimizers.RMSprop) and (
-        recipe.lr,
-        recipe.shift,
-        recipe.decay,
+        training.lr,
+        training.shift,
+        training.decay,
     ) == (1e-4, 0.1, 1e-6)
     weight = keras.Variable(np.zeros(1, np.float32))
-    optimizer = optimizers.make_optimizer(recipe)
+    optimizer = optimizers.make_optimizer(training)
     optimizer.build([weight])
     optimizer.apply([np.full(1, 1e-4, np.float32)])
     assert float(weight[0]) == pytest.approx(-1e-4 * 1e-4 / (np.sqrt(0.1 * 1e-8) + 1e-7), rel=1e-2)
@@ -60,7 +61,7 @@ class FakePool:
 
 def rate(epoch, batch, steps=10):
     model = compiled(training="cui")
-    (warm_up,) = optimizers.callbacks(recipes.make(training="cui"), FakePool())
+    (warm_up,) = optimizers.callbacks(recipes.make(training="cui").training, FakePool())
     warm_up.set_model(model)
     warm_up.set_params({"steps": steps})
     warm_up.on_epoch_begin(epoch)

@@ -2,11 +2,11 @@ import dataclasses
 
 import pytest
 
-from selectnet_tf import recipes
+from selectnet_tf import recipes, rules
 
 
 def test_presets_hold_the_design_s_table():
-    paper, released = recipes.make(), recipes.make(preset="released")
+    paper, released = recipes.make().flat(), recipes.make(preset="released").flat()
     fields = (
         "selector_inputs",
         "labeled_loss",
@@ -18,7 +18,7 @@ def test_presets_hold_the_design_s_table():
         "selector_epochs",
         "split",
     )
-    assert [getattr(paper, f) for f in fields] == [
+    assert [paper[f] for f in fields] == [
         "probs+loss",
         "predicted",
         "balanced",
@@ -29,7 +29,7 @@ def test_presets_hold_the_design_s_table():
         20,
         "random",
     ]
-    assert [getattr(released, f) for f in fields] == [
+    assert [released[f] for f in fields] == [
         "probs",
         "two_hot",
         "copies",
@@ -40,35 +40,27 @@ def test_presets_hold_the_design_s_table():
         5,
         "first",
     ]
-    for recipe in (paper, released):
-        assert (
-            recipe.threshold,
-            recipe.beta,
-            recipe.lr,
-            recipe.momentum,
-            recipe.decay,
-            recipe.batch_size,
-        ) == (
-            0.6,
-            None,
-            0.01,
-            0.9,
-            1e-6,
-            32,
-        )
-        assert (recipe.epochs, recipe.every, recipe.shift, recipe.augment, recipe.init_copies) == (
-            200,
-            10,
-            0.2,
-            "shift_flip",
-            20,
-        )
+    both = {
+        "threshold": 0.6,
+        "beta": None,
+        "lr": 0.01,
+        "momentum": 0.9,
+        "decay": 1e-6,
+        "batch_size": 32,
+        "epochs": 200,
+        "every": 10,
+        "shift": 0.2,
+        "augment": "shift_flip",
+        "init_copies": 20,
+    }
+    assert both.items() <= paper.items() and both.items() <= released.items()
+    assert paper["threshold"] == rules.THRESHOLD
 
 
 def test_preset_robust_has_its_three_parts_where_something_is_selected_and_nothing_else_does():
     parts = ("prior_loss", "align", "cap", "max_per_class")
     found = {
-        (p, m): [getattr(recipes.make(preset=p, method=m), part) for part in parts]
+        (p, m): [recipes.make(preset=p, method=m).flat()[part] for part in parts]
         for p in recipes.PRESETS
         for m in recipes.METHODS
     }
@@ -76,7 +68,7 @@ def test_preset_robust_has_its_three_parts_where_something_is_selected_and_nothi
     own = recipes.make(
         dataset="folder", labeled_dir="a", unlabeled_dir="b"
     )  # of whose pool nobody knows the classes' shares
-    assert own.preset == "robust" and [getattr(own, part) for part in parts] == [1.0, 0.0, 0.0, 0]
+    assert own.preset == "robust" and [own.flat()[part] for part in parts] == [1.0, 0.0, 0.0, 0]
     assert (
         found["paper", "logit_adjusted"] == found["robust", "logit_adjusted"] == [1.0, 0.0, 0.0, 0]
     )
@@ -99,23 +91,20 @@ def test_the_paper_s_five_methods_stand_first():
 
 
 def test_datasets_have_section_4_1_s_minors():
-    assert recipes.make().minor == (0, 2, 6, 7)
-    assert recipes.make(dataset="cifar100-4minor").minor == (10, 20, 60, 70)
-    assert recipes.make(dataset="cifar100-10minor").minor == (5, 10, 11, 18, 30, 45, 55, 79, 86, 98)
-    assert recipes.make(dataset="cifar100-lt").minor == tuple(range(50, 100))
-    assert recipes.make(dataset="cifar100-4minor").minor_ratio == 0.05
+    assert recipes.make().data.minor == (0, 2, 6, 7)
+    assert recipes.make(dataset="cifar100-4minor").data.minor == (10, 20, 60, 70)
+    many = recipes.make(dataset="cifar100-10minor").data.minor
+    assert many == (5, 10, 11, 18, 30, 45, 55, 79, 86, 98)
+    assert recipes.make(dataset="cifar100-lt").data.minor == tuple(range(50, 100))
+    assert recipes.make(dataset="cifar100-4minor").data.minor_ratio == 0.05
 
 
 def test_class_balanced_is_trained_by_cui_s_recipe():
     recipe = recipes.make(method="class_balanced", dataset="cifar100-lt", arch="resnet32")
-    assert (recipe.training, recipe.lr, recipe.batch_size, recipe.augment, recipe.cb_beta) == (
-        "cui",
-        0.1,
-        128,
-        "crop_flip",
-        0.9,
-    )
-    assert recipes.make(method="class_balanced").cb_beta == 0.9999
+    found = recipe.training
+    assert (found.training, found.lr, found.batch_size) == ("cui", 0.1, 128)
+    assert (found.augment, found.cb_beta) == ("crop_flip", 0.9)
+    assert recipes.make(method="class_balanced").training.cb_beta == 0.9999
 
 
 def test_name_is_plain_for_a_preset_and_has_a_hash_for_a_change():
@@ -139,13 +128,15 @@ def test_a_path_spelled_otherwise_is_the_same_run():
     """After Tab completion the same command began a second run."""
     for labeled, pool in (("a/", "./b"), ("./a", "b//"), ("a", "b")):
         recipe = recipes.make(dataset="folder", labeled_dir=labeled, unlabeled_dir=f"{pool},c/d/")
-        assert (recipe.labeled_dir, recipe.unlabeled_dir) == ("a", "b,c/d")
+        assert (recipe.data.labeled_dir, recipe.data.unlabeled_dir) == ("a", "b,c/d")
         assert (
             recipe.name
             == recipes.make(dataset="folder", labeled_dir="a", unlabeled_dir="b,c/d").name
         )
     assert (
-        recipes.make(dataset="folder", labeled_dir="../a/../b", unlabeled_dir="~/c").labeled_dir
+        recipes.make(
+            dataset="folder", labeled_dir="../a/../b", unlabeled_dir="~/c"
+        ).data.labeled_dir
         == "../a/../b"
     )
 
@@ -165,10 +156,17 @@ def test_every_field_changes_the_name():
     }
     under = {"init_copies": {"init": "copies"}, "oversample": {"method": "oversampling"}}
     under |= {key: {"method": "class_balanced"} for key in ("cb_beta", "focal_gamma")}
-    for field in dataclasses.fields(recipes.Recipe):
-        if field.name in ("imb_factor", "weights", "freeze", *recipes.OWN_FIELDS["folder"]):
+    folder = {field.name for field in dataclasses.fields(recipes.FolderData)}
+    elsewhere = folder - vars(recipes.make().data).keys() | {
+        "imb_factor",
+        "weights",
+        "freeze",
+        "views",
+    }
+    for field in recipes.FIELDS.values():
+        if field.name in elsewhere:
             continue  # has no meaning here; see test_bad_values
-        value = getattr(recipes.make(), field.name)
+        value = recipes.make().flat()[field.name]
         choices = [c for c in field.metadata["choices"] or () if c != value]
         if field.name in other or choices:
             new = other.get(field.name, choices[0] if choices else None)
@@ -199,10 +197,7 @@ def test_every_field_changes_the_name():
         ({"augment": "none", "shift": 0.1}, "shift"),
         ({"training": "keras_cnn", "momentum": 0.5}, "momentum"),
         ({"training": "keras", "decay": 0.1}, "decay"),
-        (
-            {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "split": "first"},
-            "split",
-        ),
+        ({"views": 2}, "views"),
         ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "views": 2}, "views"),
     ],
 )
@@ -216,13 +211,13 @@ def test_a_field_that_would_change_nothing_but_the_name_is_refused(changes, fiel
 def test_a_preset_s_own_values_are_never_refused():
     for preset in recipes.PRESETS:
         for method in recipes.METHODS:
-            values = dataclasses.asdict(recipes.make(preset=preset, method=method))
+            values = recipes.make(preset=preset, method=method).flat()
             assert recipes.make(**values).name == f"cifar10-4minor_simple_{method}_{preset}_s0"
 
 
 def test_lambdas():
-    assert recipes.make().lambdas() == (0.6, 0.6)
-    assert recipes.make(lambda_schedule="0.4:0.6").lambdas() == (0.4, 0.6)
+    assert recipes.make().selection.lambdas() == (0.6, 0.6)
+    assert recipes.make(lambda_schedule="0.4:0.6").selection.lambdas() == (0.4, 0.6)
 
 
 @pytest.mark.parametrize(
@@ -256,6 +251,10 @@ def test_lambdas():
             {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "minor_ratio": 0.1},
             "no meaning for folder",
         ),
+        (
+            {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "split": "first"},
+            "split has no meaning for folder",
+        ),
         ({"dataset": "csv"}, "cifar10-4minor"),
         ({"arch": "forest"}, "has to be simple"),
         ({"threshold": 0.0}, "above 0"),
@@ -275,14 +274,13 @@ def test_lambdas():
         ({"max_per_class": -1}, "at least 0"),
         ({"validation": -1}, "at least 0"),
         ({"ask": 5}, "use --dataset=folder"),
-        ({"views": 2}, "use --dataset=folder"),
         (
             {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "views": 5},
             "views is 5, but has to be from 1 to 4",
         ),
         (
             {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "ask": -1},
-            "ask have to be at least 0",
+            "ask is -1, but has to be at least 0",
         ),
         (
             {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "validation": 5},
@@ -297,17 +295,51 @@ def test_bad_values_are_refused_in_one_line(changes, words):
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
+def test_flat_fields_make_the_same_recipe():
+    own = {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b"}
+    for changes in ({}, {"method": "context", "seed": 2}, own, own | {"preset": "released"}):
+        recipe = recipes.make(**changes)
+        assert list(recipe.flat()) == list(recipes.FIELDS)
+        assert recipes.make(**recipe.flat()) == recipe
+
+
+def test_names_of_runs_stay():
+    """Folders of results and half-trained runs are found by them."""
+    own = {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b,c"}
+    frozen = {"freeze": True, "weights": "imagenet", "arch": "MobileNetV2", "views": 3}
+    readings = {"lambda_schedule": "0.4:0.6", "every": 5, "accumulate": True}
+    names = (
+        (own, "folder_simple_selectnet_robust_s0_09a321af20c8"),
+        (own | frozen | {"shift": 0.2}, "folder_MobileNetV2_selectnet_robust_s0_c7189e87e75a"),
+        ({"training": "cui"}, "cifar10-4minor_simple_selectnet_paper_s0_2f0fad163b0a"),
+        (
+            readings | {"loss_norm": "separate"},
+            "cifar10-4minor_simple_selectnet_paper_s0_3ed784d59c4c",
+        ),
+        (
+            {"dataset": "cifar10-lt", "balance": "all", "imb_factor": 0.02, "minor": (9, 8)},
+            "cifar10-lt_simple_selectnet_paper_s0_b147e4b2a0e8",
+        ),
+        (
+            {"preset": "robust", "cap": 0.1, "context": "wrong"},
+            "cifar10-4minor_simple_selectnet_robust_s0_3f6f925adb50",
+        ),
+    )
+    for changes, name in names:
+        assert recipes.make(**changes).name == name
+
+
 def test_unknown_field_suggests_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'threshold'"):
         recipes.make(treshold=0.5)
 
 
 def test_readings_of_the_paper_are_fields_and_leave_the_names():
-    plain = recipes.make()
+    plain = recipes.make().selection
     assert (plain.balance, plain.context, plain.loss_norm) == ("all", "all", "union")
     assert (
-        recipes.make(dataset="cifar10-lt").balance
-        == recipes.make(dataset="cifar100-lt").balance
+        recipes.make(dataset="cifar10-lt").selection.balance
+        == recipes.make(dataset="cifar100-lt").selection.balance
         == "minor"
     )  # Section 4.2
     assert (

@@ -1,6 +1,5 @@
-"""How long a run on pictures will take, before it is trained."""
+"""Estimate of a run's time before it is trained."""
 
-import dataclasses
 import re
 
 import pytest
@@ -51,22 +50,23 @@ FIELDS = {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "epochs
 )
 def test_what_is_counted(changes, test, images, scored, embedded):
     recipe = recipes.make(**{**FIELDS, **changes})
-    took, each = dry_run.seconds(found(test), recipe, dry_run.Pace(1.0, 0.0, 0.0))
-    assert (took, each) == (20 * images, images)
-    assert dry_run.seconds(found(test), recipe, dry_run.Pace(0.0, 1.0, 0.0))[0] == pytest.approx(
-        scored
-    )
-    assert dry_run.seconds(found(test), recipe, dry_run.Pace(0.0, 0.0, 1.0))[0] == embedded
+
+    def seconds(*pace):
+        asks = recipe.data.ask > 0
+        return dry_run.seconds(
+            found(test), recipe.selection, recipe.training, asks, dry_run.Pace(*pace)
+        )
+
+    assert seconds(1.0, 0.0, 0.0) == (20 * images, images)
+    assert seconds(0.0, 1.0, 0.0)[0] == pytest.approx(scored)
+    assert seconds(0.0, 0.0, 1.0)[0] == embedded
 
 
 def test_a_few_steps_are_timed(monkeypatch):
     monkeypatch.setattr(dry_run, "LEAST", 0.01)
     recipe = recipes.make(**FIELDS, image_size=12, batch_size=4)
     said = dry_run.line(found(), recipe)
-    assert re.fullmatch(
-        r"  training takes (about \d+ min|under a minute) here, if nothing else runs: 20 epochs of up to 160 pictures, by the pace of a few steps",
-        said,
-    )
+    assert re.search(r"(about \d+ min|under a minute) .*: 20 epochs of up to 160 images", said)
 
 
 def test_weights_are_not_downloaded_for_it(monkeypatch):
@@ -75,10 +75,6 @@ def test_weights_are_not_downloaded_for_it(monkeypatch):
         "selectnet_tf.models.networks._application",
         lambda images, arch, weights: pytest.fail(weights) if weights else images[:, 0, 0],
     )
-    recipe = dataclasses.replace(
-        recipes.make(**FIELDS, image_size=32, batch_size=4),
-        arch="MobileNetV2",
-        weights="imagenet",
-        freeze=True,
-    )
-    assert dry_run.measure(recipe, 2).embed > 0
+    network = {"arch": "MobileNetV2", "weights": "imagenet", "freeze": True}
+    recipe = recipes.make(**FIELDS, image_size=32, batch_size=4, **network)
+    assert dry_run.measure(recipe.training, 32, 2).embed > 0

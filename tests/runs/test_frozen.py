@@ -39,7 +39,7 @@ def recipe(tree):
 
 def test_pictures_are_embedded_once(recipe, tree, monkeypatch):
     task = load.make_task(recipe, cache_dir=tree / "cache")
-    first, network = frozen.embed(task, recipe, tree / "cache")
+    first, network = frozen.embed(task, recipe.training, tree / "cache")
     assert (
         first.x_labeled.shape == (34, 64)
         and first.x_test.shape == (10, 64)
@@ -52,7 +52,7 @@ def test_pictures_are_embedded_once(recipe, tree, monkeypatch):
         atol=1e-5,
     )
     monkeypatch.setattr(keras.Model, "predict_on_batch", lambda *_: pytest.fail("embedded again"))
-    again, _ = frozen.embed(task, recipe, tree / "cache")
+    again, _ = frozen.embed(task, recipe.training, tree / "cache")
     assert np.array_equal(again.x_labeled, first.x_labeled) and np.array_equal(
         again.x_unlabeled, first.x_unlabeled
     )
@@ -71,12 +71,12 @@ def test_a_stop_keeps_what_is_embedded_and_a_damaged_cache_begins_anew(recipe, t
     with monkeypatch.context() as patch:
         patch.setattr(frozen, "_embed", stopped)
         with pytest.raises(SystemExit):
-            frozen.embed(task, recipe, tree / "cache")
+            frozen.embed(task, recipe.training, tree / "cache")
     (kept,) = (tree / "cache").glob("embeddings-*.npz")
     assert len(frozen._load(kept)) == 34
-    whole, _ = frozen.embed(task, recipe, tree / "cache")
+    whole, _ = frozen.embed(task, recipe.training, tree / "cache")
     kept.write_bytes(kept.read_bytes()[:-200])
-    anew, _ = frozen.embed(task, recipe, tree / "cache")
+    anew, _ = frozen.embed(task, recipe.training, tree / "cache")
     np.testing.assert_allclose(anew.x_unlabeled, whole.x_unlabeled, rtol=1e-4, atol=1e-5)
     assert len(frozen._load(kept)) == 71
 
@@ -118,10 +118,10 @@ def test_training_draws_among_the_views():
 def test_labeled_pictures_have_views_and_others_are_themselves(recipe, tree):
     task, recipe = (
         load.make_task(recipe, cache_dir=tree / "cache"),
-        dataclasses.replace(recipe, views=2, epochs=10),
+        recipes.make(**recipe.flat() | {"views": 2, "epochs": 10}),
     )
-    plain, _ = frozen.embed(task, dataclasses.replace(recipe, views=1), tree / "cache")
-    seen, network = frozen.embed(task, recipe, tree / "cache")
+    plain, _ = frozen.embed(task, dataclasses.replace(recipe.training, views=1), tree / "cache")
+    seen, network = frozen.embed(task, recipe.training, tree / "cache")
     assert seen.x_labeled.shape == (34, 2, 64) and np.array_equal(
         seen.x_labeled[:, 0], plain.x_labeled
     )
@@ -139,7 +139,7 @@ def test_labeled_pictures_have_views_and_others_are_themselves(recipe, tree):
 
 @pytest.mark.slow
 def test_a_stopped_run_leaves_the_lists_of_one_that_was_not(recipe, tree, monkeypatch):
-    recipe = dataclasses.replace(recipe, ask=4)
+    recipe = recipes.make(**recipe.flat() | {"ask": 4})
     row = train.train(recipe, results_dir=tree / "results", verbose=0)
     folder = tree / "results" / "runs" / row["name"]
     asked, picked = (
@@ -159,7 +159,7 @@ def test_a_stopped_run_leaves_the_lists_of_one_that_was_not(recipe, tree, monkey
 
 
 def test_what_can_t_be_frozen_is_refused(recipe, tree):
-    with pytest.raises(ValueError, match="freeze needs pictures and --weights"):
+    with pytest.raises(ValueError, match="freeze needs --weights"):
         recipes.make(freeze=True)
     with pytest.raises(
         ValueError, match="weights are for networks of keras.applications, not for resnet20"
@@ -167,9 +167,9 @@ def test_what_can_t_be_frozen_is_refused(recipe, tree):
         recipes.make(freeze=True, arch="resnet20", weights="a.h5")
     with pytest.raises(
         ValueError,
-        match=r"other.keras takes pictures of \(16, 16, 3\), and these are \(32, 32, 3\): change --image_size",
+        match=r"other.keras takes images of \(16, 16, 3\), but these are \(32, 32, 3\): change --image_size",
     ):
-        frozen.backbone(recipe, (32, 32, 3))
+        frozen.backbone(recipe.training, (32, 32, 3))
 
 
 def test_imagenet_without_a_network_is_one_line(monkeypatch):
@@ -199,4 +199,4 @@ def test_a_model_file_is_looked_through_first(recipe, tree):
         ValueError,
         match=r"other.keras holds keras.layers.GaussianNoise, which no model of this package has",
     ):
-        frozen.backbone(recipe, (16, 16, 3))
+        frozen.backbone(recipe.training, (16, 16, 3))

@@ -1,4 +1,4 @@
-"""Which pictures a person is asked about."""
+"""The uncertain images that the review page asks about."""
 
 from types import SimpleNamespace
 
@@ -12,21 +12,21 @@ PROBS = np.array(
 )[[0, 1, 3, 2, 4]]
 
 
-def test_the_doubtful_come_first_and_one_of_two_classes_is_minor():
-    assert picks.doubtful(PROBS, np.array([0])).tolist() == [
+def test_the_uncertain_come_first_and_one_of_two_classes_is_minor():
+    assert picks.rank_uncertain(PROBS, np.array([0])).tolist() == [
         0,
         3,
         2,
     ]  # 1 and 4 hang between the majors
-    assert picks.doubtful(PROBS, np.array([0, 2])).tolist() == [4, 0, 1, 3, 2]
-    assert picks.doubtful(PROBS[:0], np.array([0])).tolist() == []
+    assert picks.rank_uncertain(PROBS, np.array([0, 2])).tolist() == [4, 0, 1, 3, 2]
+    assert picks.rank_uncertain(PROBS[:0], np.array([0])).tolist() == []
 
 
 def test_no_two_are_alike():
     """Twenty pictures in two heaps."""
     features = np.array([[0.0, 0], [9, 0]])[np.arange(20) % 2]
     for seed in range(5):
-        first, second = picks.apart(features, 2, seed)
+        first, second = picks.choose_diverse(features, 2, seed)
         assert first < second and (first + second) % 2 == 1
 
 
@@ -43,33 +43,22 @@ def test_what_was_picked_is_not_asked(tmp_path, monkeypatch):
     )
     task = SimpleNamespace(
         x_unlabeled=np.arange(12).reshape(6, 2),
-        listing=[()],
         files=[f"{i}.png" for i in range(8)],
         index=np.arange(8)[::-1],
         names=("cat", "dog"),
     )
-    picks.write_uncertain(tmp_path, None, selection, task, SimpleNamespace(ask=50, seed=0))
+    picks.write_uncertain(tmp_path, None, selection, task, 50, 0)
     lines = (tmp_path / "ask.csv").read_text().splitlines()
     assert lines[:2] == ["file,likeliest,p_likeliest,second,p_second", "3.png,cat,0.55,dog,0.45"]
     assert [line.split(",")[0] for line in lines[1:]] == ["3.png", "2.png", "1.png", "0.png"]
-    picks.write_uncertain(tmp_path, None, selection, task, SimpleNamespace(ask=2, seed=0))
+    picks.write_uncertain(tmp_path, None, selection, task, 2, 0)
     assert len((tmp_path / "ask.csv").read_text().splitlines()) == 3
 
 
 def test_nothing_is_asked_where_there_is_nothing_to_ask_about(tmp_path):
     pool = SimpleNamespace(labeled=np.ones(3, bool))
-    for task, count in (
-        (SimpleNamespace(listing=None, files=["a"]), 5),
-        (SimpleNamespace(listing=[()], files=["a"]), 0),
-    ):
-        picks.write_uncertain(
-            tmp_path, None, SimpleNamespace(pool=pool), task, SimpleNamespace(ask=count)
-        )
-    picks.write_uncertain(
-        tmp_path,
-        None,
-        SimpleNamespace(pool=pool),
-        SimpleNamespace(listing=[()], files=["a"]),
-        SimpleNamespace(ask=5),
-    )
+    some = SimpleNamespace(labeled=np.arange(3) < 1)
+    for files, count, rows in (([], 5, some), (["a"], 0, some), (["a"], 5, pool)):
+        selection, task = SimpleNamespace(pool=rows), SimpleNamespace(files=files)
+        picks.write_uncertain(tmp_path, None, selection, task, count, 0)
     assert not list(tmp_path.iterdir())

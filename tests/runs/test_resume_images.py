@@ -1,4 +1,3 @@
-import dataclasses
 import os
 import shutil
 
@@ -111,7 +110,7 @@ def test_a_finished_run_says_how_many_decisions_are_new(start, tree):
     ]
     header = ("file", "digest", "decision", "label")
     write_csv(tree / "decisions.csv", [header, *decided])
-    recipe = dataclasses.replace(recipe, decisions=str(tree / "decisions.csv"))
+    recipe = recipes.make(**recipe.flat() | {"decisions": str(tree / "decisions.csv")})
     assert resume.describe_new_images(folder, recipe) == "there are 2 new decisions"
     (folder / "state.npz").unlink()
     resume.check_same_images(folder, load.make_task(recipe, cache_dir=tree / "cache"))

@@ -30,10 +30,10 @@ with lock(folder / ".lock"):
         sys.exit(0)
     with open(results / "trained.txt", "a") as file:
         file.write(recipe.name + "\\n")
-    if recipe.method == FAILS:
+    if recipe.selection.method == FAILS:
         sys.exit("error: the loss is nan")
     epochs = folder / "epochs.csv"
-    for epoch in range(len(read_csv(epochs)) + 1, recipe.epochs + 1):
+    for epoch in range(len(read_csv(epochs)) + 1, recipe.training.epochs + 1):
         time.sleep(SECONDS)
         write_csv(epochs, [("epoch",), *[(i + 1,) for i in range(epoch)]])
         (folder / "state.npz").touch()
@@ -61,7 +61,7 @@ CELLS = plan.make_grid("table1", epochs=3, archs=["simple"])
 
 def test_a_schedule_of_lambda_is_for_what_selects():
     found = plan.make_grid("table4", epochs=20, methods=["imbalanced", "selectnet"])
-    assert [(r.method, r.lambda_schedule) for r in found] == [
+    assert [(r.selection.method, r.selection.lambda_schedule) for r in found] == [
         ("imbalanced", "constant"), ("selectnet", "constant"), ("selectnet", "0.4:0.6"), ("selectnet", "0.6:0.4"),
     ]  # fmt: skip
 
@@ -279,10 +279,10 @@ def test_narrower_and_wider_grids(options, cells):
 
 
 def test_the_grid_begins_with_the_cheapest_column_and_maps_released_to_v2():
-    archs = [r.arch for r in plan.make_grid("table1", preset="released")]
+    archs = [r.training.arch for r in plan.make_grid("table1", preset="released")]
     assert list(dict.fromkeys(archs)) == ["simple", "resnet20v2", "resnet56v2"]
-    assert {r.arch for r in plan.make_grid("table3", preset="released")} == {"resnet32"}
-    assert [r.lambda_schedule for r in plan.make_grid("table4")] == [
+    assert {r.training.arch for r in plan.make_grid("table3", preset="released")} == {"resnet32"}
+    assert [r.selection.lambda_schedule for r in plan.make_grid("table4")] == [
         "constant",
         "0.4:0.6",
         "0.6:0.4",

@@ -103,7 +103,7 @@ def test_each_method_from_images_to_row(method, tmp_path):
     folder = tmp_path / "runs" / row["name"]
     table = pd.read_csv(tmp_path / "runs.csv", float_precision="round_trip")
     assert list(table["method"]) == [method] and table["accuracy"][0] == row["accuracy"]
-    assert set(recipes.Recipe.__dataclass_fields__) <= set(table.columns)
+    assert set(recipes.FIELDS) <= set(table.columns)
     epochs = pd.read_csv(folder / "epochs.csv", float_precision="round_trip")
     assert (
         list(epochs["epoch"]) == [1, 2, 3, 4] and epochs["val_accuracy"].iloc[-1] == row["accuracy"]
@@ -144,19 +144,24 @@ def test_each_method_from_images_to_row(method, tmp_path):
 def test_the_selection_has_the_recipe_s_parts():
     x, y = blobs(40)
     pool = Pool(x[:20], y[:20], x[20:], [2, 3])
-    plain = methods.make_selection(recipes.make(method="context"), pool)
+
+    def made(**changes):
+        recipe = recipes.make(**changes)
+        return methods.make_selection(recipe.selection, recipe.data, pool, rounds=20, seed=0)
+
+    plain = made(method="context")
     assert isinstance(plain.rule, rules.Context) and plain.adjust is None and not pool.even
-    parts = methods.make_selection(recipes.make(align=0.5, cap=1 / 3, max_per_class=7), pool)
+    parts = made(align=0.5, cap=1 / 3, max_per_class=7)
     assert isinstance(parts.rule.rule, rules.SelectNet) and parts.adjust.root == 0.5
     assert (parts.rule.alpha, parts.rule.most, list(parts.rule.minor)) == (1 / 3, 7, [2, 3])
-    limited = methods.make_selection(recipes.make(method="random", max_per_class=7), pool)
+    limited = made(method="random", max_per_class=7)
     assert isinstance(limited.rule.rule, rules.Random) and (
         limited.rule.alpha,
         limited.rule.most,
     ) == (0, 7)
-    balanced = methods.make_selection(recipes.make(method="balanced"), pool)
+    balanced = made(method="balanced")
     assert isinstance(balanced.rule, rules.SelectNet) and pool.even
-    assert methods.make_selection(recipes.make(method="logit_adjusted"), pool).rule is None
+    assert made(method="logit_adjusted").rule is None
 
 
 @pytest.mark.slow
@@ -239,7 +244,7 @@ def test_hidden_labels_never_reach_training(tmp_path, monkeypatch):
     """Scramble the pool's true labels: weights, picks and test results stay the same bits; only the audit differs."""
     honest = run(tmp_path / "a", method="selectnet")
     found = cifar.load("cifar10")
-    split = splits.make_split(small(), found.y)
+    split = splits.make_split(small().data, found.y, small().seed)
     y = found.y.copy()
     y[split.unlabeled] = np.random.default_rng(0).permutation(y[split.unlabeled])
     monkeypatch.setattr(cifar, "load", lambda *_: found._replace(y=y))
@@ -512,7 +517,7 @@ def test_mixed_precision_is_the_classifier_s_alone_and_a_run_of_its_own(arch):
     recipe = small(arch=arch, precision="mixed_float16")
     x, y = np.zeros((8, 16, 16, 3), np.uint8), np.zeros(8, np.int32)
     task = types.SimpleNamespace(x_labeled=x, y_labeled=y, names=("a", "b"))
-    model = train.make_model(recipe, task, train.make_strategy())
+    model = train.make_model(recipe.training, task, train.make_strategy(), 0)
     assert {v.dtype for v in model.trainable_variables} == {
         "float32"
     } and model.output.dtype == "float32"
@@ -526,7 +531,7 @@ def test_mixed_precision_is_the_classifier_s_alone_and_a_run_of_its_own(arch):
 def test_xla_is_for_one_device(tmp_path):
     with pytest.raises(
         ValueError,
-        match="XLA compiles for one device, not for 2 replicas: pass --replicas=1, or leave jit out",
+        match="replicas is 2, but XLA compiles for one device: pass --replicas=1",
     ):
         run(tmp_path, jit=True, replicas=2)
 
@@ -564,8 +569,9 @@ def test_the_saved_model_predicts_what_the_row_says(tmp_path, capsys):
 def test_fields_reach_the_selection(changes, init):
     x, y = blobs(60)
     pool = Pool(x[:40], y[:40], x[40:], [2, 3])
-    recipe = dataclasses.replace(recipes.make(**changes), context="wrong", loss_norm="separate")
-    selection = methods.make_selection(recipe, pool)
+    recipe = recipes.make(**changes)
+    part = dataclasses.replace(recipe.selection, context="wrong", loss_norm="separate")
+    selection = methods.make_selection(part, recipe.data, pool, rounds=20, seed=0)
     assert (selection.init, selection.context, selection.loss_norm) == (init, "wrong", "separate")
 
 
@@ -609,7 +615,7 @@ def test_a_run_does_not_go_on_on_other_data(tmp_path, monkeypatch, capsys):
 
 def test_a_folder_with_another_recipe_s_run_is_refused(tmp_path):
     recipe = small()
-    kept = dataclasses.asdict(recipe) | {"lr": 0.06}
+    kept = recipe.flat() | {"lr": 0.06}
     store.write_row(tmp_path, recipe.name, {"name": recipe.name, **kept, "accuracy": 0.5})
     with pytest.raises(
         ValueError,

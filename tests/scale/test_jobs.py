@@ -218,7 +218,7 @@ folder = results / "runs" / recipe.name
 with open(home / "begun.txt", "a") as file:
     file.write(recipe.name + "\\n")
 epochs = folder / "epochs.csv"
-for epoch in range(len(read_csv(epochs)) + 1, recipe.epochs + 1):
+for epoch in range(len(read_csv(epochs)) + 1, recipe.training.epochs + 1):
     time.sleep(0.5)
     write_csv(epochs, [("epoch",), *[(i + 1,) for i in range(epoch)]])
     np.savez(folder / "state.npz", position=np.array([epoch, 0]))

@@ -11,7 +11,7 @@ import numpy as np
 from selectnet_tf._files import digest, printable, split_paths
 from selectnet_tf.data import splits
 from selectnet_tf.data.folders import decisions, decoding, listing
-from selectnet_tf.recipes import Recipe
+from selectnet_tf.recipes import FolderData, TrainingRecipe
 from selectnet_tf.recipes.architectures import APPLICATIONS
 
 MOST_CLASSES = 20  # that are counted on screen one by one
@@ -45,12 +45,12 @@ class Survey(NamedTuple):
         return [(str(root / file), why) for root, each in every.items() for file, why in each.aside]
 
 
-def survey_folders(recipe: Recipe) -> Survey:
+def survey_folders(data: FolderData, training: TrainingRecipe) -> Survey:
     """Lists the folders and checks the recipe against them
 
     Decodes nothing. Raises ValueError, OSError in one line.
     """
-    roots = [_roots(text) for text in (recipe.labeled_dir, recipe.test_dir, recipe.unlabeled_dir)]
+    roots = [_roots(text) for text in (data.labeled_dir, data.test_dir, data.unlabeled_dir)]
     _check_places(dict(zip(("labeled_dir", "test_dir", "unlabeled_dir"), roots, strict=True)))
     labeled, test, unlabeled = (
         {root: listing.list_images(root) for root in some} for some in roots
@@ -59,12 +59,12 @@ def survey_folders(recipe: Recipe) -> Survey:
     for root in (*labeled, *test):
         listing.check_classes(root, (labeled | test)[root].files, names)
     counts, tests = _counts(labeled, names), _counts(test, names)
-    minor = splits.minor_classes(recipe.minor, names, counts)
-    _check_counts(recipe, names, minor, counts, tests)
-    _check_network(recipe)
+    minor = splits.minor_classes(data.minor, names, counts)
+    _check_counts(data, names, minor, counts, tests)
+    _check_network(training, data.image_size)
     decided = (
-        decisions.read_decisions(recipe.decisions, names)
-        if recipe.decisions
+        decisions.read_decisions(data.decisions, names)
+        if data.decisions
         else decisions.Decisions({}, set())
     )
     found = Survey(names, minor, labeled, test, unlabeled, decided, [])
@@ -73,11 +73,11 @@ def survey_folders(recipe: Recipe) -> Survey:
     found.says.append(
         f"{counts.sum():,} labeled pictures of {len(names)} classes{held}; {pool:,} unlabeled ones"
     )
-    found.says.extend(_lines(found, recipe, counts, tests, minor))
+    found.says.extend(_lines(found, training, counts, tests, minor))
     return found
 
 
-def describe_files(found: Survey, recipe: Recipe, cache_dir: pathlib.Path) -> list[str]:
+def describe_files(found: Survey, data: FolderData, cache_dir: pathlib.Path) -> list[str]:
     """What --dry_run says besides:
 
     The pictures' sizes and kinds, copies, and what decoding takes.
@@ -113,14 +113,14 @@ def describe_files(found: Survey, recipe: Recipe, cache_dir: pathlib.Path) -> li
     ]:  # the first picture waits for Pillow and SciPy to be loaded, so it comes twice
         start = start or (time.perf_counter() if path is not some[0] or len(some) == 1 else 0.0)
         try:
-            decoding.decode_and_look(path, recipe.image_size, recipe.fit)
+            decoding.decode_and_look(path, data.image_size, data.fit)
         except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
             said.append(
                 f"  can't be read: {printable(path)}"
                 f" ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
             )
     seconds = (time.perf_counter() - start) / max(1, len(some)) * len(paths)
-    need = len(paths) * recipe.image_size**2 * 3 / 1e6
+    need = len(paths) * data.image_size**2 * 3 / 1e6
     place = next(p for p in (cache_dir.absolute(), *cache_dir.absolute().parents) if p.exists())
     free = shutil.disk_usage(place).free / 1e6
     said.append(
@@ -158,13 +158,13 @@ def _counts(listings: dict[pathlib.Path, listing.Listing], names: tuple[str, ...
 
 
 def _check_counts(
-    recipe: Recipe,
+    data: FolderData,
     names: tuple[str, ...],
     minor: tuple[int, ...],
     counts: np.ndarray,
     tests: np.ndarray,
 ) -> None:
-    if not recipe.test_dir:
+    if not data.test_dir:
         single = [names[c] for c in np.flatnonzero(counts < 2)]
         if single:
             raise ValueError(
@@ -174,30 +174,34 @@ def _check_counts(
     elif any(not tests[c] for c in minor):
         missing = ", ".join(names[c] for c in minor if not tests[c])
         raise ValueError(
-            f"{recipe.test_dir} has no picture of {missing}, a minor class: its accuracy could not"
+            f"{data.test_dir} has no picture of {missing}, a minor class: its accuracy could not"
             " be told; give some"
         )
 
 
-def _check_network(recipe: Recipe) -> None:
-    smallest = SMALLEST.get(recipe.arch, 32) if recipe.arch in APPLICATIONS else 12
-    if recipe.image_size < smallest:
+def _check_network(training: TrainingRecipe, image_size: int) -> None:
+    smallest = SMALLEST.get(training.arch, 32) if training.arch in APPLICATIONS else 12
+    if image_size < smallest:
         raise ValueError(
-            f"{recipe.arch} needs pictures of at least {smallest} x {smallest}: use a larger"
-            f" --image_size than {recipe.image_size}"
+            f"{training.arch} needs pictures of at least {smallest} x {smallest}: use a larger"
+            f" --image_size than {image_size}"
         )
     if (
-        recipe.weights
-        and recipe.weights != "imagenet"
-        and not pathlib.Path(recipe.weights).expanduser().is_file()
+        training.weights
+        and training.weights != "imagenet"
+        and not pathlib.Path(training.weights).expanduser().is_file()
     ):
         raise ValueError(
-            f"--weights: expected imagenet or a file, received {recipe.weights}, which is no file"
+            f"--weights: expected imagenet or a file, received {training.weights}, which is no file"
         )
 
 
 def _lines(
-    found: Survey, recipe: Recipe, counts: np.ndarray, tests: np.ndarray, minor: tuple[int, ...]
+    found: Survey,
+    training: TrainingRecipe,
+    counts: np.ndarray,
+    tests: np.ndarray,
+    minor: tuple[int, ...],
 ) -> list[str]:
     order = sorted(range(len(counts)), key=lambda c: (counts[c], found.names[c]))[:MOST_CLASSES]
     sizes = [
@@ -212,7 +216,7 @@ def _lines(
     said += [
         f"  not read: {count:,} files, {why}" for why, count in reasons.most_common(MOST_CLASSES)
     ]
-    if not recipe.weights and counts.min() < FEW:
+    if not training.weights and counts.min() < FEW:
         said.append(
             f"  a class has under {FEW} pictures: try a pretrained network too, --arch=MobileNetV2"
             " --weights=imagenet --freeze"

@@ -13,7 +13,7 @@ from selectnet_tf.data.folders import decisions, duplicates, listing
 from selectnet_tf.data.folders.survey import Survey, survey_folders
 from selectnet_tf.data.task import Task
 from selectnet_tf.images import Images, Subset
-from selectnet_tf.recipes import SELECTING, Recipe
+from selectnet_tf.recipes import FolderData, TrainingRecipe
 
 LABELED, TEST, UNLABELED, LEFT_OUT = "labeled", "test", "unlabeled", "left out"
 COPY = "a copy of another picture of the pool"
@@ -38,32 +38,42 @@ class FolderImages(NamedTuple):
 
 
 def make_folder_task(
-    recipe: Recipe, cache_dir: pathlib.Path, say: Callable[[str], object] = lambda line: None
+    data: FolderData,
+    training: TrainingRecipe,
+    seed: int,
+    selects: bool,
+    cache_dir: pathlib.Path,
+    say: Callable[[str], object] = lambda line: None,
 ) -> Task:
     """Lists, reads, sorts out, splits. Raises ValueError, OSError: one line that says what to do.
 
     say: is told, before anything is decoded, what was found.
     """
-    seen = survey_folders(recipe)
+    seen = survey_folders(data, training)
     say("\n".join(map(printable, seen.says)))
-    found = _read(recipe, seen, cache_dir)
+    found = _read(data, seen, cache_dir)
     names, minor = seen.names, seen.minor
     y, part, why = found.y.copy(), found.kind.copy(), np.full(len(found.files), "", object)
     _apply_decisions(seen, found, part, y, why)
     group = _drop_duplicates(found, part, y, why)
-    if not recipe.test_dir:
+    if not data.test_dir:
         usable = (part == LABELED) & (why == "") & (found.kind == LABELED)  # no accepted pick
-        held = splits.hold_out_groups(y, names, _hash_fractions(found, recipe.seed), group, usable)
+        held = splits.hold_out_groups(y, names, _hash_fractions(found, seed), group, usable)
         part[held] = TEST
         near = (part == LABELED) & np.isin(group, group[held])
         why[near & (why == "")] = "a near copy of a test picture"
     part[why != ""] = LEFT_OUT
     labeled, test, pool = (np.flatnonzero(part == kind) for kind in (LABELED, TEST, UNLABELED))
     counts = np.bincount(y[labeled], minlength=len(names))
-    _check(recipe, names, minor, counts, np.bincount(y[test], minlength=len(names)), pool)
+    _check(names, minor, counts, np.bincount(y[test], minlength=len(names)))
+    if selects and not len(pool):
+        raise ValueError(
+            f"no image of {data.unlabeled_dir} can be added: all are duplicates of labeled ones,"
+            " rejected or broken; give another --unlabeled_dir"
+        )
     said = [
         *_summarize(found, part, why, names, minor, counts, y),
-        *_unmatched_decisions(recipe, seen, found),
+        *_unmatched_decisions(data, seen, found),
     ]
     table = [("file", "digest", "part", "class", "why")]
     rows = zip(
@@ -88,15 +98,15 @@ def make_folder_task(
         said,
         found.files,
         listing=table,
-        fit=recipe.fit,
+        fit=data.fit,
     )
 
 
-def _read(recipe: Recipe, seen: Survey, cache_dir: pathlib.Path) -> FolderImages:
+def _read(data: FolderData, seen: Survey, cache_dir: pathlib.Path) -> FolderImages:
     images, files, marks, pixels, looks, kinds, classes, skipped = [], [], [], [], [], [], [], []
     for kind, roots in ((LABELED, seen.labeled), (TEST, seen.test), (UNLABELED, seen.unlabeled)):
         for root in roots:
-            folder = listing.read_folder(root, recipe.image_size, cache_dir, recipe.fit)
+            folder = listing.read_folder(root, data.image_size, cache_dir, data.fit)
             images.append(folder.images)
             files += folder.paths(root)
             marks += folder.marks
@@ -142,19 +152,19 @@ def _apply_decisions(
             why[i] = decisions.REJECTED
 
 
-def _unmatched_decisions(recipe: Recipe, seen: Survey, found: FolderImages) -> list[str]:
+def _unmatched_decisions(data: FolderData, seen: Survey, found: FolderImages) -> list[str]:
     """A line where decisions are about pictures that are not here.
 
     Raises ValueError where all are, and some would label pictures.
     """
-    if not recipe.decisions:
+    if not data.decisions:
         return []
     if not seen.unlabeled:
         return ["  decisions do nothing without --unlabeled_dir, whose pictures they are about"]
     decided = seen.decisions.accepted.keys() | seen.decisions.rejected
     strange = len(decided - set(found.marks))
     if not decided:
-        return [f"  {recipe.decisions} holds no decision"]
+        return [f"  {data.decisions} holds no decision"]
     if strange == len(decided) and seen.decisions.accepted:
         raise ValueError(
             f"none of the {strange:,} decisions is about a picture that is here, byte by byte: give"
@@ -226,14 +236,7 @@ def _hash_fractions(found: FolderImages, seed: int) -> np.ndarray:
     return np.array([int.from_bytes(each, "big") for each in hashes]) / 2**56
 
 
-def _check(
-    recipe: Recipe,
-    names: tuple,
-    minor: tuple,
-    counts: np.ndarray,
-    tested: np.ndarray,
-    pool: np.ndarray,
-) -> None:
+def _check(names: tuple, minor: tuple, counts: np.ndarray, tested: np.ndarray) -> None:
     for what, found, classes in (("labeled", counts, range(len(names))), ("test", tested, minor)):
         missing = [names[c] for c in classes if not found[c]]
         if missing:
@@ -241,11 +244,6 @@ def _check(
                 f"no {what} picture of {', '.join(missing[:10])} can be used: give some, or take"
                 " the class away"
             )
-    if recipe.method in SELECTING and not len(pool):
-        raise ValueError(
-            f"no picture of {recipe.unlabeled_dir} can be picked: all are copies of labeled ones,"
-            " rejected or broken"
-        )
 
 
 def _summarize(

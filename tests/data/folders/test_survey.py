@@ -18,7 +18,8 @@ def look(tree, **changes):
         "unlabeled_dir": str(tree / "pool"),
         "image_size": 16,
     }
-    return survey.survey_folders(recipes.make(dataset="folder", **{**places, **changes}))
+    recipe = recipes.make(dataset="folder", **{**places, **changes})
+    return survey.survey_folders(recipe.data, recipe.training)
 
 
 def test_counts_by_class_and_what_is_not_read(tree):
@@ -100,7 +101,8 @@ def test_details_say_sizes_depth_copies_space_and_what_is_broken(tree):
         unlabeled_dir=str(tree / "pool"),
         image_size=16,
     )
-    said = survey.describe_files(survey.survey_folders(recipe), recipe, tree / "not" / "yet")
+    found = survey.survey_folders(recipe.data, recipe.training)
+    said = survey.describe_files(found, recipe.data, tree / "not" / "yet")
     assert said[:3] == [
         "  sizes: 16 x 16 to 50 x 30, the median is 16 x 16",
         "  1 have more than 8 bits a pixel: their range is scaled to 8",

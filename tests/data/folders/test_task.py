@@ -11,7 +11,7 @@ from PIL import Image
 from selectnet_tf import recipes
 from selectnet_tf._csv_files import write_csv
 from selectnet_tf._files import digest
-from selectnet_tf.data.folders import task as folder_task
+from selectnet_tf.data import load
 
 
 @pytest.fixture
@@ -33,9 +33,8 @@ def make(tmp_path):
             "image_size": 32,
             "minor": ("emu",),
         }
-        return folder_task.make_folder_task(
-            recipes.make(dataset="folder", **{**places, **changes}), tmp_path / "cache"
-        )
+        recipe = recipes.make(dataset="folder", **{**places, **changes})
+        return load.make_task(recipe, cache_dir=tmp_path / "cache")
 
     return make
 
