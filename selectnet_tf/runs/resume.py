@@ -180,7 +180,7 @@ def describe_new_images(folder: pathlib.Path, recipe: Recipe) -> str:
     known = {row["file"]: row for row in read_csv(folder / FILES)}
     if not known or not isinstance(recipe.data, FolderData):
         return ""
-    found = survey.survey_folders(recipe)
+    found = survey.survey_folders(recipe.data, recipe.training)
     pool = _list_files(found.unlabeled)
     files = _list_files({**found.labeled, **found.test, **found.unlabeled})
     counts = {

@@ -243,7 +243,7 @@ def test_a_pool_of_copies_only_is_refused(make, tmp_path):
     picture(tmp_path / "pool" / "a.png", (0, 0, 0), 1)
     shutil.copyfile(tmp_path / "labeled" / "cat" / "1.png", tmp_path / "pool" / "a.png")
     with pytest.raises(
-        ValueError, match="can be picked: all are copies of labeled ones, rejected or broken"
+        ValueError, match="can be added: all are duplicates of labeled ones, rejected or broken"
     ):
         make()
 
