@@ -197,6 +197,6 @@ def test_a_model_file_is_looked_through_first(recipe, tree):
     model.save(tree / "other.keras")
     with pytest.raises(
         ValueError,
-        match=r"other.keras holds keras.layers.GaussianNoise, which no model of this package has",
+        match=r"other.keras names keras.layers.GaussianNoise, which no model of this package has",
     ):
         frozen.backbone(recipe.training, (16, 16, 3))
