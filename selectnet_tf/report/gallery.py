@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from selectnet_tf.report.document import encode
-from selectnet_tf.runs.picks import EACH
+from selectnet_tf.runs.store import EXCERPT
 
 if TYPE_CHECKING:
     from selectnet_tf.data.folders.duplicates import Indexed
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 ACROSS = 16  # pictures in a row of a sprite
 
 NOTE = (
-    f"<p>Unlabeled images that a run took into its training set, by pseudo-label: the {EACH} surest"
-    f" and, where the truth is known, the {EACH} surest of the wrong ones (red, with the class that"
-    " they truly are; training never sees it). Below each picture its score: the selector's"
+    f"<p>Unlabeled images that a run added to its training set, by pseudo-label: the {EXCERPT} most"
+    f" confident and, where the truth is known, the {EXCERPT} most confident errors (red, with the"
+    " true class, which training never sees). Below each image its score: the selector's"
     " output, or the predicted class's probability under a rule without one.</p>"
 )
 
@@ -73,8 +73,8 @@ def _round(
     for label, rows in shown.items():
         share = f", {int(rows[0]['wrong']):,} wrong" if known else ""
         parts.append(f"<h5>as {html.escape(names[label])}: {int(rows[0]['picked']):,}{share}</h5>")
-        parts.append(_row("surest", [tiles.add(row) for row in rows[:EACH]]))
-        worst = [tiles.add(row) for row in [row for row in rows if _is_wrong(row)][:EACH]]
+        parts.append(_row("surest", [tiles.add(row) for row in rows[:EXCERPT]]))
+        worst = [tiles.add(row) for row in [row for row in rows if _is_wrong(row)][:EXCERPT]]
         parts += [_row("most wrong", worst)] if worst else []
     if len(by_label) > len(shown):
         parts.append(f"<p>and {len(by_label) - len(shown)} more classes</p>")

@@ -10,11 +10,10 @@ from selectnet_tf._csv_files import as_cell, write_csv, write_frame
 from selectnet_tf._files import write_npz
 from selectnet_tf.data.task import Task
 from selectnet_tf.images import Subset
-from selectnet_tf.runs import evaluation
+from selectnet_tf.runs import evaluation, store
 from selectnet_tf.scoring import Scorer
 from selectnet_tf.selection import Round, Selection
 
-EACH = 8  # images of a class: most confident ones, and as many most confident errors
 AMONG = 10  # times as many uncertain images as are asked about are candidates
 MOST_CLASSES = 10
 COLUMNS = ("epoch", "label", "picked", "wrong", "score", "index", "truth")
@@ -48,7 +47,7 @@ def excerpt(
         here = order[label[order] == c]
         wrong = here[:0] if truth is None else here[truth[here] != c]
         shown = (
-            here[(np.arange(count) < EACH) | np.isin(here, wrong[:EACH])]
+            here[(np.arange(count) < store.EXCERPT) | np.isin(here, wrong[: store.EXCERPT])]
             if c in largest
             else here[:0]
         )

@@ -54,6 +54,7 @@ FILES = {  # that reports read: the columns that each must have
     "classes.csv": ("class", "f1", "minor", "as_0"),
     "picks.csv": ("epoch", "label", "picked", "wrong", "score", "index", "truth"),
 }
+EXCERPT = 8  # most confident images of a class in picks.csv, and as many errors
 TEXTS = ("name", "warning")  # columns that may hold any text
 WHOLE = ("epoch", "label", "picked", "wrong", "index", "truth", "class")
 FILLED = ("epoch", "label", "picked", "class")
