@@ -1,27 +1,23 @@
-"""What keeps a class from being lost: preset paper's selectnet against each part of preset robust,
-alone and together.
+"""Measures each part of preset robust against class collapse, alone and together.
 
     make ablation [SEEDS=0,1,2] [EPOCHS=60] [JOBS=N] [DRY=1]
     python experiments/ablation.py --dataset=digits-4minor --epochs=4 --every=2 --validation=20
-    --seeds=0   # a minute: does it run? python experiments/ablation.py --freeze
-    --weights=backbone.keras --choice_seeds=10,11,12 --every_seed --out=ablation_frozen
+        --seeds=0                                                    # a minute: does it run?
+    python experiments/ablation.py --freeze --weights=backbone.keras --choice_seeds=10,11,12
+        --every_seed --out=ablation_frozen
 
-1. To choose: six variants on the splits of other seeds (--choice_seeds), each tested on images that
-are held out of its training
-   set (--validation=500 of each class), never on the test set. The best has the highest mean
-   accuracy over its last ten epochs there; as the held-out classes are of one size, that is the
-   mean recall of the classes.
-2. To report: the six variants on the first of --seeds, or with --every_seed on each, tested on the
-test set, whatever step 1 said.
-3. The best and `paper` on the other seeds.
+1. Choose: six variants on the splits of other seeds (--choice_seeds), tested on images held out of
+   training (--validation=500 of each class), never on the test set. The best has the highest mean
+   accuracy over its last ten epochs, the mean recall of held-out classes of one size.
+2. Report: the six variants on the first of --seeds, or with --every_seed on each, on the test set.
+3. Report the best and `paper` on the other seeds.
 
-16 runs of 60 epochs by default, 14 where `paper` is the best: about 45 minutes each on two CPU
-cores, 12 hours in all. The third line trains the last layer alone on what a network gives that
-experiments/pictures.py has left: 36 runs of about 3 minutes. Stop it and start it again as you
-like: what has a row is not trained again. Expected: docs/results/ablation.md. Writes
-results/ablation.csv, a line for each run and round, and ablation.png. If the best is not preset
-robust's values, change these (presets.ROBUST), and then train its row: python -m selectnet_tf.run
---preset=robust
+16 runs of 60 epochs by default, 14 if `paper` is the best: about 45 minutes each on two CPU cores,
+12 hours in all. The third command trains only the last layer, on the network that
+experiments/images.py leaves: 36 runs of about 3 minutes. A run with a row is not trained again.
+Expected: docs/results/ablation.md. Writes results/ablation.csv, a line for each run and round, and
+ablation.png. If the best differs from presets.ROBUST, change that and train its row:
+python -m selectnet_tf.run --preset=robust
 """
 
 import math
@@ -55,8 +51,13 @@ FINAL = ("last10_accuracy", "macro_f1", "worst_minor_f1")  # stand in the last r
 class Plan:
     """The ablation's runs.
 
-    every_seed: report all variants on every seed. options: what all recipes have in common:
-    dataset, arch, epochs, every.
+    Args:
+        results: holds runs.csv and runs/.
+        seeds: the seeds to report.
+        choice_seeds: the seeds to choose on.
+        validation: held-out images of each class, to choose on.
+        every_seed: report all variants on every seed.
+        options: fields of all recipes: dataset, arch, epochs, every.
     """
 
     def __init__(
@@ -93,9 +94,9 @@ class Plan:
         ]
 
     def reported(self, best: str | None = None) -> list[tuple[str, Recipe]]:
-        """Every variant on the first seed, or on each
+        """Returns (variant, recipe): all variants on the first seed, the best and paper on others.
 
-        Else paper and the best (paper alone while it is unknown) on the others.
+        With every_seed, all variants on each seed. Until the best is known, paper alone.
         """
         some = dict.fromkeys(("paper", best or self.best() or "paper"))
         whole = self.seeds if self.every_seed else self.seeds[:1]
@@ -106,10 +107,7 @@ class Plan:
         ]
 
     def best(self) -> str | None:
-        """The variant of the highest accuracy on held-out images, the mean of its last ten epochs
-
-        None until all were trained.
-        """
+        """Returns the variant with the highest held-out accuracy, None until all are trained."""
         found = dict.fromkeys(VARIANTS, 0.0)
         for variant, recipe in self.choosing():
             row = store.read_row(self.results, recipe.name)
@@ -119,7 +117,7 @@ class Plan:
         return max(VARIANTS, key=found.__getitem__)
 
     def lines(self) -> list[dict[str, str | float]]:
-        """ablation.csv: a line for each finished run and round."""
+        """Returns the rows of ablation.csv, one for each finished run and round."""
         cells = [("choose", variant, recipe) for variant, recipe in self.choosing()]
         cells += [("report", variant, recipe) for variant, recipe in self.reported()]
         found = []
@@ -172,30 +170,25 @@ class Plan:
 
 
 def write(plan: Plan, stem: str = "ablation") -> None:
-    """Writes <stem>.csv and <stem>.png of what is finished, and says which variant is the best on
-    held-out images.
-    """
+    """Writes <stem>.csv and <stem>.png of the finished runs, and prints the best variant."""
     lines = plan.lines()
     columns = list(dict.fromkeys(column for line in lines for column in line))
-    table, picture = plan.results / f"{stem}.csv", plan.results / f"{stem}.png"
+    table, image = plan.results / f"{stem}.csv", plan.results / f"{stem}.png"
     write_csv(table, [columns, *([line.get(column, "") for column in columns] for line in lines)])
     draw(
         [line for line in lines if (line["part"], line["seed"]) == ("report", plan.seeds[0])],
-        picture,
+        image,
     )
     best = plan.best()
     if best:
         has = "has" if VARIANTS[best] == recipes.ROBUST else "does not have"
         seeds = f"seed{'s' * (len(plan.choice_seeds) > 1)} {', '.join(map(str, plan.choice_seeds))}"
         print(f"best on images held out of {seeds}: {best}; preset robust {has} its values")
-    print(f"written: {table}, {picture}")
+    print(f"written: {table}, {image}")
 
 
 def draw(lines: list[dict[str, str | float]], path: pathlib.Path) -> None:
-    """Picks by class, and the minor classes' test accuracy, round by round:
-
-    A panel each, a colour for each variant of one seed.
-    """
+    """Draws picks by class and test accuracies, round by round: a colour for each variant."""
     classes = [column for column in (lines[0] if lines else {}) if column.startswith("as_")]
     panels = [*classes, "minor_accuracy", "accuracy"]
     wide = math.ceil(len(panels) / 2)
@@ -241,7 +234,7 @@ def draw(lines: list[dict[str, str | float]], path: pathlib.Path) -> None:
 
 
 def train(plan: Plan, cells: Iterable[Recipe], data_dir: str | None, jobs: int) -> int:
-    """Trains what has no row yet. Returns the exit code."""
+    """Trains the recipes without a row. Returns the exit code."""
     return sweep.Sweep(list(cells), plan.results, data_dir, jobs).run()
 
 

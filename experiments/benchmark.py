@@ -1,27 +1,27 @@
-"""How fast it is, as ratios measured side by side in one run, on the machine this runs on.
+"""Measures speed and memory, as ratios taken side by side on one machine.
 
     make bench        or        python experiments/benchmark.py [--only=training,selection]
-    [--repeats=5]
+                                                                [--repeats=5]
 
-training    images a second of simple, resnet20 and resnet56 at batch 32 and 128, data pipeline and
-augmentation included:
-            ours; the same network as Keras ships it; the same in PyTorch (where it is installed:
-            pip install torch). Each is a process of its own, warmed up; they take turns, one epoch
-            each, and medians of the turns are compared: between an epoch's first and last step,
-            and, of the Keras ones, over the whole epoch ("whole epoch").
-onednn      ours with TensorFlow's oneDNN convolutions, as the commands switch them on, beside ours
-without. precision   ours with --precision=mixed_bfloat16 beside float32. ceiling     the share of
-the machine's floating-point rate that our training reaches (three times the forward pass's work).
+training    images a second of simple, resnet20 and resnet56 at batch 32 and 128, with data pipeline
+            and augmentation: ours; the same network as Keras ships it; the same in PyTorch (if
+            installed: pip install torch). Each is a warm process of its own. They take turns, one
+            epoch each, and medians of the turns are compared: between an epoch's first and last
+            step and, with Keras, over the whole epoch ("whole epoch").
+onednn      ours with TensorFlow's oneDNN convolutions, as the commands use them, beside without.
+precision   ours with --precision=mixed_bfloat16 beside float32.
+ceiling     our training's share of the machine's floating-point rate (three forward passes' work).
 selection   a round (score, select, swap) beside one pure forward pass by the best batch size, and
-beside 10 epochs. memory      peak resident memory beside stock fit and predict on the same arrays;
-resident memory after 10 and 60 rounds. growth      a round over a memory-mapped pool of 10^4, 10^5
-and 10^6 images, by a network that costs next to nothing. start       seconds to --help, to `report
-diff`, to the first training step. jobs        two runs at once with one thread each, beside one run
-with two threads: images a second of both together.
+            beside 10 epochs.
+memory      peak resident memory beside stock fit and predict on the same arrays; resident memory
+            after 10 and 60 rounds.
+growth      a round over a memory-mapped pool of 10^4, 10^5 and 10^6 images, by a tiny network.
+start       seconds to --help, to `report diff` and to the first training step.
+jobs        two runs at once with one thread each, beside one run with two threads: images a second.
 
-About 30 minutes on two quiet cores. Writes results/benchmark.csv, a line a number (median, least
-and most of the repeats), and results/benchmark.png. Figures of other machines differ; the ratios
-less so.
+About 30 minutes on two quiet cores. Writes results/benchmark.csv, a line for each number (median,
+least and most of the repeats), and results/benchmark.png. Ratios change less between machines than
+absolute numbers.
 """
 
 import importlib.util
@@ -45,9 +45,9 @@ HEADER = ("section", "what", "network", "batch", "median", "least", "most", "rep
 
 
 class Worker:
-    """A contender in a process of its own
+    """A contender in its own process.
 
-    `turn` lets it do one pass and returns what it measured, None where it fails.
+    `turn` lets it do one pass and returns its measurements, or None if it fails.
     """
 
     def __init__(self, kind, arch="simple", batch=32, images=0, environment=()):
@@ -91,7 +91,7 @@ class Worker:
 
 
 class Table:
-    """benchmark.csv: sections that are not measured this time keep their lines."""
+    """The rows of benchmark.csv; a section that is not measured now keeps its rows."""
 
     def __init__(self, path, only):
         self.path, self.lines = (
@@ -155,9 +155,9 @@ def precision(table, repeats):
 
 
 def turns(table, repeats, section, first, second):
-    """Images a second of two contenders that take turns, and their ratio.
+    """Measures images a second of two contenders that take turns, and their ratio.
 
-    First, second: (name, kind, environment).
+    first, second: (name, kind, environment).
     """
     for arch in PASSES:
         with (
@@ -346,10 +346,7 @@ def jobs(table, repeats):
 
 
 def draw(path, lines):
-    """results/benchmark.png:
-
-    Images a second of each contender, and a round's time and memory over the pool's size.
-    """
+    """Draws benchmark.png: images a second, and a round's time and memory by the pool's size."""
     import matplotlib
     from matplotlib.figure import Figure
 

@@ -1,14 +1,17 @@
 """The processes that `make bench` times: python experiments/contenders.py KIND ARCH BATCH [IMAGES]
 
-Each builds what it is named after, then does one pass for every line on its standard input and
-answers with a JSON line.
-KIND: ours; bfloat16 (ours with --precision=mixed_bfloat16); stock (the same network as Keras ships
-it: its BatchNormalization, its random layers in the tf.data pipeline, arrays that are shuffled and
-batched); torch (PyTorch eager, channels_last, the same network and augmentation); ceiling (a large
-matrix product and the fastest of some convolutions); selection (one round beside one pure forward
-pass); memory and memory_stock (peak resident memory of an epoch and a scoring, of the same arrays
-in stock `fit` and `predict`); rounds (resident memory after 10 and after 60 rounds); growth (a
-round over a memory-mapped pool of IMAGES images).
+Each does one pass for every line on its standard input, and answers with a line of JSON. KIND is
+ours          our training
+bfloat16      ours with --precision=mixed_bfloat16
+stock         the same network as Keras ships it: its BatchNormalization, its random layers in the
+              tf.data pipeline, arrays that are shuffled and batched
+torch         PyTorch eager, channels_last, with the same network and augmentation
+ceiling       a large matrix product, and the fastest of some convolutions
+selection     one round beside one pure forward pass
+memory        peak resident memory of an epoch and a scoring
+memory_stock  that of stock `fit` and `predict` on the same arrays
+rounds        resident memory after 10 and after 60 rounds
+growth        a round over a memory-mapped pool of IMAGES images
 """
 
 import json
@@ -34,9 +37,9 @@ def data(n):
 
 
 def network(arch, labels, stock=False, precision="float32"):
-    """Our network, compiled as the released code trains it
+    """Returns our network, compiled as the released code trains it.
 
-    Stock: with Keras's own BatchNormalization.
+    stock: with Keras's own BatchNormalization.
     """
     import keras
 
@@ -171,10 +174,7 @@ def torch_network(nn, arch):
 
 
 def ceiling(*_):
-    """Floating-point operations a second:
-
-    Of one large matrix product, and of the best of some convolutions.
-    """
+    """Measures operations a second of a large matrix product and of the best convolution."""
     import tensorflow as tf
 
     a = tf.random.normal([2048, 2048])
@@ -196,11 +196,7 @@ def ceiling(*_):
 
 
 def selection(arch, batch, n):
-    """Seconds:
-
-    Of one forward pass over n images by the best batch size, of a round's parts, and of n training
-    images.
-    """
+    """Measures seconds of a forward pass by the best batch size, of a round and of training."""
     import tensorflow as tf
 
     from selectnet_tf.augment import shift_flip
@@ -287,9 +283,7 @@ def memory_stock(arch, batch, n):
 
 
 def small(x, rule):
-    """A network that costs next to nothing, and a Selection on a pool of the images x, a tenth of
-    them labeled.
-    """
+    """Returns a tiny network, and a Selection on a pool of images x, a tenth of them labeled."""
     import keras
 
     from selectnet_tf.pool import Pool
@@ -353,7 +347,7 @@ def growth(arch, batch, n):
 
 
 def resident():
-    """Megabytes of this process in memory now."""
+    """Returns the resident memory of this process in megabytes."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize() / 1e6
 
@@ -374,10 +368,7 @@ def fastest(work, call):
 
 
 def epoch_of(model, batches, batch):
-    """An epoch of Keras's fit:
-
-    Images a second between its first and last step, and over all, its start and end included.
-    """
+    """Measures images a second of an epoch of Keras's fit: between its steps, and in all."""
     import keras
 
     ends = []

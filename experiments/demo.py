@@ -1,13 +1,11 @@
-"""All five methods on scikit-learn's digits: what the whole thing does, in under two minutes on two
-cores.
+"""Trains all five methods on scikit-learn's digits, in under two minutes on two cores.
 
     make demo        or        python experiments/demo.py [--results_dir=results/demo]
 
-Four of the ten digits have 6 or 7 labeled images, the others about 130; the pool holds what is
-left. Expected: training on the imbalanced set alone finds the four less often than the rest;
-oversampling and the pool close the gap. Each run is a row of results/demo/runs.csv; Figure 2's
-counts are drawn into results/demo/figure2.png. One seed of a small set: the order of the last three
-means nothing.
+Four of the ten digits have 6 or 7 labeled images, the others about 130; the pool holds the rest.
+Expected: the imbalanced set alone finds the four digits less often than the others; oversampling
+and the pool close the gap. The order of the last three methods means nothing: one seed of a small
+set. Each run is a row of results/demo/runs.csv; results/demo/figure2.png shows the picks.
 """
 
 import sys

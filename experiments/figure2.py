@@ -1,11 +1,11 @@
-"""Figure 2: what SelectNet picks, round by round; CIFAR-10 with 4 minors, simple net.
+"""Figure 2: SelectNet's picks, round by round (CIFAR-10, 4 minor classes, simple net).
 
     make figure2 [SEEDS=0,1,2] [EPOCHS=200] [METHODS=self_paced,context,selectnet]
-    [PRESET=paper|released] [JOBS=N] [DRY=1]
+                 [PRESET=paper|released] [JOBS=N] [DRY=1]
 
-One cell of Table 1 for each seed, 2 to 3 hours on two CPU cores. Expected:
-results/paper/figure2.csv: from 1,130 to 19,220 picks that are truly minor among the unlabeled, 4 to
-883 that are not. Writes results/figure2_cifar10-4minor_simple_paper_200.png, ours over the paper's
+One run of Table 1 for each seed, 2 to 3 hours on two CPU cores. Expected
+(results/paper/figure2.csv): from 1,130 to 19,220 unlabeled picks that are truly minor, 4 to 883
+that are not. Writes results/figure2_cifar10-4minor_simple_paper_200.png, ours over the paper's
 points.
 """
 

@@ -1,20 +1,18 @@
-"""The way that docs/folders.md describes, gone in a real browser: a frozen run, its review by
-somebody who knows, a second run.
+"""Trains, reviews in a real browser and trains again, as docs/folders.md describes.
 
     python experiments/journey.py FOLDER [--picked=150] [--epochs=20] [--results_dir=results]
 
-FOLDER is that of experiments/pictures.py, with its pictures and backbone.keras. Decides in
-Chromium, by clicks and by what truth.csv says, about the `picked` least sure picks and all pictures
-to label; then trains again with --decisions. Writes results/journey.csv: a line for each of the two
-runs, tested on the same pictures. Needs the packages chromium, chromium-driver and selenium. About
-five minutes on two CPU cores.
+FOLDER is that of experiments/images.py, with its images and backbone.keras. Decides in Chromium, by
+clicks that follow truth.csv, about the `picked` least confident picks and all images to label; then
+trains again with --decisions. Writes results/journey.csv, a line for each of the two runs, tested
+on the same images. Needs chromium, chromium-driver and selenium. About five minutes on two cores.
 """
 
 import pathlib
 import sys
 import time
 
-import pictures
+import images
 from absl import flags
 from selenium import webdriver
 from selenium.webdriver.remote.webelement import WebElement
@@ -28,7 +26,7 @@ FIRST = "robust frozen"
 
 
 def chromium(saved: pathlib.Path, width: int = 1280, height: int = 900) -> webdriver.Chrome:
-    """A browser of that size; what it saves goes to `saved`."""
+    """Returns a browser of that size, which saves files to `saved`."""
     options = webdriver.ChromeOptions()
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu"):
         options.add_argument(argument)
@@ -39,15 +37,18 @@ def chromium(saved: pathlib.Path, width: int = 1280, height: int = 900) -> webdr
     return driver
 
 
-def decide(card: WebElement, taken_for: str, answer: list[str]) -> None:
-    """One click for a picture, as its line of truth.csv says.
+def decide(card: WebElement, predicted: str, answer: list[str]) -> None:
+    """Clicks one decision about an image.
 
-    Taken_for: the class that the run takes it for.
+    Args:
+        card: the image's card.
+        predicted: the class that the run predicted.
+        answer: the image's line of truth.csv.
     """
     _, kind, c, _ = answer
     select = Select(card.find_element("css selector", "select"))
     wanted = cifar.CIFAR10[int(c)] if kind == "own" else ""
-    if wanted and wanted != taken_for:
+    if wanted and wanted != predicted:
         select.select_by_value(wanted)
     else:
         button = card.find_element(
@@ -61,8 +62,8 @@ def decide(card: WebElement, taken_for: str, answer: list[str]) -> None:
 
 
 def review(folder: pathlib.Path, page: pathlib.Path, picked: int) -> tuple[pathlib.Path, int]:
-    """(the saved decisions.csv, how many pictures were decided about)."""
-    answers, saved = pictures.truth(folder), folder / "saved"
+    """Returns (the saved decisions.csv, the number of images decided about)."""
+    answers, saved = images.truth(folder), folder / "saved"
     (saved / "decisions.csv").unlink(missing_ok=True)
     driver, done = chromium(saved), 0
     driver.get(f"file://{page.absolute()}")
@@ -91,23 +92,23 @@ def review(folder: pathlib.Path, page: pathlib.Path, picked: int) -> tuple[pathl
 
 
 def main() -> None:
-    flags.DEFINE_integer("picked", 150, "least sure picks to decide about")
+    flags.DEFINE_integer("picked", 150, "least confident picks to decide about")
     flags.DEFINE_integer("epochs", 20, "of each run", 1)
     flags.DEFINE_string("results_dir", "results", "where journey.csv goes")
     folder = expand_path(parse(sys.argv)[1])
-    first = pictures.measure(folder, FIRST, flags.FLAGS.epochs, "journey")
-    run = pictures.recipe_of(folder, FIRST, flags.FLAGS.epochs).name
+    first = images.measure(folder, FIRST, flags.FLAGS.epochs, "journey")
+    run = images.recipe_of(folder, FIRST, flags.FLAGS.epochs).name
     start = time.perf_counter()
     decisions, done = review(
         folder, folder / "journey" / "runs" / run / "review.html", flags.FLAGS.picked
     )
-    print(f"{done} pictures decided in {time.perf_counter() - start:.0f} s")
-    pictures.RUNS["second"] = {**pictures.RUNS[FIRST], "decisions": str(decisions)}
-    second = pictures.measure(folder, "second", flags.FLAGS.epochs, "journey")
+    print(f"{done} images decided in {time.perf_counter() - start:.0f} s")
+    images.RUNS["second"] = {**images.RUNS[FIRST], "decisions": str(decisions)}
+    second = images.measure(folder, "second", flags.FLAGS.epochs, "journey")
     lines = [("first", 0, *first[1:]), ("second", done, *second[1:])]
     write_csv(
         expand_path(flags.FLAGS.results_dir) / "journey.csv",
-        [("run", "decided", *pictures.HEADER[1:]), *lines],
+        [("run", "decided", *images.HEADER[1:]), *lines],
     )
 
 

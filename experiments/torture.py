@@ -1,10 +1,9 @@
-"""Kills, signals, full disks, damaged bytes and bad inputs, tried on short runs: what
-docs/tested.md says (`make torture`).
+"""Tries kills, signals, full disks, damaged bytes and bad inputs on short runs.
 
-Takes about ten minutes on two cores. Each line of the table counts how often something was tried
-and how often it ended cleanly: in the bits of an undisturbed run, or in one line that names the
-file and the cure. A damaged file that is read without a word is not clean. Exit code 1 where one
-did not end cleanly.
+`make torture` writes the table in docs/tested.md, in about ten minutes on two cores. It counts how
+often each trial was made, and how often it ended cleanly: in the bits of an uninterrupted run, or
+in one line that names the file and the cure. A damaged file that is read without a word is not
+clean. The exit code is 1 if any trial did not end cleanly.
 """
 
 import argparse
@@ -83,7 +82,7 @@ def main() -> int:
 def tried(
     work: pathlib.Path, whole: pathlib.Path, seconds: float, chance: random.Random, times: int
 ) -> Iterator[tuple]:
-    """The table's lines: (what, times tried, times clean, what clean is)."""
+    """Yields the table's lines: (trial, times tried, times clean, meaning of clean)."""
     same = "the run goes on and ends in the undisturbed one's bits"
     for what, number in (("kill -9 at a random moment", 9), ("SIGTERM", 15), ("Ctrl-C", 2)):
         clean = sum(
@@ -139,7 +138,7 @@ def run(results: pathlib.Path, *more: str, **options: object) -> subprocess.Comp
 
 
 def bits(results: pathlib.Path) -> dict[str, object]:
-    """What a run leaves, without clocks."""
+    """Returns the contents of a run's files, without times."""
     (folder,) = (results / "runs").iterdir()
     found: dict[str, object] = {
         name: (folder / name).read_bytes()
@@ -167,7 +166,7 @@ def begin(results: pathlib.Path, **streams: object) -> subprocess.Popen:
 
 
 def stopped(results: pathlib.Path, whole: pathlib.Path, after: float, number: int) -> bool:
-    """Whether a run that gets a signal after so many seconds goes on to the same bits."""
+    """Whether a run that is signalled after so many seconds resumes to the same bits."""
     child = begin(results, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(after)
@@ -183,7 +182,7 @@ def stopped(results: pathlib.Path, whole: pathlib.Path, after: float, number: in
 
 
 def limited(results: pathlib.Path, whole: pathlib.Path, size: int) -> bool:
-    """Whether a run whose files may not grow beyond so many bytes ends in one line, and goes on."""
+    """Whether a run whose files may not outgrow a size ends in one line, and resumes."""
     first = run(results, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
     one_line = first.returncode == 0 or (
         first.stderr.startswith("error: ") and first.stderr.count("\n") == 1
@@ -194,7 +193,7 @@ def limited(results: pathlib.Path, whole: pathlib.Path, size: int) -> bool:
 def damages(
     work: pathlib.Path, whole: pathlib.Path, chance: random.Random
 ) -> Iterator[tuple[str, list[bool]]]:
-    """(file, whether each flip was clean) for the files that are read again."""
+    """Yields (file, whether each flip was clean) for the files that are read again."""
     from selectnet_tf.checkpoint import Checkpoint
     from selectnet_tf.data import cifar
     from selectnet_tf.models import safe_load
@@ -312,7 +311,7 @@ def bad(flags: str, code: int) -> bool:
 
 
 def write(lines: list[tuple]) -> None:
-    """Puts the table between the page's marks."""
+    """Writes the table between the page's marks."""
     before, rest = PAGE.read_text(encoding="utf-8").split(START)
     head, *body = ["| " + " | ".join(map(str, line)) + " |" for line in lines]
     table = "\n".join([head, "|---|---:|---:|---|", *body])

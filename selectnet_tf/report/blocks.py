@@ -772,7 +772,7 @@ def _resnet20(results: pathlib.Path) -> list[str]:
 
 # docs/folders.md
 
-FOLDER_RUNS = {  # of experiments/pictures.py, without those that had a filter of outliers
+FOLDER_RUNS = {  # of experiments/images.py, without those that had a filter of outliers
     "imbalanced": "`imbalanced`",
     "selectnet": "`selectnet`, `--preset=paper`",
     "robust": "`selectnet`, the default (`--preset=robust`)",

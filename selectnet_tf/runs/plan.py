@@ -1,4 +1,4 @@
-"""Which runs stand behind each of the paper's tables and figures."""
+"""Recipes behind each of the paper's tables and figures, and estimates of their training time."""
 
 import pathlib
 from collections.abc import Sequence
@@ -18,9 +18,7 @@ COLUMNS = (  # of Table 1, the cheapest first
     ("cifar100-4minor", "resnet56"),
     ("cifar100-10minor", "resnet56"),
 )
-# what each of the paper's tables and figures needs: (data set, arch) columns, methods, lambda
-# schedules
-TABLES = {
+TABLES = {  # (data set, arch) columns, methods, lambda schedules
     "table1": (COLUMNS, recipes.PAPER_METHODS, ("constant",)),
     "table2": (COLUMNS[:1], ("oversampling", "self_paced", "selectnet"), ("constant",)),
     "table3": (
@@ -31,6 +29,10 @@ TABLES = {
     "table4": (COLUMNS[:1], ("selectnet",), ("constant", "0.4:0.6", "0.6:0.4")),
     "figure2": (COLUMNS[:1], ("selectnet",), ("constant",)),
 }
+SPEED = 1.8e10  # multiply-adds of the forward pass a second while training, on two CPU cores
+SMALLER = 0.25  # the work of a 16 x 16 image of digits, beside a 32 x 32 one
+TOGETHER = 1.3  # the speed of two runs on shared cores beside one (results/benchmark.csv, jobs)
+CONVOLUTION = 32 * 32 * 16 * 16 * 9  # multiply-adds of any 3 x 3 convolution of ResNet v1
 
 
 def make_grid(
@@ -42,10 +44,16 @@ def make_grid(
     methods: Sequence[str] | None = None,
     epochs: int = 200,
 ) -> list[recipes.Recipe]:
-    """The recipes behind a table or figure, the cheapest columns first: a list of Recipe.
+    """Returns the recipes behind a table or figure, those of the cheapest columns first.
 
-    datasets, archs (as the table names them) narrow its columns; one that the table does not have
-    is added. Runs that are shorter than a round select at their end.
+    Args:
+        table: a key of TABLES.
+        seeds: the seeds.
+        preset: the preset.
+        datasets: narrows the columns; one outside the table is added.
+        archs: as the table names them; narrows the columns; one outside the table is added.
+        methods: replaces the table's.
+        epochs: of each run; a run shorter than a round selects at its end.
     """
     every = {"every": epochs} if epochs < recipes.SelectionRecipe.every else {}
     columns, own_methods, schedules = TABLES[table]
@@ -70,22 +78,8 @@ def make_grid(
     ]
 
 
-# multiply-adds of the forward pass a second while training (all else counted): measured on two CPU
-# cores
-SPEED = 1.8e10
-SMALLER = 0.25  # the work of a picture of digits, 16 x 16
-# two runs at once on shared cores, beside one with all of them (results/benchmark.csv, jobs)
-TOGETHER = 1.3
-CONVOLUTION = (
-    32 * 32 * 16 * 16 * 9
-)  # multiply-adds of a 3 x 3 convolution of ResNet v1, the same in each of its stages
-
-
 def count_multiply_adds(arch: str) -> float:
-    """Of one 32 x 32 image's forward pass, rounded:
-
-    The convolutions, and the simple net's hidden layer.
-    """
+    """Returns the multiply-adds of one 32 x 32 image's forward pass, about."""
     found = check_arch(arch)
     if not found:
         return 20.8e6
@@ -94,9 +88,9 @@ def count_multiply_adds(arch: str) -> float:
 
 
 def count_images(recipe: recipes.Recipe) -> int:
-    """Training images of a whole run
+    """Returns the images trained on over a whole run; an upper bound if the run selects.
 
-    For one that selects an upper bound: D + D_add as large as D balanced.
+    The bound takes D + D_add to be as large as D balanced.
     """
     data, epochs, method = recipe.data, recipe.training.epochs, recipe.selection.method
     assert isinstance(data, recipes.BenchmarkData)  # a sweep is over benchmarks
@@ -115,10 +109,10 @@ def count_images(recipe: recipes.Recipe) -> int:
 
 
 def read_rates(results: pathlib.Path) -> dict[str, float]:
-    """{arch: images a second, selection not counted}: the median over the finished runs of whole
-    networks on CIFAR in results/runs.csv.
+    """Returns {arch: images a second without selection}, medians over the finished runs.
 
-    Other images are smaller or larger, and a frozen network is not trained.
+    Only runs of whole networks on CIFAR count: other images have other sizes, and a frozen network
+    does not train.
     """
     found: dict[str, list[float]] = {}
     for run in store.read_runs(results)[0]:
@@ -130,9 +124,11 @@ def read_rates(results: pathlib.Path) -> dict[str, float]:
 
 
 def estimate_seconds(recipe: recipes.Recipe, known: dict[str, float]) -> float:
-    """Of a whole run.
+    """Returns the seconds of a whole run.
 
-    Known: `rates` of finished ones; of other networks too, for a machine that is faster or slower.
+    Args:
+        recipe: the run's Recipe.
+        known: the result of read_rates; rates of other archs tell how fast the machine is.
     """
     images, arch = count_images(recipe), recipe.training.arch
     if recipe.data.dataset.startswith("digits"):
@@ -142,15 +138,13 @@ def estimate_seconds(recipe: recipes.Recipe, known: dict[str, float]) -> float:
     return images * count_multiply_adds(arch) / _speed(known)
 
 
+def format_hours(seconds: float) -> str:
+    """Returns seconds as text, in hours or minutes."""
+    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"
+
+
 def _speed(known: dict[str, float]) -> float:
-    """Multiply-adds a second."""
-    return (
-        float(np.median([rate * count_multiply_adds(arch) for arch, rate in known.items()]))
-        if known
-        else SPEED
-    )
-
-
-def format_hours(amount: float) -> str:
-    """Seconds as text."""
-    return f"{amount / 3600:.1f} h" if amount >= 5400 else f"{amount / 60:.0f} min"
+    """Returns this machine's multiply-adds a second."""
+    if not known:
+        return SPEED
+    return float(np.median([rate * count_multiply_adds(arch) for arch, rate in known.items()]))

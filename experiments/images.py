@@ -1,18 +1,15 @@
-"""Folders of pictures as a user has them, made of CIFAR, with the answers kept aside: how much the
-one command helps.
+"""Measures --dataset=folder on folders made of CIFAR, whose true classes are kept aside.
 
-    python experiments/pictures.py FOLDER [--data_dir=CIFAR] [--epochs=20]
-    [--runs=imbalanced,selectnet,...] [--results_dir=results]
+    python experiments/images.py FOLDER [--data_dir=CIFAR] [--epochs=20]
+        [--runs=imbalanced,selectnet,...] [--results_dir=results]
 
-Writes PNGs: FOLDER/labeled, 2,000 of each CIFAR-10 class but only 20 birds and 20 frogs;
-FOLDER/pool, in a tree of its own, 1,500 more of each of these two, 300 of each other class, and
-2,000 of CIFAR-100, whose classes are others (foreign); FOLDER/test, 3,000 test images. Pretrains a
-ResNet on other classes of CIFAR-100, FOLDER/backbone.keras. Then trains each of RUNS, from scratch
-or frozen on that, as `python -m selectnet_tf.run --dataset=folder` does, in FOLDER/results, and
-writes results/pictures.csv: accuracies, and of all pictures that were ever picked how many are what
-they were taken for. About 15 minutes for each run from scratch on two CPU cores; the ResNet took 34
-minutes and a frozen run 3 to 9 while other work kept them busy, so that the seconds in the file are
-no measure: --costs takes processor times instead.
+Writes PNGs: FOLDER/labeled has 2,000 images of each CIFAR-10 class, but only 20 birds and 20 frogs;
+FOLDER/pool has 1,500 more of each of these two, 300 of each other class, and 2,000 of CIFAR-100
+(out-of-distribution, "foreign"); FOLDER/test has 3,000 test images. Pretrains a ResNet on other
+images of CIFAR-100, FOLDER/backbone.keras. Then trains each of RUNS in FOLDER/results, and writes
+results/pictures.csv: accuracies, and the true kinds of all images ever picked. A run from scratch
+takes about 15 minutes on two CPU cores. On busy cores the ResNet took 34 minutes and a frozen run 3
+to 9; --costs measures processor times instead.
 """
 
 import collections
@@ -61,10 +58,7 @@ ANSWERS = "truth.csv"
 
 
 def lay_out(folder: pathlib.Path, data_dir: str | None) -> None:
-    """Writes the pictures, and into truth.csv what each of the pool is:
-
-    Number, own or foreign, its class and place in its set.
-    """
+    """Writes the images, and truth.csv: number, own or foreign, class and place in its set."""
     rng = np.random.default_rng(0)
     own, other = cifar.load("cifar10-4minor", data_dir), cifar.load("cifar100-4minor", data_dir)
     pool = []
@@ -85,9 +79,7 @@ def lay_out(folder: pathlib.Path, data_dir: str | None) -> None:
 
 
 def pretrain(folder: pathlib.Path, data_dir: str | None) -> None:
-    """Trains a ResNet on CIFAR-100's first 80 classes, without the pool's pictures, and saves it as
-    backbone.keras.
-    """
+    """Writes backbone.keras, trained on CIFAR-100's first 80 classes without the pool's images."""
     other = cifar.load("cifar100-4minor", data_dir)
     shown = [int(row[3]) for row in truth(folder).values() if row[1] == "foreign"]
     known = np.setdiff1d(np.flatnonzero(other.y < KNOWN), shown)
@@ -105,7 +97,7 @@ def pretrain(folder: pathlib.Path, data_dir: str | None) -> None:
     sn.fit(model, selection, epochs=EPOCHS, batch_size=128, augment=sn.shift_flip(0.1), verbose=2)
     seconds = time.perf_counter() - start
     right = model.predict(other.x_test[tested], verbose=0).argmax(1) == other.y_test[tested]
-    print(f"backbone: {right.mean():.4f} right of {KNOWN} classes, {seconds:.0f} s")
+    print(f"backbone: {right.mean():.4f} correct of {KNOWN} classes, {seconds:.0f} s")
     model.save(folder / "backbone.keras")
 
 
@@ -115,16 +107,13 @@ def save(path: pathlib.Path, image: np.ndarray) -> None:
 
 
 def truth(folder: pathlib.Path) -> dict[str, list[str]]:
-    """{number of a picture of the pool: its line of truth.csv}."""
+    """Returns {number of an image of the pool: its line of truth.csv}."""
     with open(folder / ANSWERS, newline="") as file:
         return {row[0]: row for row in csv.reader(file)}
 
 
 def kinds(folder: pathlib.Path, selected: pathlib.Path) -> collections.Counter:
-    """Counts a run's picks:
-
-    Right, wrong_minor, major; foreign, and of these new, of classes new to the backbone.
-    """
+    """Returns counts of a run's picks by KINDS; new: foreign, of a class new to the backbone."""
     answers, counts = truth(folder), collections.Counter()
     for row in read_csv(selected):
         _, kind, c, _ = answers[pathlib.Path(row["file"]).stem]
@@ -143,7 +132,7 @@ def kinds(folder: pathlib.Path, selected: pathlib.Path) -> collections.Counter:
 
 
 def recipe_of(folder: pathlib.Path, name: str, epochs: int) -> recipes.Recipe:
-    """That of one of RUNS."""
+    """Returns the recipe of one of RUNS."""
     places = {
         f"{field}_dir": str(folder / part)
         for field, part in (("labeled", "labeled"), ("unlabeled", "pool"), ("test", "test"))
@@ -155,10 +144,7 @@ def recipe_of(folder: pathlib.Path, name: str, epochs: int) -> recipes.Recipe:
 
 
 def measure(folder: pathlib.Path, name: str, epochs: int, results: str = "results") -> tuple:
-    """Trains one of RUNS, from pictures that were never read before.
-
-    Returns its line of pictures.csv, see HEADER.
-    """
+    """Trains one of RUNS without a cache. Returns its line of pictures.csv, see HEADER."""
     recipe = recipe_of(folder, name, epochs)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as cache:
@@ -183,9 +169,7 @@ def measure(folder: pathlib.Path, name: str, epochs: int, results: str = "result
 
 
 def costs(folder: pathlib.Path) -> list[tuple]:
-    """What embedding and an epoch take of processor time, which other work on the machine changes
-    little: lines of pictures_cpu.csv.
-    """
+    """Returns lines of pictures_cpu.csv: processor time of embedding and of an epoch."""
     from_scratch, on_rows = (
         recipe_of(folder, name, 20) for name in ("selectnet", "selectnet frozen")
     )
