@@ -1,7 +1,4 @@
-"""Samples of which some are unlabeled, by scikit-learn's conventions:
-
-Reading them, and folds that leave them in training.
-"""
+"""A sampler, a classifier and folds for unlabeled samples, by scikit-learn's conventions."""
 
 import copy
 import warnings
@@ -22,208 +19,35 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from selectnet_tf._validate import check_whole
-from selectnet_tf.rules import THRESHOLD, Capped, Context, Scores, apply_rule
-
-
-class LabeledFolds:
-    """Stratified folds for cross-validation: unlabeled samples are in every training part and in no
-    test part.
-
-    Args:
-        n_splits: how many folds. shuffle, random_state: as in scikit-learn's StratifiedKFold.
-    """
-
-    def __init__(
-        self, n_splits: int = 5, *, shuffle: bool = False, random_state: Any = None
-    ) -> None:
-        self.n_splits, self.shuffle, self.random_state = n_splits, shuffle, random_state
-
-    def split(self, X: Any, y: Any, groups: Any = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Pairs of positions in X, to train on and to test on. y: [n] classes, -1, NaN or None
-        where unlabeled.
-
-        Scores on the training parts (`return_train_score`) count the unlabeled samples as a class
-        of their own.
-
-        Numbers in an array of objects, which scikit-learn's scores refuse, are a warning.
-        """
-        codes, classes = parse_labels(X, y)[1:3]
-        column = y.iloc[:, 0] if isinstance(y, pd.DataFrame) else y
-        if np.dtype(object) == getattr(column, "dtype", None) and classes.dtype.kind not in "OSU":
-            warnings.warn(
-                "y holds numbers as objects, which no score takes: give it a numeric dtype, -1 or"
-                " NaN where unlabeled",
-                stacklevel=2,
-            )
-        labeled, unlabeled = np.flatnonzero(codes >= 0), np.flatnonzero(codes < 0)
-        folds = StratifiedKFold(self.n_splits, shuffle=self.shuffle, random_state=self.random_state)
-        for train, test in folds.split(labeled[:, None], codes[labeled]):
-            yield np.sort(np.concatenate([labeled[train], unlabeled])), labeled[test]
-
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
-        return self.n_splits
-
-    def __repr__(self) -> str:
-        return (
-            f"LabeledFolds(n_splits={self.n_splits}, shuffle={self.shuffle},"
-            f" random_state={self.random_state})"
-        )
-
-
-def parse_labels(
-    X: Any, y: Any
-) -> tuple[Any, np.ndarray, np.ndarray, Callable[[np.ndarray, np.ndarray], Any]]:
-    """(X as something with a shape, [n] codes of classes, -1 where unlabeled, [m] classes, what
-    gives classes back as y came).
-    """
-    if y is None:
-        raise ValueError("this requires y to be passed, but the target y is None")
-    rows = X if hasattr(X, "shape") else _as_array(X)
-    if sparse.issparse(X) and X.format not in ("csr", "csc"):
-        rows = X.tocsr()
-    flat = y.iloc[:, 0] if isinstance(y, pd.DataFrame) and y.shape[1] == 1 else y
-    values = (
-        flat.astype(object).where(flat.notna(), None).to_numpy()
-        if isinstance(flat, pd.Series)
-        else np.asarray(flat, object)
-    )
-    one_hot = values.ndim == 2 and values.shape[1] > 1
-    if one_hot:  # a row of zeros is unlabeled
-        table = np.asarray(y)
-        classes: Any = check_target_type(table)
-        values = np.where(table.any(1), classes, np.array(None, object))
-    values = column_or_1d(values, warn=True)
-    if len(values) != rows.shape[0]:
-        raise ValueError(f"X has {rows.shape[0]} samples, but y has {len(values)} classes")
-    labeled = ~(pd.isna(values) | np.isin(values.astype(str), ("-1", "-1.0")))
-    labels = np.array(values[labeled].tolist())
-    check_classification_targets(labels)
-    classes, found = np.unique(labels, return_inverse=True)
-    codes = np.full(len(values), -1)
-    codes[labeled] = found
-
-    def give_back(places: np.ndarray, targets: np.ndarray) -> Any:
-        if one_hot:
-            return restore_type(
-                y, np.eye(np.shape(y)[1], dtype=np.asarray(y).dtype)[classes[targets].astype(int)]
-            )
-        if isinstance(y, (pd.Series, pd.DataFrame)):
-            series = pd.Series(
-                classes[targets], flat.index[places], _label_dtype(classes, flat.dtype), flat.name
-            )
-            return series.to_frame() if isinstance(y, pd.DataFrame) else series
-        return (
-            classes[targets].tolist()
-            if isinstance(y, (list, tuple))
-            else classes[targets].astype(_label_dtype(classes, np.asarray(y).dtype))
-        )
-
-    return rows, codes, classes, give_back
-
-
-def _as_array(rows: Any) -> np.ndarray:
-    """A list of samples as an array, of objects where texts and numbers stand side by side."""
-    found: np.ndarray = np.asarray([] if rows is None else rows)
-    if found.dtype.kind not in "US":
-        return found
-    objects = np.asarray(rows, object)
-    return found if len({type(cell) for cell in objects.flat}) < 2 else objects
-
-
-def _label_dtype(classes: np.ndarray, given: Any) -> Any:
-    """The dtype that classes go back in:
-
-    As given, but for numbers that were objects only because some were None or NaN.
-    """
-    return classes.dtype if np.dtype(object) == given and classes.dtype.kind not in "OSU" else given
-
-
-def restore_type(X: Any, found: Any) -> Any:
-    """`found` as the kind of thing that X is."""
-    if isinstance(X, (list, tuple)):
-        return found.tolist()
-    if isinstance(X, pd.DataFrame) and not isinstance(found, pd.DataFrame):
-        return pd.DataFrame(found, columns=X.columns)
-    return found.asformat(X.format) if sparse.issparse(X) else found
-
+from selectnet_tf.rules import Capped, Context, Rule, Scores, apply_rule
 
 Strategy = str | float | Sequence[Any] | Mapping[Any, int] | Callable[..., Mapping[Any, int]]
 
 
-def minor_targets(
-    strategy: Strategy, classes: np.ndarray, codes: np.ndarray
-) -> dict[int, int | None]:
-    """Returns each minor class's code with its largest number of samples, None without a limit."""
-    if len(classes) < 2:
-        raise ValueError(
-            f"labeled samples are of {len(classes)} class, and two are needed; -1 means unlabeled"
-        )
-    y, wanted = classes[codes], dict[Any, int | None]()
-    if isinstance(strategy, str):
-        wanted = dict.fromkeys(_classes_by_size(strategy, classes, np.bincount(codes)))
-    elif isinstance(strategy, (Mapping, float, int, np.number)) or callable(strategy):
-        more = check_sampling_strategy(strategy, y, "over-sampling")
-        wanted = {c: int(n) + int((y == c).sum()) for c, n in more.items()}
-    else:
-        wanted = dict.fromkeys(() if strategy is None else strategy)
-    return dict(zip(class_codes(wanted, classes), wanted.values(), strict=True))
-
-
-def class_codes(wanted: Iterable[Any], classes: np.ndarray) -> list[int]:
-    """Places in classes [m]. Raises ValueError where one is none of them."""
-    unknown = [c for c in wanted if c not in classes]
-    if unknown:
-        raise ValueError(
-            f"minor class {unknown[0]!r} has no labeled sample: the classes are"
-            f" {', '.join(map(repr, classes.tolist()))}"
-        )
-    return [int(np.flatnonzero(classes == c)[0]) for c in wanted]
-
-
-def _classes_by_size(word: str, classes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Those of the classes [m], of so many labeled samples each [m], that the word names:
-
-    None but by "all" where all are of one size.
-    """
-    below, above = sizes < sizes.max(), sizes > sizes.min()
-    named = {
-        "auto": below,
-        "not majority": below,
-        "minority": below & ~above,
-        "not minority": above,
-        "all": sizes > 0,
-    }
-    if word not in named:
-        raise ValueError(
-            f"sampling_strategy is {word!r}, but has to be {', '.join(map(repr, named))} or a list"
-            " of the minor classes"
-        )
-    return np.asarray(classes[named[word]])
-
-
 ARGUMENTS = """
     Args:
-        estimator: a classifier with `predict_proba`; it is cloned, never changed.
+        estimator: a classifier with `predict_proba`; it is cloned.
         rule: a callable from Scores to a mask, such as SelfPaced, Context or SelectNet; it is
-            copied, never changed. None: Context(0.6 ln(m) / ln(10)) for m classes. It sees the
-            sorted classes as 0 to m - 1; Capped's `minor` names them.
-        sampling_strategy: the minor classes: a list of them, "minority" for the smallest alone,
-            "auto" for all that have fewer samples than the largest ("not majority"), "not
-            minority", or "all". Classes of one size are treated alike, where imbalanced-learn
-            takes one of them. Or the largest number of each: a dict from class to number, a
-            callable from y to that, or, for two classes, the ratio of the smaller to the larger.
+            copied. None: Context(0.6 ln(m) / ln(10)) for m classes. It sees the sorted classes as 0
+            to m - 1, but Capped's `minor` takes the classes themselves.
+        sampling_strategy: the minor classes: a list, "minority" for the smallest, "auto" or "not
+            majority" for all but the largest, "not minority", or "all". Unlike imbalanced-learn, it
+            treats classes of one size alike. Or the largest number of each: a dict from class to
+            number, a callable from y to one, or, for two classes, the ratio of the smaller to the
+            larger.
         rounds: the number of rounds: fit, score, select.
-        random_state: int, RandomState or None, for balancing the first round.
+        random_state: int, RandomState or None, of the first round's oversampling.
 """
 
 
 class Selected(NamedTuple):
     """One selection of SelectionSampler.
 
-    candidates: the number of samples predicted as a minor class.
-    index: [k] positions in X.
-    target: [k] the classes trained on.
-    loss: [k] nats.
+    Attributes:
+        candidates: the number of samples predicted as a minor class.
+        index: [k] positions in X.
+        target: [k] the classes trained on.
+        loss: [k] float32, nats.
     """
 
     candidates: int
@@ -233,113 +57,111 @@ class Selected(NamedTuple):
 
 
 class SelectionSampler(BaseSampler):
-    __doc__ = f"""Adds the unlabeled samples that a classifier predicts as minor and a rule selects.
+    __doc__ = f"""A sampler that adds unlabeled samples, predicted as minor and selected by a rule.
 
-    Algorithm 1 with a classifier that is fitted from scratch each round: first on D, balanced with
-    replacement, then on D and the picks. Unlabeled samples have the class -1, as in scikit-learn's
-    semi-supervised estimators, NaN or None.
+    Algorithm 1 with a classifier that is fitted from scratch each round: first on D, oversampled
+    with replacement, then on D and the added samples. Unlabeled samples have the class -1, as in
+    scikit-learn's semi-supervised estimators, NaN or None.
     {ARGUMENTS}
     Attributes:
         sample_indices_: [k] positions in X of the samples that `fit_resample` returned.
         sampling_strategy_: dict from minor class to its largest number of samples, or None.
-        rule_: the rule as it was after the last round.
+        rule_: the rule after the last round.
         history_: the Selected of each round.
     """
 
-    _sampling_type = (  # BalancedBaggingClassifier and its kind leave sampling_strategy alone
-        "bypass"
-    )
+    # so that BalancedBaggingClassifier and its like leave sampling_strategy alone
+    _sampling_type = "bypass"
 
     def __init__(
         self,
         estimator: Any,
-        rule: Callable[[Scores], np.ndarray] | None = None,
+        rule: Rule | None = None,
         *,
         sampling_strategy: Strategy = "auto",
         rounds: int = 1,
         random_state: Any = 0,
     ) -> None:
-        self.estimator, self.rule = estimator, rule
-        self.sampling_strategy, self.rounds, self.random_state = (
-            sampling_strategy,
-            rounds,
-            random_state,
-        )
+        self.estimator, self.rule, self.rounds = estimator, rule, rounds
+        self.sampling_strategy, self.random_state = sampling_strategy, random_state
 
     def fit(self, X: Any, y: Any) -> "SelectionSampler":
-        """Selects, and keeps what was selected in `sample_indices_`."""
+        """Selects, and stores the positions in `sample_indices_`. Returns self.
+
+        Args:
+            X: as in fit_resample.
+            y: as in fit_resample.
+        """
         self.fit_resample(X, y)
         return self
 
     def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
-        """X: [n, ...] samples (array, data frame, list or sparse); y: [n] classes, -1, NaN or None
-        where unlabeled.
+        """Returns (X, y) of D and the added samples, [k, ...] and [k], in the types given.
 
-        Returns:
-            (X, y) of D and behind it D_add, [k, ...] and [k]: what `sample_indices_` names, with
-            the classes to train on; each of the kind that was given.
+        Args:
+            X: [n, ...] samples: an array, a data frame, a list or a sparse matrix.
+            y: [n] classes; -1, NaN or None where unlabeled.
 
         Raises:
-            ValueError: X and y of different lengths, one class alone, or a minor class without
-                a labeled sample.
+            ValueError: X and y of different lengths, fewer than two classes, or a minor class
+                without a labeled sample.
         """
-        rows, codes, classes, give_back = parse_labels(X, y)
+        rows, codes, classes, restore_labels = _parse_labels(X, y)
         self._note_features(X, rows)
         check_whole("rounds", self.rounds)
-        minor = minor_targets(self.sampling_strategy, classes, codes[codes >= 0])
+        minor = _parse_strategy(self.sampling_strategy, classes, codes[codes >= 0])
         self.sampling_strategy_ = {classes[code]: most for code, most in minor.items()}
         places, targets = self._select(rows, codes, classes, minor)
         self.sample_indices_ = places
-        return restore_type(X, _safe_indexing(rows, places)), give_back(places, targets)
+        return _restore_type(X, _safe_indexing(rows, places)), restore_labels(places, targets)
 
     def _select(
         self, rows: Any, codes: np.ndarray, classes: np.ndarray, minor: dict[int, int | None]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(positions in X, codes of classes) of D and of what was picked in the last round."""
+        """Returns (positions in X, class codes) of D and the last round's picks."""
         labeled = np.flatnonzero(codes >= 0)
         self.history_: list[Selected] = []
         if len(labeled) == len(codes):
             warnings.warn(
-                "nothing is unlabeled (of class -1, NaN or None), so there is nothing to select"
-                " from",
+                "y has no unlabeled sample (-1, NaN or None), so nothing is added: give some, or"
+                " leave the sampler out",
                 stacklevel=3,
             )
             return labeled, codes
         if not minor:
             raise ValueError(
-                "no class is minor, as where all have as many labeled samples: name the minor ones"
-                " in sampling_strategy"
+                "no class is minor, as where all have equally many labeled samples: name the minor"
+                " classes in sampling_strategy"
             )
-        self.rule_ = _fresh(self.rule, classes)
+        self.rule_ = _copy_rule(self.rule, classes)
         balance = RandomOverSampler(random_state=check_random_state(self.random_state))
         places = np.ravel(balance.fit_resample(labeled[:, None], codes[labeled])[0])
         targets = codes[places]
         for round in range(self.rounds):
             model = clone(self.estimator).fit(_safe_indexing(rows, places), classes[targets])
             probs = np.zeros((len(codes), len(classes)), np.float32)
-            own = getattr(model, "classes_", classes)  # the columns, in whatever order
+            own = getattr(model, "classes_", classes)  # the order of the columns
             probs[:, np.searchsorted(classes, own)] = model.predict_proba(rows)
             found = self._round(probs, codes, minor, round)
             self.history_.append(found._replace(target=classes[found.target]))
-            places, targets = (
-                np.concatenate([labeled, found.index]),
-                np.concatenate([codes[labeled], found.target]),
-            )
+            places = np.concatenate([labeled, found.index])
+            targets = np.concatenate([codes[labeled], found.target])
         return places, targets
 
     def _round(
         self, probs: np.ndarray, codes: np.ndarray, minor: dict[int, int | None], round: int
     ) -> Selected:
+        """Returns one selection, with class codes as targets."""
         predicted = probs.argmax(1)
-        loss = -np.log(np.clip(probs.max(1), 1e-7, 1)).astype(
-            np.float32
-        )  # eq. (3), of the predicted class
+        # eq. (3), of the predicted class
+        loss = -np.log(np.clip(probs.max(1), 1e-7, 1)).astype(np.float32)
         candidate = np.isin(predicted, list(minor))
         scores = Scores(probs, loss, codes >= 0, candidate, round)
         mask = apply_rule(self.rule_(scores), scores)
         if mask.dtype != bool:
             raise ValueError(
-                "the rule gives weights, but samples are picked or not: use one that returns a mask"
+                "the rule returns weights, but has to return a mask here: use another rule, such as"
+                " SelectNet(soft=False)"
             )
         target = np.where(codes >= 0, codes, predicted)
         index = np.flatnonzero(mask)
@@ -374,8 +196,8 @@ class SelectionSampler(BaseSampler):
 class SelectionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     __doc__ = f"""A classifier for labeled and unlabeled samples, fitted by SelectionSampler.
 
-    It is for the minor classes what SelfTrainingClassifier is for all: unlabeled samples have the
-    class -1, NaN or None.
+    Unlike SelfTrainingClassifier, it adds samples to the minor classes alone. Unlabeled samples
+    have the class -1, NaN or None.
     {ARGUMENTS}
     Attributes:
         estimator_: the fitted classifier.
@@ -386,21 +208,22 @@ class SelectionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     def __init__(
         self,
         estimator: Any,
-        rule: Callable[[Scores], np.ndarray] | None = None,
+        rule: Rule | None = None,
         *,
         sampling_strategy: Strategy = "auto",
         rounds: int = 1,
         random_state: Any = 0,
     ) -> None:
-        self.estimator, self.rule = estimator, rule
-        self.sampling_strategy, self.rounds, self.random_state = (
-            sampling_strategy,
-            rounds,
-            random_state,
-        )
+        self.estimator, self.rule, self.rounds = estimator, rule, rounds
+        self.sampling_strategy, self.random_state = sampling_strategy, random_state
 
     def fit(self, X: Any, y: Any) -> "SelectionClassifier":
-        """X: [n, ...] samples; y: [n] classes, -1, NaN or None where unlabeled."""
+        """Fits the sampler, and the estimator on its samples. Returns self.
+
+        Args:
+            X: [n, ...] samples.
+            y: [n] classes; -1, NaN or None where unlabeled.
+        """
         options = {
             "sampling_strategy": self.sampling_strategy,
             "rounds": self.rounds,
@@ -437,27 +260,204 @@ class SelectionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return np.asarray(self.estimator_.decision_function(X))
 
 
-def _fresh(rule: Callable[[Scores], np.ndarray] | None, classes: np.ndarray) -> Any:
-    """A copy of the rule that has learned nothing yet, and whose minor classes are codes."""
+class LabeledFolds:
+    """Stratified folds with the unlabeled samples in every training part and in no test part.
+
+    Args:
+        n_splits: the number of folds.
+        shuffle: as in scikit-learn's StratifiedKFold.
+        random_state: as in scikit-learn's StratifiedKFold.
+    """
+
+    def __init__(
+        self, n_splits: int = 5, *, shuffle: bool = False, random_state: Any = None
+    ) -> None:
+        self.n_splits, self.shuffle, self.random_state = n_splits, shuffle, random_state
+
+    def split(self, X: Any, y: Any, groups: Any = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields (training positions, test positions) in X of each fold.
+
+        Training scores (`return_train_score`) count the unlabeled samples as a class of their own.
+        Numbers in an array of objects, which scikit-learn's scores refuse, are a warning.
+
+        Args:
+            X: [n, ...] samples.
+            y: [n] classes; -1, NaN or None where unlabeled.
+            groups: ignored.
+        """
+        codes, classes = _parse_labels(X, y)[1:3]
+        column = y.iloc[:, 0] if isinstance(y, pd.DataFrame) else y
+        if np.dtype(object) == getattr(column, "dtype", None) and classes.dtype.kind not in "OSU":
+            warnings.warn(
+                "y holds numbers as objects, which no score accepts: give it a numeric dtype, -1 or"
+                " NaN where unlabeled",
+                stacklevel=2,
+            )
+        labeled, unlabeled = np.flatnonzero(codes >= 0), np.flatnonzero(codes < 0)
+        folds = StratifiedKFold(self.n_splits, shuffle=self.shuffle, random_state=self.random_state)
+        for train, test in folds.split(labeled[:, None], codes[labeled]):
+            yield np.sort(np.concatenate([labeled[train], unlabeled])), labeled[test]
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        return self.n_splits
+
+    def __repr__(self) -> str:
+        return (
+            f"LabeledFolds(n_splits={self.n_splits}, shuffle={self.shuffle},"
+            f" random_state={self.random_state})"
+        )
+
+
+def _parse_labels(
+    X: Any, y: Any
+) -> tuple[Any, np.ndarray, np.ndarray, Callable[[np.ndarray, np.ndarray], Any]]:
+    """Returns X with a shape, class codes [n] (-1: unlabeled), classes [m], the inverse mapping."""
+    if y is None:
+        raise ValueError("this requires y to be passed, but the target y is None")
+    rows = X if hasattr(X, "shape") else _to_array(X)
+    if sparse.issparse(X) and X.format not in ("csr", "csc"):
+        rows = X.tocsr()
+    flat = y.iloc[:, 0] if isinstance(y, pd.DataFrame) and y.shape[1] == 1 else y
+    values: Any
+    if isinstance(flat, pd.Series):
+        values = flat.astype(object).where(flat.notna(), None).to_numpy()
+    else:
+        values = np.asarray(flat, object)
+    one_hot = values.ndim == 2 and values.shape[1] > 1
+    if one_hot:  # a row of zeros is unlabeled
+        table = np.asarray(y)
+        classes: Any = check_target_type(table)
+        values = np.where(table.any(1), classes, np.array(None, object))
+    values = column_or_1d(values, warn=True)
+    if len(values) != rows.shape[0]:
+        raise ValueError(f"X has {rows.shape[0]} samples, but y has {len(values)} classes")
+    labeled = ~(pd.isna(values) | np.isin(values.astype(str), ("-1", "-1.0")))
+    labels = np.array(values[labeled].tolist())
+    check_classification_targets(labels)
+    classes, found = np.unique(labels, return_inverse=True)
+    codes = np.full(len(values), -1)
+    codes[labeled] = found
+
+    def restore_labels(places: np.ndarray, targets: np.ndarray) -> Any:
+        labels = classes[targets]
+        if one_hot:
+            table = np.asarray(y)
+            rows = np.eye(table.shape[1], dtype=table.dtype)
+            return _restore_type(y, rows[labels.astype(int)])
+        if isinstance(y, (pd.Series, pd.DataFrame)):
+            dtype = _label_dtype(classes, flat.dtype)
+            series = pd.Series(labels, flat.index[places], dtype, flat.name)
+            return series.to_frame() if isinstance(y, pd.DataFrame) else series
+        if isinstance(y, (list, tuple)):
+            return labels.tolist()
+        return labels.astype(_label_dtype(classes, np.asarray(y).dtype))
+
+    return rows, codes, classes, restore_labels
+
+
+def _to_array(rows: Any) -> np.ndarray:
+    """Returns a list of samples as an array, of objects for texts beside numbers."""
+    found: np.ndarray = np.asarray([] if rows is None else rows)
+    if found.dtype.kind not in "US":
+        return found
+    objects = np.asarray(rows, object)
+    return found if len({type(cell) for cell in objects.flat}) < 2 else objects
+
+
+def _label_dtype(classes: np.ndarray, given: Any) -> Any:
+    """Returns the given dtype, or the classes' for numbers that were objects beside None."""
+    return classes.dtype if np.dtype(object) == given and classes.dtype.kind not in "OSU" else given
+
+
+def _restore_type(X: Any, found: Any) -> Any:
+    """Returns `found` in the type of X."""
+    if isinstance(X, (list, tuple)):
+        return found.tolist()
+    if isinstance(X, pd.DataFrame) and not isinstance(found, pd.DataFrame):
+        return pd.DataFrame(found, columns=X.columns)
+    return found.asformat(X.format) if sparse.issparse(X) else found
+
+
+def _parse_strategy(
+    strategy: Strategy, classes: np.ndarray, codes: np.ndarray
+) -> dict[int, int | None]:
+    """Returns {code of a minor class: its largest number of samples, None without a limit}.
+
+    Args:
+        strategy: the argument sampling_strategy.
+        classes: [m] the sorted classes.
+        codes: [n_labeled] codes of the labeled samples.
+    """
+    if len(classes) < 2:
+        raise ValueError(
+            f"labeled samples are of {len(classes)} class, but have to be of two or more: give some"
+            " of another (-1 means unlabeled)"
+        )
+    y, wanted = classes[codes], dict[Any, int | None]()
+    if isinstance(strategy, str):
+        wanted = dict.fromkeys(_classes_by_size(strategy, classes, np.bincount(codes)))
+    elif isinstance(strategy, (Mapping, float, int, np.number)) or callable(strategy):
+        more = check_sampling_strategy(strategy, y, "over-sampling")
+        wanted = {c: int(n) + int((y == c).sum()) for c, n in more.items()}
+    else:
+        wanted = dict.fromkeys(() if strategy is None else strategy)
+    return dict(zip(_encode_classes(wanted, classes), wanted.values(), strict=True))
+
+
+def _encode_classes(wanted: Iterable[Any], classes: np.ndarray) -> list[int]:
+    """Returns the codes of classes, their positions in classes [m]."""
+    unknown = [c for c in wanted if c not in classes]
+    if unknown:
+        raise ValueError(
+            f"minor class {unknown[0]!r} has no labeled sample: the classes are"
+            f" {', '.join(map(repr, classes.tolist()))}"
+        )
+    return [int(np.flatnonzero(classes == c)[0]) for c in wanted]
+
+
+def _classes_by_size(word: str, classes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Returns the minor classes by a word; where all are of one size, only "all" names some.
+
+    Args:
+        word: a value of sampling_strategy.
+        classes: [m].
+        sizes: [m] labeled samples of each.
+    """
+    below, above = sizes < sizes.max(), sizes > sizes.min()
+    named = {
+        "auto": below,
+        "not majority": below,
+        "minority": below & ~above,
+        "not minority": above,
+        "all": sizes > 0,
+    }
+    if word not in named:
+        raise ValueError(
+            f"sampling_strategy is {word!r}, but has to be {', '.join(map(repr, named))} or a list"
+            " of the minor classes"
+        )
+    return np.asarray(classes[named[word]])
+
+
+def _copy_rule(rule: Rule | None, classes: np.ndarray) -> Any:
+    """Returns a copy of the rule, reset, with class codes as Capped's minor classes."""
     if rule is not None and not callable(rule):
         raise ValueError(
             f"rule is {rule!r}, but has to be a callable from Scores to a mask, such as Context()"
         )
-    found: Any = (
-        Context(THRESHOLD * np.log(len(classes)) / np.log(10))
-        if rule is None
-        else copy.deepcopy(rule)
-    )
+    found: Any = copy.deepcopy(rule)
+    if rule is None:
+        found = Context(0.6 * np.log(len(classes)) / np.log(10))
     inner = found
     while isinstance(inner, Capped):
         if inner.minor is not None:
-            inner.minor = class_codes(inner.minor, classes)
+            inner.minor = _encode_classes(inner.minor, classes)
         inner = inner.rule
     if getattr(inner, "features", False):
-        cure = "give inputs='probs+loss'" if "inputs" in vars(inner) else "take another rule"
+        cure = "give inputs='probs+loss'" if "inputs" in vars(inner) else "use another rule"
         raise ValueError(
-            f"{type(inner).__name__} reads a network's features, which a scikit-learn classifier"
-            f" has none of: {cure}"
+            f"{type(inner).__name__} reads a network's features, but a scikit-learn classifier has"
+            f" none: {cure}"
         )
     if hasattr(found, "reset"):
         found.reset()

@@ -83,7 +83,7 @@ def test_minor_classes_by_imbalanced_learn_s_words():
     assert len(set(made.history_[0].target)) > 2  # all but the largest class
     with pytest.raises(ValueError, match="minor class 77 has no labeled sample"):
         sampler(sampling_strategy=[77]).fit_resample(x, y)
-    with pytest.warns(UserWarning, match="nothing is unlabeled"):
+    with pytest.warns(UserWarning, match="no unlabeled sample"):
         assert np.array_equal(sampler().fit_resample(x[y >= 0], y[y >= 0])[0], x[y >= 0])
 
 
@@ -253,7 +253,7 @@ def test_mixed_lists_come_back_as_they_were_and_objects_are_no_numbers_to_scores
     [
         (
             {"sampling_strategy": None},
-            "no class is minor, .* name the minor ones in sampling_strategy",
+            "no class is minor, .* name the minor classes in sampling_strategy",
         ),
         ({"rounds": 2.0}, "rounds is 2.0, but has to be a whole number"),
         ({"rule": "context"}, "rule is 'context', but has to be a callable"),
@@ -328,7 +328,7 @@ def test_classes_of_one_size_are_minor_together_or_not_at_all():
     for word in ("auto", "not majority", "minority", "not minority"):
         with pytest.raises(
             ValueError,
-            match="no class is minor, as where all have as many labeled samples: name the minor ones",
+            match="no class is minor, as where all have equally many labeled samples: name the minor",
         ):
             minor((9, 9, 9), word)
     with pytest.raises(ValueError, match="sampling_strategy is 'majority', but has to be 'auto', "):
@@ -356,7 +356,7 @@ def test_what_is_wrong_is_said():
             np.where(y == 0, -1, y),
             "labeled samples are of 1 class.*-1 means unlabeled",
         ),
-        (simple(lambda scores: np.ones(400, np.float32)), x, y, "gives weights"),
+        (simple(lambda scores: np.ones(400, np.float32)), x, y, "returns weights"),
         (simple(lambda scores: np.array([1, 2])), x, y, "has to return a mask"),
     ]
     for made, rows, classes, said in cases:

@@ -8,13 +8,13 @@ from sklearn.linear_model import LogisticRegression
 import selectnet_tf as sn
 
 
-@pytest.mark.filterwarnings("ignore:nothing is unlabeled")
+@pytest.mark.filterwarnings("ignore:y has no unlabeled sample")
 @parametrize_with_checks([sn.SelectionSampler(LogisticRegression(), sn.Context(0.6))])
 def test_the_sampler_is_one_by_imbalanced_learn_s_checks(estimator, check):
     check(estimator)
 
 
-@pytest.mark.filterwarnings("ignore:nothing is unlabeled")
+@pytest.mark.filterwarnings("ignore:y has no unlabeled sample")
 @sklearn.utils.estimator_checks.parametrize_with_checks(
     [sn.SelectionClassifier(LogisticRegression(), sn.Context(0.6))],
     expected_failed_checks=lambda _: {
