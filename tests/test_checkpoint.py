@@ -415,7 +415,7 @@ def test_a_state_that_was_put_back_is_gone_on_from_where_it_was_saved(tmp_path):
         for place in ({}, {"initial_epoch": 2}, {"initial_epoch": 3, "initial_batch": 1}):
             with pytest.raises(
                 ValueError,
-                match="state.npz goes on elsewhere .*: give fit initial_epoch=3, initial_batch=0, as restore",
+                match="state.npz continues elsewhere .*: give fit initial_epoch=3, initial_batch=0, as restore",
             ):
                 go(each, **place)
         assert go(each, initial_epoch=3) == [] and (tmp_path / "state.npz").read_bytes() == before
@@ -640,7 +640,7 @@ def test_a_state_of_another_rule_is_refused(tmp_path):
         if inputs == "probs":
             with pytest.raises(
                 ValueError,
-                match=r"of another run \(its selector sees probs\+loss, this run's probs\): use the same",
+                match=r"of another run \(its selector's inputs are probs\+loss, this run's probs\): use the same",
             ):
                 saver.restore(model)
         else:
@@ -706,17 +706,17 @@ def test_the_field_in_which_headers_differ_is_named():
 @pytest.mark.parametrize(
     ("parts", "header", "words"),
     [
-        ({}, {"version": "1.2"}, "header has a 'version', as the state file has of its own"),
+        ({}, {"version": "1.2"}, "header has a 'version', which is the state file's own"),
         (
             {},
             {"lr": np.float32(0.1)},
-            r"header is not for JSON \(Object of type float32 .*such as float\(x\)",
+            r"header can't be JSON \(Object of type float32 .*such as float\(x\)",
         ),
         ({}, {"lr": float("nan")}, "its lr is NaN, this run's is NaN"),
         (
             {"model": None},
             {},
-            "a part is called 'model', but may have no / and none of the file's own names, model, optimizer",
+            "a part is called 'model', but has to have no / and none of the reserved names model, optimizer",
         ),
         ({"callbacks": None}, {}, "rename it"),
         ({"a/b": None}, {}, "rename it"),
@@ -750,7 +750,7 @@ def test_a_state_that_is_no_array_is_refused_before_the_first_epoch(tmp_path):
     spy = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
     with pytest.raises(
         ValueError,
-        match="part 'selection' gives 'rule_last' as a NoneType: get_state has to give arrays of numbers or texts",
+        match="part 'selection' returns 'rule_last' as a NoneType: get_state has to return arrays of numbers or texts",
     ):
         fit(small_model(), selection, epochs=1, batch_size=8, callbacks=[saver, spy], verbose=0)
     assert seen == [] and not list(tmp_path.iterdir())
