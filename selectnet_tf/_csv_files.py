@@ -1,7 +1,4 @@
-"""CSV files:
-
-Written whole or not at all, with quotes where a cell needs them. Standard library only.
-"""
+"""Atomic writing and strict reading of CSV files. Standard library only."""
 
 import csv
 import math
@@ -16,14 +13,12 @@ from selectnet_tf._files import replacing
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how a cell begins that a spreadsheet may compute
-DISARMED = re.compile("'+[=+@\t\r\n-]")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # a spreadsheet may compute cells that begin so
+ESCAPED = re.compile("'+[=+@\t\r\n-]")
 
 
 class _Lines:
-    """A text file whose lines end with LF, written by a csv.writer that ends them with CR LF and so
-    quotes both.
-    """
+    """A text file that ends lines with LF for a csv.writer that quotes CR and LF."""
 
     def __init__(self, file: TextIO) -> None:
         self.file = file
@@ -33,13 +28,13 @@ class _Lines:
 
 
 class Writer:
-    """A csv.writer that quotes cells with a quote, a comma, CR or LF, and disarms formulas."""
+    """A csv.writer that quotes cells with a quote, a comma, CR or LF, and escapes formulas."""
 
     def __init__(self, file: TextIO) -> None:
         self._writer = csv.writer(_Lines(file), lineterminator="\r\n")
 
     def writerow(self, row: Iterable[Any]) -> None:
-        self._writer.writerow([disarmed(cell) for cell in row])
+        self._writer.writerow([escape_formula(cell) for cell in row])
 
     def writerows(self, rows: Iterable[Iterable[Any]]) -> None:
         for row in rows:
@@ -47,7 +42,7 @@ class Writer:
 
 
 def write_csv(path: str | os.PathLike[str], lines: Iterable[Sequence[Any]]) -> None:
-    """Writes rows of values into a file; a file's name may hold bytes that are no UTF-8."""
+    """Writes rows of values, replacing the file as a whole; paths in cells may be no UTF-8."""
     with replacing(path) as beside, _open(beside) as file:
         Writer(file).writerows(lines)
 
@@ -62,23 +57,25 @@ def write_frame(path: str | os.PathLike[str], frame: "pd.DataFrame") -> None:
 
 
 def as_cell(path: str) -> str:
-    """Returns the same path as a cell that is no formula."""
+    """Returns an equivalent path that is no formula."""
     return f"./{path}" if path.startswith(FORMULA) else path
 
 
-def disarmed(cell: Any) -> Any:
-    """Returns a text that a spreadsheet would compute behind a quote, as `plain` takes it back."""
-    formula = isinstance(cell, str) and cell.startswith(FORMULA) and not is_number(cell)
-    return f"'{cell}" if formula or (isinstance(cell, str) and DISARMED.match(cell)) else cell
+def escape_formula(cell: Any) -> Any:
+    """Returns a cell with a quote before a formula; `unescape_formula` inverts it."""
+    if not isinstance(cell, str):
+        return cell
+    formula = cell.startswith(FORMULA) and not is_number(cell)
+    return f"'{cell}" if formula or ESCAPED.match(cell) else cell
 
 
-def plain(cell: str) -> str:
-    """Returns the text behind a `disarmed` cell."""
-    return cell[1:] if DISARMED.match(cell) else cell
+def unescape_formula(cell: str) -> str:
+    """Returns a cell without the quote of `escape_formula`."""
+    return cell[1:] if ESCAPED.match(cell) else cell
 
 
 def read_csv(path: pathlib.Path) -> list[dict[str, str]]:
-    """Returns [{column: text}] of a file of a run; empty where there is none.
+    """Returns [{column: text}] of a run's file; empty without a file.
 
     Raises:
         ValueError: a line does not fit the header; names the file and the line.
@@ -88,14 +85,14 @@ def read_csv(path: pathlib.Path) -> list[dict[str, str]]:
 
 
 def read_lines(path: pathlib.Path) -> tuple[list[str], list[list[str]]]:
-    """Returns (header, rows of as many values), as read_csv reads them: `plain`."""
+    """Returns (header, rows), unescaped; empty without a file. Raises as read_csv."""
     if not path.exists():
         return [], []
     with _open(path, "r") as file:
         reader = csv.reader(file, strict=True)
         try:
-            header, rows = list(map(plain, next(reader, []))), []
-            for values in ([plain(cell) for cell in row] for row in reader if row):
+            header, rows = list(map(unescape_formula, next(reader, []))), []
+            for values in (list(map(unescape_formula, row)) for row in reader if row):
                 if len(values) != len(header):
                     raise ValueError(f"{len(values)} values for {len(header)} columns")
                 rows.append(values)
@@ -104,7 +101,7 @@ def read_lines(path: pathlib.Path) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def problem(
+def find_problem(
     path: pathlib.Path,
     needed: Sequence[str],
     texts: Sequence[str],
@@ -112,12 +109,15 @@ def problem(
     filled: Sequence[str] = (),
     empty: bool = False,
 ) -> str | None:
-    """Returns what is wrong with a file of numbers, in one line: a lacking column, a torn line, a
-    cell that is no number.
+    """Returns the first problem of a file of numbers: a lacking column, a torn line, a bad cell.
 
-    needed: columns that it has to have. texts: columns that may hold anything. whole: columns of
-    whole numbers. filled: columns without an empty cell, which elsewhere is a value that there is
-    not. empty: whether a header alone will do.
+    Args:
+        path: the file; one that doesn't exist has no problem.
+        needed: columns that it must have.
+        texts: columns that may hold anything.
+        whole: columns of whole numbers.
+        filled: columns without empty cells.
+        empty: whether a header alone is valid.
     """
     if not path.exists():
         return None
@@ -126,7 +126,7 @@ def problem(
     except (ValueError, OSError) as error:
         return str(error)
     if not header or not (rows or empty):
-        return f"{path}: there is no line in it"
+        return f"{path}: the file has no line"
     missing = [column for column in needed if column not in header]
     if missing:
         return f"{path}:1: no column {', '.join(missing)}"
@@ -136,22 +136,20 @@ def problem(
             if column in filled and not value:
                 return f"{path}:{i}: {column} is empty"
             if column not in texts and value and not fits:
-                return (
-                    f"{path}:{i}: {column} is {value[:40]!r}, which is no"
-                    f" {'whole ' * (column in whole)}number"
-                )
+                kind = "whole number" if column in whole else "number"
+                return f"{path}:{i}: {column} is {value[:40]!r}, but has to be a {kind}"
     return None
 
 
 def is_number(text: str, most: float = math.nan) -> bool:
-    """Whether a cell holds a number; with `most`, a finite one from 0 to it."""
+    """Returns whether a cell holds a number; with `most`, a finite one from 0 to `most`."""
     try:
         value = float(text)
     except ValueError:
         return False
-    return math.isnan(most) or (
-        math.isfinite(value) and 0 <= value <= most + 1e-9
-    )  # a mean of ones can be 1.0000000000000002
+    if math.isnan(most):
+        return True
+    return math.isfinite(value) and 0 <= value <= most + 1e-9  # a mean of ones may exceed 1
 
 
 def _open(path: pathlib.Path, mode: str = "w") -> Any:

@@ -1,4 +1,4 @@
-"""What this machine computes on, as its driver says and as TensorFlow finds it.
+"""GPUs and cores of this machine, by the driver and by TensorFlow.
 
 Standard library only, until TensorFlow is asked.
 """
@@ -13,13 +13,12 @@ import shutil
 import subprocess
 import sys
 
-CHOICES = ("auto", "cpu")  # what --device may be
+CHOICES = ("auto", "cpu")  # of --device
 CURE = "python -m pip install 'tensorflow[and-cuda]'"
-WITHOUT = "or go on without cards by --device=cpu (make: DEVICE=cpu)"
+WITHOUT = "or train on the CPU by --device=cpu (make: DEVICE=cpu)"
 LIMIT = 5  # seconds that nvidia-smi may take
 CGROUPS, OWN_CGROUP = pathlib.Path("/sys/fs/cgroup"), pathlib.Path("/proc/self/cgroup")
-# CUDA's major version -> what TensorFlow opens by name when it looks for cards; cuDNN's has its own
-# version
+# CUDA's major version -> libraries that TensorFlow opens by name to find GPUs, besides cuDNN
 LIBRARIES = {
     "12": (
         "libcudart.so.12",
@@ -43,10 +42,9 @@ COUNT = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU
 
 @functools.cache
 def ask_driver() -> tuple[list[str], str]:
-    """Asks nvidia-smi, once a process, for the NVIDIA cards.
+    """Returns (names of the NVIDIA GPUs, error with its cure or ""), by nvidia-smi, once a process.
 
-    Returns their names, none where there is no nvidia-smi, and how it failed, with the cure (""
-    where it answered).
+    Without nvidia-smi there is neither.
     """
     if not shutil.which("nvidia-smi"):
         return [], ""
@@ -61,7 +59,7 @@ def ask_driver() -> tuple[list[str], str]:
         )
         said, _ = asked.communicate(timeout=LIMIT)
     except subprocess.TimeoutExpired:
-        asked.kill()  # and isn't waited for: a driver that hangs may hold it for ever
+        asked.kill()  # without a wait: a driver that hangs may hold it for ever
         return [], f"nvidia-smi gave no answer in {LIMIT} s: {cure}"
     except OSError as error:
         return [], f"nvidia-smi can't be started ({error.strerror}): {cure}"
@@ -73,34 +71,26 @@ def ask_driver() -> tuple[list[str], str]:
 
 
 def gpus_hidden() -> bool:
-    """Whether CUDA_VISIBLE_DEVICES hides every card."""
+    """Returns whether CUDA_VISIBLE_DEVICES hides every GPU."""
     return "CUDA_VISIBLE_DEVICES" in os.environ and not visible_gpus()
 
 
 def visible_gpus() -> list[str]:
-    """The cards as CUDA_VISIBLE_DEVICES names them:
-
-    Those that it leaves visible, or all that the driver lists.
-    """
+    """Returns the GPUs in CUDA_VISIBLE_DEVICES, or the positions of all that the driver lists."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         return [gpu for gpu in given.split(",") if gpu.strip() not in ("", "-1")]
     return [str(i) for i in range(len(ask_driver()[0]))]
 
 
-def cores() -> int:
-    """Returns how many cores this process may use:
-
-    By its affinity and by its container's CPU quota, rounded up.
-    """
+def count_cores() -> int:
+    """Returns the cores of this process, by affinity and its container's quota, rounded up."""
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(own, max(1, math.ceil(min(_quotas(), default=own))))
 
 
 def _quotas() -> list[float]:
-    """Returns the CPUs that each cgroup (version 2) around this process allows, where it has a
-    limit.
-    """
+    """Returns the CPUs of each limited cgroup (version 2) around this process."""
     try:
         lines = OWN_CGROUP.read_text().splitlines()
     except OSError:
@@ -117,63 +107,61 @@ def _quotas() -> list[float]:
 
 
 def hide_gpus_for_cpu(device: str) -> None:
-    """Hides the cards from this process and its children under --device=cpu.
+    """Hides the GPUs from this process and its children under --device=cpu.
 
-    Before TensorFlow is imported.
+    Call it before TensorFlow is imported.
     """
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 
 def find_problem() -> str:
-    """Why nothing should be trained here, one line with the cure; empty where nothing stands
-    against it.
+    """Returns the reason not to train here, in one line with the cure, or "".
 
-    Cards that TensorFlow does not find, or that a failing driver does not list, would leave a run
-    to the CPU, silently, for days. A process that has TensorFlow asks its own, another one asks a
-    child.
+    GPUs that TensorFlow does not find, or that a failing driver does not list, would leave a run to
+    the CPU, silently, for days.
     """
-    if (several := check_tf_config()) or gpus_hidden():
+    several = check_tf_config()
+    if several or gpus_hidden():
         return several
     names, failed = ask_driver()
     if failed or not names or count_gpus():
         return failed
     return (
-        f"nvidia-smi lists {', '.join(names)}, but TensorFlow finds no card: {CURE} (doctor says"
-        f" more), {WITHOUT}"
+        f"nvidia-smi lists {', '.join(names)}, but TensorFlow finds no GPU: {CURE} (details:"
+        f" selectnet doctor), {WITHOUT}"
     )
 
 
 def environment_of_job(slot: int, jobs: int) -> dict[str, str]:
-    """The environment that gives one of several children its share:
+    """Returns the environment of one of several child processes: its GPUs, or its threads.
 
-    Its own GPUs where there are several, or threads.
+    Args:
+        slot: the child's position among them.
+        jobs: the number of children at once.
     """
     if jobs == 1:
         return {}
     if gpus := visible_gpus():
         growth = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if jobs > len(gpus) else {}
         return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[slot % len(gpus) :: jobs]), **growth}
-    return threads(max(1, cores() // jobs))
+    return limit_threads(max(1, count_cores() // jobs))
 
 
-def threads(count: int) -> dict[str, str]:
-    """The environment in which TensorFlow computes with so many threads."""
+def limit_threads(count: int) -> dict[str, str]:
+    """Returns the environment that limits TensorFlow to `count` threads."""
     return dict.fromkeys(
         ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), str(count)
     )
 
 
 def default_jobs() -> int:
-    """How many runs at once:
-
-    One a GPU; on CPUs two, which together are faster than one with all cores (`make bench`).
-    """
-    return len(visible_gpus()) or min(2, cores())
+    """Returns the number of runs at once: one a GPU; on CPUs two, the fastest by `make bench`."""
+    return len(visible_gpus()) or min(2, count_cores())
 
 
 def count_gpus() -> int:
-    """How many cards TensorFlow finds."""
+    """Returns the number of GPUs that TensorFlow finds, here or in a child process."""
     if "tensorflow" in sys.modules:
         import tensorflow as tf
 
@@ -185,7 +173,7 @@ def count_gpus() -> int:
 
 
 def check_tf_config() -> str:
-    """Why TF_CONFIG is in the way, with the cure; empty where it names one machine at most."""
+    """Returns the problem of a TF_CONFIG with several machines, with the cure, or ""."""
     try:
         cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
         workers = sum(len(cluster.get(kind, ())) for kind in ("chief", "master", "worker"))
@@ -194,30 +182,26 @@ def check_tf_config() -> str:
     if workers < 2:
         return ""
     return (
-        f"TF_CONFIG asks for one training over {workers} machines, which Keras 3 on TensorFlow"
-        " can't do (keras#20585): unset it, and share many runs out over the machines instead"
-        " (docs/machines.md)"
+        f"TF_CONFIG asks for one training over {workers} machines, but Keras 3 on TensorFlow trains"
+        " on one (keras#20585): unset it, and distribute several runs instead (docs/machines.md)"
     )
 
 
 def missing_cuda_libraries(cuda: str, cudnn: str, home: pathlib.Path) -> list[str]:
-    """The CUDA libraries that can't be loaded, by name.
+    """Returns the names of CUDA libraries that can't be loaded.
 
-    cuda, cudnn: the versions that TensorFlow was built with. home: the folder that holds the
-    packages tensorflow and nvidia.
+    Args:
+        cuda: the version that TensorFlow was built with.
+        cudnn: the version that TensorFlow was built with.
+        home: the folder of the packages tensorflow and nvidia.
     """
     names = LIBRARIES.get(cuda.partition(".")[0], ())
-    return [
-        name
-        for name in (*names, f"libcudnn.so.{cudnn.partition('.')[0]}")
-        if not _can_load(name, home)
-    ]
+    names = (*names, f"libcudnn.so.{cudnn.partition('.')[0]}")
+    return [name for name in names if not _can_load(name, home)]
 
 
 def _can_load(name: str, home: pathlib.Path) -> bool:
-    """Whether the pip package's copy, which TensorFlow looks for first, or else the system's can be
-    loaded.
-    """
+    """Returns whether the pip package's copy, TensorFlow's first choice, or the system's loads."""
     for place in [*sorted(home.glob(f"nvidia/*/lib/{name}")), name]:
         try:
             ctypes.CDLL(str(place))

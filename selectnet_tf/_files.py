@@ -1,4 +1,4 @@
-"""Files that are whole or not there. Standard library only."""
+"""Atomic writing of files, and paths as text. Standard library only."""
 
 import contextlib
 import errno
@@ -17,15 +17,13 @@ Path = str | os.PathLike[str]
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[pathlib.Path]:
-    """Yields a path beside `path` to write to; it takes the place of `path` at once, or not at all
-    where writing fails.
+    """Yields a path to write to, which replaces `path` at once, or not at all on an error.
 
     A link stays a link, to a file with the new content, and a file keeps its mode.
     """
     path = pathlib.Path(os.path.realpath(path))
-    beside = path.with_name(
-        f".{path.stem}.{os.getpid()}{path.suffix}"
-    )  # the suffix stays: Keras and NumPy look at it
+    # the suffix stays: Keras and NumPy go by it
+    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield beside
         with open(beside, "rb+") as file:
@@ -38,9 +36,11 @@ def replacing(path: Path) -> Iterator[pathlib.Path]:
 
 
 def remove_leftovers(folder: pathlib.Path, stem: str = "*") -> None:
-    """Deletes what processes that were killed in `replacing` left in a folder.
+    """Deletes the files of processes that were killed in `replacing`. Call it under a lock.
 
-    Call it under the lock that guards the folder.
+    Args:
+        folder: the folder that they wrote to.
+        stem: of the files' names.
     """
     for path in folder.glob(f".{stem}.*"):
         found = re.fullmatch(r"\..+\.(\d+)(\.\w+)?", path.name)
@@ -49,11 +49,13 @@ def remove_leftovers(folder: pathlib.Path, stem: str = "*") -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
+    """Writes content as JSON, replacing the file as a whole."""
     with replacing(path) as beside:
         beside.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def write_npz(path: Path, **arrays: Any) -> None:
+    """Writes arrays as compressed .npz, replacing the file as a whole."""
     import numpy as np
 
     with replacing(path) as beside:
@@ -61,30 +63,20 @@ def write_npz(path: Path, **arrays: Any) -> None:
 
 
 def digest(content: bytes) -> str:
-    """Of a file's bytes: equal where these are."""
+    """Returns 32 hex digits of a file's bytes."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def printable(path: Path) -> str:
-    """A path for the screen:
-
-    Control characters and bytes that are no UTF-8 as escapes, so that it can neither move the
-    cursor nor fail.
-    """
+    """Returns a path for the screen, with escapes for control characters and invalid UTF-8."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def split_paths(paths: Path) -> list[str]:
-    """The paths in "A,B", with ~ for the home folder
-
-    What is there under a name with commas is one.
-    """
+    """Returns the paths in "A,B", ~ expanded; an existing path with commas is one."""
     whole = os.path.expanduser(paths)
-    return (
-        [whole]
-        if os.path.exists(whole)
-        else [
-            os.path.expanduser(path.strip()) for path in os.fspath(paths).split(",") if path.strip()
-        ]
-    )
+    if os.path.exists(whole):
+        return [whole]
+    words = (path.strip() for path in os.fspath(paths).split(","))
+    return [os.path.expanduser(path) for path in words if path]

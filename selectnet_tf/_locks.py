@@ -1,8 +1,8 @@
 """Locks: one process at a time trains a run, on all hosts together.
 
-A flock excludes the processes of one host and ends with its process. It may not reach the hosts
-that share a storage, so inside it is a lock with heartbeats, which another host may take once
-nothing was heard of its holder for LIMIT seconds.
+A flock excludes the processes of one host and ends with its process. It may not reach other hosts
+of a shared storage. So inside it is a lock with heartbeats, which another host may take after LIMIT
+seconds without one.
 """
 
 import contextlib
@@ -18,26 +18,23 @@ from collections.abc import Iterator
 import filelock
 
 BEAT = 30.0  # seconds between two heartbeats
-LIMIT = 90.0  # seconds without one after which a lock is anybody's, by the clock of who waits
-NO_FLOCK = (
-    errno.ENOLCK,
-    errno.ENOSYS,
-    errno.ENOTSUP,
-    errno.EOPNOTSUPP,
-)  # of a storage without flock
+LIMIT = 90.0  # seconds without a heartbeat, by the waiting host's clock, that free a lock
+# errors of a storage without flock
+NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 TAKEN = "is training this run"
 
 
 @contextlib.contextmanager
 def lock(path: pathlib.Path, wait: bool = False) -> Iterator[None]:
-    """Holds `path` for this process alone, among the processes of all hosts; one that loses it ends
-    at once.
+    """Holds a lock, among the processes of all hosts; a process that loses it exits.
 
-    wait: for as long as another process holds it. Without it, a process of this host that holds it
-    is an error at once, one of another host after LIMIT seconds in which it was heard of.
+    Args:
+        path: the lock's file.
+        wait: whether to wait for another holder. Without it, a holder on this host is an error at
+            once, one on another host after LIMIT seconds with heartbeats.
 
     Raises:
-        BlockingIOError: another process holds it; names it.
+        BlockingIOError: another process holds it; names the process.
     """
     with contextlib.ExitStack() as held:
         _acquire(path, held, *((-1, -1) if wait else (0, 1.1 * LIMIT)))
@@ -45,11 +42,8 @@ def lock(path: pathlib.Path, wait: bool = False) -> Iterator[None]:
         yield
 
 
-def busy(path: pathlib.Path) -> bool:
-    """Whether another process holds `path`
-
-    After a holder elsewhere died, calls over LIMIT seconds notice.
-    """
+def is_held(path: pathlib.Path) -> bool:
+    """Returns whether another process holds a lock; a death elsewhere shows after LIMIT seconds."""
     try:
         with contextlib.ExitStack() as held:
             _acquire(path, held, 0, 0)
@@ -61,7 +55,11 @@ def busy(path: pathlib.Path) -> bool:
 def _acquire(path: pathlib.Path, held: contextlib.ExitStack, here: float, elsewhere: float) -> None:
     """Acquires both locks.
 
-    Here, elsewhere: seconds to wait for a holder on this host, and on others.
+    Args:
+        path: the lock's file.
+        held: releases the locks.
+        here: seconds to wait for a holder on this host; -1: for ever.
+        elsewhere: seconds to wait for a holder on another host; -1: for ever.
     """
     reached = False
     try:
@@ -71,32 +69,27 @@ def _acquire(path: pathlib.Path, held: contextlib.ExitStack, here: float, elsewh
         except OSError as error:
             if error.errno not in NO_FLOCK:
                 raise
-        holder, mount = [*_lines(path), "another process", ""][:2]
-        if reached and mount == _mount(
-            path
-        ):  # whose flock would have stopped this process, so it is gone
+        holder, mount = [*_read_lines(path), "another process", ""][:2]
+        if reached and mount == _mount(path):  # its flock is free, so the holder is gone
             _discard(path.with_name(f"{path.name}.rw"))
         try:
             held.enter_context(_lease(path).acquire_write(0))
         except filelock.Timeout:
             if elsewhere > 0:
-                print(
-                    f"{holder} {TAKEN}, or was: going on once nothing is heard of it for"
-                    f" {LIMIT:.0f} s",
-                    flush=True,
-                )
+                seconds = f"{LIMIT:.0f} s"
+                print(f"{holder} {TAKEN}, or was: waiting {seconds} for its heartbeat", flush=True)
             held.enter_context(_lease(path).acquire_write(elsewhere))
     except filelock.Timeout:
-        holder = [*_lines(path), "another process"][0]
+        holder = [*_read_lines(path), "another process"][0]
         raise BlockingIOError(
             f"{holder} {TAKEN} ({path.parent.name}): wait for it or stop it"
         ) from None
-    except OSError:  # a storage without hard links, or a folder of another user's
+    except OSError:  # a storage without hard links, or another user's folder
         if not reached:
             raise
 
 
-@functools.cache  # over its life it notices that a holder elsewhere is dead
+@functools.cache  # kept, for it finds a holder elsewhere dead only after LIMIT seconds
 def _lease(path: pathlib.Path) -> filelock.SoftReadWriteLock:
     return filelock.SoftReadWriteLock(
         path, heartbeat_interval=BEAT, stale_threshold=LIMIT, on_compromise=_lost
@@ -104,12 +97,10 @@ def _lease(path: pathlib.Path) -> filelock.SoftReadWriteLock:
 
 
 def _lost(found: filelock.LeaseCompromise) -> None:
-    """Ends a process that stood still, or whose storage failed, so long that another may have its
-    work. It must not write any more.
-    """
+    """Exits: after a long halt another process may hold the lock, so this one must not write."""
     print(
-        f"error: lost {found.lock_file} ({found.reason}): another process may have it, so this one"
-        " ends",
+        f"error: lost {found.lock_file} ({found.reason}): another process may hold it; start this"
+        " one again",
         file=sys.stderr,
         flush=True,
     )
@@ -117,19 +108,17 @@ def _lost(found: filelock.LeaseCompromise) -> None:
 
 
 def _mount(path: pathlib.Path) -> str:
-    """Returns what the processes have in common whose flock on a path excludes each other:
-
-    The kernel, and the storage's mount.
-    """
+    """Returns the kernel and the storage's mount: processes that share them share flocks."""
     boot = pathlib.Path("/proc/sys/kernel/random/boot_id")
     return f"{boot.read_text().strip() if boot.exists() else platform.node()} {path.stat().st_dev}"
 
 
-def _lines(path: pathlib.Path) -> list[str]:
+def _read_lines(path: pathlib.Path) -> list[str]:
     return path.read_text(errors="replace").splitlines() if path.exists() else []
 
 
 def _discard(folder: pathlib.Path) -> None:
+    """Deletes a folder, moved aside first so that no other process meets a part of it."""
     aside = folder.with_name(f"{folder.name}.{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
         folder.rename(aside)

@@ -100,7 +100,7 @@ def test_cuda_visible_devices_chooses(given, visible, nvidia_smi, monkeypatch):
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (0, "nvidia-smi lists NVIDIA H100 80GB HBM3, Tesla T4, but TensorFlow finds no card"),
+        (0, "nvidia-smi lists NVIDIA H100 80GB HBM3, Tesla T4, but TensorFlow finds no GPU"),
         (1, ""),
     ],
 )
@@ -227,7 +227,7 @@ def test_libraries_that_do_not_load_are_named(tmp_path):
 
 def test_shares_of_threads_and_of_gpus(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(_devices, "cores", lambda: 8)
+    monkeypatch.setattr(_devices, "count_cores", lambda: 8)
     assert (
         _devices.environment_of_job(0, 1) == {}
         and _devices.environment_of_job(1, 3)["TF_NUM_INTRAOP_THREADS"] == "2"
@@ -246,7 +246,7 @@ def test_shares_of_threads_and_of_gpus(monkeypatch):
 @pytest.mark.parametrize(("gpus", "cores", "jobs"), [("0,1,2", 8, 3), ("", 8, 2), ("", 1, 1)])
 def test_the_usual_jobs_are_one_a_gpu_or_two_on_cores(gpus, cores, jobs, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
-    monkeypatch.setattr(_devices, "cores", lambda: cores)
+    monkeypatch.setattr(_devices, "count_cores", lambda: cores)
     assert _devices.default_jobs() == jobs
 
 
@@ -268,4 +268,4 @@ def test_a_quota_of_a_container_counts_as_cores(inner, outer, cores, tmp_path, m
     for folder, text in (("pod/box", inner), ("pod", outer)):
         if text:
             (tmp_path / folder / "cpu.max").write_text(f"{text}\n")
-    assert _devices.cores() == cores
+    assert _devices.count_cores() == cores

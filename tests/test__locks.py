@@ -84,7 +84,7 @@ for _ in range(4):
 
 def test_the_second_process_of_a_host_is_told_at_once_who_the_first_is(path, holder, capsys):
     first = holder()
-    assert _locks.busy(path)
+    assert _locks.is_held(path)
     with (
         pytest.raises(
             BlockingIOError,
@@ -103,7 +103,7 @@ def test_after_kill_9_this_host_goes_on_at_once(name, path, holder, monkeypatch,
     process.wait()
     if name:
         monkeypatch.setattr(_locks.platform, "node", lambda: name)
-    assert not _locks.busy(path)
+    assert not _locks.is_held(path)
     with _locks.lock(path):
         assert path.read_text().startswith(f"process {os.getpid()} on {name}")
     assert capsys.readouterr().out == ""
@@ -121,16 +121,16 @@ def test_after_a_death_elsewhere_this_host_says_how_long_it_waits_and_goes_on(
     began = time.monotonic()
     with _locks.lock(path):
         assert 1 < time.monotonic() - began < 10
-    said = f"process {process.pid} on far-away is training this run, or was: going on once nothing is heard of it for 2 s\n"
+    said = f"process {process.pid} on far-away is training this run, or was: waiting 2 s for its heartbeat\n"
     assert capsys.readouterr().out == said
 
 
 def test_a_sweep_notices_a_death_elsewhere(path, holder, alone):
     process = holder("far-away")
-    assert _locks.busy(path)
+    assert _locks.is_held(path)
     process.kill()
     began = time.monotonic()
-    while _locks.busy(path):
+    while _locks.is_held(path):
         assert time.monotonic() - began < 10
         time.sleep(0.05)
     assert time.monotonic() - began > 1
@@ -145,7 +145,7 @@ def test_a_living_holder_elsewhere_keeps_its_lock(path, holder, alone):
         _locks.lock(path),
     ):
         pass
-    assert first.poll() is None and _locks.busy(path)
+    assert first.poll() is None and _locks.is_held(path)
 
 
 def test_who_lost_its_lock_writes_nothing_more(path, holder, alone):
@@ -177,7 +177,7 @@ def fail(number):
 def test_storage_without_flock_is_enough(number, path, holder, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", fail(number))
     store.write_row(path.parent, "a", {"name": "a", "accuracy": 0.5})
-    assert store.read_row(path.parent, "a")["accuracy"] == "0.5" and not _locks.busy(path)
+    assert store.read_row(path.parent, "a")["accuracy"] == "0.5" and not _locks.is_held(path)
     holder("far-away")
     with pytest.raises(BlockingIOError), _locks.lock(path):
         pass
@@ -186,7 +186,7 @@ def test_storage_without_flock_is_enough(number, path, holder, monkeypatch):
 def test_storage_without_hard_links_is_enough_where_there_is_flock(path, holder, monkeypatch):
     first = holder()
     monkeypatch.setattr("filelock._soft._read_write._storage.link_no_follow", fail(errno.EPERM))
-    assert _locks.busy(path)
+    assert _locks.is_held(path)
     first.kill()
     first.wait()
     with _locks.lock(path):

@@ -248,7 +248,7 @@ def _machine() -> tuple[str, str]:
     )
     short = free is not None and int(free[1]) < 2 * 2**20
     return (
-        f"{_devices.cores()} of {os.cpu_count()} cores; {memory}",
+        f"{_devices.count_cores()} of {os.cpu_count()} cores; {memory}",
         "a run wants 2 GiB: close something" if short else "",
     )
 

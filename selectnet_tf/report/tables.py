@@ -260,7 +260,7 @@ def _mean(found: list[store.Run], column: str) -> float:
 def benchmark_problem(results: pathlib.Path) -> str | None:
     """What is wrong with results/benchmark.csv, in one line; None where it is whole or missing."""
     needed = ("section", "what", "network", "batch", "median")
-    return _csv_files.problem(results / "benchmark.csv", needed, (*needed[:4], "unit"))
+    return _csv_files.find_problem(results / "benchmark.csv", needed, (*needed[:4], "unit"))
 
 
 def speed(rows: list[dict[str, str]]) -> list[str]:

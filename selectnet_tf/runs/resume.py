@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from selectnet_tf._csv_files import as_cell, read_csv, write_csv
-from selectnet_tf._devices import cores
+from selectnet_tf._devices import count_cores
 from selectnet_tf.data.folders import decisions, listing, survey
 from selectnet_tf.data.task import Task
 from selectnet_tf.images import digest
@@ -230,7 +230,7 @@ def read_environment(replicas: int = 1) -> dict[str, str]:
     threads = (
         tf.config.threading.get_intra_op_parallelism_threads()
         or os.environ.get("TF_NUM_INTRAOP_THREADS")
-        or cores()
+        or count_cores()
     )
     versions = (platform.python_version(), tf.__version__, keras.__version__)
     return {

@@ -324,4 +324,4 @@ def _list_paths(row: Mapping[str, str]) -> list[str]:
 
 def _find_damage(path: pathlib.Path) -> str | None:
     may_be_empty = path.name == "picks.csv"  # of a run without picks
-    return _csv_files.problem(path, FILES[path.name], TEXTS, WHOLE, FILLED, empty=may_be_empty)
+    return _csv_files.find_problem(path, FILES[path.name], TEXTS, WHOLE, FILLED, empty=may_be_empty)

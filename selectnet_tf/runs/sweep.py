@@ -61,7 +61,7 @@ class Cell:
     def is_busy(self) -> bool:
         """Whether any process trains it now."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return _locks.busy(self.folder / ".lock")
+        return _locks.is_held(self.folder / ".lock")
 
     def read_last_line(self) -> str:
         """Returns the last error of this process, or its last line."""

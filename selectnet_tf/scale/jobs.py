@@ -63,7 +63,9 @@ class JobSweep(sweep.Sweep):
         return f"is a job already, {start}" if cell.name in self.ids else start
 
     def _launch(self, cell: sweep.Cell) -> None:
-        variables = {"RAY_JOB_STOP_WAIT_TIME_S": "120"} | ({} if self.gpus else _devices.threads(1))
+        variables = {"RAY_JOB_STOP_WAIT_TIME_S": "120"}
+        if not self.gpus:
+            variables |= _devices.limit_threads(1)
         names = (f"{cell.name}-{n}" if n > 1 else cell.name for n in itertools.count(1))
         while cell.name not in self.ids:
             with contextlib.suppress(FileExistsError):

@@ -61,7 +61,7 @@ class Scorer:
     def _load(self) -> None:
         with importing_tensorflow():
             from selectnet_tf.models import safe_load
-            from selectnet_tf.scoring import with_features
+            from selectnet_tf.scoring import add_features
         model = safe_load.load(self.job.model)
         self.shape = tuple(model.input_shape[1:])
         square = len(self.shape) == 3 and self.shape[0] and self.shape[0] == self.shape[1]
@@ -69,7 +69,7 @@ class Scorer:
             raise ValueError(f"{self.job.model} takes {list(self.shape)}, but needs square images")
         self.fit = decoding.fit_of(self.job.model)
         self.names = decoding.names_of(self.job.model, model.output_shape[-1])
-        self.model = with_features(model) if self.job.features else model
+        self.model = add_features(model) if self.job.features else model
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Returns id, predicted, class, probability, loss, problem and, where wanted, features."""
@@ -249,7 +249,7 @@ def _start(address: str | None, actors: int, device: str) -> tuple[int, int, int
             raise ConnectionError(
                 f"no Ray at --ray={address} ({error}): ray start --head"
             ) from None
-    cpus = max(_devices.cores(), actors) + SPARE  # logical ones
+    cpus = max(_devices.count_cores(), actors) + SPARE  # logical ones
     here = {"num_cpus": cpus, "object_store_memory": 4 * BLOCK * cpus, "include_dashboard": False}
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     with importing_tensorflow():  # which the actors do; Ray is as quiet

@@ -313,7 +313,7 @@ def test_the_committed_runs_are_found_as_what_they_are():
         (
             "classes.csv",
             "class,f1,minor,as_0\n0,x,1,3\n",
-            "classes.csv:2: f1 is 'x', which is no number",
+            "classes.csv:2: f1 is 'x', but has to be a number",
         ),
         (
             "epochs.csv",
@@ -345,12 +345,12 @@ def test_a_run_that_picked_nothing_has_a_header_and_no_line(tmp_path):
     for content, said in (
         ("epoch,label\n", None),
         ("epoch\n", f"{path}:1: no column label"),
-        ("", f"{path}: there is no line in it"),
+        ("", f"{path}: the file has no line"),
     ):
         path.write_text(content)
-        assert _csv_files.problem(path, ("epoch", "label"), (), empty=True) == said
+        assert _csv_files.find_problem(path, ("epoch", "label"), (), empty=True) == said
     path.write_text("epoch,label\n")
-    assert _csv_files.problem(path, ("epoch", "label"), ()) == f"{path}: there is no line in it"
+    assert _csv_files.find_problem(path, ("epoch", "label"), ()) == f"{path}: the file has no line"
 
 
 NAMES = ("a,b", 'a"b', "a\rb", "a\nb", "a\r\nb", "\udcff", "a=b", "", "-5", "'a")

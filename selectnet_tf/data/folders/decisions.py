@@ -39,7 +39,7 @@ def read_decisions(paths: str | os.PathLike, names: tuple[str, ...]) -> Decision
         for line, row in enumerate(_read_rows(pathlib.Path(path)), 2)
     ]
     for path, line, row in found:
-        decision, label = row["decision"], _csv_files.plain(row["label"])
+        decision, label = row["decision"], _csv_files.unescape_formula(row["label"])
         if decision not in ("right", "corrected", "wrong", ""):
             raise ValueError(
                 f"{path}:{line}: the decision is {decision!r}, but has to be right, corrected or"
