@@ -1,8 +1,7 @@
 """Random shifts and flips of a whole batch at once, as pure functions of a seed.
 
 An augmentation is a callable (images [B, H, W, C], seed int32 [2]) -> images of the same shape,
-dtype and range, so the same (seed, epoch, step) gives the same pixels whatever ran before and
-however often tf.data asks.
+dtype and range. The same (seed, epoch, step) gives the same pixels, whatever ran before.
 """
 
 from collections.abc import Callable
@@ -14,11 +13,58 @@ import tensorflow as tf
 Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def apply(augment: Augment, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """augment(images, seed):
+def shift_flip(shift: float = 0.2, flip: bool = True) -> Augment:
+    """Returns an augmentation that shifts each image and mirrors half of them.
 
-    [B, ...] -> [B, ...]. Raises ValueError where it has another shape or dtype.
+    It is the released code's ImageDataGenerator(width_shift_range=shift,
+    height_shift_range=shift, horizontal_flip=flip): independent continuous uniform offsets, fill
+    "nearest", the flip after the shift. A bilinear translation is separable, so each axis costs one
+    gather of side + 1 lines and one linear interpolation. Integers are rounded.
+
+    Args:
+        shift: the largest offset, as a share of the side.
+        flip: whether to mirror.
     """
+
+    def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        b, h, w = _sides(images)
+        seeds = tf.unstack(tf.random.split(seed, 3))
+        down = tf.random.stateless_uniform([b, 1], seeds[0], -shift * h, shift * h)
+        right = tf.random.stateless_uniform([b, 1], seeds[1], -shift * w, shift * w)
+        mirror = tf.random.stateless_uniform([b, 1], seeds[2]) < (0.5 if flip else 0.0)
+        x = _slide(images, down, tf.zeros_like(mirror), axis=1)
+        x = _slide(x, right, mirror, axis=2)
+        return tf.cast(tf.round(x) if images.dtype.is_integer else x, images.dtype)
+
+    return augment
+
+
+def crop_flip(pad: int = 4) -> Augment:
+    """Returns an augmentation that pads, crops to the old size, and mirrors half of the images.
+
+    It is that of Cui et al. (2019).
+
+    Args:
+        pad: black pixels on each side.
+    """
+
+    def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        b, h, w = _sides(images)
+        seeds = tf.unstack(tf.random.split(seed, 2))
+        offset = tf.random.stateless_uniform([b, 2], seeds[0], 0, 2 * pad + 1, tf.int32)
+        mirror = tf.random.stateless_uniform([b, 1], seeds[1]) < 0.5
+        rows = offset[:, :1] + tf.range(h)[None]  # [B, H]
+        steps = tf.where(mirror, tf.range(w - 1, -1, -1)[None], tf.range(w)[None])
+        columns = offset[:, 1:] + steps  # [B, W]
+        padded = tf.pad(images, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+        x = tf.gather(padded, rows, axis=1, batch_dims=1)
+        return tf.ensure_shape(tf.gather(x, columns, axis=2, batch_dims=1), images.shape)
+
+    return augment
+
+
+def apply_augment(augment: Augment, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Returns augment(images, seed), checked: [B, ...] of the same shape and dtype."""
     found = augment(images, seed)
     if not tf.is_tensor(found):
         raise ValueError(
@@ -37,104 +83,58 @@ def apply(augment: Augment, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def check_augment(augment: Augment, images: np.ndarray) -> None:
-    """Tries an augmentation once. images: [b, ...], a few of those that it will get.
+    """Raises ValueError where an augmentation changes the images' shape, dtype or range.
 
-    Raises:
-        ValueError: what it returns has another shape, dtype or range. D and U are scored as
-            they are, so an augmentation that scales pixels would train the model on other images
-            than it is asked about.
+    D and U are scored without it, so the model would be trained on scaled images and asked about
+    others.
+
+    Args:
+        augment: the augmentation; it is called once.
+        images: [b, ...], a few images of the pool.
     """
     if isinstance(augment, keras.layers.Layer):
         raise ValueError(
             "augment is a Keras layer, whose randomness no seed decides: put it into the model,"
             " behind its input"
         )
-    found = np.asarray(apply(augment, tf.constant(images), tf.constant([0, 0])), np.float64)
+    found = np.asarray(apply_augment(augment, tf.constant(images), tf.constant([0, 0])), np.float64)
     low, high = float(np.min(images)), float(np.max(images))
     span = high - low
     if not np.isfinite(span) or not span or images.dtype.kind not in "uif":
         return
-    kept = (
-        low - span <= found.min()
-        and found.max() <= high + span
-        and found.max() - found.min() >= span / 8
-    )
-    if not kept:  # also where it is NaN
+    inside = low - span <= found.min() and found.max() <= high + span
+    if not (inside and found.max() - found.min() >= span / 8):  # also where it is NaN
         ends = f"{low:.3g} to {high:.3g} into {found.min():.3g} to {found.max():.3g}"
         raise ValueError(
             f"augment turned values from {ends}: it has to keep the range; scale inside the model"
         )
 
 
-def shift_flip(shift: float = 0.2, flip: bool = True) -> Augment:
-    """Shifts each image by up to `shift` of its sides, bilinearly, and mirrors half of them.
-
-    The released code's ImageDataGenerator(width_shift_range=shift, height_shift_range=shift,
-    horizontal_flip=flip): independent continuous uniform offsets, fill "nearest", the flip after
-    the shift. A bilinear translation is separable, so each axis costs one gather of side + 1 lines
-    and one linear interpolation. Whole numbers are rounded.
-    """
-
-    def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        b, h, w = _sides(images)
-        seeds = tf.unstack(tf.random.split(seed, 3))
-        down = tf.random.stateless_uniform([b, 1], seeds[0], -shift * h, shift * h)
-        right = tf.random.stateless_uniform([b, 1], seeds[1], -shift * w, shift * w)
-        mirror = tf.random.stateless_uniform([b, 1], seeds[2]) < (0.5 if flip else 0.0)
-        x = _slide(images, down, tf.zeros_like(mirror), axis=1)
-        x = _slide(x, right, mirror, axis=2)
-        return tf.cast(tf.round(x) if images.dtype.is_integer else x, images.dtype)
-
-    return augment
-
-
-def crop_flip(pad: int = 4) -> Augment:
-    """Pads with `pad` black pixels on each side, cuts a random window of the old size, and mirrors
-    half (Cui et al. 2019).
-    """
-
-    def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        b, h, w = _sides(images)
-        seeds = tf.unstack(tf.random.split(seed, 2))
-        offset = tf.random.stateless_uniform([b, 2], seeds[0], 0, 2 * pad + 1, tf.int32)
-        mirror = tf.random.stateless_uniform([b, 1], seeds[1]) < 0.5
-        rows = offset[:, :1] + tf.range(h)[None]  # [B, H]
-        columns = offset[:, 1:] + tf.where(
-            mirror, tf.range(w - 1, -1, -1)[None], tf.range(w)[None]
-        )  # [B, W]
-        padded = tf.pad(images, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
-        x = tf.gather(padded, rows, axis=1, batch_dims=1)
-        return tf.ensure_shape(tf.gather(x, columns, axis=2, batch_dims=1), images.shape)
-
-    return augment
-
-
 def _sides(images: tf.Tensor) -> tuple[int, int, int]:
-    """(B, H, W) of images [B, H, W, C].
-
-    Raises ValueError where they are of another rank, or [B, C, H, W].
-    """
+    """Returns (B, H, W) of images [B, H, W, C]."""
     shape = images.shape.as_list()
-    if len(shape) != 4:
-        cure = (
-            "give them a channel, x[..., None]"
-            if len(shape) == 3
-            else "leave the augmentation out, or write your own"
-        )
+    cure = ""
+    if len(shape) == 3:
+        cure = "give them a channel, x[..., None]"
+    elif len(shape) != 4:
+        cure = "leave the augmentation out, or write your own"
+    elif shape[1] in (1, 3, 4) and shape[2] == shape[3] > 4:
+        cure = "give x.transpose(0, 2, 3, 1)"
+    if cure:
         raise ValueError(
             f"images to shift and flip are {shape[1:]}, but have to be [h, w, channels]: {cure}"
-        )
-    if shape[1] in (1, 3, 4) and shape[2] == shape[3] > 4:
-        raise ValueError(
-            f"images to shift and flip are {shape[1:]}, but have to be [h, w, channels]: give"
-            " x.transpose(0, 2, 3, 1)"
         )
     return shape[0], shape[1], shape[2]
 
 
 def _slide(x: tf.Tensor, offset: tf.Tensor, mirror: tf.Tensor, axis: int) -> tf.Tensor:
-    """x [B, H, W, C] moved by offset [B, 1] pixels along `axis` (1 or 2), then mirrored along it
-    where mirror [B, 1].
+    """Returns x [B, H, W, C], moved along an axis and mirrored along it.
+
+    Args:
+        x: the images.
+        offset: [B, 1] pixels.
+        mirror: [B, 1] bool.
+        axis: 1 or 2.
     """
     size = x.shape[axis]
     whole = tf.floor(-offset)  # out[j] = x[j - offset]
@@ -144,7 +144,8 @@ def _slide(x: tf.Tensor, offset: tf.Tensor, mirror: tf.Tensor, axis: int) -> tf.
     lines = tf.gather(x, tf.clip_by_value(places, 0, size - 1), axis=axis, batch_dims=1)
     lines = tf.cast(lines, tf.float32)
     share = tf.where(mirror, 1 - share, share)[:, :, None, None]
-    first, second = (
-        (lines[:, :-1], lines[:, 1:]) if axis == 1 else (lines[:, :, :-1], lines[:, :, 1:])
-    )
+    if axis == 1:
+        first, second = lines[:, :-1], lines[:, 1:]
+    else:
+        first, second = lines[:, :, :-1], lines[:, :, 1:]
     return tf.ensure_shape(first + share * (second - first), x.shape)

@@ -1,8 +1,8 @@
 """One training run as rounds of `fit` under one CallbackList.
 
 Keras reads a dataset's length once for each `fit`, so a training set that grows inside one `fit` is
-cut short. Here every round is a `fit` of its own, while callbacks, history and progress bar see one
-continuous run: train_step is traced once.
+cut short. Here every round is a `fit` of its own. Callbacks, history and progress bar see one
+continuous run, and train_step is traced once.
 """
 
 import os
@@ -16,7 +16,7 @@ from selectnet_tf import augment as augmentation
 from selectnet_tf._validate import check_whole
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.images import MOST_BYTES
-from selectnet_tf.scoring import check_input, describe_not_finite, preserving_seeds
+from selectnet_tf.scoring import check_input, find_not_finite, preserving_seeds
 from selectnet_tf.selection import Selection
 
 FIT_ARGUMENTS = (
@@ -26,50 +26,14 @@ FIT_ARGUMENTS = (
     "validation_freq",
     "class_weight",
 )
-OF_CLASSES = (
-    "sparse_categorical_crossentropy",
-    "categorical_generalized_cross_entropy",
-)  # of Keras's losses, by their functions
-OF_PROBABILITIES = [
-    (name, "keras")
-    for name in (*OF_CLASSES, "categorical_crossentropy", "categorical_focal_crossentropy")
-]
-OF_PROBABILITIES += [("PriorCrossentropy", "selectnet_tf")]
-
-
-class _SharedCallbacks(keras.callbacks.CallbackList):
-    """A CallbackList whose train hooks fire once for the run, not once for each `fit`."""
-
-    _begun = False
-    _last_logs: dict[str, Any] | None = None
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        if not self._begun:
-            self._begun = True
-            super().on_train_begin(logs)
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self._last_logs = logs
-
-    def finish(self) -> None:
-        if self._begun:
-            super().on_train_end(self._last_logs)
-
-    def end_again(self) -> None:
-        """Where nothing was left to train:
-
-        An empty History, not half a one, and the best weights, if the run ended with these.
-        """
-        ends = [
-            c
-            for c in self.callbacks
-            if isinstance(c, keras.callbacks.History) or getattr(c, "restore_best_weights", False)
-        ]
-        for callback in ends if not self._begun else ():
-            callback.on_train_begin()
-            for checkpoint in (c for c in self.callbacks if isinstance(c, Checkpoint)):
-                checkpoint.remind(callback)
-            callback.on_train_end()
+# functions of Keras's losses that take integer classes
+OF_CLASSES = ("sparse_categorical_crossentropy", "categorical_generalized_cross_entropy")
+OF_PROBABILITIES = (  # (function or class, package) of losses
+    *((name, "keras") for name in OF_CLASSES),
+    ("categorical_crossentropy", "keras"),
+    ("categorical_focal_crossentropy", "keras"),
+    ("PriorCrossentropy", "selectnet_tf"),
+)
 
 
 def fit(
@@ -88,65 +52,60 @@ def fit(
     """Trains a compiled model on the selection's pool, swapping the training set between rounds.
 
     Args:
-        model: a compiled keras.Model of any kind with one input and one output, probabilities
-            or logits; its loss is a sparse categorical one, or a categorical one where the pool's
-            labels are one-hot.
-        selection: the Selection. It acts before your callbacks, unless it stands among them.
+        model: a compiled keras.Model with one input and one output, probabilities or logits; its
+            loss is a sparse categorical one, or a categorical one for one-hot labels.
+        selection: the Selection. It acts before the callbacks, unless it is among them.
         epochs: epochs of the whole run; a multiple of `selection.every` ends on a last scoring.
         batch_size: images a step, over all replicas.
-        augment: a callable (images, seed) -> images, see augment.py.
-        callbacks: Keras callbacks, as for one `fit`. A Checkpoint among them comes last.
-        initial_epoch, initial_batch: where to go on, of a run whose state was restored
-            (checkpoint.py).
+        augment: a callable (images, seed) -> images; see augment.py.
+        callbacks: Keras callbacks, as for one `fit`; a Checkpoint among them runs last.
+        initial_epoch: the epoch to resume at, as Checkpoint.restore returns it.
+        initial_batch: the batch of that epoch to resume at, as Checkpoint.restore returns it.
         verbose: as in Keras.
-        **fit_arguments: more of keras.Model.fit's: validation_data, validation_batch_size,
-        validation_steps, validation_freq,
-            class_weight.
+        **fit_arguments: validation_data, validation_batch_size, validation_steps,
+            validation_freq and class_weight, as in keras.Model.fit.
 
     Returns:
         keras.callbacks.History over all rounds.
 
     Raises:
-        ValueError: in one line, before the first epoch: a model that has no right output or
-            would cut the images' values, a rule that gives no mask, an augmentation that changes
-            shape, dtype or range, a batch that the replicas can't share evenly or D can't fill, an
-            optimizer with use_ema, BackupAndRestore among the callbacks, a call inside
-            strategy.scope().
+        ValueError: before the first epoch: a model without an output of classes or with an input
+            that would truncate the images' values, a rule that returns no mask, an augmentation
+            that changes shape, dtype or range, a batch that the replicas can't share evenly or D
+            can't fill, an optimizer with use_ema, BackupAndRestore among the callbacks, a call
+            inside strategy.scope().
     """
     called = keras.tree.flatten(callbacks) if callbacks else []
+    saved = [c for c in called if isinstance(c, Checkpoint)]
     fresh = not initial_epoch and not initial_batch
-    _check(model, selection, batch_size, fit_arguments)
+    _check_arguments(model, selection, batch_size, fit_arguments)
     _check_callbacks(called, initial_epoch, initial_batch, batch_size)
     replicas = model.distribute_strategy.num_replicas_in_sync
-    shared = _shared(model, selection, called, verbose, batch_size)
+    shared = _share_callbacks(model, selection, called, verbose, batch_size)
     if fresh:
         selection.reset()
     with preserving_seeds(model):
         _rehearse(selection, augment, batch_size, epochs, fresh, fit_arguments.get("class_weight"))
     epoch, first_batch = initial_epoch, initial_batch
-    model.stop_training = any(c.stopped for c in called if isinstance(c, Checkpoint))
+    model.stop_training = any(checkpoint.stopped for checkpoint in saved)
     synchronized = _synchronize(model) if replicas > 1 else []
     selection.driven = True
     try:
         while epoch < epochs and not model.stop_training:
             end = epoch + 1 if first_batch else min(epochs, selection.round_end(epoch))
-            selection.pool.begin_epoch(
-                epoch
-            )  # under a strategy, Keras takes a batch before any callback is called
+            # under a strategy, Keras takes a batch before it calls any callback
+            selection.pool.begin_epoch(epoch)
             data = selection.pool.dataset(batch_size, augment, first_batch)
             steps = int(data.cardinality())
             if steps < 1:
                 raise ValueError(
                     f"initial_batch is {first_batch}, but the epoch has"
-                    f" {len(selection.pool.index) // batch_size} batches"
+                    f" {len(selection.pool.index) // batch_size} batches: give the one that"
+                    " restore(model) returns"
                 )
-            if first_batch and not all(
-                c.fills_metrics for c in called if isinstance(c, Checkpoint)
-            ):
-                with preserving_seeds(model):
-                    model.test_on_batch(
-                        *next(iter(data))
-                    )  # makes the metrics, which Checkpoint fills at the epoch's begin
+            if first_batch and not all(checkpoint.fills_metrics for checkpoint in saved):
+                with preserving_seeds(model):  # makes the metrics, for Checkpoint to fill
+                    model.test_on_batch(*next(iter(data)))
             shared.set_params({"verbose": verbose, "epochs": epochs, "steps": steps})
             model.fit(
                 data,
@@ -168,28 +127,43 @@ def fit(
 
 
 def check_backend() -> None:
-    """Raises ImportError where Keras runs on JAX or PyTorch."""
+    """Raises ImportError where Keras's backend is not TensorFlow."""
     if keras.config.backend() != "tensorflow":
         raise ImportError(
-            "selectnet_tf needs Keras on TensorFlow, and this one runs on"
+            "selectnet_tf needs Keras on TensorFlow, but this one runs on"
             f" {keras.config.backend()}: set KERAS_BACKEND=tensorflow"
         )
 
 
-def _shared(
+def check_batch(batch_size: int, replicas: int) -> None:
+    """Raises ValueError where the replicas can't share a batch evenly.
+
+    Args:
+        batch_size: images a step, over all replicas.
+        replicas: their number.
+    """
+    check_whole("batch_size", batch_size)
+    if batch_size % replicas:
+        below, above = batch_size // replicas * replicas, (batch_size // replicas + 1) * replicas
+        nearest = f"{below} or {above}" if below else f"{above}"
+        raise ValueError(
+            f"batch_size {batch_size} can't be shared evenly by {replicas} replicas: use {nearest}"
+        )
+
+
+def _share_callbacks(
     model: keras.Model,
     selection: Selection,
     called: list[keras.callbacks.Callback],
     verbose: str | int,
     batch_size: int,
-) -> _SharedCallbacks:
+) -> "_SharedCallbacks":
     if selection not in called:
         called.insert(0, selection)
     if verbose and not any(isinstance(c, keras.callbacks.ProgbarLogger) for c in called):
-        called.insert(
-            0, keras.callbacks.ProgbarLogger()
-        )  # ends its line before the selection prints one
-    called.sort(key=lambda c: isinstance(c, Checkpoint))  # it saves what the others have done
+        # first, so that it ends its line before the selection prints one
+        called.insert(0, keras.callbacks.ProgbarLogger())
+    called.sort(key=lambda c: isinstance(c, Checkpoint))  # it saves the others' states
     for callback in called:
         if isinstance(callback, Checkpoint):
             callback.others, callback.batch_size = called, batch_size
@@ -204,49 +178,49 @@ def _rehearse(
     fresh: bool,
     class_weight: Any,
 ) -> None:
-    """Raises, or warns of, what would else be found rounds later, or never."""
+    """Raises, or warns of, problems that would otherwise appear rounds later, or never."""
     pool = selection.pool
-    least = (
-        len(pool.index) if selection.rule is None else min(len(pool.index), int(pool.labeled.sum()))
-    )  # nothing may be picked
+    least = len(pool.index)
+    if selection.rule is not None:  # a round may add no image to D
+        least = min(least, int(pool.labeled.sum()))
     if batch_size > least:
         raise ValueError(
             f"{least} training images don't fill one batch: use batch_size={least} or less"
         )
     if selection.rule is not None and epochs < selection.every:
         warnings.warn(
-            f"epochs is {epochs} and every is {selection.every}, so nothing is selected in"
-            " this run",
+            f"epochs is {epochs} and every is {selection.every}, so nothing is selected: train"
+            " longer, or select more often",
             stacklevel=3,
         )
-    place = describe_not_finite(pool.images) if pool.images.nbytes <= MOST_BYTES else None
+    place = find_not_finite(pool.images) if pool.images.nbytes <= MOST_BYTES else None
     if place is not None:
         warnings.warn(
-            f"image {place} of the pool, which counts D first, holds NaN or infinity", stacklevel=3
+            f"image {place} of the pool (labeled images come first) holds NaN or infinity: leave"
+            " it out or fill it in",
+            stacklevel=3,
         )
     if augment is not None:
         augmentation.check_augment(augment, pool.images[pool.index[: min(batch_size, 32)]])
     if selection.rule is None and not any(
-        loss in OF_PROBABILITIES for loss in _functions(selection.model.loss)
+        loss in OF_PROBABILITIES for loss in _identify_losses(selection.model.loss)
     ):
-        return  # nothing is scored, and a loss of one's own may take any output
+        return  # nothing is scored, and a user's own loss may take any output
     if selection.rehearse(rule=fresh) and class_weight is not None:
         raise ValueError(
-            "class_weight would meet weights of single samples, and Keras takes no two: multiply it"
+            "class_weight is given beside sample weights, and Keras takes one of them: multiply it"
             " into Pool(sample_weight=)"
         )
 
 
-def _check(
+def _check_arguments(
     model: keras.Model, selection: Selection, batch_size: int, fit_arguments: dict[str, Any]
 ) -> None:
     check_backend()
     if not isinstance(model, keras.Model):
-        kind = (
-            f"{type(model).__module__}.{type(model).__name__}"
-            if not isinstance(model, type)
-            else f"class {model.__name__}"
-        )
+        kind = f"{type(model).__module__}.{type(model).__name__}"
+        if isinstance(model, type):
+            kind = f"class {model.__name__}"
         cure = "import keras, not tf_keras, and leave TF_USE_LEGACY_KERAS unset"
         raise ValueError(f"the model is a {kind}, but has to be a keras.Model of Keras 3: {cure}")
     if not isinstance(selection, Selection):
@@ -265,23 +239,19 @@ def _check(
     unknown = sorted(set(fit_arguments) - set(FIT_ARGUMENTS))
     if unknown:
         raise ValueError(
-            f"fit takes no {unknown[0]}: data and steps are the pool's; of Keras's, it takes"
-            f" {', '.join(FIT_ARGUMENTS)}"
+            f"fit takes no {unknown[0]}: data and steps are the pool's; leave it out (of Keras's"
+            f" arguments, fit takes {', '.join(FIT_ARGUMENTS)})"
         )
     check_batch(batch_size, model.distribute_strategy.num_replicas_in_sync)
     check_input(model, selection.pool.images.dtype)
     outputs = getattr(model, "outputs", None)
-    if (
-        not outputs or outputs[0].shape[-1] != 1
-    ):  # with one, integers are right, and what selects refuses it
+    if not outputs or outputs[0].shape[-1] != 1:  # one unit takes integers; a rule refuses it later
         _check_loss(model.loss, selection.pool.one_hot)
-    optimizer = getattr(
-        model.optimizer, "inner_optimizer", model.optimizer
-    )  # mixed_float16 wraps it
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of mixed_float16
     if getattr(optimizer, "use_ema", False):
         raise ValueError(
-            "an optimizer with use_ema overwrites the weights at the end of every round: turn"
-            " it off"
+            "an optimizer with use_ema overwrites the weights at the end of every round: leave it"
+            " out"
         )
 
 
@@ -290,108 +260,113 @@ def _check_callbacks(
 ) -> None:
     fresh = not epoch and not batch
     for callback in called:
-        if (
-            batch
-            and isinstance(callback, Checkpoint)
-            and callback.batch_size not in (0, batch_size)
-        ):
-            half = f"{callback.file.path} is of a half epoch of batches of {callback.batch_size}"
-            raise ValueError(
-                f"{half}: use batch_size={callback.batch_size}, at least to the end of the epoch"
-            )
-        if isinstance(callback, Checkpoint) and callback.position not in (None, (epoch, batch)):
-            there = "initial_epoch={}, initial_batch={}".format(*callback.position)
-            raise ValueError(
-                f"{callback.file.path} goes on elsewhere than fit would begin: give fit {there}, as"
-                " restore(model) returns them"
-            )
         if not isinstance(callback, keras.callbacks.Callback):
             raise ValueError(
                 f"{callback!r} is no callback of Keras: make one of a class, as in"
                 " keras.callbacks.CSVLogger('log.csv')"
             )
+        if isinstance(callback, Checkpoint):
+            _check_position(callback, epoch, batch, batch_size)
         if isinstance(callback, keras.callbacks.BackupAndRestore):
             raise ValueError(
                 "BackupAndRestore would send every round back to its epoch: use Checkpoint, which"
                 " resumes exactly"
             )
-        if (
-            isinstance(callback, keras.callbacks.CSVLogger)
-            and not (fresh or callback.append)
-            and os.path.exists(callback.filename)
-        ):
+        overwrites = isinstance(callback, keras.callbacks.CSVLogger) and not callback.append
+        if overwrites and not fresh and os.path.exists(callback.filename):
             raise ValueError(
-                f"CSVLogger would begin {callback.filename} anew, and the epochs so far would be"
-                " lost: give it append=True"
+                f"CSVLogger would overwrite the earlier epochs in {callback.filename}: give it"
+                " append=True"
             )
 
 
+def _check_position(checkpoint: Checkpoint, epoch: int, batch: int, batch_size: int) -> None:
+    """Raises ValueError where fit would not continue from the checkpoint's restored state."""
+    path, size = checkpoint.file.path, checkpoint.batch_size
+    if batch and size not in (0, batch_size):
+        raise ValueError(
+            f"{path} is of a half epoch of batches of {size}: use batch_size={size}, at least to"
+            " the end of the epoch"
+        )
+    if checkpoint.position not in (None, (epoch, batch)):
+        there = "initial_epoch={}, initial_batch={}".format(*checkpoint.position)
+        raise ValueError(
+            f"{path} continues elsewhere than fit would begin: give fit {there}, as restore(model)"
+            " returns them"
+        )
+
+
 def _check_loss(loss: Any, one_hot: int) -> None:
-    """Raises ValueError where one of Keras's losses, given as a name, a function or an object,
-    wants other labels than the pool's.
+    """Raises ValueError where one of Keras's losses takes other labels than the pool's.
+
+    Args:
+        loss: the argument of `compile`.
+        one_hot: the number of one-hot columns, 0 for integer classes.
     """
-    for name, home in _functions(loss):
-        if home != "keras":
+    for name, package in _identify_losses(loss):
+        if package != "keras":
             continue
         if one_hot and name in OF_CLASSES:
             raise ValueError(
                 f"the pool's labels are one-hot, and {name} wants integer classes: give these to"
                 " the Pool, or use another loss"
             )
-        if (
-            not one_hot and name not in OF_CLASSES
-        ):  # mean_squared_error and its like would train on the number
-            cure = (
-                f"use sparse_{name}"
-                if name == "categorical_crossentropy"
-                else "give one-hot labels to the Pool"
-            )
+        if not one_hot and name not in OF_CLASSES:  # mean_squared_error would train on the number
+            cure = "give one-hot labels to the Pool"
+            if name == "categorical_crossentropy":
+                cure = f"use sparse_{name}"
             raise ValueError(
                 f"the pool's labels are integer classes, and {name} wants one-hot ones: {cure}"
             )
 
 
-def _functions(loss: Any) -> list[tuple[str, str]]:
-    """For each loss that `compile` was given:
-
-    The name of its function, or of its class, and the package that it comes from.
-    """
-    found = [
-        keras.losses.get(one) if isinstance(one, str) else one for one in keras.tree.flatten(loss)
-    ]
-    kinds = [
-        one if hasattr(one, "__name__") else type(one)
-        for one in (getattr(one, "fn", one) for one in found)
-    ]
-    return [(kind.__name__, str(kind.__module__).split(".")[0]) for kind in kinds]
-
-
-def check_batch(batch_size: int, replicas: int) -> None:
-    """Raises ValueError with the nearest sizes that divide, where the replicas can't share a batch
-    evenly.
-    """
-    check_whole("batch_size", batch_size)
-    if batch_size % replicas:
-        below, above = batch_size // replicas * replicas, (batch_size // replicas + 1) * replicas
-        nearest = f"{below} or {above}" if below else f"{above}"
-        raise ValueError(
-            f"batch_size {batch_size} can't be shared evenly by {replicas} replicas: use {nearest}"
-        )
+def _identify_losses(loss: Any) -> list[tuple[str, str]]:
+    """Returns (name of function or class, package) of each loss in the argument of `compile`."""
+    found = []
+    for one in keras.tree.flatten(loss):
+        known = keras.losses.get(one) if isinstance(one, str) else one
+        function = getattr(known, "fn", known)
+        kind = function if hasattr(function, "__name__") else type(function)
+        found.append((kind.__name__, str(kind.__module__).split(".")[0]))
+    return found
 
 
 def _synchronize(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """Makes every BatchNormalization share its batch statistics over the replicas.
-
-    Returns those that did not.
-    """
-    layers = (
-        model._flatten_layers()
-    )  # those inside custom layers too; Keras has no public name for it
-    changed = [
-        layer
-        for layer in layers
-        if isinstance(layer, keras.layers.BatchNormalization) and not layer.synchronized
-    ]
+    """Makes every BatchNormalization share its statistics over replicas; returns the changed."""
+    layers = model._flatten_layers()  # also inside custom layers; Keras has no public name for it
+    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    changed = [layer for layer in norms if not layer.synchronized]
     for layer in changed:
         layer.synchronized = True
     return changed
+
+
+class _SharedCallbacks(keras.callbacks.CallbackList):
+    """A CallbackList whose train hooks fire once for the run, not once for each `fit`."""
+
+    _begun = False
+    _last_logs: dict[str, Any] | None = None
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if not self._begun:
+            self._begun = True
+            super().on_train_begin(logs)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._last_logs = logs
+
+    def finish(self) -> None:
+        if self._begun:
+            super().on_train_end(self._last_logs)
+
+    def end_again(self) -> None:
+        """Gives a finished run an empty History, and its best weights where it ended with these."""
+        if self._begun:
+            return
+        for callback in self.callbacks:
+            history = isinstance(callback, keras.callbacks.History)
+            if history or getattr(callback, "restore_best_weights", False):
+                callback.on_train_begin()
+                for checkpoint in (c for c in self.callbacks if isinstance(c, Checkpoint)):
+                    checkpoint.remind(callback)
+                callback.on_train_end()

@@ -1,7 +1,4 @@
-"""What is trained on now:
-
-The images, an index array into them, and the tf.data view of that index.
-"""
+"""The pool: all images, and an index array of those that are trained on now."""
 
 import functools
 import os
@@ -13,38 +10,39 @@ import tensorflow as tf
 
 from selectnet_tf import augment as augmentation
 from selectnet_tf._validate import check_whole
-from selectnet_tf.images import RAGGED, Images, batches, digest
+from selectnet_tf.images import RAGGED, Images, digest, map_steps
 
 
 class Pool:
-    """The labeled set D and the unlabeled set U as one sequence, and an index array that says what
-    is trained on now.
+    """The labeled set D and the unlabeled pool U as one sequence, and an index into it.
 
     Args:
-        x_labeled: [n_labeled, ...] images of D, any dtype (uint8 is the cheapest: rescale
-            inside the model). An array, an np.memmap or an h5py.Dataset, as x_unlabeled: they are
-            read where they lie, batch by batch, and never copied or changed.
-        y_labeled: [n_labeled] or [n_labeled, 1] integer classes from 0; or [n_labeled, m]
-            one-hot, and then a batch's labels are one-hot too.
-        x_unlabeled: [n_unlabeled, ...] images of U; may be empty where nothing is selected.
+        x_labeled: [n_labeled, ...] images of D, any dtype (uint8 is the cheapest: rescale inside
+            the model). An array, an np.memmap or an h5py.Dataset: it is read batch by batch, never
+            copied or changed.
+        y_labeled: [n_labeled] or [n_labeled, 1] integer classes from 0; or [n_labeled, m] one-hot
+            labels, and then a batch's labels are one-hot too.
+        x_unlabeled: [n_unlabeled, ...] images of U, like x_labeled; may be empty without a rule.
         minor: the minor classes.
         seed: of the order, the augmentation and the oversampling.
-        sample_weight: [n_labeled] weights of D in the loss; unlabeled picks have weight 1.
-            None: all have.
+        sample_weight: [n_labeled] weights of D in the loss; unlabeled images weigh 1. None: all
+            images weigh 1.
 
     Attributes:
-        images: the Images, n in all, D first.
+        images: the Images, [n, ...], D first.
         labels: [n] int32, -1 where unlabeled.
         labeled: [n] bool.
-        index, targets: [k] int32 each: the positions trained on now, and the class each is
-            trained as.
+        one_hot: the number of classes where y_labeled is one-hot, else 0.
+        index: [k] int32, the positions trained on now.
+        targets: [k] int32, the class that each is trained as.
         weights: [k] float32, the weight of each in the loss; None where all weigh the same.
-        names, files: of a Pool of folders: the classes' names, and the pictures' files, D's first.
-        even: whether each epoch draws as many images of every class from the index; False
-            unless it is set.
+        names: the classes' names, of a Pool of folders.
+        files: the images' paths, D first, of a Pool of folders.
+        even: whether each epoch draws equally many images of every class from the index; False
+            unless set.
 
     Raises:
-        ValueError: shapes that don't fit each other, labels that are no classes, a minor class
+        ValueError: shapes that don't fit each other, labels that are not classes, a minor class
             without a labeled image.
     """
 
@@ -65,19 +63,15 @@ class Pool:
                 "Pool takes arrays: use Pool.from_dataset(labeled, unlabeled, minor) for tf.data"
             )
         self.images = Images(x_labeled, x_unlabeled)
-        y, self.one_hot = parse_classes(
-            y_labeled, len(x_labeled)
-        )  # one_hot: how many classes, 0 where labels are integers
-        self.minor = parse_minor(minor, y)
-        self.labeled = np.arange(len(self.images)) < len(y)
-        self.labels = np.where(
-            self.labeled, np.pad(y.astype(np.int32), (0, len(self.images) - len(y))), -1
-        ).astype(np.int32)
-        self.sample_weight = (
-            None
-            if sample_weight is None
-            else parse_weights(sample_weight, len(y), len(self.images))
-        )
+        y, self.one_hot = _parse_classes(y_labeled, len(x_labeled))
+        self.minor = _parse_minor(minor, y)
+        n = len(self.images)
+        self.labeled = np.arange(n) < len(y)
+        self.labels = np.full(n, -1, np.int32)
+        self.labels[: len(y)] = y
+        self.sample_weight = None
+        if sample_weight is not None:
+            self.sample_weight = _parse_weights(sample_weight, len(y), n)
         check_whole("seed", seed, 0)
         self.seed, self.even = int(seed), False
         self.train_on_labeled()
@@ -91,14 +85,19 @@ class Pool:
         minor: Sequence[int],
         seed: int = 0,
     ) -> "Pool":
-        """A Pool of two tf.data.Datasets, batched or not: (image, class) pairs or (image, class,
-        weight), and images (of pairs, the first).
+        """Returns a Pool of two tf.data.Datasets, batched or not, which are read into memory once.
 
-        Both are read once, into memory; for more than fits there, hand np.memmaps to Pool. An
-        "image" may be any array of one shape: a row of a table, a series, tokens.
+        For more than fits into memory, pass np.memmaps to Pool. An "image" may be any array of one
+        shape: a row of a table, a series, tokens.
+
+        Args:
+            labeled: pairs (image, class) or triples (image, class, weight).
+            unlabeled: images, or tuples that begin with one.
+            minor: the minor classes.
+            seed: as in Pool.
         """
-        x, y, sample_weight = read_pairs(labeled)
-        return cls(x, y, read_images(unlabeled, x), minor, seed, sample_weight)
+        x, y, sample_weight = _read_labeled(labeled)
+        return cls(x, y, _read_unlabeled(unlabeled, x), minor, seed, sample_weight)
 
     @classmethod
     def from_directory(
@@ -110,73 +109,59 @@ class Pool:
         cache_dir: str | os.PathLike[str] = ".cache",
         seed: int = 0,
     ) -> "Pool":
-        """A Pool of folders: one for each class in labeled_dir, any tree in unlabeled_dir, see
-        folders.read.
+        """Returns a Pool of two folders of images, with `names` and `files`.
 
-        minor: names, or numbers of them in their order as text; a number that is another folder's
-        name is refused. The Pool has `names` of the classes and the `files`, D's first, besides.
+        Args:
+            labeled_dir: one subfolder for each class.
+            unlabeled_dir: any tree of images.
+            minor: names of classes, or their positions among the sorted names.
+            image_size: pixels a side.
+            cache_dir: the folder of decoded images.
+            seed: as in Pool.
         """
-        from selectnet_tf.data.folders import (
-            listing,  # above the library, so only where it is asked for
-        )
+        from selectnet_tf.data.folders import listing  # above the library: only where asked for
 
         labeled = listing.read_folder(labeled_dir, image_size, cache_dir)
         names, y = labeled.classes(labeled_dir)
-        pool = listing.read_folder(unlabeled_dir, image_size, cache_dir)
-        unknown = [
-            word for word in minor if word not in names and not isinstance(word, (int, np.integer))
-        ]
-        if unknown:
-            raise ValueError(f"minor class {unknown[0]!r} is none of {', '.join(names)}")
-        for word in minor:
-            if (
-                word not in names and str(word) in names and names.index(str(word)) != word
-            ):  # "10" stands before "2"
-                other = repr(names[int(word)]) if 0 <= int(word) < len(names) else "none"
-                raise ValueError(
-                    f"minor class {word} is folder {str(word)!r}, or class {word}, which is"
-                    f" {other}: give its name"
-                )
-        made = cls(
-            labeled.images,
-            y,
-            pool.images,
-            [names.index(w) if w in names else int(w) for w in minor],
-            seed,
-        )
-        made.names, made.files = names, [*labeled.paths(labeled_dir), *pool.paths(unlabeled_dir)]
-        return made
+        unlabeled = listing.read_folder(unlabeled_dir, image_size, cache_dir)
+        pool = cls(labeled.images, y, unlabeled.images, _parse_names(minor, names), seed)
+        pool.names = names
+        pool.files = [*labeled.paths(labeled_dir), *unlabeled.paths(unlabeled_dir)]
+        return pool
 
     def train_on(self, index: Any, targets: Any, weights: Any = None) -> None:
-        """Swaps:
+        """Replaces the training set, from the next epoch on.
 
-        From the next round on, train on images[index] as the classes `targets`, each times its
-        weight (all [k]).
+        Args:
+            index: [k] positions in `images`.
+            targets: [k] classes to train them as.
+            weights: [k] weights in the loss, on top of `sample_weight`; None: 1.
         """
         self.index, self.targets = np.asarray(index, np.int32), np.asarray(targets, np.int32)
         if self.sample_weight is not None:
-            weights = self.sample_weight[self.index] * (
-                1.0 if weights is None else np.asarray(weights)
-            )
+            given = 1.0 if weights is None else np.asarray(weights)
+            weights = self.sample_weight[self.index] * given
         self.weights = None if weights is None else np.asarray(weights, np.float32)
 
     def train_on_labeled(
         self, added: Any = (), added_targets: Any = (), weights: Any = None
     ) -> None:
-        """D, and behind it `added` [k] as the classes `added_targets` [k] (Algorithm 1, step 5).
+        """Replaces the training set by D and the images added to it (Algorithm 1, step 5).
 
-        Weights: [n_labeled + k].
+        Args:
+            added: [k] positions in `images`.
+            added_targets: [k] classes to train them as.
+            weights: [n_labeled + k] weights in the loss; None: 1.
         """
         index = np.concatenate([np.flatnonzero(self.labeled), np.asarray(added, np.int64)])
-        self.train_on(
-            index,
-            np.concatenate([self.labels[self.labeled], np.asarray(added_targets, np.int64)]),
-            weights,
-        )
+        known = self.labels[self.labeled]
+        self.train_on(index, np.concatenate([known, np.asarray(added_targets, np.int64)]), weights)
 
     def balance(self, classes: Sequence[int] | None = None) -> None:
-        """D, and each of `classes` (all, by default) sampled with replacement up to the largest
-        class's size (Section 4.2).
+        """Trains on D, oversampled with replacement to the largest class's size (Section 4.2).
+
+        Args:
+            classes: the classes to oversample; None: all.
         """
         rng = np.random.default_rng([self.seed, 1])
         y = self.labels[self.labeled]
@@ -188,8 +173,10 @@ class Pool:
         self.train_on_labeled(extra, y[extra])
 
     def copy_minor(self, copies: int) -> None:
-        """D, and `copies` further copies of each of its minor images (the released code's
-        oversampling).
+        """Trains on D and further copies of its minor images (the released code's oversampling).
+
+        Args:
+            copies: further copies of each.
         """
         minor = np.flatnonzero(np.isin(self.labels, self.minor))
         self.train_on_labeled(np.tile(minor, copies), np.tile(self.labels[minor], copies))
@@ -202,29 +189,32 @@ class Pool:
         self._pass = self.index[order], self.targets[order], weights, np.int32(epoch)
 
     def counts(self) -> np.ndarray:
-        """How many images of each class this epoch trains on: [k], up to the largest class among
-        them.
+        """Returns the number of images of each class that this epoch trains on: [classes].
 
-        Where they have weights, the sums of these, scaled to a mean of 1: as many as weigh so much.
+        Where images have weights, it is the sum of these, scaled to a mean of 1.
         """
         _, targets, weights, _ = self._pass
         mean = weights.mean(dtype=np.float64)
-        return (
-            np.bincount(targets)
-            if self.weights is None or not mean
-            else np.bincount(targets, weights / mean)
-        )
+        if self.weights is None or not mean:
+            return np.bincount(targets)
+        return np.bincount(targets, weights / mean)
 
     def dataset(
         self, batch_size: int, augment: augmentation.Augment | None = None, first_batch: int = 0
     ) -> tf.data.Dataset:
-        """The index as a tf.data.Dataset of (images [B, ...], classes [B]), and weights [B] if
-        there are any, of known length.
+        """Returns the training set as batches: images [B, ...], labels [B] and any weights [B].
 
-        Its order and augmentation follow from (seed, epoch, step) alone, so a batch can be had
-        again after a restart: `first_batch` skips to it. What is left over after the last full
-        batch sits this epoch out (another remainder each time), because a replica must never be
-        handed an empty batch.
+        Order and augmentation follow from (seed, epoch, step) alone, so a resumed run gets the same
+        batches. The images left over after the last full batch sit this epoch out, others each
+        time, because a replica must never be handed an empty batch.
+
+        Args:
+            batch_size: B.
+            augment: a callable (images, seed) -> images; see augment.py.
+            first_batch: the step to begin with.
+
+        Raises:
+            ValueError: the training set doesn't fill one batch.
         """
         steps = len(self.index) // batch_size
         if not steps:
@@ -235,87 +225,73 @@ class Pool:
         seed = self.seed % 2**31
         weighted = self.weights is not None
 
-        def batch(
-            step: int,
-        ) -> tuple[
-            Any,
-            ...,
+        def slice_pass(step: int) -> tuple[Any, ...]:
             # No tf.Variable: under op determinism (GPUs), tf.data does not prefetch past one.
-        ]:
             index, targets, weights, epoch = self._pass
             here = slice(step * batch_size, (step + 1) * batch_size)
             return index[here], targets[here], weights[here], epoch
 
         def load(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
             kinds = [tf.int32, tf.int32, tf.float32, tf.int32]
-            index, classes, weights, epoch = tf.numpy_function(batch, [step], kinds, stateful=False)
-            images = self.images.gather(tf.ensure_shape(index, [batch_size]))  # [B, ...]
-            classes = tf.ensure_shape(classes, [batch_size])
+            *rows, epoch = tf.numpy_function(slice_pass, [step], kinds, stateful=False)
+            index, classes, weights = (tf.ensure_shape(x, [batch_size]) for x in rows)
+            images = self.images.gather(index)
             if augment:
-                fold = tf.random.fold_in(
-                    tf.stack([seed, tf.ensure_shape(epoch, [])]), tf.cast(step, tf.int32)
-                )
-                images = augmentation.apply(augment, images, fold)
+                seeds = tf.stack([seed, tf.ensure_shape(epoch, [])])
+                fold = tf.random.fold_in(seeds, tf.cast(step, tf.int32))
+                images = augmentation.apply_augment(augment, images, fold)
             labels = tf.one_hot(classes, self.one_hot) if self.one_hot else classes
-            return (
-                (images, labels, tf.ensure_shape(weights, [batch_size]))
-                if weighted
-                else (images, labels)
-            )
+            return (images, labels, weights) if weighted else (images, labels)
 
-        return batches(load, first_batch, steps)
+        return map_steps(load, first_batch, steps)
 
     @functools.cached_property
     def identity(self) -> dict[str, np.ndarray]:
-        """What tells this data from other: counts of D and U, minor classes, a digest of the labels
-        and one of the images.
+        """The data's fingerprint: sizes of D and U, minor classes, digests of labels and images.
 
-        See images.digest for what that covers.
+        images.digest says which bytes count.
         """
-        counts = np.array([self.labeled.sum(), (~self.labeled).sum()])
-        known = (
-            self.labels
-            if self.sample_weight is None
-            else np.stack([self.labels, self.sample_weight])
-        )
-        digests = {"labels": np.array(digest(known)), "images": np.array(digest(self.images))}
+        known = self.labels
+        if self.sample_weight is not None:
+            known = np.stack([self.labels, self.sample_weight])
         return {
-            "numbers of labeled and unlabeled images": counts,
+            "numbers of labeled and unlabeled images": np.array(
+                [self.labeled.sum(), (~self.labeled).sum()]
+            ),
             "minor classes": self.minor,
-            **digests,
+            "labels": np.array(digest(known)),
+            "images": np.array(digest(self.images)),
         }
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """What is trained on now, and what data it is of."""
+        """Returns the training set and the data's fingerprint."""
         weights = {} if self.weights is None else {"weights": self.weights}
         return {"index": self.index, "targets": self.targets, **weights, **self.identity}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Raises ValueError where the state is of other data; says in what they differ."""
-        for what, mine in self.identity.items():
-            if not np.array_equal(state[what], mine):
-                said = (
-                    f"it has {state[what].tolist()} and this pool {mine.tolist()}"
-                    if mine.ndim
-                    else "they are not what they were"
-                )
-                raise ValueError(f"the state is of other {what}: {said}")
-        self.index, self.targets, self.weights = (
-            state["index"],
-            state["targets"],
-            state.get("weights"),
-        )
+        """Restores a state of get_state.
+
+        Raises:
+            ValueError: the state is of other data.
+        """
+        for name, mine in self.identity.items():
+            if not np.array_equal(state[name], mine):
+                difference = "they have changed"
+                if mine.ndim:
+                    difference = f"it has {state[name].tolist()} and this pool {mine.tolist()}"
+                raise ValueError(f"the state is of other {name}: {difference}")
+        self.index, self.targets = state["index"], state["targets"]
+        self.weights = state.get("weights")
 
 
 def _even_order(classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """An order of [k] places that holds as many places of each class, give or take one, and each
-    place of a class as often.
+    """Returns an order of [k] positions with as many of each class, give or take one.
 
-    classes: [k] of what is trained on; those that do not occur get no place.
+    Args:
+        classes: [k] of the training set; absent classes get no position.
+        rng: draws the order, and the classes whose quota is larger by one.
     """
-    kinds = rng.permutation(
-        np.unique(classes)
-    )  # whose quota is larger by one, where k is no multiple, changes too
+    kinds = rng.permutation(np.unique(classes))
     quotas = np.full(len(kinds), len(classes) // len(kinds))
     quotas[: len(classes) % len(kinds)] += 1
     drawn = []
@@ -325,12 +301,8 @@ def _even_order(classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.permutation(np.concatenate(drawn))
 
 
-def parse_classes(y_labeled: Any, n: int) -> tuple[np.ndarray, int]:
-    """(classes [n], 0) of integer classes [n] or [n, 1]; (classes [n], m) of one-hot labels [n, m].
-
-    Raises:
-        ValueError: labels of another shape, or that are no classes; says what to do.
-    """
+def _parse_classes(y_labeled: Any, n: int) -> tuple[np.ndarray, int]:
+    """Returns (classes [n], number of one-hot columns, 0 for integer classes)."""
     y: np.ndarray = np.asarray(y_labeled)
     one_hot = y.shape[1] if y.ndim == 2 and y.shape[1] > 1 else 0
     if one_hot:
@@ -346,7 +318,7 @@ def parse_classes(y_labeled: Any, n: int) -> tuple[np.ndarray, int]:
             f"y_labeled has to be [{n}], one class for each labeled image, but is {list(y.shape)}"
         )
     if not len(y):
-        raise ValueError("no labeled image: the classifier needs some of each class")
+        raise ValueError("no labeled image: give some of each class")
     if y.dtype.kind in "OSU":
         raise ValueError(
             "y_labeled has to hold integer classes from 0: number its words, as by np.unique(y,"
@@ -355,7 +327,7 @@ def parse_classes(y_labeled: Any, n: int) -> tuple[np.ndarray, int]:
     if not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
         raise ValueError(
             f"y_labeled has to hold integer classes from 0, but is {y.dtype} from {y.min()} to"
-            f" {y.max()}"
+            f" {y.max()}: number the classes, as by np.unique(y, return_inverse=True)"
         )
     if y.max() >= 2**31:
         raise ValueError(
@@ -365,54 +337,63 @@ def parse_classes(y_labeled: Any, n: int) -> tuple[np.ndarray, int]:
     return y, one_hot
 
 
-def parse_minor(wanted: Any, y: np.ndarray) -> np.ndarray:
-    """The minor classes as a sorted array of int32.
+def _parse_minor(minor: Any, y: np.ndarray) -> np.ndarray:
+    """Returns the minor classes, sorted, as int32; y: [n_labeled] classes of D."""
+    classes: np.ndarray = np.asarray(minor)
+    if classes.ndim != 1 or (classes.size and classes.dtype.kind not in "iu"):
+        raise ValueError(
+            f"minor is {minor!r}, but has to be a list of integer classes, such as [2, 3]"
+        )
+    if not len(classes):
+        raise ValueError("minor is empty: name at least one class")
+    missing = sorted(set(classes.tolist()) - set(np.unique(y).tolist()))
+    if missing:
+        raise ValueError(f"minor classes without a labeled image: {missing}: add some or leave out")
+    return np.unique(classes.astype(np.int32))
 
-    Y: [n] classes of D. Raises ValueError where they are no classes of it.
+
+def _parse_names(minor: Sequence[int | str], names: Sequence[str]) -> list[int]:
+    """Returns the minor classes as positions among the names of folders.
+
+    Names sort as text, "10" before "2": a number that is also another folder's name is refused.
     """
-    found: np.ndarray = np.asarray(wanted)
-    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+    found = []
+    for word in minor:
+        if word in names:
+            found.append(names.index(str(word)))
+            continue
+        if not isinstance(word, (int, np.integer)):
+            raise ValueError(f"minor class {word!r} is none of {', '.join(names)}")
+        if str(word) in names and names.index(str(word)) != word:
+            other = repr(names[int(word)]) if 0 <= int(word) < len(names) else "none"
+            raise ValueError(
+                f"minor class {word} is folder {str(word)!r}, or class {word}, which is {other}:"
+                " give its name"
+            )
+        found.append(int(word))
+    return found
+
+
+def _parse_weights(sample_weight: Any, labeled: int, n: int) -> np.ndarray:
+    """Returns the weights of the labeled images, and 1 for the others: [n] float32."""
+    weights: np.ndarray = np.asarray(sample_weight)
+    numbers = weights.dtype.kind in "biuf" and weights.shape == (labeled,)
+    if not numbers or not np.isfinite(weights).all() or weights.min() < 0:
         raise ValueError(
-            f"minor is {wanted!r}, but has to be a list of integer classes, such as [2, 3]"
+            f"sample_weight is {weights.dtype} {list(weights.shape)}, but has to be [{labeled}]"
+            " finite numbers from 0, one for each labeled image"
         )
-    missing = sorted(set(found.tolist()) - set(np.unique(y).tolist()))
-    if missing or not len(found):
-        raise ValueError(
-            f"minor classes without a labeled image: {missing}"
-            if missing
-            else "no minor class: name at least one"
-        )
-    return np.unique(found.astype(np.int32))
+    return np.pad(weights.astype(np.float32), (0, n - labeled), constant_values=1.0)
 
 
-def parse_weights(sample_weight: Any, labeled: int, n: int) -> np.ndarray:
-    """[n] float32: the weights [labeled] that are given, and 1 for what is unlabeled."""
-    given: np.ndarray = np.asarray(sample_weight)
-    if (
-        given.dtype.kind not in "biuf"
-        or given.shape != (labeled,)
-        or not np.isfinite(given).all()
-        or given.min() < 0
-    ):
-        raise ValueError(
-            f"sample_weight has to be [{labeled}] finite numbers from 0, one for each labeled image"
-        )
-    return np.pad(given.astype(np.float32), (0, n - labeled), constant_values=1.0)
-
-
-def read_pairs(dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """(images [n, ...], classes [n] or [n, m], weights [n] or None) of a dataset of pairs, or of
-    triples, batched or not.
-
-    Raises:
-        ValueError: neither pairs nor triples, unknown shapes, or a dataset without an end.
-    """
-    spec = _finite(dataset, "labeled").element_spec
-    if (
-        not isinstance(spec, (tuple, list))
-        or len(spec) not in (2, 3)
-        or not all(isinstance(part, tf.TypeSpec) for part in spec)
-    ):
+def _read_labeled(
+    dataset: tf.data.Dataset,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Returns images [n, ...], classes [n] or [n, m], and weights [n] or None."""
+    _check_finite(dataset, "labeled")
+    spec = dataset.element_spec
+    rows = isinstance(spec, (tuple, list)) and len(spec) in (2, 3)
+    if not rows or not all(isinstance(part, tf.TypeSpec) for part in spec):
         raise ValueError(
             "labeled has to give (image, class) pairs, or (image, class, weight), each one array:"
             " map it to that"
@@ -421,52 +402,46 @@ def read_pairs(dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray, np.nda
         raise ValueError(
             "labeled gives arrays of unknown shape: give the dataset an output_signature"
         )
-    found = list((dataset.unbatch() if _batched(*spec[:2]) else dataset).as_numpy_iterator())
+    found = list((dataset.unbatch() if _is_batched(*spec[:2]) else dataset).as_numpy_iterator())
     if not found:
-        raise ValueError("no labeled image: the classifier needs some of each class")
+        raise ValueError("no labeled image: give some of each class")
     x, y, *weight = zip(*found, strict=True)
     return _stack(x), np.stack(y), np.stack(weight[0]) if weight else None
 
 
-def read_images(dataset: tf.data.Dataset, like: np.ndarray) -> np.ndarray:
-    """[n, ...] images of a dataset of images (of tuples, the first), batched or not.
-
-    Like: [.., ...] images of the same shape.
-    """
-    if isinstance(_finite(dataset, "unlabeled").element_spec, (tuple, list)):
+def _read_unlabeled(dataset: tf.data.Dataset, x_labeled: np.ndarray) -> np.ndarray:
+    """Returns images [n, ...]; a dataset of the rank of x_labeled [n_labeled, ...] is batched."""
+    _check_finite(dataset, "unlabeled")
+    if isinstance(dataset.element_spec, (tuple, list)):
         dataset = dataset.map(lambda image, *_: image)
     if not isinstance(dataset.element_spec, tf.TypeSpec):
         raise ValueError(
             "unlabeled has to give images, each one array: map it, as in unlabeled.map(lambda row:"
             " row['image'])"
         )
-    if dataset.element_spec.shape.rank is None:
+    rank = dataset.element_spec.shape.rank
+    if rank is None:
         raise ValueError(
             "unlabeled gives arrays of unknown shape: give the dataset an output_signature"
         )
-    dataset = dataset.unbatch() if dataset.element_spec.shape.rank == like.ndim else dataset
-    found = list(dataset.as_numpy_iterator())
-    return _stack(found) if found else like[:0]
+    found = list((dataset.unbatch() if rank == x_labeled.ndim else dataset).as_numpy_iterator())
+    return _stack(found) if found else x_labeled[:0]
 
 
-def _finite(dataset: tf.data.Dataset, name: str) -> tf.data.Dataset:
+def _check_finite(dataset: tf.data.Dataset, name: str) -> None:
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(
             f"{name} never ends, and a Pool reads it once: leave out repeat(), or take(n)"
         )
-    return dataset
 
 
-def _batched(images: tf.TypeSpec, labels: tf.TypeSpec) -> bool:
-    """Whether (image, class) pairs come in batches:
-
-    A lone class is a scalar or a one-hot vector, most of which are floats.
-    """
+def _is_batched(images: tf.TypeSpec, labels: tf.TypeSpec) -> bool:
+    """Returns whether pairs come in batches: a lone class is a scalar or a (float) one-hot row."""
     if labels.shape.rank != 1:
         return bool(labels.shape.rank)
     size = labels.shape[0]
-    alike = bool(images.shape.rank) and images.shape[0] == size
-    return size is None or (alike and labels.dtype.is_integer)
+    same = bool(images.shape.rank) and images.shape[0] == size
+    return size is None or (same and labels.dtype.is_integer)
 
 
 def _stack(rows: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""What is added to the training set.
+"""Rules: which candidates are added to the training set.
 
 A rule is any callable from Scores to a bool mask [n], or to float weights [n] from 0 to 1. Only
-candidates (D': samples predicted as a minor class) are ever added, whatever else it says. No true
+candidates (D': samples predicted as a minor class) are ever added, whatever a rule returns. No true
 label of an unlabeled image can reach a rule.
 """
 
@@ -18,18 +18,23 @@ if TYPE_CHECKING:
     from selectnet_tf.selector import Selector
 
 
-class Scores(NamedTuple):
-    """What the classifier says of D and U, n samples in all. A rule gets arrays that it can read,
-    not change.
+Threshold = float | Callable[[int], float]
+# SelectNet adds up to 2 * 7919 to its seed, one multiple a layer, and TensorFlow takes 32 bits
+MOST_SEED = 2**31 - 2 * 7919
 
-    probs: [n, m] float32, f_c(x).
-    loss: [n] float32, nats, L_c of eq. (3); what it means for labeled samples is Selection's
-    `labeled_loss`.
-    labeled: [n] bool.
-    candidate: [n] bool, D': the predicted class is a minor one (Algorithm 1, step 1).
-    round: 0 for the first selection of a run.
-    features: [n, d] float32, the input of the classifier's last layer; None unless the rule's
-    `features` is true.
+
+class Scores(NamedTuple):
+    """The classifier's scores of D and U, n samples in all, in read-only arrays.
+
+    Attributes:
+        probs: [n, m] float32, f_c(x).
+        loss: [n] float32, nats, L_c of eq. (3); Selection's `labeled_loss` defines it for labeled
+            samples.
+        labeled: [n] bool.
+        candidate: [n] bool, D': the predicted class is a minor one (Algorithm 1, step 1).
+        round: 0 for the first selection of a run.
+        features: [n, d] float32, the input of the classifier's last layer; None unless the rule's
+            `features` is true.
     """
 
     probs: np.ndarray
@@ -40,61 +45,7 @@ class Scores(NamedTuple):
     features: np.ndarray | None = None
 
 
-MOST_SEED = (
-    2**31 - 2 * 7919
-)  # SelectNet adds up to 2 * 7919 to its seed, for each of its layers, and TensorFlow takes 32 bits
-THRESHOLD = 0.6  # lambda of the paper, nats
 Rule = Callable[[Scores], np.ndarray]
-Threshold = float | Callable[[int], float]
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    """A view of the array that can't be written to:
-
-    What a rule, or what adjusts before it, is handed.
-    """
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
-def apply_rule(found: Any, scores: Scores) -> np.ndarray:
-    """What a rule returned, for candidates alone: [n] bool, or [n] float32 weights from 0 to 1.
-
-    Raises:
-        ValueError: it returned something else, such as places or ones and zeros.
-    """
-    given, n = np.asarray(found), len(scores.loss)
-    if given.shape != (n,) or given.dtype.kind not in "bf":
-        raise ValueError(
-            f"the rule returned {given.dtype} {list(given.shape)}, but has to return a mask, bool"
-            f" [{n}], or weights from 0 to 1, float [{n}]; of places it is np.isin(np.arange({n}),"
-            " places)"
-        )
-    if given.dtype.kind == "b":
-        return np.asarray(given & scores.candidate)
-    if not ((given >= 0) & (given <= 1)).all():
-        raise ValueError(
-            f"the rule returned weights from {given.min():.3g} to {given.max():.3g}, but they have"
-            " to be from 0 to 1"
-        )
-    return np.where(scores.candidate, given, 0).astype(np.float32)
-
-
-def linear(first: float, last: float, rounds: int) -> Callable[[int], float]:
-    """A threshold that goes from `first` to `last` in `rounds` equal steps and stays there (PMLR
-    version, Table 4).
-    """
-    return functools.partial(_interpolate, first, last, rounds)  # no lambda: it can be pickled
-
-
-def _interpolate(first: float, last: float, rounds: int, round: int) -> float:
-    return first + (last - first) * min(round / max(rounds - 1, 1), 1.0)
-
-
-def threshold_at(threshold: Threshold, round: int) -> float:
-    """A rule's threshold in that round, which may be a callable from the round to it."""
-    return float(threshold(round) if callable(threshold) else threshold)
 
 
 class SelfPaced(BaseEstimator):
@@ -108,11 +59,7 @@ class SelfPaced(BaseEstimator):
         self.threshold = threshold
 
     def __call__(self, scores: Scores) -> np.ndarray:
-        return np.asarray(
-            scores.candidate
-            & ~scores.labeled
-            & (scores.loss < threshold_at(self.threshold, scores.round))
-        )
+        return np.asarray(Context(self.threshold)(scores) & ~scores.labeled)
 
 
 class Context(BaseEstimator):
@@ -130,16 +77,14 @@ class Context(BaseEstimator):
 
 
 class Random(BaseEstimator):
-    """As many candidates as Context picks, but any: what selecting is worth shows beside it.
+    """As many candidates as Context adds, drawn at random: the control of a rule.
 
     Args:
-        threshold: Context's.
+        threshold: Context's, in nats, or a callable from the round to it.
         seed: of the draw, which also depends on the round.
     """
 
-    def __init__(
-        self, threshold: float | Callable[[int], float] = THRESHOLD, seed: int = 0
-    ) -> None:
+    def __init__(self, threshold: Threshold = 0.6, seed: int = 0) -> None:
         self.threshold, self.seed = threshold, seed
 
     def __call__(self, scores: Scores) -> np.ndarray:
@@ -153,20 +98,21 @@ class Random(BaseEstimator):
 class SelectNet(BaseEstimator):
     """Candidates that a small network f_s trusts (Section 3.3, eqs. 5 and 6).
 
-    f_s has two hidden ReLU layers of 8 and 4 units and a sigmoid output. Each round it goes on from
-    the last round's weights, minimizing mean(f_s(z) (L - lambda)); what it gives more than beta is
-    picked.
+    f_s has two hidden ReLU layers of 8 and 4 units and a sigmoid output. Each round continues from
+    the last round's weights and minimizes mean(f_s(z) (L - lambda)). Candidates with an output
+    above beta are added.
 
     Args:
-        threshold: lambda, nats, or a callable from the round to it.
-        beta: picks need an output above it; lambda's value where None (as in the paper).
+        threshold: lambda in nats, or a callable from the round to it.
+        beta: the output that an added candidate exceeds; None: lambda's value, as in the paper.
         inputs: z: "probs+loss", "probs", "penultimate+loss" or "penultimate".
         fit_on: "minor" fits on the candidates, "all" on every sample.
         init: "glorot", or "normal" for N(0, 0.05).
-        learning_rate, epochs, batch_size: Adam's, each round.
+        learning_rate: Adam's.
+        epochs: of each round.
+        batch_size: samples a step.
         seed: of the initial weights and the order.
-        soft: give f_s itself, the weight of each candidate in eq. (3), and not whether it
-            exceeds beta.
+        soft: return f_s itself, each candidate's weight in eq. (3), instead of a mask.
 
     Attributes:
         output: [n] float32 in [0, 1], f_s of every sample in the last round.
@@ -198,12 +144,12 @@ class SelectNet(BaseEstimator):
             )
         if beta is None and not soft and not callable(threshold) and threshold >= 1:
             raise ValueError(
-                f"f_s gives at most 1, so nothing would exceed a beta of lambda's {threshold}: give"
-                " a beta below 1"
+                f"beta is the threshold, {threshold}, by default, and no output of f_s exceeds 1:"
+                " give a beta below 1"
             )
         if not isinstance(seed, (int, np.integer)) or not 0 <= seed < MOST_SEED:
             raise ValueError(
-                f"seed is {seed!r}, but has to be a whole number from 0, and below {MOST_SEED}"
+                f"seed is {seed!r}, but has to be a whole number from 0 and below {MOST_SEED}"
             )
         check_whole("epochs", epochs)
         check_whole("batch_size", batch_size)
@@ -211,19 +157,14 @@ class SelectNet(BaseEstimator):
         if not number and not callable(learning_rate):  # as Keras's schedules are
             raise ValueError(f"learning_rate is {learning_rate!r}, but has to be a number above 0")
         self.threshold, self.beta, self.inputs, self.fit_on = threshold, beta, inputs, fit_on
-        self.init, self.learning_rate, self.epochs, self.batch_size = (
-            init,
-            learning_rate,
-            epochs,
-            batch_size,
-        )
-        self.seed, self.soft = seed, soft
+        self.init, self.seed, self.soft = init, seed, soft
+        self.learning_rate, self.epochs, self.batch_size = learning_rate, epochs, batch_size
         self.output: np.ndarray | None = None
         self._net: Selector | None = None
 
     @property
     def features(self) -> bool:
-        """Whether Scores has to hold the input of the classifier's last layer."""
+        """Whether the rule reads Scores.features."""
         return self.inputs.startswith("penultimate")
 
     def __call__(self, scores: Scores) -> np.ndarray:
@@ -249,25 +190,25 @@ class SelectNet(BaseEstimator):
         return scores.candidate & (self.output > (limit if self.beta is None else self.beta))
 
     def reset(self) -> None:
-        """Forgets what was learned, for a new run."""
+        """Forgets the weights, for a new run."""
         self._net = self.output = None
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """The net's weights and its optimizer's, if there is one yet."""
-        weights = (
-            {}
-            if self._net is None
-            else {f"net{i}": v.numpy() for i, v in enumerate(self._net.variables)}
-        )
-        return {"inputs": np.array(self.inputs), **weights} if weights else {}
+        """Returns the weights of the selector and its optimizer; empty before the first round."""
+        if self._net is None:
+            return {}
+        weights = {f"net{i}": v.numpy() for i, v in enumerate(self._net.variables)}
+        return {"inputs": np.array(self.inputs), **weights}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Puts back what get_state gave.
+        """Restores a state of get_state.
 
-        Raises ValueError where that was fitted to other inputs.
+        Raises:
+            ValueError: the state's selector has other inputs.
         """
-        if (before := str(state.get("inputs", self.inputs))) != self.inputs:
-            raise ValueError(f"its selector sees {before}, this run's {self.inputs}")
+        before = str(state.get("inputs", self.inputs))
+        if before != self.inputs:
+            raise ValueError(f"its selector's inputs are {before}, this run's {self.inputs}")
         self.reset()
         if state:
             inputs = (len(state["net0"]) - 8 * 4 - 8 - 4 - 4 - 1) // 8
@@ -275,10 +216,7 @@ class SelectNet(BaseEstimator):
                 variable.assign(state[f"net{i}"])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            **self.__dict__,
-            "_net": self.get_state(),
-        }  # a copy, or a pickle, holds no TensorFlow function
+        return {**self.__dict__, "_net": self.get_state()}  # no TensorFlow function in a pickle
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = {**state, "_net": None}
@@ -294,23 +232,22 @@ class SelectNet(BaseEstimator):
 
 
 class Capped(BaseEstimator):
-    """Of what another rule picks from the pool, each minor class keeps its surest ones only.
+    """A rule whose pseudo-labels are capped: each minor class keeps its most confident ones.
 
-    A class with n unlabeled picks keeps n (n_low / n) ** alpha of them, where n_low is the fewest
-    that any minor class has, but not under `least`; a class with no more than n_low keeps all.
-    Labeled picks stay, for their classes are known.
+    A class with n pseudo-labels keeps n (n_low / n) ** alpha of them, where n_low is the fewest of
+    any minor class, but at least `least`; a class with up to n_low keeps all. Labeled samples stay:
+    their classes are known. Other attributes (threshold, output, get_state, ...) are the inner
+    rule's.
 
     Args:
-        rule: what picks, any callable from Scores to a mask.
+        rule: the inner rule, any callable from Scores to a mask or weights.
         alpha: 0 caps nothing, 1 leaves each class as many as the smallest has.
-        least: n_low where a class has fewer picks, or none.
-        most: no class keeps more unlabeled picks than this; None: no such limit.
-        minor: the minor classes; None: those that something is predicted as in the round.
+        least: the smallest n_low.
+        most: the most pseudo-labels that a class keeps; None: no limit.
+        minor: the minor classes; None: the classes predicted among the round's candidates.
 
     Attributes:
-        rule: the rule inside. What else is asked of a Capped (threshold, output, get_state,
-            ...) is the inner rule's, but for what Python or scikit-learn ask of an object to copy
-            it (`__name__`s, parameters).
+        rule: the inner rule.
     """
 
     def __init__(
@@ -328,37 +265,85 @@ class Capped(BaseEstimator):
             )
         self.rule: Any = rule
         self.alpha, self.least, self.most = alpha, least, most
-        self.minor = (
-            minor
-            if minor is None or (np.iterable(minor) and not isinstance(minor, str))
-            else [minor]
-        )
+        several = minor is None or (np.iterable(minor) and not isinstance(minor, str))
+        self.minor = minor if several else [minor]
 
     def __call__(self, scores: Scores) -> np.ndarray:
         mask = np.array(self.rule(scores))
-        apply_rule(mask, scores)  # a mask or weights
+        apply_rule(mask, scores)  # raises where it is neither a mask nor weights
         predicted = scores.probs.argmax(1)
-        open_to = scores.candidate & ~scores.labeled & (mask > 0)  # what may be dropped
-        classes = (
-            np.unique(predicted[scores.candidate])
-            if self.minor is None
-            else sorted(set(self.minor))
-        )
-        found = [np.flatnonzero(open_to & (predicted == c)) for c in classes]
-        low = max(self.least, min((len(places) for places in found), default=0))
-        for places in found:
-            surest = places[np.argsort(-scores.probs[places].max(1), kind="stable")]
-            mask[surest[self.kept(len(places), low) :]] = 0
+        pseudo = scores.candidate & ~scores.labeled & (mask > 0)
+        classes = np.unique(predicted[scores.candidate])
+        if self.minor is not None:
+            classes = np.unique(np.asarray(self.minor))
+        of_classes = [np.flatnonzero(pseudo & (predicted == c)) for c in classes]
+        low = max(self.least, min((len(places) for places in of_classes), default=0))
+        for places in of_classes:
+            confident = places[np.argsort(-scores.probs[places].max(1), kind="stable")]
+            mask[confident[self._limit(len(places), low) :]] = 0
         return mask
 
-    def kept(self, n: int, low: int) -> int:
-        """How many of a class's n picks stay."""
+    def _limit(self, n: int, low: int) -> int:
+        """Returns the number of pseudo-labels that a class keeps of n."""
         kept = n if n <= low else int(n * (low / n) ** self.alpha + 1e-9)
         return kept if self.most is None else min(kept, self.most)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "rule" or name.startswith(
-            "__"
-        ):  # `rule` is not set yet while Python copies or unpickles it
+        # `rule` is not set yet while Python copies or unpickles a Capped
+        if name == "rule" or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.rule, name)
+
+
+def linear(first: float, last: float, rounds: int) -> Callable[[int], float]:
+    """Returns a threshold that moves in equal steps and then stays (PMLR version, Table 4).
+
+    Args:
+        first: the threshold of the first round, nats.
+        last: the threshold from the last of `rounds` on, nats.
+        rounds: the number of rounds from `first` to `last`.
+    """
+    return functools.partial(_interpolate, first, last, rounds)  # no lambda: it can be pickled
+
+
+def threshold_at(threshold: Threshold, round: int) -> float:
+    """Returns a rule's threshold in a round, nats."""
+    return float(threshold(round) if callable(threshold) else threshold)
+
+
+def apply_rule(found: Any, scores: Scores) -> np.ndarray:
+    """Returns a rule's result for candidates alone: [n] bool, or [n] float32 weights from 0 to 1.
+
+    Args:
+        found: the result.
+        scores: the Scores that the rule was given.
+
+    Raises:
+        ValueError: the result is neither, such as places or ones and zeros.
+    """
+    given, n = np.asarray(found), len(scores.loss)
+    if given.shape != (n,) or given.dtype.kind not in "bf":
+        raise ValueError(
+            f"the rule returned {given.dtype} {list(given.shape)}, but has to return a mask, bool"
+            f" [{n}], or weights from 0 to 1, float [{n}]: for places, return"
+            f" np.isin(np.arange({n}), places)"
+        )
+    if given.dtype.kind == "b":
+        return np.asarray(given & scores.candidate)
+    if not ((given >= 0) & (given <= 1)).all():
+        raise ValueError(
+            f"the rule returned weights from {given.min():.3g} to {given.max():.3g}, but they have"
+            " to be from 0 to 1: clip or divide them"
+        )
+    return np.where(scores.candidate, given, 0).astype(np.float32)
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """Returns a read-only view of an array, for rules and adjustments."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _interpolate(first: float, last: float, rounds: int, round: int) -> float:
+    return first + (last - first) * min(round / max(rounds - 1, 1), 1.0)

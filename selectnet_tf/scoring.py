@@ -1,7 +1,4 @@
-"""What a classifier says of images:
-
-One forward pass on any number of replicas, as probabilities and losses.
-"""
+"""Scores of images: one forward pass of a classifier, as probabilities and losses."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -11,178 +8,24 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selectnet_tf.images import Images, batches
-
-
-def probabilities(output: np.ndarray, from_logits: bool, last: int) -> np.ndarray:
-    """The model's output as [n, m] probabilities. last: the largest class of a label."""
-    if output.ndim != 2 or output.shape[1] <= last:
-        raise ValueError(
-            f"the model's output is {list(output.shape[1:])}, but has to be [m] for classes 0 to m"
-            f" - 1, and there is a class {last}: end it in Dense({last + 1}, activation='softmax')"
-        )
-    sums = output.sum(1)
-    if from_logits:
-        if (
-            output.min() >= 0 and abs(sums - 1).max() <= 0.02
-        ):  # a second softmax would leave no class above e / (e + m - 1)
-            raise ValueError(
-                "the model already gives probabilities: leave out from_logits=True, of the loss and"
-                " of the Selection"
-            )
-        powers = np.exp(output - output.max(1, keepdims=True))
-        return np.asarray(powers / powers.sum(1, keepdims=True))
-    if output.min() < 0 or abs(sums - 1).max() > 0.02:
-        raise ValueError(
-            f"the model's outputs are no probabilities (they sum to {sums.min():.3g} to"
-            f" {sums.max():.3g}): end it in a softmax, or pass Selection(from_logits=True) where it"
-            " gives logits"
-        )
-    return output
-
-
-def describe_not_finite(images: Images) -> int | None:
-    """The first image that holds NaN or infinity; None where there is none."""
-    for start in range(0, len(images), 1000) if images.dtype.kind == "f" else ():
-        some = images[start : start + 1000]
-        wrong = ~np.isfinite(some).reshape(len(some), -1).all(1)
-        if wrong.any():
-            return start + int(wrong.argmax())
-    return None
-
-
-def check_finite(output: np.ndarray, images: Images, trained: bool = True) -> None:
-    """Raises ValueError where an output [n, ...] is NaN or infinite:
-
-    Names the image that is, or says that training has diverged.
-    """
-    if np.isfinite(output).all():
-        return
-    place = describe_not_finite(images)
-    if place is not None:
-        raise ValueError(
-            f"image {place} of the pool, which counts D first, holds NaN or infinity: leave it out"
-            " or fill it in"
-        )
-    if not trained:
-        raise ValueError(
-            "the classifier's output is not finite before any training: scale its inputs, or begin"
-            " with other weights"
-        )
-    raise ValueError(
-        "the classifier's output is not finite: training has diverged, use a smaller learning rate"
-    )
-
-
-def check_input(model: keras.Model, dtype: np.dtype) -> None:
-    """Raises ValueError where the model has several inputs, or one that would cut the images'
-    values to whole numbers or fewer bits.
-    """
-    tensors = getattr(model, "inputs", None) or []
-    if len(tensors) > 1:
-        raise ValueError(
-            f"the model has {len(tensors)} inputs, but has to have one: join them along an axis,"
-            " and take them apart inside it"
-        )
-    for wanted in {np.dtype(t.dtype) for t in tensors if t.dtype not in ("string", "bfloat16")}:
-        if wanted.kind in "iu" and (
-            dtype.kind == "f" or (wanted.itemsize < 4 and not np.can_cast(dtype, wanted, "safe"))
-        ):
-            raise ValueError(
-                f"the images are {dtype}, but the model's input is {wanted} and would cut their"
-                f" values: build it with dtype={str(dtype)!r} (sn.build, keras.Input), or give it"
-                f" images of {wanted}"
-            )
-
-
-@contextlib.contextmanager
-def preserving_seeds(model: keras.Model) -> Iterator[None]:
-    """What is asked of a built model inside leaves no trace:
-
-    The seeds of layers that are random, also when they predict, are put back.
-    """
-    weights = {id(variable) for variable in model.weights}
-    seeds = [(v, keras.ops.convert_to_numpy(v)) for v in model.variables if id(v) not in weights]
-    yield
-    with model.distribute_strategy.scope():
-        for variable, value in seeds:
-            variable.assign(value)
-
-
-def sample_loss(probs: np.ndarray, labels: np.ndarray, labeled: np.ndarray, how: str) -> np.ndarray:
-    """L_c of every sample:
-
-    [n] float32, nats. probs [n, m]; labels [n], ignored where not labeled [n]; see Selection.
-    """
-    rows = np.arange(len(probs))
-    predicted = probs.argmax(1)
-
-    def nll(classes: np.ndarray) -> np.ndarray:
-        return np.asarray(-np.log(np.clip(probs[rows, classes], 1e-7, 1)), np.float32)
-
-    loss = nll(predicted)
-    if how != "predicted":
-        true = nll(np.where(labeled, labels, predicted))
-        wrong = labeled & (labels != predicted)
-        loss = np.where(wrong, true + loss if how == "two_hot" else true, loss)
-    return loss
-
-
-def with_features(model: keras.Model) -> keras.Model:
-    """A model of (output [B, m], features [B, d]).
-
-    Raises ValueError where the features are no rows, or of another model's graph.
-    """
-    features = _features(model)
-    shapes = [list(tensor.shape[1:]) for tensor in keras.tree.flatten(features)]
-    if [len(shape) for shape in shapes] != [1]:
-        raise ValueError(
-            f"the last layer with weights takes {' and '.join(map(str, shapes))}, but features have"
-            " to be [d]: end the model in a Dense layer, or take a rule that reads none, such as"
-            " SelectNet(inputs='probs+loss')"
-        )
-    try:
-        return keras.Model(model.inputs[0], [model.outputs[0], features])
-    except ValueError:
-        raise ValueError(
-            "features can't be read from layers that were called in another model first: make the"
-            " model of new ones"
-        ) from None
-
-
-def _features(model: keras.Model) -> keras.KerasTensor:
-    """The input of the last layer that has weights, in the model's own graph."""
-    weighted = [layer for layer in model.layers if layer.weights]
-    given = keras.Operation.input.fget(
-        weighted[-1]
-    )  # of a model, `input` is its own, and not what it is given here
-    if (
-        len(weighted) == 1
-        and isinstance(weighted[0], keras.Model)
-        and getattr(weighted[0], "inputs", None)
-    ):
-        inner = weighted[0]
-        return keras.Model(inner.inputs[0], _features(inner))(given)
-    return given
-
+from selectnet_tf.images import Images, map_steps
 
 Found = tuple[np.ndarray, np.ndarray | None]
 Scoring = Callable[[], Found]
 
 
 class Scorer:
-    """Runs a model over images, in order, exactly once an image, on any number of replicas.
+    """Runs a model over images in order, once an image, on any number of replicas.
 
-    The last batch is filled up with the last image, so every batch has one shape and no replica is
-    ever empty; what was filled up is cut off again. The dataset and the compiled function are made
-    once and used for every pass.
+    The last batch is padded with the last image, so that no replica is ever empty, and the padding
+    is cut off again. The dataset and the compiled function serve every pass.
 
     Args:
         model: a keras.Model with one input and one output.
         images: [n, ...] array, or Images.
         batch_size: images at once over all replicas; rounded to a multiple of them.
-        features: also return the input of the last layer that has weights; of a model that is
-            one layer of a model and holds all of its weights, that of its last.
+        features: also return the input of the last layer with weights, inside a nested model that
+            holds all weights.
     """
 
     def __init__(
@@ -198,24 +41,24 @@ class Scorer:
         if features:
             if not getattr(model, "inputs", None):
                 raise ValueError(
-                    "features are read from a functional or sequential model: use probs as the"
-                    " selector's inputs"
+                    "features need a functional or sequential model, not a subclass: give"
+                    " SelectNet inputs='probs+loss'"
                 )
             with model.distribute_strategy.scope():
-                self.model = with_features(model)
+                self.model = add_features(model)
 
         def load(step: tf.Tensor) -> tf.Tensor:
             places = tf.cast(step, tf.int32) * batch + tf.range(batch)
             return images.gather(tf.minimum(places, self.n - 1))
 
-        self.dataset = batches(load, 0, -(-self.n // batch))
+        self.dataset = map_steps(load, 0, -(-self.n // batch))
 
     def __call__(self) -> Found:
-        """(output [n, m], features [n, d] or None) as float32 arrays."""
+        """Returns (output [n, m], features [n, d] or None) as float32 arrays."""
         return self._predict(self.dataset)
 
     def first(self) -> Found:
-        """As a call, but of the first batch alone."""
+        """Returns the same for the first batch alone."""
         return self._predict(self.dataset.take(1))
 
     def _predict(self, dataset: tf.data.Dataset) -> Found:
@@ -227,7 +70,167 @@ class Scorer:
             raise ValueError(
                 f"the model has {len(outputs)} outputs, but has to have one, the classes: {cure}"
             )
-        output = outputs[0]
-        return output[: self.n].astype(np.float32), (
-            None if features is None else features[: self.n].astype(np.float32)
+        output = outputs[0][: self.n].astype(np.float32)
+        return output, None if features is None else features[: self.n].astype(np.float32)
+
+
+def to_probabilities(output: np.ndarray, from_logits: bool, last: int) -> np.ndarray:
+    """Returns a model's output as probabilities [n, m].
+
+    Args:
+        output: [n, m].
+        from_logits: whether the output is logits.
+        last: the largest labeled class.
+    """
+    if output.ndim != 2 or output.shape[1] <= last:
+        raise ValueError(
+            f"the model's output is {list(output.shape[1:])}, but has to be [m] for classes 0 to m"
+            f" - 1, and there is a class {last}: end it in Dense({last + 1}, activation='softmax')"
         )
+    sums = output.sum(1)
+    if from_logits:
+        # a second softmax would leave no class above e / (e + m - 1)
+        if output.min() >= 0 and abs(sums - 1).max() <= 0.02:
+            raise ValueError(
+                "the model already returns probabilities: leave out from_logits=True, in the loss"
+                " and in Selection"
+            )
+        powers = np.exp(output - output.max(1, keepdims=True))
+        return np.asarray(powers / powers.sum(1, keepdims=True))
+    if output.min() < 0 or abs(sums - 1).max() > 0.02:
+        raise ValueError(
+            f"the model's outputs are no probabilities (sums from {sums.min():.3g} to"
+            f" {sums.max():.3g}): end it in a softmax, or pass Selection(from_logits=True) for"
+            " logits"
+        )
+    return output
+
+
+def find_not_finite(images: Images) -> int | None:
+    """Returns the position of the first image with NaN or infinity, or None."""
+    for start in range(0, len(images), 1000) if images.dtype.kind == "f" else ():
+        some = images[start : start + 1000]
+        wrong = ~np.isfinite(some).reshape(len(some), -1).all(1)
+        if wrong.any():
+            return start + int(wrong.argmax())
+    return None
+
+
+def check_finite(output: np.ndarray, images: Images, trained: bool = True) -> None:
+    """Raises ValueError where a model's output is NaN or infinite.
+
+    Args:
+        output: [n, m].
+        images: the images, one of which may be the cause.
+        trained: whether the model was trained before.
+    """
+    if np.isfinite(output).all():
+        return
+    place = find_not_finite(images)
+    if place is not None:
+        raise ValueError(
+            f"image {place} of the pool (labeled images come first) holds NaN or infinity: leave it"
+            " out or fill it in"
+        )
+    if not trained:
+        raise ValueError(
+            "the classifier's output is not finite before training: scale its inputs, or load other"
+            " weights"
+        )
+    raise ValueError(
+        "the classifier's output is not finite, for training has diverged: use a smaller learning"
+        " rate"
+    )
+
+
+def check_input(model: keras.Model, dtype: np.dtype) -> None:
+    """Raises ValueError where a model has several inputs, or would truncate the images' values.
+
+    Args:
+        model: the model.
+        dtype: the images'.
+    """
+    tensors = getattr(model, "inputs", None) or []
+    if len(tensors) > 1:
+        raise ValueError(
+            f"the model has {len(tensors)} inputs, but has to have one: join them along an axis,"
+            " and take them apart inside it"
+        )
+    for wanted in {np.dtype(t.dtype) for t in tensors if t.dtype not in ("string", "bfloat16")}:
+        narrow = wanted.itemsize < 4 and not np.can_cast(dtype, wanted, "safe")
+        if wanted.kind in "iu" and (dtype.kind == "f" or narrow):
+            raise ValueError(
+                f"the images are {dtype}, but the model's input is {wanted} and would cut their"
+                f" values: build it with dtype={str(dtype)!r} (sn.build, keras.Input), or give it"
+                f" images of {wanted}"
+            )
+
+
+def compute_losses(
+    probs: np.ndarray, labels: np.ndarray, labeled: np.ndarray, labeled_loss: str
+) -> np.ndarray:
+    """Returns L_c of every sample: [n] float32, nats.
+
+    Args:
+        probs: [n, m].
+        labels: [n] classes, ignored where unlabeled.
+        labeled: [n] bool.
+        labeled_loss: "predicted", "true" or "two_hot"; see Selection.
+    """
+    rows = np.arange(len(probs))
+    predicted = probs.argmax(1)
+
+    def nll(classes: np.ndarray) -> np.ndarray:
+        return np.asarray(-np.log(np.clip(probs[rows, classes], 1e-7, 1)), np.float32)
+
+    loss = nll(predicted)
+    if labeled_loss != "predicted":
+        true = nll(np.where(labeled, labels, predicted))
+        wrong = labeled & (labels != predicted)
+        loss = np.where(wrong, true + loss if labeled_loss == "two_hot" else true, loss)
+    return loss
+
+
+@contextlib.contextmanager
+def preserving_seeds(model: keras.Model) -> Iterator[None]:
+    """Restores the model's random state on exit: some layers are random in prediction, too."""
+    weights = {id(variable) for variable in model.weights}
+    seeds = [(v, keras.ops.convert_to_numpy(v)) for v in model.variables if id(v) not in weights]
+    yield
+    with model.distribute_strategy.scope():
+        for variable, value in seeds:
+            variable.assign(value)
+
+
+def add_features(model: keras.Model) -> keras.Model:
+    """Returns a model with outputs (output [B, m], features [B, d]).
+
+    Raises:
+        ValueError: the features are not rows, or part of another model's graph.
+    """
+    features = _features(model)
+    shapes = [list(tensor.shape[1:]) for tensor in keras.tree.flatten(features)]
+    if [len(shape) for shape in shapes] != [1]:
+        raise ValueError(
+            f"the last layer with weights takes {' and '.join(map(str, shapes))}, but features have"
+            " to be [d]: end the model in a Dense layer, or use a rule without features, such as"
+            " SelectNet(inputs='probs+loss')"
+        )
+    try:
+        return keras.Model(model.inputs[0], [model.outputs[0], features])
+    except ValueError:
+        raise ValueError(
+            "features can't be read from layers that were called in another model first: build the"
+            " model of new layers"
+        ) from None
+
+
+def _features(model: keras.Model) -> keras.KerasTensor:
+    """Returns the input of the last layer with weights, in the model's own graph."""
+    weighted = [layer for layer in model.layers if layer.weights]
+    last = weighted[-1]
+    given = keras.Operation.input.fget(last)  # a model's own `input` is that of its own graph
+    nested = isinstance(last, keras.Model) and getattr(last, "inputs", None)
+    if len(weighted) == 1 and nested:
+        return keras.Model(last.inputs[0], _features(last))(given)
+    return given

@@ -183,12 +183,12 @@ def test_a_fading_class_is_a_warning_of_the_round():
     for _ in range(2):
         selection.history.append(selection.select(2))
     first, second = selection.history
-    assert first.warning == "nothing unlabeled was picked as 3"
+    assert first.warning == "no pseudo-labels for 3"
     assert (
-        second.warning == "nothing unlabeled was picked as 3; too few are picked as 2"
+        second.warning == "no pseudo-labels for 3; too few pseudo-labels for 2"
         and second.fading.tolist() == [2]
     )
-    assert second._replace(unpicked=[], fading=["frog"]).warning == "too few are picked as frog"
+    assert second._replace(unpicked=[], fading=["frog"]).warning == "too few pseudo-labels for frog"
 
 
 class Told(keras.losses.SparseCategoricalCrossentropy):

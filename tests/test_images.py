@@ -92,7 +92,7 @@ def test_what_does_not_fit_together_is_refused():
     for ragged in ([[1, 2], [3]], tf.ragged.constant([[1, 2], [3]])):
         with pytest.raises(
             ValueError,
-            match="the images have several shapes: resize pictures, pad series and tokens",
+            match="the images have several shapes: resize images, pad series and tokens",
         ):
             Images(ragged)
 
@@ -191,7 +191,7 @@ def test_a_series_is_indexed_by_position():
 
 
 def test_what_tensorflow_cannot_hold_is_refused():
-    with pytest.raises(ValueError, match="images of dtype object, which TensorFlow does not have"):
+    with pytest.raises(ValueError, match="images of dtype object, which TensorFlow lacks"):
         Images(np.array([{}, {}]))
     with pytest.raises(ValueError, match="dtype datetime64"):
         Images(np.zeros(3, "datetime64[s]"))

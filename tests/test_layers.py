@@ -121,7 +121,7 @@ except ImportError as error:
     said = run_code(code).stdout.strip()
     assert (
         said
-        == "selectnet_tf needs Keras on TensorFlow, and this one runs on jax: set KERAS_BACKEND=tensorflow"
+        == "selectnet_tf needs Keras on TensorFlow, but this one runs on jax: set KERAS_BACKEND=tensorflow"
     )
 
 

@@ -264,7 +264,7 @@ PAIRS, ALONE = (
         (PAIRS, ALONE.repeat(), "unlabeled never ends, .* take\\(n\\)"),
         (ALONE, ALONE, "has to give \\(image, class\\) pairs"),
         (PAIRS.map(lambda x, y: ({"a": x}, y)), ALONE, "each one array"),
-        (PAIRS.map(lambda x, y: (x, y, "name")), ALONE, "sample_weight has to be"),
+        (PAIRS.map(lambda x, y: (x, y, "name")), ALONE, "sample_weight is"),
         (
             PAIRS.map(lambda x, y: (x, y, 1.0, y)),
             ALONE,
@@ -300,7 +300,7 @@ PAIRS, ALONE = (
                 output_signature=(tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32)),
             ),
             ALONE,
-            "several shapes: resize pictures, pad series and tokens",
+            "several shapes: resize images, pad series and tokens",
         ),
     ],
 )

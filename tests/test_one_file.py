@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from selectnet_tf.pool import Pool
 from selectnet_tf.rules import SelectNet
-from selectnet_tf.selection import Selection, sample_loss
+from selectnet_tf.selection import Selection, compute_losses
 
 PATH = pathlib.Path(__file__).parent.parent / "examples" / "one_file.py"
 
@@ -66,7 +66,7 @@ def test_two_rounds_pick_and_swap_as_the_library_does(example, rounds, monkeypat
 def test_loss_and_candidates_are_the_library_s(example, rounds):
     x, y, labeled, (probs, _) = rounds
     loss, candidate = example.score(probs)
-    assert np.array_equal(loss, sample_loss(probs, y, labeled, "predicted"))
+    assert np.array_equal(loss, compute_losses(probs, y, labeled, "predicted"))
     assert candidate.sum() > 100 and set(probs.argmax(1)[candidate]) <= {0, 2, 6, 7}
 
 

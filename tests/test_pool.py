@@ -132,11 +132,11 @@ def test_state_round_trip():
             r"numbers of labeled and unlabeled images: it has \[6, 4\] and this pool \[6, 3\]",
         ),
         (make(labels=(0, 0, 0, 0, 1, 2, 0), unlabeled=3), "numbers of labeled"),
-        (make(labels=(0, 0, 0, 0, 2, 1)), "other labels: they are not what they were"),
+        (make(labels=(0, 0, 0, 0, 2, 1)), "other labels: they have changed"),
         (make(minor=(2,)), r"minor classes: it has \[1, 2\] and this pool \[2\]"),
         (
             Pool(make().images[:6] + 1, [0, 0, 0, 0, 1, 2], make().images[6:], (1, 2)),
-            "other images: they are not",
+            "other images: they have",
         ),
         (
             Pool(
@@ -225,7 +225,7 @@ def test_an_augmentation_of_another_kind_is_refused_where_the_pipeline_is_made()
             (np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [5]),
             r"without a labeled image: \[5\]",
         ),
-        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), []), "no minor class"),
+        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), []), "minor is empty"),
         ((np.zeros((0, 2, 2)), np.zeros(0, int), np.zeros((1, 2, 2)), [0]), "no labeled image"),
         ((np.zeros((2, 2, 2)), ["a", "b"], np.zeros((1, 2, 2)), [0]), "number its words"),
         ((np.zeros((2, 2, 2)), [True, False], np.zeros((1, 2, 2)), [0]), "integer classes from 0"),
@@ -237,7 +237,7 @@ def test_an_augmentation_of_another_kind_is_refused_where_the_pipeline_is_made()
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), ["b"]), "a list of integer classes"),
         (
             (np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], 0, [1.0]),
-            r"sample_weight has to be \[2\]",
+            r"sample_weight .* has to be \[2\]",
         ),
         (
             (np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], 0, [1.0, -1.0]),

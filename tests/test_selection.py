@@ -9,7 +9,7 @@ from conftest import blobs, small_model
 from selectnet_tf.loop import fit
 from selectnet_tf.pool import Pool
 from selectnet_tf.rules import Context, SelectNet, SelfPaced
-from selectnet_tf.selection import Scorer, Selection, sample_loss
+from selectnet_tf.selection import Scorer, Selection, compute_losses
 
 PROBS = np.array([[0.7, 0.3], [0.7, 0.3], [0.2, 0.8]], np.float32)
 LABELS, LABELED = np.array([0, 1, -1]), np.array([True, True, False])
@@ -21,7 +21,7 @@ LABELS, LABELED = np.array([0, 1, -1]), np.array([True, True, False])
 )
 def test_loss_of_labeled_right_labeled_wrong_and_unlabeled(how, expected):
     np.testing.assert_allclose(
-        sample_loss(PROBS, LABELS, LABELED, how), -np.log(expected), rtol=1e-6
+        compute_losses(PROBS, LABELS, LABELED, how), -np.log(expected), rtol=1e-6
     )
 
 
@@ -220,7 +220,9 @@ def test_nan_in_an_image_is_not_called_divergence():
         [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(4, "softmax")]
     )
     selection.set_model(model)
-    with pytest.raises(ValueError, match=r"image 57 of the pool, which counts D first, holds NaN"):
+    with pytest.raises(
+        ValueError, match=r"image 57 of the pool \(labeled images come first\) holds NaN"
+    ):
         selection.select(1)
 
 
@@ -269,7 +271,7 @@ def test_a_class_where_an_instance_belongs_is_said():
     x, y = blobs(8)
     pool = Pool(x[:6], y[:6], x[6:], [0])
     for arguments, words in (
-        ((pool, Context), r"the rule is the class Context: make one, as in Context\(\)"),
+        ((pool, Context), r"the rule is the class Context: make an instance, as in Context\(\)"),
         ((pool, 0.6), "the rule is a float"),
         ((Pool, Context()), "has to be a Pool, as in sn.Pool"),
     ):
@@ -286,7 +288,7 @@ def test_an_empty_d_prime_leaves_d_and_is_said():
         and np.isnan(round.median)
         and selection.pool.index.tolist() == list(range(40))
     )
-    assert "nothing is predicted as a minor class" in str(round)
+    assert "no image is predicted as a minor class" in str(round)
 
 
 def test_a_collapsed_selector_is_a_warning():
@@ -303,11 +305,9 @@ def test_a_minor_class_that_nothing_of_the_pool_is_picked_as_is_a_warning():
         [0, 0, 3, 0]
     )  # everything is predicted as class 2, more or less surely
     first, second = selection.select(2), selection.select(4)
-    assert first.unpicked.tolist() == [3] and first.warning == "nothing unlabeled was picked as 3"
-    assert (
-        second.warning == "nothing unlabeled was picked as 2, 3"
-    )  # a labeled pick brings no pseudo-label
-    assert "as 0, 1, 2, 3, 4, 95 more" in first._replace(unpicked=range(100)).warning
+    assert first.unpicked.tolist() == [3] and first.warning == "no pseudo-labels for 3"
+    assert second.warning == "no pseudo-labels for 2, 3"  # a labeled pick brings no pseudo-label
+    assert "for 0, 1, 2, 3, 4, 95 more" in first._replace(unpicked=range(100)).warning
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 10, 23])
