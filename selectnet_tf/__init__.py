@@ -1,5 +1,4 @@
-"""SelectNet: learning to sample from the wild for imbalanced data training (Liu, Gao, Yang 2019),
-in Keras 3.
+"""SelectNet (Liu, Gao, Yang 2019) in Keras 3: learning rare classes from unlabeled images.
 
 pool = sn.Pool(x_labeled, y_labeled, x_unlabeled, minor=[0, 2, 6, 7])
 selection = sn.Selection(pool, sn.SelectNet(threshold=0.6), every=10)
@@ -10,7 +9,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # for type checkers and editors, which do not see what __getattr__ finds
+if TYPE_CHECKING:  # for type checkers and editors, which can't follow __getattr__
     from selectnet_tf.alignment import AlignMinors as AlignMinors
     from selectnet_tf.augment import crop_flip as crop_flip
     from selectnet_tf.augment import shift_flip as shift_flip
@@ -62,7 +61,7 @@ __all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    """Imports TensorFlow only when a name is used, so that reports and --help answer at once."""
+    """Returns a public name: imported on first use, so that reports and --help start at once."""
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("selectnet_tf")
     if name not in _HOME:

@@ -1,4 +1,4 @@
-"""imbalanced-learn's and scikit-learn's own checks of what calls itself a sampler and a classifier."""
+"""The checks of imbalanced-learn and scikit-learn for samplers and classifiers."""
 
 import pytest
 import sklearn.utils.estimator_checks
@@ -6,6 +6,8 @@ from imblearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.linear_model import LogisticRegression
 
 import selectnet_tf as sn
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.filterwarnings("ignore:y has no unlabeled sample")
