@@ -1,7 +1,4 @@
-"""What every command here shares:
-
-Flags read, one line for an error, a TensorFlow that is fast and does not greet.
-"""
+"""The commands' console: flags, one-line errors, columns, a quiet import of TensorFlow."""
 
 import contextlib
 import logging
@@ -18,11 +15,13 @@ from selectnet_tf._files import FULL, printable
 
 @contextlib.contextmanager
 def importing_tensorflow(verbose: bool = False) -> Iterator[None]:
-    """TensorFlow is imported in here, with oneDNN and without its greeting.
+    """Silences TensorFlow's greeting during its import, and turns oneDNN on.
 
-    By itself it takes oneDNN's convolutions only where the CPU multiplies bytes for neural networks
-    (AVX512_VNNI and the like), but with AVX2 they are up to twice as fast too. It greets in C++, on
-    the process's standard error.
+    By default TensorFlow uses oneDNN's convolutions only on CPUs with AVX512_VNNI and the like, but
+    with AVX2 they are up to twice as fast, too. It greets in C++, on the process's standard error.
+
+    Args:
+        verbose: whether to keep the greeting.
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if verbose:
@@ -42,7 +41,7 @@ def importing_tensorflow(verbose: bool = False) -> Iterator[None]:
 
 
 def describe_error(error: Exception) -> object:
-    """What to say of an error: of a full disk, also where TensorFlow met it, that it is full."""
+    """Returns an error, or the cure of a full disk, also if TensorFlow raised it."""
     full = getattr(error, "errno", None) in FULL or "No space left on device" in str(error)
     return "the disk is full: free some space and run the same command again" if full else error
 
@@ -56,10 +55,7 @@ def fail(error: object, code: int) -> int:
 
 
 def end_output() -> None:
-    """Flushes standard output
-
-    Leads it nowhere where that fails, or Python would complain at its end.
-    """
+    """Flushes standard output, or discards it on an error, which Python would raise on exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -69,13 +65,11 @@ def end_output() -> None:
 def parse(argv: list[str]) -> list[str]:
     """Returns argv without its flags, which it reads into flags.FLAGS.
 
-    Prints the command's docstring and its flags for --help. Ends the process with exit code 2 for
-    a wrong flag and for one that is given twice.
+    Prints the command's docstring and its flags for --help. Exits with code 2 for a wrong flag and
+    for one that is given twice.
     """
     for name in ("stdin", "stdout", "stderr"):
-        if (
-            getattr(sys, name) is None
-        ):  # closed: another file would get its number, and what TensorFlow prints
+        if getattr(sys, name) is None:  # closed: another file would get its number, and its text
             setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -103,12 +97,12 @@ def _check_given_once() -> None:
 
 
 def expand_path(text: str) -> pathlib.Path:
-    """The path that a flag gives: a shell leaves the ~ of --results_dir=~/here alone."""
+    """Returns a flag's path, ~ expanded: a shell leaves that of --results_dir=~/here alone."""
     return pathlib.Path(text).expanduser()
 
 
 def align_columns(lines: Sequence[Sequence[Any]]) -> str:
-    """Lines of values as columns for the screen."""
+    """Returns lines of values as aligned columns."""
     widths = [max(len(str(line[i])) for line in lines) for i in range(len(lines[0]))]
     return "\n".join(
         "  ".join(str(v).ljust(w) for v, w in zip(line, widths, strict=True)).rstrip()

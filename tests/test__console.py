@@ -35,7 +35,7 @@ def test_streams_that_lack_letters_or_room_or_are_closed(code, end, expected, tm
         "-c",
         f"import os, sys; from selectnet_tf import _console; _console.parse(['x']); {code}",
     ]
-    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUNBUFFERED": ""}
     command = ["bash", "-c", f"{shlex.join(words)} {end}"]
     found = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert (found.returncode, found.stdout, found.stderr) == expected

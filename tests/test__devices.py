@@ -9,7 +9,6 @@ import types
 import pytest
 
 from selectnet_tf import _devices
-from selectnet_tf.commands import sweep, train
 
 LISTED = """GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1)
   MIG 1g.10gb     Device  0: (UUID: MIG-1)
@@ -133,14 +132,15 @@ def test_a_process_without_tensorflow_asks_a_child(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("command", "flags"),
-    [(train, ["--dataset=digits-4minor"]), (sweep, ["table1", "--datasets=digits-4minor"])],
+    [("train", ["--dataset=digits-4minor"]), ("sweep", ["table1", "--datasets=digits-4minor"])],
 )
 def test_a_run_and_a_sweep_stop_with_the_cure(command, flags, nvidia_smi, tmp_path):
     nvidia_smi(MISMATCH, 18)
     words = [
         sys.executable,
         "-m",
-        command.__name__,
+        "selectnet_tf",
+        command,
         *flags,
         f"--results_dir={tmp_path / 'results'}",
     ]
