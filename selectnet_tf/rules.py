@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from selectnet_tf.selector import Selector
 
 
+THRESHOLD = 0.6  # lambda of the paper, nats
 Threshold = float | Callable[[int], float]
 # SelectNet adds up to 2 * 7919 to its seed, one multiple a layer, and TensorFlow takes 32 bits
 MOST_SEED = 2**31 - 2 * 7919
@@ -84,7 +85,7 @@ class Random(BaseEstimator):
         seed: of the draw, which also depends on the round.
     """
 
-    def __init__(self, threshold: Threshold = 0.6, seed: int = 0) -> None:
+    def __init__(self, threshold: Threshold = THRESHOLD, seed: int = 0) -> None:
         self.threshold, self.seed = threshold, seed
 
     def __call__(self, scores: Scores) -> np.ndarray:

@@ -19,7 +19,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from selectnet_tf._validate import check_whole
-from selectnet_tf.rules import Capped, Context, Rule, Scores, apply_rule
+from selectnet_tf.rules import THRESHOLD, Capped, Context, Rule, Scores, apply_rule
 
 Strategy = str | float | Sequence[Any] | Mapping[Any, int] | Callable[..., Mapping[Any, int]]
 
@@ -447,7 +447,7 @@ def _copy_rule(rule: Rule | None, classes: np.ndarray) -> Any:
         )
     found: Any = copy.deepcopy(rule)
     if rule is None:
-        found = Context(0.6 * np.log(len(classes)) / np.log(10))
+        found = Context(THRESHOLD * np.log(len(classes)) / np.log(10))
     inner = found
     while isinstance(inner, Capped):
         if inner.minor is not None:

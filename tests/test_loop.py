@@ -418,19 +418,19 @@ LOGITS_OF_ONE_HOT = keras.losses.CategoricalCrossentropy(from_logits=True)
             small_model,
             lambda: make(SelectNet(soft=True)),
             {"class_weight": HALVES},
-            "class_weight would meet weights of single samples",
+            "class_weight is given beside sample weights",
         ),
         (
             small_model,
             lambda: make(lambda s: s.probs.max(1)),
             {"class_weight": HALVES},
-            "class_weight would meet weights",
+            "class_weight is given beside sample weights",
         ),
         (
             small_model,
             weighted,
             {"class_weight": HALVES},
-            "class_weight would meet weights of single samples",
+            "class_weight is given beside sample weights",
         ),
         (
             small_model,

@@ -34,9 +34,9 @@ def build(
         input_shape: [H, W, C].
         num_classes: m.
         activation: of the output, [B, m].
-        scale, offset: pixels are x * scale + offset; scale is 1/255 for whole numbers and 1 for
-            floats unless it is given. A network of keras.applications has its own, for pixels from
-            0 to 255.
+        scale: pixels are x * scale + offset; None: 1/255 for integers, 1 for floats. A network of
+            keras.applications has its own, for pixels from 0 to 255.
+        offset: added to the scaled pixels.
         weights: for a network of keras.applications: a file of weights without the top, or
             "imagenet", which Keras downloads.
         dtype: of the images: "uint8", or e.g. "float32".

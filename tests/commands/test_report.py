@@ -357,6 +357,6 @@ def test_a_damaged_benchmark_is_named_and_left_out(results, capsys):
     assert report.write(results, ["readme"]) == 1
     assert (
         capsys.readouterr().err
-        == f"error: {results / 'benchmark.csv'}:2: median is 'fast', which is no number\n"
+        == f"error: {results / 'benchmark.csv'}:2: median is 'fast', but has to be a number\n"
     )
     assert "1 with preset `paper`" in (results.parent / "README.md").read_text()
