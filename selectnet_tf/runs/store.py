@@ -115,7 +115,8 @@ def read_rows(results: pathlib.Path) -> tuple[Rows, dict[str, str]]:
     for path, name in sorted(names.items(), key=lambda item: (item[0].stat().st_mtime_ns, item[1])):
         try:
             content = path.read_text(encoding="utf-8")
-            checksum = (row := json.loads(content)).pop("checksum", None)
+            row = json.loads(content)
+            checksum = row.pop("checksum", None)
             old = checksum is None and HASH not in content  # of versions that wrote no checksum
             if row["name"] != name or not (old or checksum == _checksum(row)):
                 raise ValueError

@@ -178,7 +178,7 @@ def _fit(
         print(
             "\n".join(
                 [
-                    f"going on after epoch {epoch}" + (f" and {batch} batches" if batch else ""),
+                    f"resuming after epoch {epoch}" + (f" and {batch} batches" if batch else ""),
                     *fingerprint.notices,
                 ]
             ),

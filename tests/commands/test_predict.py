@@ -98,7 +98,7 @@ def test_a_file_and_a_class_may_have_any_name(tree, monkeypatch, capsys):
     row = train.train(recipe, results_dir=results, verbose=0, finish=review_page.write)
     said, folder = capsys.readouterr().out, results / "runs" / row["name"]
     assert (
-        "going on after epoch 1" in said
+        "resuming after epoch 1" in said
         and "warning: not all" not in said
         and f"{printable(rare)} (" in said
     )

@@ -165,7 +165,7 @@ def test_killed_for_real_and_resumed(tmp_path):
         run(*QUICK, f"--results_dir={tmp_path / 'a'}"),
         run(*QUICK, f"--results_dir={tmp_path / 'b'}"),
     )
-    assert resumed.returncode == whole.returncode == 0 and "going on after epoch" in resumed.stdout
+    assert resumed.returncode == whole.returncode == 0 and "resuming after epoch" in resumed.stdout
     assert (
         whole.stderr == ""
         and "Epoch 16/16" in whole.stdout

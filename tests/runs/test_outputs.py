@@ -10,11 +10,11 @@ def test_table_lines_up():
     assert (
         outputs.format_results([rows[0] | {"minor_accuracy": ""}]).splitlines()[1].split()[2]
         == "nan"
-    )  # as runs.csv has what there is none of
+    )  # an empty cell of runs.csv
     assert (
         outputs.format_results([rows[0] | {"minor_accuracy": 0.0}]).splitlines()[1].split()[2]
         == "0.0000"
-    )  # a lost class was shown as nan
+    )  # of a collapsed class
     assert (
         lines[1].split() == ["context", "0.5000", "0.2500", "1.0000", "0.4000"]
         and len({len(line) for line in lines}) == 1

@@ -56,7 +56,7 @@ def test_files_csv_says_what_each_file_is(start, tree):
     )
 
 
-def test_the_same_pictures_go_on(start, tree):
+def test_the_same_images_resume(start, tree):
     start()
     (tree / "pool" / "notes.txt").write_text("no picture")
     for path in (tree / "pool").rglob("*.png"):
@@ -64,7 +64,7 @@ def test_the_same_pictures_go_on(start, tree):
     start()
 
 
-def test_changed_pictures_are_counted(start, tree):
+def test_changed_images_are_counted(start, tree):
     start()
     (tree / "pool" / "1" / "05.png").unlink()
     picture(tree / "pool" / "1" / "09.png", COLOURS["cat"], 999)
@@ -88,7 +88,7 @@ def test_a_finished_run_says_how_many_are_new(start, tree):
     )
 
 
-def test_a_finished_run_is_finished_without_its_pictures(start, tree, capsys):
+def test_a_finished_run_is_finished_without_its_images(start, tree, capsys):
     folder, recipe = start()
     (folder / "epochs.csv").touch()
     store.write_row(folder.parent.parent, folder.name, {"name": folder.name, "accuracy": 0.5})

@@ -153,7 +153,7 @@ sys.exit(sweep.Sweep(plan.make_grid("table1", epochs=3, archs=["simple"]), pathl
     }
 
 
-def test_a_cell_that_another_sweep_finishes_between_the_look_and_the_start_is_done(
+def test_a_cell_that_another_sweep_finishes_meanwhile_is_done(
     stand_in, tmp_path, monkeypatch, capsys
 ):
     stand_in()
@@ -173,7 +173,7 @@ def test_a_cell_that_another_sweep_finishes_between_the_look_and_the_start_is_do
     )
 
 
-def test_a_run_that_finds_its_lock_held_is_begun_again(stand_in, tmp_path, monkeypatch, capsys):
+def test_a_run_that_finds_its_lock_held_is_started_again(stand_in, tmp_path, monkeypatch, capsys):
     stand_in()
     look, seen, held = sweep.Cell.is_busy, [], contextlib.ExitStack()
 
@@ -218,7 +218,7 @@ def alive(results):
         ),
     ],
 )
-def test_a_killed_sweep_takes_its_runs_with_it_and_goes_on(number, stand_in, tmp_path):
+def test_a_killed_sweep_stops_its_runs_and_resumes_them(number, stand_in, tmp_path):
     path = stand_in(
         2
     )  # slow enough that both runs are half trained at some moment, however late one starts

@@ -342,7 +342,7 @@ def test_force_leaves_the_old_result_until_the_new_one_stands(when, tmp_path, mo
         )
         again = run(tmp_path, **options)
         assert (
-            "going on after epoch 1" in capsys.readouterr().out
+            "resuming after epoch 1" in capsys.readouterr().out
             and again["accuracy"] == first["accuracy"]
         )
     else:
