@@ -34,7 +34,7 @@ def main(results):
                 recipes.make(method=method, **SETTINGS), results_dir=results, force=True, verbose=0
             )
         )
-    figure = figures.figure2(results, [row["name"] for row in rows], results / "figure2.png")
+    figure = figures.draw_figure2(results, [row["name"] for row in rows], results / "figure2.png")
     print(
         f"\nAll five methods after {SETTINGS['epochs']} epochs, {time.time() - start:.0f}"
         f" s:\n{outputs.format_results(rows)}"

@@ -128,7 +128,7 @@ def write(results: pathlib.Path, reports: Collection[str], data_dir: str | None 
 
         drawn = figures.draw_all(results, found)
         paths += [path for by_key in drawn.values() for made in by_key.values() for path in made]
-        paths += byclass.by_class(results, found).values()
+        paths += byclass.draw_by_class(results, found).values()
     if "html" in reports:
         from selectnet_tf.report import page
 

@@ -1,1 +1,1 @@
-"""Rows become what people read."""
+"""Tables, figures and pages made from the rows and files of runs."""

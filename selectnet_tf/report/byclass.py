@@ -1,4 +1,4 @@
-"""Unlabeled picks by class, round by round: whether a run lost a class. No TensorFlow."""
+"""Figure of unlabeled picks by class and round, in which a lost class falls to 0. No TensorFlow."""
 
 import math
 import pathlib
@@ -14,14 +14,13 @@ from selectnet_tf.runs import store
 MOST_LINES = 10  # classes in a panel
 
 
-def by_class(
+def draw_by_class(
     results: pathlib.Path, found: Sequence[store.Run]
 ) -> dict[tuple[str, str], pathlib.Path]:
-    """What every selecting run picked of the pool, class by class and round by round:
-    results/byclass_*.png.
+    """Draws results/byclass_*.png: the unlabeled picks of every run that selects.
 
-    Returns {(data set, arch): path}. A figure that is there already is kept where a run's files are
-    not, as in draw_all.
+    Returns {(data set, arch): path}. Where a run's files are missing, an existing figure is kept,
+    as in `figures.draw_all`.
     """
     made = {}
     order = {
@@ -36,7 +35,7 @@ def by_class(
         folders = [(_title(run), results / "runs" / run.name) for run in chosen]
         path = results / f"byclass_{paper.slug(dataset)}_{arch}.png"
         here = all((folder / "selection.csv").exists() for _, folder in folders)
-        if (path.exists() and not here) or _draw_by_class(folders, path):
+        if (path.exists() and not here) or _draw(folders, path):
             made[dataset, arch] = path
     return made
 
@@ -47,20 +46,16 @@ def _title(run: store.Run) -> str:
 
 
 def _short(value: str) -> str:
-    """A long number's first digits, or a long path's end."""
-    return (
-        value
-        if len(value) < 18
-        else value[:7]
-        if _csv_files.is_number(value, math.inf)
-        else f"...{value[-15:]}"
-    )
+    """Returns a long number's first digits, or a long path's end."""
+    if len(value) < 18:
+        return value
+    return value[:7] if _csv_files.is_number(value, math.inf) else f"...{value[-15:]}"
 
 
-def _draw_by_class(folders: list[tuple[str, pathlib.Path]], file: pathlib.Path) -> bool:
-    """One panel for each title and folder that holds picks by class
+def _draw(folders: list[tuple[str, pathlib.Path]], file: pathlib.Path) -> bool:
+    """Draws one panel for each (title, folder) that holds picks by class.
 
-    The MOST_LINES least picked ones where there are more.
+    A panel has the MOST_LINES classes with the fewest picks. Returns False where no folder has any.
     """
     tables = [
         (title, folder, store.read_file(folder.parent.parent, folder.name, "selection.csv"))
@@ -100,15 +95,13 @@ def _draw_by_class(folders: list[tuple[str, pathlib.Path]], file: pathlib.Path) 
                 )
             panel.set_title(title, fontsize=8)
             panel.set_yscale("symlog", linthresh=1)
-            panel.set_ylim(
-                -0.2, max(10.0, panel.get_ylim()[1])
-            )  # so that a line at 0, a class that is lost, shows
+            panel.set_ylim(-0.2, max(10.0, panel.get_ylim()[1]))  # so that a line at 0 shows
             whole_epochs(panel)
             panel.grid(alpha=0.3)
             panel.legend(fontsize=6, ncols=2)
         for panel in panels[len(tables) :]:
             panel.set_axis_off()
-        for panel in panels[len(tables) - columns : len(tables)]:  # below which there is none
+        for panel in panels[len(tables) - columns : len(tables)]:  # the lowest of their columns
             panel.set_xlabel("epoch")
         for panel in panels[::columns]:
             panel.set_ylabel("unlabeled picks")

@@ -17,8 +17,13 @@ DRAWS = 2000
 class Pair(NamedTuple):
     """Two runs of one seed.
 
-    names: of the runs. truth: [n] class codes. right: [2, k, n] bool, whether each run predicted
-    each test image rightly after each of its last k epochs. minor: [m] bool. classes: m names.
+    Args:
+        seed: of both runs.
+        names: of the runs.
+        truth: class codes of the test images: [n].
+        right: correct predictions of each run after each of its last k epochs: [2, k, n] bool.
+        minor: minor classes: [m] bool.
+        classes: names: [m].
     """
 
     seed: int
@@ -30,7 +35,7 @@ class Pair(NamedTuple):
 
 
 def find(results: pathlib.Path, pattern: str) -> dict[int, store.Run]:
-    """Returns {seed: Run} of the finished runs that a name or a pattern with * and ? matches.
+    """Returns {seed: Run} of the finished runs that match a name, or a pattern with * and ?.
 
     Raises:
         ValueError: there is none, or there are two of one seed.
@@ -41,7 +46,7 @@ def find(results: pathlib.Path, pattern: str) -> dict[int, store.Run]:
             if run.seed in found:
                 both = f"{found[run.seed].name} and {run.name}"
                 raise ValueError(
-                    f"{pattern} matches two runs of seed {run.seed}, {both}: narrow it"
+                    f"expected one run of seed {run.seed}, {pattern} matches {both}: narrow it"
                 )
             found[run.seed] = run
     if not found:

@@ -1,4 +1,4 @@
-"""A page with its style, script and pictures inside."""
+"""HTML pages that hold their style, script and images."""
 
 import base64
 import html
@@ -9,9 +9,12 @@ import numpy as np
 
 
 def document(title: str, body: str, *more: str) -> str:
-    """A page that needs no network:
+    """Returns a page with the style and script of page.css and page.js inside.
 
-    The style and the buttons' script are in it, and those of `more`, such as "review".
+    Args:
+        title: of the page, as plain text.
+        body: HTML.
+        more: stems of further styles and scripts, such as "review".
     """
     folder = importlib.resources.files("selectnet_tf.report")
     style, script = (
@@ -29,7 +32,7 @@ def document(title: str, body: str, *more: str) -> str:
 
 
 def encode(image: np.ndarray) -> str:
-    """[H, W, 1 or 3] uint8 -> a data: URL (WebP)."""
+    """Returns an image as a data: URL (WebP). image: [H, W, 1 or 3] uint8."""
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -1,8 +1,4 @@
-"""A run's files -> figures:
-
-Picks by class, what was picked (Figure 2), learning curves, confusions, F1 of each class. No
-TensorFlow.
-"""
+"""Figures of runs: picks (Figure 2), learning curves, confusions, F1 by class. No TensorFlow."""
 
 import pathlib
 from collections.abc import Sequence
@@ -17,11 +13,11 @@ from selectnet_tf._files import replacing
 from selectnet_tf.report import paper
 from selectnet_tf.runs import store
 
-CURVES = {  # Figure 2's series: "minor" is any minor class, "confused" a major one
-    "unlabeled_minor": ("tab:blue", "-", ("unlabeled_right", "unlabeled_wrong_minor")),
-    "unlabeled_confused": ("tab:orange", "-", ("unlabeled_major",)),
-    "labeled_minor": ("tab:blue", "--", ("labeled_right", "labeled_wrong_minor")),
-    "labeled_confused": ("tab:orange", "--", ("labeled_major",)),
+CURVES = {  # of Figure 2's series
+    "unlabeled_minor": ("tab:blue", "-"),
+    "unlabeled_confused": ("tab:orange", "-"),
+    "labeled_minor": ("tab:blue", "--"),
+    "labeled_confused": ("tab:orange", "--"),
 }
 COLORS = dict(zip(recipes.METHODS, matplotlib.color_sequences["tab10"], strict=False))
 STYLE: Any = {
@@ -36,11 +32,10 @@ STYLE: Any = {
 def draw_all(
     results: pathlib.Path, found: Sequence[store.Run]
 ) -> dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]:
-    """Every figure of every comparison (paper.comparisons), as results/*.png. Returns {Group:
-    {(data set, arch): [path]}}.
+    """Draws every figure of every comparison into results/*.png.
 
-    Where a run of a comparison was trained elsewhere and its files are not here, a figure that is
-    there already is kept: drawn again, it would show less.
+    Returns {Group: {(data set, arch): [path]}}. Where the files of a comparison's run are missing,
+    an existing figure is kept: drawn again, it would show less.
     """
     made: dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]] = {}
     for group, dataset, arch, chosen in paper.comparisons(found):
@@ -50,10 +45,10 @@ def draw_all(
         here = all(store.read_file(results, run.name, "epochs.csv") for run in chosen)
         paths = []
         for kind, draw in (
-            ("figure2", _picks),
-            ("curves", curves),
-            ("f1", f1),
-            ("confusion", confusion),
+            ("figure2", _draw_picks),
+            ("curves", draw_curves),
+            ("f1", draw_f1),
+            ("confusion", draw_confusion),
         ):
             path = results / f"{kind}_{paper.slug(dataset)}_{arch}_{group.slug}.png"
             paths.append(
@@ -64,17 +59,18 @@ def draw_all(
     return made
 
 
-def _picks(
+def _draw_picks(
     results: pathlib.Path, found: Sequence[store.Run], path: pathlib.Path, title: str
 ) -> pathlib.Path | None:
-    return figure2(results, [run.name for run in found], path)
+    return draw_figure2(results, [run.name for run in found], path)
 
 
-def figure2(results: pathlib.Path, names: Sequence[str], path: pathlib.Path) -> pathlib.Path | None:
-    """What was picked, round by round, one panel for each of the runs `names` that selected; the
-    paper's points beside.
+def draw_figure2(
+    results: pathlib.Path, names: Sequence[str], path: pathlib.Path
+) -> pathlib.Path | None:
+    """Draws the picks by round, one panel a run, beside the points of the paper's Figure 2.
 
-    Returns path, or None where none of them left a selection.csv.
+    Returns path, or None where none of the runs `names` left a selection.csv.
     """
     tables = [(name, store.read_file(results, name, "selection.csv")) for name in names]
     tables = [(name, rows) for name, rows in tables if rows]
@@ -88,8 +84,9 @@ def figure2(results: pathlib.Path, names: Sequence[str], path: pathlib.Path) -> 
             points = [
                 r for r in paper.numbers("figure2") if (r["dataset"], r["arch"]) == (dataset, arch)
             ]
-            for series, (color, style, columns) in CURVES.items():
+            for series, (color, style) in CURVES.items():
                 label = series.replace("_", " ")
+                columns = paper.PICKS[series]
                 values = [sum(float(row[c] or "nan") for c in columns) for row in rows]
                 panel.plot(
                     [int(row["epoch"]) for row in rows],
@@ -135,12 +132,12 @@ def figure2(results: pathlib.Path, names: Sequence[str], path: pathlib.Path) -> 
         return save(figure, path)
 
 
-def curves(
+def draw_curves(
     results: pathlib.Path, found: Sequence[store.Run], path: pathlib.Path, title: str
 ) -> pathlib.Path | None:
-    """Test accuracy of all classes and of the minor ones after each epoch
+    """Draws the test accuracy of all classes and of the minor ones by epoch, one line a run.
 
-    One colour a method, one line a run.
+    Returns path, or None where no run left an epochs.csv.
     """
     tables = [(run, store.read_file(results, run.name, "epochs.csv")) for run in found]
     tables = [(run, rows) for run, rows in tables if rows]
@@ -170,12 +167,12 @@ def curves(
         return save(figure, path)
 
 
-def f1(
+def draw_f1(
     results: pathlib.Path, found: Sequence[store.Run], path: pathlib.Path, title: str
 ) -> pathlib.Path | None:
-    """F1 of each class (the mean over a method's runs), the minor classes marked
+    """Draws the F1 of each class, the mean over a method's runs; Table 2's as black lines.
 
-    The paper's Table 2 as black lines.
+    Returns path, or None where no run left a classes.csv.
     """
     tables = [(run, paper.f1(results, run.name)) for run in found]
     by_method = {m: [t for run, t in tables if run.method == m and t] for m in recipes.METHODS}
@@ -194,7 +191,7 @@ def f1(
         for row in rows
         if found[0].row["dataset"] == recipes.FolderData.dataset
     }
-    if len(classes) > 20:  # too many bars: the minor classes only, at most twenty
+    if len(classes) > 20:  # too many bars: at most twenty, of minor classes
         classes = [c for c in classes if c in minor][:20] or classes[:20]
     lines = [
         r
@@ -235,12 +232,12 @@ def f1(
         return save(figure, path)
 
 
-def confusion(
+def draw_confusion(
     results: pathlib.Path, found: Sequence[store.Run], path: pathlib.Path, title: str
 ) -> pathlib.Path | None:
-    """Which class a test image of each class was taken for, as shares of its row
+    """Draws the confusion matrix of the first run of each method, as shares of a row.
 
-    The first run of each method.
+    Returns path, or None where no run left a classes.csv.
     """
     firsts = {run.method: run for run in reversed(found)}
     tables = {
@@ -289,9 +286,16 @@ def grid(
     top: float = 0.6,
     **options: Any,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of n panels, each width x height inches with its labels
+    """Returns a figure and its n panels.
 
-    Right of them `margin` inches, above them `top` for titles.
+    Args:
+        n: panels.
+        width: of a panel with its labels, in inches.
+        height: of a panel with its labels, in inches.
+        columns: panels in a row; all by default.
+        margin: right of the panels, in inches.
+        top: above each panel, for its title, in inches.
+        options: of `Figure.subplots`.
     """
     columns = columns or n
     rows = -(-n // columns)
@@ -311,16 +315,18 @@ def grid(
 
 
 def plain(name: str) -> str:
-    """A class's name as Matplotlib shows it: a pair of $ would be a formula."""
+    """Returns a class's name without formulas, which Matplotlib sees between two $."""
     return name.replace("$", r"\$")
 
 
 def whole_epochs(panel: Axes) -> None:
+    """Puts a panel's ticks at whole epochs."""
     locator: Any = panel.xaxis.get_major_locator()
     locator.set_params(integer=True)
 
 
 def save(figure: Figure, path: pathlib.Path) -> pathlib.Path:
+    """Writes a figure. Returns its path."""
     with replacing(path) as beside:
         figure.savefig(beside, dpi=110, metadata={"Software": None})
     return path

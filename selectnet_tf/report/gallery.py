@@ -1,4 +1,4 @@
-"""The gallery of a run's picks, round by round, as HTML with its images in it. No TensorFlow."""
+"""Gallery of a run's picks by round, as HTML that holds its images. No TensorFlow."""
 
 import html
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from selectnet_tf.runs.store import EXCERPT
 if TYPE_CHECKING:
     from selectnet_tf.data.folders.duplicates import Indexed
 
-ACROSS = 16  # pictures in a row of a sprite
+ACROSS = 16  # images in a row of a sprite
 
 NOTE = (
     f"<p>Unlabeled images that a run added to its training set, by pseudo-label: the {EXCERPT} most"
@@ -27,11 +27,13 @@ def render(
     images: "Indexed | None" = None,
     key: str = "g0",
 ) -> str:
-    """A run's gallery as HTML, one block a round.
+    """Returns a run's gallery as HTML, one block a round.
 
     Args:
-        rows: of picks.csv, {column: text}. names: of the classes. key: unique in the page.
-        images: [n, H, W, C] uint8, what `index` points into; None: places instead of pictures.
+        rows: of picks.csv, {column: text}.
+        names: of the classes.
+        images: [n, H, W, C] uint8, in the order of the column `index`; None: indices are shown.
+        key: unique in the page.
     """
     rounds: dict[str, dict[int, list[dict[str, str]]]] = {}
     for row in rows:
@@ -60,7 +62,7 @@ def _round(
     images: "Indexed | None",
     key: str,
 ) -> str:
-    """by_label: {pseudo-label: its rows}."""
+    """Returns one round as HTML. by_label: {pseudo-label: its rows}."""
     picked, wrong = (
         sum(int(rows[0][column] or 0) for rows in by_label.values())
         for column in ("picked", "wrong")
@@ -73,7 +75,7 @@ def _round(
     for label, rows in shown.items():
         share = f", {int(rows[0]['wrong']):,} wrong" if known else ""
         parts.append(f"<h5>as {html.escape(names[label])}: {int(rows[0]['picked']):,}{share}</h5>")
-        parts.append(_row("surest", [tiles.add(row) for row in rows[:EXCERPT]]))
+        parts.append(_row("most confident", [tiles.add(row) for row in rows[:EXCERPT]]))
         worst = [tiles.add(row) for row in [row for row in rows if _is_wrong(row)][:EXCERPT]]
         parts += [_row("most wrong", worst)] if worst else []
     if len(by_label) > len(shown):
@@ -90,14 +92,14 @@ def _row(name: str, tiles: list[str]) -> str:
 
 
 class _Tiles:
-    """The pictures of one round in one image, so that each is in the page once."""
+    """The images of one round as one sprite, so that each is in the page once."""
 
     def __init__(self, names: tuple[str, ...], images: "Indexed | None", key: str) -> None:
         self.names, self.images, self.key = names, images, key
         self.indices: list[int] = []
 
     def add(self, row: dict[str, str]) -> str:
-        """One pick as HTML: its picture, score, and true class where that is another."""
+        """Returns one pick as HTML: its image, its score, and its true class where it is wrong."""
         place, index, score, wrong = (
             len(self.indices),
             int(row["index"]),
@@ -109,21 +111,21 @@ class _Tiles:
             f"<br>is {html.escape(self.names[int(row['truth'])])}" if wrong else ""
         )
         x, y = place % ACROSS, place // ACROSS
-        picture = (
+        image = (
             f'<i class="sprite-{self.key}" style="background-position:{-64 * x}px {-64 * y}px"></i>'
         )
         if self.images is None:
-            picture = f"<i>{index}</i>"
+            image = f"<i>{index}</i>"
         title = html.escape(
             f"training image {index}, picked as {self.names[int(row['label'])]}, score {score:.4f}"
         )
         return (
             f'<figure class="{"pick wrong" if wrong else "pick"}"'
-            f' title="{title}">{picture}<figcaption>{caption}</figcaption></figure>'
+            f' title="{title}">{image}<figcaption>{caption}</figcaption></figure>'
         )
 
     def style(self) -> str:
-        """The picture of all pictures, as a style sheet."""
+        """Returns the sprite as a style sheet."""
         if self.images is None or not self.indices:
             return ""
         images = self.images[np.array(self.indices)]
@@ -131,8 +133,6 @@ class _Tiles:
         rows = -(-len(images) // ACROSS)
         sheet = np.zeros((rows, ACROSS, h, w, c), np.uint8)
         sheet.reshape(-1, h, w, c)[: len(images)] = images
-        picture = sheet.transpose(0, 2, 1, 3, 4).reshape(rows * h, ACROSS * w, c)
+        sprite = sheet.transpose(0, 2, 1, 3, 4).reshape(rows * h, ACROSS * w, c)
         size = f"background-size:{64 * ACROSS}px {64 * rows}px"
-        return (
-            f"<style>.sprite-{self.key}{{background-image:url({encode(picture)});{size}}}</style>"
-        )
+        return f"<style>.sprite-{self.key}{{background-image:url({encode(sprite)});{size}}}</style>"

@@ -1,7 +1,4 @@
-"""results/report.html:
-
-All results on one page, beside the figures that it shows; needs no network. No TensorFlow.
-"""
+"""Page of all results, results/report.html; it shows the figures beside it. No TensorFlow."""
 
 import contextlib
 import html
@@ -19,7 +16,7 @@ from selectnet_tf.report.document import document
 from selectnet_tf.runs import store
 
 KINDS = {
-    "figure2": "What was picked, round by round (Figure 2; o and □: the paper's points)",
+    "figure2": "Picks by round (Figure 2; o and □: the paper's points)",
     "curves": "Learning curves",
     "f1": "F1 of each class",
     "confusion": "Confusions on the test set",
@@ -32,9 +29,13 @@ def write(
     data_dir: str | None = None,
     drawn: dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]] | None = None,
 ) -> pathlib.Path:
-    """Writes results/report.html from all Runs.
+    """Writes results/report.html. Returns its path.
 
-    Drawn: what figures.draw_all returned, where it was called. Returns the path.
+    Args:
+        results: folder of the results.
+        found: all Runs.
+        data_dir: CIFAR's folder, for the images of picks.
+        drawn: the figures that `figures.draw_all` returned; None: they are drawn.
     """
     drawn = drawn or figures.draw_all(results, found)
     sections = {
@@ -42,7 +43,7 @@ def write(
         "tables": ("Tables", _tables(results, found)),
         "claims": ("The paper's claims", _claims(results, found)),
         "figures": ("Figures", _figures(drawn)),
-        "picks": ("What was picked", _galleries(results, found, data_dir)),
+        "picks": ("Picks", _galleries(results, found, data_dir)),
         "settings": ("Settings", _settings(found)),
     }
     links = "".join(f'<a href="#{key}">{title}</a>' for key, (title, _) in sections.items())
@@ -76,12 +77,12 @@ def _summary(results: pathlib.Path, found: list[store.Run]) -> str:
 
 
 def _by_class(results: pathlib.Path, found: list[store.Run]) -> str:
-    """The first thing to look at: whether a run lost a class."""
+    """Returns the section that shows whether a run lost a class."""
     parts = [
-        "<p>Unlabeled images that each selecting run took as each of its minor classes. A line that"
-        " falls to 0 is a lost class.</p>"
+        "<p>Unlabeled images that each selecting run added as each of its minor classes. A line"
+        " that falls to 0 is a lost class.</p>"
     ]
-    for (dataset, arch), path in byclass.by_class(results, found).items():
+    for (dataset, arch), path in byclass.draw_by_class(results, found).items():
         parts.append(
             _plot(path, f"{dataset}, {arch}", f"Picks by class, round by round: {dataset}, {arch}")
         )
@@ -89,11 +90,11 @@ def _by_class(results: pathlib.Path, found: list[store.Run]) -> str:
 
 
 def _plot(path: pathlib.Path, caption: str, alt: str) -> str:
-    """A figure that lies beside the page. alt: what it shows, where it can't be seen."""
-    picture = f'<img src="{urllib.parse.quote(path.name)}" alt="{html.escape(alt)}">'
+    """Returns a figure beside the page as HTML. alt: its description in words."""
+    image = f'<img src="{urllib.parse.quote(path.name)}" alt="{html.escape(alt)}">'
     return (
         '<figure class="plot"><div'
-        f' class="wide">{picture}</div><figcaption>{html.escape(caption)}</figcaption></figure>'
+        f' class="wide">{image}</div><figcaption>{html.escape(caption)}</figcaption></figure>'
     )
 
 
@@ -178,9 +179,9 @@ def _figures(drawn: dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]
 
 
 def _galleries(results: pathlib.Path, found: list[store.Run], data_dir: str | None) -> str:
-    """One run of each method and group, at its first, middle and last round:
+    """Returns galleries of one run of each method and group, at three of its rounds.
 
-    All of them would be tens of megabytes.
+    All runs and rounds would be tens of megabytes.
     """
     parts: list[str] = []
     loaded: dict[str, cifar.Data | None] = {}
@@ -197,24 +198,14 @@ def _galleries(results: pathlib.Path, found: list[store.Run], data_dir: str | No
             picks = [row for row in picks if row["epoch"] in chosen]
             kind = run.dataset.split("-")[0]
             if kind not in loaded:
-                loaded[kind] = (
-                    None
-                    if run.row["dataset"] == recipes.FolderData.dataset
-                    else _images(run.dataset, data_dir)
-                )
+                own = run.row["dataset"] == recipes.FolderData.dataset
+                loaded[kind] = None if own else _images(run.dataset, data_dir)
             found_here = loaded[kind]
             images = found_here.x if found_here else None
             classes = store.read_file(results, run.name, "classes.csv")
-            most = (
-                max(
-                    [
-                        len(classes) - 1,
-                        *(int(row[c]) for row in picks for c in ("label", "truth") if row[c]),
-                    ]
-                )
-                + 1
-            )
-            names = list(cifar.class_names(run.dataset, most))
+            labels = [int(row[c]) for row in picks for c in ("label", "truth") if row[c]]
+            count = max(len(classes), max(labels, default=-1) + 1)
+            names = list(cifar.class_names(run.dataset, count))
             names[: len(classes)] = [
                 row.get("name", name) for row, name in zip(classes, names, strict=False)
             ]
@@ -229,19 +220,20 @@ def _galleries(results: pathlib.Path, found: list[store.Run], data_dir: str | No
     missing = [kind for kind, data in loaded.items() if data is None and kind.startswith("cifar")]
     if missing:
         print(
-            f"report.html is without pictures: {', '.join(missing)} was not found, give --data_dir",
+            f"report.html has no images of picks: {', '.join(missing)} was not found, give"
+            " --data_dir",
             file=sys.stderr,
         )
     if parts and any(found is None for found in loaded.values()):
         note += (
-            "<p>Without pictures: the data set was not found (<code>--data_dir</code>); numbers are"
-            " places in the training set.</p>"
+            "<p>Without images: the data set was not found (<code>--data_dir</code>); numbers are"
+            " indices in the training set.</p>"
         )
     return note + "".join(parts) if parts else "<p>No selecting run here has left its files.</p>"
 
 
 def _images(dataset: str, data_dir: str | None) -> cifar.Data | None:
-    """The data set, or None where it is not on this machine: a report does not download."""
+    """Returns the data set, or None where this machine has none: a report does not download."""
     keras_own = pathlib.Path.home() / ".keras" / "datasets"
     for place in (
         data_dir,
@@ -304,10 +296,6 @@ def _short(text: str) -> str:
         value = float(text)
     except ValueError:
         return text
-    return (
-        text
-        if math.isfinite(value) and value == int(value)
-        else f"{value:.4f}"
-        if value < 1
-        else f"{value:,.0f}"
-    )
+    if math.isfinite(value) and value == int(value):
+        return text
+    return f"{value:.4f}" if value < 1 else f"{value:,.0f}"

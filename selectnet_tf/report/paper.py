@@ -1,7 +1,4 @@
-"""Ours beside the paper's numbers:
-
-Each cell of Tables 1 to 4, its verdict, the paper's claims, how its tables agree. No TensorFlow.
-"""
+"""Comparison with the paper: cells of Tables 1 to 4, verdicts, claims. No TensorFlow."""
 
 import hashlib
 import math
@@ -31,18 +28,18 @@ NUMBERS = pathlib.Path(__file__).parent / "numbers"
 
 
 def numbers(table: str) -> list[dict[str, str]]:
-    """The paper's own numbers:
-
-    The lines of numbers/TABLE.csv. table: table1 to table4, or figure2.
-    """
+    """Returns the paper's own numbers. table: table1 to table4, or figure2."""
     return read_csv(NUMBERS / f"{table}.csv")
 
 
 class Cell(NamedTuple):
     """One number of the paper beside those of finished runs, one a seed.
 
-    paper: None where the paper has none. values: the mean of each run's last ten epochs (Table 2:
-    F1 after the last epoch). last, best: accuracy after each run's last and best epoch; () for F1.
+    Args:
+        paper: None where the paper has none.
+        values: the mean of each run's last ten epochs; in Table 2, F1 after the last epoch.
+        last: accuracy after each run's last epoch; () for F1.
+        best: accuracy after each run's best epoch; () for F1.
     """
 
     table: str
@@ -61,7 +58,7 @@ class Cell(NamedTuple):
 
     @property
     def std(self) -> float:
-        """Of the sample; NaN for fewer than two runs."""
+        """Standard deviation of the sample; NaN for fewer than two runs."""
         return statistics.stdev(self.values) if len(self.values) > 1 else math.nan
 
     @property
@@ -76,10 +73,10 @@ class Cell(NamedTuple):
         return self.delta - half, self.delta + half
 
     def verdict(self, tolerance: float) -> str:
-        """Returns what the 95% interval of the difference from the paper's number says.
+        """Returns the verdict of the difference's 95% interval.
 
-        "reproduced" where the interval lies within the tolerance, "off" where it lies beyond half
-        of it, else "undecided"; "one run"; "not run".
+        "reproduced" where it lies within the tolerance, "off" where it lies beyond half of it, else
+        "undecided"; "one run" or "not run" where there is no interval.
         """
         if len(self.values) < 2:
             return "one run" if self.values else "not run"
@@ -107,31 +104,26 @@ class Cell(NamedTuple):
 
 
 def _t(freedom: float) -> float:
-    """97.5% quantile of Student's t."""
+    """Returns the 97.5% quantile of Student's t."""
     from scipy.special import stdtrit  # takes longer to import than all else that reports need
 
     return float(stdtrit(freedom, 0.975))
 
 
 def slug(text: str) -> str:
-    """A text, such as a path, as a part of a file's name
+    """Returns a text, such as a path, as a part of a file's name.
 
-    One that is long or loses more than blanks and colons ends in a digest.
+    A text that is long, or loses more than blanks and colons, ends in a digest.
     """
     plain = re.sub(r"[^\w.=,+-]", "-", text)
-    same = plain == re.sub("[: ]", "-", text) and len(plain) <= 80
-    return (
-        plain
-        if same
-        else f"{plain[:80]}-{hashlib.sha1(text.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
-    )
+    if plain == re.sub("[: ]", "-", text) and len(plain) <= 80:
+        return plain
+    digest = hashlib.sha1(text.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{plain[:80]}-{digest[:8]}"
 
 
 class Group(NamedTuple):
-    """Runs that may stand in one table:
-
-    Of one preset, of as many epochs, changed in the same fields.
-    """
+    """Runs of one table: with one preset, one number of epochs and the same changed fields."""
 
     preset: str
     epochs: int
@@ -144,17 +136,18 @@ class Group(NamedTuple):
 
     @property
     def slug(self) -> str:
-        """For file names."""
+        """The group as a part of a file's name."""
         return slug(
             "_".join([self.preset, str(self.epochs), *(f"{k}-{v}" for k, v in self.changes)])
         )
 
 
 def groups(found: Iterable[Run], by_schedule: bool = False) -> dict[Group, list[Run]]:
-    """{Group:
+    """Returns {Group: [Run]}, the full-length and plain groups first.
 
-    [Run]}: the full-length and plain ones first. A lambda schedule is a cell of Table 4; another
-    group only `by_schedule`.
+    Args:
+        found: Runs.
+        by_schedule: a lambda schedule, a cell of Table 4, makes another group.
     """
     sorted_by: dict[Group, list[Run]] = {}
     for run in found:
@@ -166,9 +159,9 @@ def groups(found: Iterable[Run], by_schedule: bool = False) -> dict[Group, list[
 
 
 def comparisons(found: Iterable[Run]) -> list[tuple[Group, str, str, list[Run]]]:
-    """[(Group, data set, arch, [Run])]:
+    """Returns the groups with a table and figures of their own: [(Group, data set, arch, [Run])].
 
-    What gets a table and figures of its own: full-length runs, and others of two methods or more.
+    These are full-length runs, and others of two methods or more.
     """
     made = []
     for group, members in groups(found, by_schedule=True).items():
@@ -180,11 +173,13 @@ def comparisons(found: Iterable[Run]) -> list[tuple[Group, str, str, list[Run]]]
 
 
 def cells(results: pathlib.Path, found: Iterable[Run], extra: bool = False) -> list[Cell]:
-    """Every number of the paper's tables as a Cell, from the Runs `found` of one group.
+    """Returns every number of the paper's tables as a Cell.
 
-    extra: also cells of Tables 1 to 3 for methods that the paper does not give there (oracle, ...),
-    and of Table 1 for data sets and
-        networks that stand in no table, where there are runs.
+    Args:
+        results: folder of the results.
+        found: Runs of one group.
+        extra: adds cells for methods that the paper does not give (oracle, ...), and to Table 1 for
+            data sets and networks in no table, where there are runs.
     """
     by_key: dict[Key, list[Run]] = {}
     found = list(found)
@@ -226,18 +221,14 @@ def cells(results: pathlib.Path, found: Iterable[Run], extra: bool = False) -> l
 
 
 def full(results: pathlib.Path, found: Iterable[Run], preset: str) -> list[Cell]:
-    """The cells of a plain preset's full-length runs among all Runs `found`."""
+    """Returns the cells of a plain preset's full-length runs among all Runs `found`."""
     return cells(results, groups(found).get(Group(preset, FULL, ()), []))
 
 
 def _detail(table: str, line: dict[str, str]) -> str:
-    return (
-        f"F1 of class {line['class']}"
-        if table == "table2"
-        else line["lambda_schedule"]
-        if table == "table4"
-        else "accuracy"
-    )
+    if table == "table2":
+        return f"F1 of class {line['class']}"
+    return line["lambda_schedule"] if table == "table4" else "accuracy"
 
 
 def _cell(
@@ -252,7 +243,7 @@ def _cell(
 
 
 def f1(results: pathlib.Path, name: str) -> dict[str, float]:
-    """{class: F1} of one run's classes.csv; empty where there is none."""
+    """Returns {class: F1} of one run's classes.csv; {} where there is none."""
     return {
         row["class"]: float(row["f1"] or "nan")
         for row in store.read_file(results, name, "classes.csv")
@@ -300,14 +291,16 @@ def claims(found: list[Cell]) -> list[tuple[str, str]]:
 
 
 def _all(above: Sequence[int]) -> str:
-    """One counterexample decides; without one, every pair has to be decided."""
-    return "fails" if -1 in above else "undecided" if 0 in above else "holds"
+    """Returns "fails" by one counterexample, and "holds" where every pair is decided."""
+    if -1 in above:
+        return "fails"
+    return "undecided" if 0 in above else "holds"
 
 
 def agreements(found: list[Cell]) -> list[tuple[str, float, tuple[float, float]]]:
-    """Whether a Table 1 accuracy can go with Table 2's F1:
+    """Returns [(method, Table 1's accuracy, (lowest, highest) that Table 2's F1 allow)].
 
-    [(method, accuracy, (lowest, highest) that the F1 allow)]. found: cells.
+    found: cells.
     """
     one = {
         (c.dataset, c.arch, c.method): c.paper
@@ -322,17 +315,17 @@ def agreements(found: list[Cell]) -> list[tuple[str, float, tuple[float, float]]
 
 
 def accuracy_range(f1s: Sequence[float], rounding: float = 0.005) -> tuple[float, float]:
-    """The lowest and the highest accuracy of any confusion matrix whose classes have these F1.
+    """Returns the lowest and the highest accuracy of any confusion matrix with these F1.
 
-    With r a class's recall and p how often it is predicted, both as shares of a class's size, F1 =
+    Let r be a class's recall and p the count of its predictions, as a share of its size. Then F1 =
     2 r / (1 + p): a linear program.
 
     Args:
-        f1s: [m] F1 of each class, on a test set with as many images of each.
-        rounding: by how much each may be off.
+        f1s: F1 of each class, on a test set with classes of one size: [m].
+        rounding: greatest error of each F1.
 
     Raises:
-        ValueError: no confusion matrix has them.
+        ValueError: no confusion matrix has these F1.
     """
     from scipy.optimize import linprog  # takes longer to import than all else that reports need
 
@@ -343,10 +336,8 @@ def accuracy_range(f1s: Sequence[float], rounding: float = 0.005) -> tuple[float
         ([2 * one, -np.diag(high)], high),
         ([-2 * one, np.diag(low)], -low),
         ([one, -one], zeros),
-        (
-            [1 - 2 * one, one],
-            (m - 1) * ones,
-        ),  # what a class misses is predicted as others, beside what these get right
+        # the images that a class misses are predicted as others, beside those that are right
+        ([1 - 2 * one, one], (m - 1) * ones),
     ]
     left, right = (
         np.block([sides for sides, _ in limits]),

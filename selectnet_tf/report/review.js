@@ -1,9 +1,9 @@
-// The review page: shows pictures page by page, keeps what a person decides, and saves it as decisions.csv.
+// The review page: shows images page by page, keeps a person's decisions and saves them as decisions.csv.
 const { run, classes, items, examples } = JSON.parse(document.getElementById("data").textContent);
 const EACH = 24, at = (id) => document.getElementById(id);
 const KINDS = {
-  picked: ["picked", "What was picked. What you accept is labeled in the next run, and what you reject is never picked again."],
-  asked: ["to label", "What the model doubts most, no two alike: your labels help most here. Wrong means that it is none of the classes."],
+  picked: ["picked", "Images that were added. Those that you accept are labeled in the next run; those that you reject are never added again."],
+  asked: ["to label", "The most uncertain images, without near duplicates: your labels help most here. Wrong means none of the classes."],
 };
 let decisions = {}, page = 0, current = 0, kind = Object.keys(KINDS).find((k) => items.some((p) => p.kind === k));
 try { decisions = JSON.parse(localStorage.getItem("review " + run)) || {}; } catch {} // a browser may keep nothing for files
@@ -16,7 +16,7 @@ for (const name of ["", ...Object.keys(examples)]) at("label").add(new Option(na
 
 function ordered() {
   const chosen = items.filter((p) => p.kind === kind && (!at("label").value || p.label === at("label").value));
-  const sign = at("order").value === "least" ? 1 : -1, rank = new Map(); // near copies stand together, at their first one's place
+  const sign = at("order").value === "least" ? 1 : -1, rank = new Map(); // near duplicates stand together, where their first one does
   chosen.sort((a, b) => sign * (a.score - b.score)).forEach((p, i) => rank.has(p.group) || rank.set(p.group, i));
   return chosen.map((p, i) => [rank.get(p.group), i, p]).sort((a, b) => a[0] - b[0] || a[1] - b[1]).map((x) => x[2]);
 }
@@ -53,7 +53,7 @@ function card(pick, copies) {
   const made = element("article", { tabIndex: 0, onfocus: () => { current = [...at("grid").children].indexOf(made); } },
     element("img", { src: pick.image, alt: pick.says, onclick: () => { made.focus(); enlarge(pick); } }),
     element("a", { href: pick.url, target: "_blank", textContent: pick.file.split("/").pop(), title: pick.file }),
-    element("small", { title: pick.says, textContent: pick.says + (copies > 1 ? `, 1 of ${copies} near copies` : "") }),
+    element("small", { title: pick.says, textContent: pick.says + (copies > 1 ? `, 1 of ${copies} near duplicates` : "") }),
     element("div", { className: "choose" }, button("right", "✓", () => choose(pick, pick.label)), button("wrong", "✗", () => decide(pick, "wrong", "")), other));
   made.dataset.digest = pick.digest;
   mark(made, pick);
@@ -113,7 +113,7 @@ document.addEventListener("keydown", (event) => {
 
 at("save").onclick = () => {
   const quoted = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const cell = (text) => quoted(/^'*[=+@\t\r\n-]/.test(text) ? `'${text}` : text); // disarmed, as csvs.py does
+  const cell = (text) => quoted(/^'*[=+@\t\r\n-]/.test(text) ? `'${text}` : text); // disarmed, as _csv_files.py does
   const lines = items.filter((p) => decisions[p.digest]).map((p) => [p.file, p.digest, decisions[p.digest].decision, decisions[p.digest].label]);
   const text = [["file", "digest", "decision", "label"], ...lines].map((line) => line.map(cell).join(",") + "\n").join("");
   const link = element("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: "decisions.csv" });

@@ -1,7 +1,4 @@
-"""review.html:
-
-A run's picks and its most uncertain images, for a person to decide on; it saves decisions.csv.
-"""
+"""Page to accept, correct and reject a run's pseudo-labels, review.html; it saves decisions.csv."""
 
 import json
 import os
@@ -19,14 +16,14 @@ from selectnet_tf.report.document import document, encode
 if TYPE_CHECKING:
     from selectnet_tf.data.task import Task
 
-EXAMPLES = 6  # labeled pictures of a class that are shown beside
+EXAMPLES = 6  # labeled images shown of a class
 
 BODY = """<main class="review"><h1>Right or wrong?</h1>
-<div class="rounds" id="kinds" role="group" aria-label="what is shown"></div><p id="about"></p>
-<p>Click a picture, or move with the arrow keys. <kbd>R</kbd> right, <kbd>W</kbd> wrong, <kbd>1</kbd>&ndash;<kbd>9</kbd> another class,
+<div class="rounds" id="kinds" role="group" aria-label="images shown"></div><p id="about"></p>
+<p>Click an image, or move with the arrow keys. <kbd>R</kbd> right, <kbd>W</kbd> wrong, <kbd>1</kbd>&ndash;<kbd>9</kbd> another class,
 <kbd>U</kbd> undecided, <kbd>Enter</kbd> larger. Then save: the next run takes the file as <code>--decisions=decisions.csv</code>.</p>
-<div class="tools"><label>taken for <select id="label"></select></label>
-<label>order <select id="order"><option value="least">least sure first</option><option value="most">surest first</option></select></label>
+<div class="tools"><label>predicted as <select id="label"></select></label>
+<label>order <select id="order"><option value="least">least confident first</option><option value="most">most confident first</option></select></label>
 <span id="count" role="status"></span><button type="button" id="save">Save decisions.csv</button></div>
 <section id="examples" aria-label="labeled examples"></section>
 <div id="grid"></div>
@@ -36,21 +33,20 @@ BODY = """<main class="review"><h1>Right or wrong?</h1>
 
 
 def write(folder: pathlib.Path, task: "Task") -> None:
-    """Writes review.html into a run's folder, of all the images in its selected.csv and ask.csv."""
+    """Writes review.html, of the images in a run's selected.csv and ask.csv, into its folder."""
     if not task.listing or not task.files or not (items := _items(folder)):
         return
-    data = json.dumps(_data(folder, items, task, task.files, task.listing)).replace(
-        "<", "\\u003c"
-    )  # ASCII, so that any file name fits
+    data = json.dumps(_data(folder, items, task, task.files, task.listing))  # ASCII: any file name
+    data = data.replace("<", "\\u003c")
     body = f'{BODY}<script type="application/json" id="data">{data}</script>'
     with replacing(folder / "review.html") as beside:
         beside.write_text(document(f"Review of {folder.name}", body, "review"), encoding="utf-8")
 
 
 def _items(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """What the page shows:
+    """Returns the page's images: kind, file, label, score (their order) and caption.
 
-    Kind, file, label (the class that it is taken for), score (the order), says (below the picture).
+    label: the predicted class.
     """
     picked, asked = (read_csv(folder / f"{name}.csv") for name in ("selected", "ask"))
     items = []
@@ -104,7 +100,7 @@ def _data(
 
 
 def _groups(task: "Task", indices: np.ndarray) -> np.ndarray:
-    """[k] numbers, equal for near copies."""
+    """Returns a number for each index, equal for near duplicates: [k]."""
     import imagehash
     from PIL import Image
 
@@ -116,7 +112,7 @@ def _groups(task: "Task", indices: np.ndarray) -> np.ndarray:
 
 
 class _At:
-    """images[indices] without reading them all."""
+    """View of images at indices, read when they are asked for."""
 
     def __init__(self, images: duplicates.Indexed, indices: np.ndarray) -> None:
         self.images, self.indices = images, indices

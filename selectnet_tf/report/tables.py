@@ -1,7 +1,4 @@
-"""Cells -> text:
-
-Diff.csv and its lines on screen, Tables 1 to 4 as CSV and Markdown, the README's results.
-"""
+"""Tables 1 to 4 as CSV and Markdown, diff.csv, and the results of README.md. No TensorFlow."""
 
 import math
 import pathlib
@@ -54,7 +51,7 @@ HEAD += (
 
 
 def diff_lines(cells: Iterable[paper.Cell], tolerance: float) -> list[tuple]:
-    """The lines of diff.csv, its header first."""
+    """Returns the lines of diff.csv, its header first."""
     lines: list[tuple] = [DIFF]
     for c in cells:
         lines.append(
@@ -74,7 +71,7 @@ def diff_lines(cells: Iterable[paper.Cell], tolerance: float) -> list[tuple]:
 
 
 def _numbers(cell: paper.Cell) -> tuple[str, ...]:
-    """mean, std, n, delta, its interval's ends, last, best as text; NaN becomes empty."""
+    """Returns mean, std, n, delta, its interval's ends, last, best. NaN becomes an empty cell."""
 
     def text(value: float, sign: str = "") -> str:
         return "" if math.isnan(value) else f"{value:{sign}.4f}"
@@ -85,7 +82,7 @@ def _numbers(cell: paper.Cell) -> tuple[str, ...]:
 
 
 def write(results: pathlib.Path, found: Sequence[store.Run]) -> list[pathlib.Path]:
-    """Writes results/table1.csv and table1.md and so on from all Runs. Returns the paths."""
+    """Writes results/table1.csv, table1.md and so on from all Runs. Returns the paths."""
     groups = paper.groups(found)
     full = [paper.Group(preset, paper.FULL, ()) for preset in recipes.REPRODUCING]
     made = {
@@ -125,7 +122,7 @@ def write(results: pathlib.Path, found: Sequence[store.Run]) -> list[pathlib.Pat
 
 
 def markdown(cells: Iterable[paper.Cell]) -> str:
-    """Cells of one table as a Markdown table: methods down, the table's columns across."""
+    """Returns one table's cells in Markdown: methods down, the table's columns across."""
     columns, rows = layout(cells)
     lines = [f"| method | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for method, row in rows.items():
@@ -134,7 +131,7 @@ def markdown(cells: Iterable[paper.Cell]) -> str:
 
 
 def layout(cells: Iterable[paper.Cell]) -> tuple[list[str], dict[str, dict[str, paper.Cell]]]:
-    """(column titles, {method: {column title: Cell}}) of one table's cells."""
+    """Returns one table's (column titles, {method: {column title: Cell}})."""
     rows: dict[str, dict[str, paper.Cell]] = {}
     for c in cells:
         column = {"table2": c.detail.split()[-1], "table4": c.detail}.get(
@@ -155,7 +152,7 @@ def _markdown_cell(cell: paper.Cell | None) -> str:
 
 
 def ours(cell: paper.Cell) -> str:
-    """A cell's mean ± std (n runs), or (one run)."""
+    """Returns a cell as "mean ± std (3 runs)"."""
     return f"{spread(cell.values)} ({counted(len(cell.values))})"
 
 
@@ -171,10 +168,7 @@ def counted(n: int) -> str:
 
 
 def readme(results: pathlib.Path, found: list[store.Run]) -> str:
-    """The README's results as Markdown:
-
-    How much of the paper was run, and one table of the column with the most methods.
-    """
+    """Returns README.md's results: coverage, and a table of the column with the most methods."""
     full = [c for c in paper.comparisons(found) if c[0] == paper.Group("paper", paper.FULL, ())]
     if not full:
         return _coverage(results, found)
@@ -192,10 +186,7 @@ def readme(results: pathlib.Path, found: list[store.Run]) -> str:
 
 
 def every_run(results: pathlib.Path, found: list[store.Run]) -> str:
-    """docs/results/numbers.md's part as Markdown:
-
-    Each group's comparison of methods, and the speed.
-    """
+    """Returns the tables of docs/results/numbers.md: each group's methods, and the speed."""
     about = (
         "Accuracy is the mean of the last ten epochs, ± its standard deviation over seeds; what is"
         " of a single epoch says so."
@@ -218,7 +209,7 @@ def every_run(results: pathlib.Path, found: list[store.Run]) -> str:
 
 
 def _coverage(results: pathlib.Path, found: list[store.Run]) -> str:
-    """One sentence: how many cells of Tables 1 and 3 have a full-length run of each preset."""
+    """Returns a sentence that counts the cells of Tables 1 and 3 with full-length runs."""
     texts = []
     for preset in ("paper", "released"):  # those that reproduce
         cells = [c for c in paper.full(results, found, preset) if c.table in ("table1", "table3")]
@@ -230,7 +221,7 @@ def _coverage(results: pathlib.Path, found: list[store.Run]) -> str:
     )
 
 
-SINGLE = {  # columns of runs.csv that are of one epoch, and their titles
+SINGLE = {  # columns of runs.csv about one epoch: titles
     "accuracy": "last epoch",
     "best_accuracy": "best epoch",
     "minor_accuracy": "minor, last epoch",
@@ -239,7 +230,7 @@ SINGLE = {  # columns of runs.csv that are of one epoch, and their titles
 
 
 def _beside_the_paper(found: list[store.Run], known: dict[str, float | None]) -> str:
-    """One line a method: mean ± std over its runs, the paper's number, and single epochs."""
+    """Returns a table of methods: mean ± std over runs, the paper's number, single epochs."""
     head = ["method", "ours", "n", "paper", *SINGLE.values()]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for method in recipes.METHODS:
@@ -258,60 +249,48 @@ def _mean(found: list[store.Run], column: str) -> float:
 
 
 def benchmark_problem(results: pathlib.Path) -> str | None:
-    """What is wrong with results/benchmark.csv, in one line; None where it is whole or missing."""
+    """Returns the first fault of results/benchmark.csv; None where it is whole or missing."""
     needed = ("section", "what", "network", "batch", "median")
     return _csv_files.find_problem(results / "benchmark.csv", needed, (*needed[:4], "unit"))
 
 
 def speed(rows: list[dict[str, str]]) -> list[str]:
-    """results/benchmark.csv's rows as Markdown, medians:
+    """Returns paragraphs about the medians in results/benchmark.csv; [] without rows.
 
-    Training beside others, a round beside a forward pass; [] without rows.
+    The first compares training with other libraries, the second a round with a forward pass.
     """
     found = {(r["section"], r["what"], r["network"], r["batch"]): float(r["median"]) for r in rows}
-    lines = [
-        (
-            "| network | batch | images/s | times stock Keras | over whole epochs | times PyTorch"
-            " eager |"
-        ),
-        "|---" * 6 + "|",
-    ]
+    head = ["network", "batch", "images/s", "times stock Keras", "over whole epochs"]
+    head.append("times PyTorch eager")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for section, what, network, batch in found:
         if (section, what) == ("training", "ours"):
-            ratios = [
-                found.get((section, f"ours / {w}", network, batch))
-                for w in ("stock", "stock, whole epoch", "torch")
-            ]
-            values = " | ".join(
-                [
-                    f"{found[section, what, network, batch]:.0f}",
-                    *(f"{r:.2f}" if r is not None else "–" for r in ratios),
-                ]
-            )
-            lines.append(f"| {network} | {batch} | {values} |")
-    rounds = [
-        (n, found["selection", w, n, ""], found["selection", "round / 10 epochs", n, ""])
-        for _, w, n, _ in found
-        if w == "round / forward"
-    ]
-    says = "; ".join(
-        f"{n}: {ratio:.2f} times, {share:.1%} of ten epochs" for n, ratio, share in rounds
-    )
-    texts = [
+            others = ("stock", "stock, whole epoch", "torch")
+            ratios = [found.get((section, f"ours / {other}", network, batch)) for other in others]
+            cells = ["–" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
+            images = f"{found[section, what, network, batch]:.0f}"
+            lines.append(f"| {' | '.join([network, batch, images, *cells])} |")
+    rounds = []
+    for _, what, network, _ in found:
+        if what == "round / forward":
+            ratio = found["selection", what, network, ""]
+            share = found["selection", "round / 10 epochs", network, ""]
+            rounds.append(f"{network}: {ratio:.2f} times, {share:.1%} of ten epochs")
+    if not lines[2:] and not rounds:
+        return []
+    title = (
         "**Training speed** on two CPU cores (`make bench`,"
-        " [results/benchmark.csv](../../results/benchmark.csv)):\n\n" + "\n".join(lines)
-    ]
-    return (
-        [*texts, f"A round costs, beside the fastest pure forward pass over the pool, {says}."]
-        if rounds
-        else texts
-        if lines[2:]
-        else []
+        " [results/benchmark.csv](../../results/benchmark.csv)):"
     )
+    texts = [f"{title}\n\n" + "\n".join(lines)]
+    if rounds:
+        beside = "A round costs, beside the fastest pure forward pass over the pool"
+        texts.append(f"{beside}, {'; '.join(rounds)}.")
+    return texts
 
 
 def _comparison(found: list[store.Run]) -> str:
-    """One line a method: means over its runs."""
+    """Returns a table of methods: means over their runs."""
     single = SINGLE | {"macro_f1": "macro F1, last epoch"}
     head = ["method", "accuracy", "n", *single.values(), "wall time", "of it selecting"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]

@@ -305,7 +305,7 @@ OTHER = {  # what becomes of a file
 
 @pytest.fixture
 def two_runs(tmp_path):
-    """A folder of results with two runs on pictures whose folder's path has slashes; their files; their folders."""
+    """A folder of results with two runs on images whose folder's path has slashes; their files; their folders."""
     folders = []
     for method in ("context", "self_paced"):
         places = {"labeled_dir": "/data/A b/Ä", "unlabeled_dir": "/data/" + "long/" * 60}

@@ -118,7 +118,7 @@ def test_runs_are_paired_by_seed_over_the_epochs_that_both_kept(tmp_path):
         ("nobody", "*_random_*", "no run in"),
         ("*_oracle_*", "*_context_paper_s0", "has no predictions.npz"),
         ("*_random_*", "*_context_paper_s0", "A has the seeds 0, 1 and B has 0, expected the same"),
-        ("*_s0", "*_context_paper_s0", "matches two runs of seed 0"),
+        ("*_s0", "*_context_paper_s0", "expected one run of seed 0"),
         ("*_context_paper_s0", "*_context_paper_s0_*", "have different test sets"),
         ("*_context_paper_s0", "*_balanced_*", "have different test sets"),
         ("*_context_paper_s0", "*_imbalanced_*", "is damaged: train the run again"),

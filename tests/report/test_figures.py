@@ -83,11 +83,11 @@ def test_a_single_run_gets_figures_only_at_full_length(results):
 
 def test_figure2_has_a_panel_for_each_selecting_run_and_the_paper_s_points(results, monkeypatch):
     names = [run.name for run in store.read_runs(results)[0]]
-    two = imread(figures.figure2(results, names, results / "two.png"))
-    one = imread(figures.figure2(results, names[:2], results / "one.png"))
+    two = imread(figures.draw_figure2(results, names, results / "two.png"))
+    one = imread(figures.draw_figure2(results, names[:2], results / "one.png"))
     assert two.shape[1] > 1.3 * one.shape[1]
     monkeypatch.setattr(figures.paper, "numbers", lambda *_: [])
-    without = imread(figures.figure2(results, names, results / "without.png"))
+    without = imread(figures.draw_figure2(results, names, results / "without.png"))
     assert (
         two.shape != without.shape or np.abs(two - without).max() > 0.3
     )  # the points and their legend
@@ -113,14 +113,14 @@ def test_runs_that_left_no_files_are_left_out(results):
 
 def test_every_selecting_run_has_a_panel_of_its_picks_by_class(results, monkeypatch):
     titles = []
-    draw = byclass._draw_by_class
+    draw = byclass._draw
     monkeypatch.setattr(
         byclass,
-        "_draw_by_class",
+        "_draw",
         lambda folders, file: titles.extend(title for title, _ in folders) or draw(folders, file),
     )
     write_run(results, method="context", preset="robust", cap=0.25, seed=1)  # left no files
-    made = byclass.by_class(results, store.read_runs(results)[0])
+    made = byclass.draw_by_class(results, store.read_runs(results)[0])
     assert made == {("cifar10-4minor", "simple"): results / "byclass_cifar10-4minor_simple.png"}
     names = ["self_paced, seed 0, paper, 20 epochs", "selectnet, seed 0, paper, 20 epochs"]
     assert titles == ["context, seed 1, robust, 200 epochs\ncap=0.25", *names]
@@ -133,7 +133,7 @@ def test_runs_of_one_title_have_a_panel_each(results, monkeypatch):
         byclass, "grid", lambda n, *rest, **options: panels.append(n) or grid(n, *rest, **options)
     )
     monkeypatch.setattr(byclass, "_title", lambda run: "long settings look alike when they are cut")
-    assert byclass.by_class(results, store.read_runs(results)[0]) and panels == [2]
+    assert byclass.draw_by_class(results, store.read_runs(results)[0]) and panels == [2]
 
 
 def test_f1_names_the_classes_of_one_s_own_data_and_marks_the_minor_ones(tmp_path, monkeypatch):
@@ -156,16 +156,16 @@ def test_f1_names_the_classes_of_one_s_own_data_and_marks_the_minor_ones(tmp_pat
             or save(figure, path)
         ),
     )
-    assert figures.f1(tmp_path, store.read_runs(tmp_path)[0], tmp_path / "f1.png", "two runs")
+    assert figures.draw_f1(tmp_path, store.read_runs(tmp_path)[0], tmp_path / "f1.png", "two runs")
     assert ticks == ["1\nminor", r"\$2\$"]
 
 
 def test_picks_by_class_of_a_run_elsewhere_are_kept_and_none_are_nothing(results):
     found = store.read_runs(results)[0]
-    (path,) = byclass.by_class(results, found).values()
+    (path,) = byclass.draw_by_class(results, found).values()
     whole = path.read_bytes()
     shutil.rmtree(results / "runs" / found[1].name)
-    assert byclass.by_class(results, found) and path.read_bytes() == whole
+    assert byclass.draw_by_class(results, found) and path.read_bytes() == whole
     path.unlink()
     shutil.rmtree(results / "runs")
-    assert byclass.by_class(results, found) == {} and not path.exists()
+    assert byclass.draw_by_class(results, found) == {} and not path.exists()

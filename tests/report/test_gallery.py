@@ -30,10 +30,10 @@ def rows(truth=TRUTH):
     return [dict(zip(COLUMNS, map(str, line), strict=True)) for line in lines]
 
 
-def test_an_excerpt_has_the_surest_and_the_surest_wrong_ones_once_each():
+def test_an_excerpt_has_the_most_confident_picks_and_wrong_picks_once_each():
     score = np.linspace(0.1, 1, 40)
     truth = np.where(np.arange(40) < 10, 3, 2)
-    truth[39] = 3  # the surest of all is wrong too
+    truth[39] = 3  # the most confident of all is wrong too
     lines = [
         dict(zip(COLUMNS, line, strict=True))
         for line in excerpt(10, np.arange(40), np.full(40, 2), score, truth)
@@ -57,11 +57,11 @@ def test_wrong_ones_are_marked_with_their_true_class():
     )
     assert (
         first.count("most wrong") == 1 and first.count("pick wrong") == 2 and "is deer" in first
-    )  # once among the surest
+    )  # once among the most confident
     assert 'title="training image 5, picked as bird, score 0.9000"' in first
 
 
-def test_each_picture_is_the_picked_image():
+def test_each_tile_shows_the_picked_image():
     page = gallery.render(rows(np.zeros(8, int)), NAMES, X)
     sheet = re.search(
         r"\.sprite-g0-0\{background-image:url\(data:image/webp;base64,([^)]+)\)", page
