@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
+DEVELOPED = $(VENV)/.developed
+PIP = $(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 CONSTRAINTS ?=
 RESULTS ?= results
 SWEEP = $(strip $(foreach name,SEEDS EPOCHS DATASETS ARCHS METHODS PRESET JOBS DRY DEVICE RAY PRINT,$(if $($(name)),$(flag)=$($(name)))))
@@ -13,13 +15,13 @@ flag = --$(shell echo $(name) | tr A-Z a-z)
 demo: $(INSTALLED)
 	$(BIN)/python experiments/demo.py
 
-test: $(INSTALLED)
+test: $(DEVELOPED)
 	$(BIN)/python -m pytest
 
-slow: $(INSTALLED)
+slow: $(DEVELOPED)
 	$(BIN)/python -m pytest -m slow
 
-gpu: $(INSTALLED)
+gpu: $(DEVELOPED)
 	$(BIN)/python -m pytest -m gpu -rs
 
 oldest:
@@ -28,7 +30,7 @@ oldest:
 	$(VENV)-oldest/bin/uv pip install --quiet --python $(VENV)-oldest/bin/python --resolution=lowest-direct --editable '.[test]'
 	$(VENV)-oldest/bin/python -m pytest
 
-lint: $(INSTALLED)
+lint: $(DEVELOPED)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 table1 table2 table3 table4 figure2: $(INSTALLED)
@@ -45,7 +47,7 @@ report: $(INSTALLED)
 
 # No --quiet: with it mkdocs counts no warning, and --strict lets a broken link pass.
 docs: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(PIP) --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "see build/site/index.html"
 
@@ -60,5 +62,9 @@ clean:
 
 $(INSTALLED): setup.py
 	gpu=$$($(PYTHON) -m selectnet_tf._devices $(DEVICE)) && $(PYTHON) -m venv $(VENV) && \
-	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable ".[test,lint$${gpu:+,$$gpu}]"
+	$(PIP) --editable ".$${gpu:+[$$gpu]}"
+	touch $@
+
+$(DEVELOPED): $(INSTALLED)
+	$(PIP) --editable '.[test,lint]'
 	touch $@
