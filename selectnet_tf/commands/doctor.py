@@ -1,8 +1,7 @@
-"""What is here to train with, in ten lines, and the cure of each problem: python -m
-selectnet_tf.doctor
+"""Checks TensorFlow, GPU, memory and data: selectnet doctor
 
-Exit code 1 where there is a problem. Standard library only: it has to work where nothing else does.
-A child process imports TensorFlow, so a TensorFlow that dies is a line too.
+Prints ten lines, with a cure for each problem. Exits with code 1 if there is one. Needs only the
+standard library; a child process imports TensorFlow, so that a crash is a line, too.
 """
 
 import argparse
@@ -22,46 +21,49 @@ from selectnet_tf import _devices
 
 OLDEST = (3, 11)  # Python; setup.py says the same
 PROBE = "from selectnet_tf.commands import doctor; doctor.probe()"
-STEPS = 5  # timed on each device, after one that isn't
+STEPS = 5  # timed on each device, after one to warm up
 
 
 def examine(data_dir: str | None, results: pathlib.Path) -> list[tuple[str, str, str]]:
-    """[(what, what is found of it, its problem with the cure, or "")], ten of them, and one more
-    where TF_CONFIG is set.
+    """Returns ten lines, and one on TF_CONFIG if it is set.
+
+    Args:
+        data_dir: folder of CIFAR; None: SELECTNET_DATA, else Keras's downloads.
+        results: folder that runs write to.
+
+    Returns:
+        [(name, finding, problem with its cure or "")].
     """
     found = ask_tensorflow()
     lines: list[tuple[str, Callable[[], tuple[str, str]]]] = [
         ("Python", _python),
         ("TensorFlow", lambda: _tensorflow(found)),
         ("Keras", lambda: (str(found.get("keras") or "none"), str(found.get("keras_problem", "")))),
-        ("cards", lambda: _cards(found)),
+        ("GPU", lambda: _gpus(found)),
         ("CUDA", lambda: _cuda(found)),
         ("oneDNN", _onednn),
-        ("machine", _machine),
+        ("memory", _machine),
         ("disk", lambda: _disk(results)),
         ("CIFAR", lambda: _cifar(data_dir)),
         ("one step", lambda: _steps(found)),
     ]
     if os.environ.get("TF_CONFIG"):
         lines.append(("TF_CONFIG", lambda: ("set", _devices.check_tf_config())))
-    return [(what, *_attempt(line)) for what, line in lines]
+    return [(name, *_attempt(line)) for name, line in lines]
 
 
 def _attempt(line: Callable[[], tuple[str, str]]) -> tuple[str, str]:
     try:
         return line()
-    except Exception as error:  # the doctor outlives whatever is broken
+    except Exception as error:  # the doctor survives whatever is broken
         return f"unknown ({type(error).__name__}: {error})", ""
 
 
 def ask_tensorflow() -> dict[str, Any]:
-    """What `probe` finds in a process of its own
-
-    {"problem": why} where TensorFlow can't be asked.
-    """
-    env = os.environ | (
-        {"CUDA_VISIBLE_DEVICES": "-1"} if _devices.ask_driver()[1] else {}
-    )  # a broken driver may hang
+    """Returns the output of `probe` in a child process, or {"problem": reason and cure}."""
+    env = dict(os.environ)
+    if _devices.ask_driver()[1]:  # a broken driver may hang
+        env["CUDA_VISIBLE_DEVICES"] = "-1"
     found = subprocess.run(
         [sys.executable, "-c", PROBE],
         capture_output=True,
@@ -76,8 +78,8 @@ def ask_tensorflow() -> dict[str, Any]:
     if found.returncode < 0:
         return {
             "problem": (
-                f"killed by signal {-found.returncode} at its import: this CPU may lack AVX, which"
-                " its packages need"
+                f"killed by signal {-found.returncode} at its import: its packages need a CPU with"
+                " AVX, which this one may lack"
             )
         }
     said = [line for line in found.stderr.splitlines() if line.strip()] or ["no output"]
@@ -90,9 +92,7 @@ def ask_tensorflow() -> dict[str, Any]:
 
 
 def probe() -> None:
-    """Prints as JSON what TensorFlow says of itself and of this machine, with the time of a
-    training step on each device.
-    """
+    """Prints TensorFlow's version, build, GPUs and time of a training step as JSON."""
     from selectnet_tf._console import importing_tensorflow
 
     with importing_tensorflow():
@@ -124,7 +124,7 @@ def probe() -> None:
 
 
 def _time_step(device: str) -> float | str:
-    """Median seconds of one training step of the simple net at batch 32, or why there is none."""
+    """Returns the median seconds of a training step of the simple net, or the error."""
     import statistics
     import time
 
@@ -147,7 +147,7 @@ def _time_step(device: str) -> float | str:
                 model.train_on_batch(*batch)
                 times.append(time.perf_counter() - start)
         return statistics.median(times[1:])
-    except Exception as error:  # a card can fail in many ways, and each is worth its line
+    except Exception as error:  # a GPU can fail in many ways
         return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
 
 
@@ -155,7 +155,7 @@ def _python() -> tuple[str, str]:
     text = (
         f"{platform.python_version()}, {sys.executable}, {platform.system()} {platform.machine()}"
     )
-    return text, "" if sys.version_info >= OLDEST else "too old: install Python 3.11 or a later one"
+    return text, "" if sys.version_info >= OLDEST else "too old: install Python 3.11 or later"
 
 
 def _tensorflow(found: dict[str, Any]) -> tuple[str, str]:
@@ -168,7 +168,7 @@ def _tensorflow(found: dict[str, Any]) -> tuple[str, str]:
     )
 
 
-def _cards(found: dict[str, Any]) -> tuple[str, str]:
+def _gpus(found: dict[str, Any]) -> tuple[str, str]:
     (listed, failed), seen = _devices.ask_driver(), found.get("gpus", [])
     if failed:
         return "unknown", failed
@@ -179,22 +179,11 @@ def _cards(found: dict[str, Any]) -> tuple[str, str]:
     if "problem" in found or not listed or len(seen) >= len(_devices.visible_gpus()):
         return text, ""
     if not found["with_cuda"]:
-        return (
-            text,
-            (
-                f"this build of TensorFlow can't use them: on Linux, {_devices.CURE}; elsewhere,"
-                " --device=cpu"
-            ),
-        )
-    missing = _missing(found)
-    return (
-        text,
-        (
-            "the CUDA libraries are missing, see below"
-            if missing
-            else "update the driver: it is too old for this CUDA"
-        ),
-    )
+        cure = f"on Linux, {_devices.CURE}; elsewhere, --device=cpu"
+        return text, f"this build of TensorFlow has no GPU support: {cure}"
+    if _missing(found):
+        return text, "CUDA libraries are missing: see the next line"
+    return text, "update the driver: it is too old for this CUDA"
 
 
 def _named(names: list[str]) -> str:
@@ -208,14 +197,16 @@ def _missing(found: dict[str, Any]) -> list[str]:
 
 
 def _cuda(found: dict[str, Any]) -> tuple[str, str]:
-    if "problem" in found or not found["with_cuda"]:
-        return "none asked for", ""
+    if "problem" in found:
+        return "not checked", ""
+    if not found["with_cuda"]:
+        return "not needed: TensorFlow is built without CUDA", ""
     missing = _missing(found)
     if not missing:
-        return "every library loads", ""
+        return "all libraries load", ""
     text = f"not loading: {', '.join(missing)}"
     wanted = _devices.ask_driver()[0] and _devices.visible_gpus()
-    return (text, _devices.CURE) if wanted else (f"no card needs it; {text}", "")
+    return (text, _devices.CURE) if wanted else (f"not needed without a GPU; {text}", "")
 
 
 def _onednn() -> tuple[str, str]:
@@ -233,7 +224,7 @@ def _onednn() -> tuple[str, str]:
     )
     return (
         f"{'off' if off else 'on'}; {cpu}",
-        "up to half as fast: unset TF_ENABLE_ONEDNN_OPTS" if off else "",
+        "training may take twice as long: unset TF_ENABLE_ONEDNN_OPTS" if off else "",
     )
 
 
@@ -242,14 +233,14 @@ def _machine() -> tuple[str, str]:
     info = pathlib.Path("/proc/meminfo")
     free = re.search(r"MemAvailable:\s*(\d+)", info.read_text()) if info.exists() else None
     memory = (
-        f"{int(free[1]) / 2**20:.1f} of {total:.1f} GiB of memory are free"
+        f"{int(free[1]) / 2**20:.1f} of {total:.1f} GiB free"
         if free
         else f"{total:.1f} GiB of memory"
     )
     short = free is not None and int(free[1]) < 2 * 2**20
     return (
         f"{_devices.count_cores()} of {os.cpu_count()} cores; {memory}",
-        "a run wants 2 GiB: close something" if short else "",
+        "a run needs 2 GiB: close other programs" if short else "",
     )
 
 
@@ -259,23 +250,20 @@ def _disk(results: pathlib.Path) -> tuple[str, str]:
         place = place.parent
     free = shutil.disk_usage(place).free / 2**30
     problem = "" if os.access(place, os.W_OK) else "not writable: give another --results_dir"
-    return f"{free:.1f} GiB are free in {place}", problem or (
-        "a sweep wants 1 GiB: free some" if free < 1 else ""
+    return f"{free:.1f} GiB free in {place}", problem or (
+        "a sweep needs 1 GiB: free some space" if free < 1 else ""
     )
 
 
 def _cifar(data_dir: str | None) -> tuple[str, str]:
-    """Where a run would find the data sets:
-
-    The layouts in the order in which cifar.load looks for them.
-    """
+    """Returns where a run finds CIFAR, and a cure if it would not."""
     from selectnet_tf.data import cifar
 
     given = data_dir or os.environ.get("SELECTNET_DATA")
     if not given:
         kept = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets"
         have = [f"cifar{n}" for n in (10, 100) if list(kept.glob(f"cifar-{n}-*"))]
-        return f"{' and '.join(have) or 'neither set'} in {kept}; a run downloads what it lacks", ""
+        return f"{' and '.join(have) or 'neither set'} in {kept}; a run downloads a missing one", ""
     here = []
     for kind in cifar.LAYOUTS:
         with contextlib.suppress(FileNotFoundError):
@@ -297,7 +285,7 @@ def _steps(found: dict[str, Any]) -> tuple[str, str]:
     wrong = [f"{name}: {t}" for name, t in found["steps"].items() if isinstance(t, str)]
     return (
         f"{text} (simple net, 32 images)",
-        f"{wrong[0]}; update the driver, or go on with --device=cpu" if wrong else "",
+        f"{wrong[0]}; update the driver, or give --device=cpu" if wrong else "",
     )
 
 

@@ -1,9 +1,8 @@
-"""Picks from a scored pool: python -m selectnet_tf.pick --scores=SCORES --images=POOL
---minor=lynx,otter --out=PICKS
+"""Selects from a scored pool: selectnet pick --scores=SCORES --images=POOL --minor=lynx --out=PICKS
 
-By default as self-paced selection does: what is predicted as a minor class with a loss under
---threshold. PICKS gets a folder per class with the picked images: the next run takes them by
---unlabeled_dir=PICKS --decisions=PICKS/decisions.csv.
+The default rule selects images predicted as a minor class with a loss below --threshold. Copies
+them into PICKS, one folder per class. Give the next run --unlabeled_dir=PICKS
+--decisions=PICKS/decisions.csv.
 """
 
 import functools
@@ -24,26 +23,25 @@ RULES: dict[str, Callable[[float], rules.Rule]] = {
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("scores", None, "what python -m selectnet_tf.score wrote")
-    flags.DEFINE_string("images", None, "the pool that was scored")
+    flags.DEFINE_string("scores", None, "folder written by selectnet score")
+    flags.DEFINE_string("images", None, "the scored pool")
     flags.DEFINE_list("minor", None, "names of the minor classes")
-    flags.DEFINE_string("out", None, "new folder for the picks' images")
+    flags.DEFINE_string("out", None, "new folder for the selected images")
     flags.DEFINE_enum(
         "method", "self_paced", list(RULES), "the rule; selectnet needs scores with --features"
     )
     flags.DEFINE_float(
-        "threshold", rules.THRESHOLD, "lambda: only what has a smaller loss, in nats", 0
+        "threshold", rules.THRESHOLD, "lambda: select images of a smaller loss, in nats", 0
     )
     flags.DEFINE_float(
         "cap",
         0.0,
-        "from 0, no cap, to 1: each class keeps no more picks than the one with the fewest, or"
-        " than ten",
+        "0: no cap; 1: each class keeps as many images as the smallest class, but at least ten",
         0,
         1,
     )
     flags.DEFINE_integer(
-        "max_per_class", None, "no class keeps more picks than this, its most confident", 1
+        "max_per_class", None, "each class keeps at most this many images, the most confident", 1
     )
 
 
@@ -56,7 +54,7 @@ def main(argv: list[str]) -> int:
     try:
         from selectnet_tf.scale import picking
     except ImportError as error:
-        return fail(f"picking needs pyarrow ({error}): python -m pip install -e '.[scale]'", 1)
+        return fail(f"pick needs pyarrow ({error}): python -m pip install -e '.[scale]'", 1)
     scores, pool, out = (expand_path(text) for text in (values.scores, values.images, values.out))
     minor = [name.strip() for name in values.minor]
     try:
@@ -71,7 +69,7 @@ def main(argv: list[str]) -> int:
     )
     print(f"{len(found.ids):,} images in {printable(out)} ({counts})")
     print(
-        f"the next run takes them by --unlabeled_dir={printable(out)}"
+        f"give the next run --unlabeled_dir={printable(out)}"
         f" --decisions={printable(out)}/decisions.csv"
     )
     return 0

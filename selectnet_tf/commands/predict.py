@@ -1,11 +1,10 @@
-"""Classifies pictures with a run's model: python -m selectnet_tf.predict RUN/model.keras FILES... >
-found.csv
+"""Classifies images with a trained model: selectnet predict RUN/model.keras FILES... > found.csv
 
-FILES: pictures or folders of them. Prints file, class, probability as CSV; what can't be read is
-named on standard error.
---class=lynx --top=50 prints the fifty that are most likely lynxes, the likeliest first;
---class=lynx --precision=0.9 those from the probability on that reached a precision of 90% on the
-run's test set.
+FILES are images or folders of images. Prints file, class and probability as CSV, and the names of
+unreadable files on standard error.
+--class=lynx --top=50 prints the 50 images with the highest probability of lynx.
+--class=lynx --precision=0.9 prints the images above the threshold that reached a precision of 90%
+on the run's test set.
 """
 
 import concurrent.futures
@@ -32,17 +31,18 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 BATCH = 256
-Found = tuple[str, np.ndarray | None]  # a file, its probabilities [m] if it could be read
+Found = tuple[str, np.ndarray | None]  # (file, probabilities [m]); None if unreadable
 
 
 class Wanted(NamedTuple):
-    """What is printed, and with what.
+    """Selection and columns of the output.
 
-    all: every class's probability. of: a class, whose probability then counts; without it the
-    predicted one's.
-    threshold: only from this probability on. precision: only from that on which reached it for `of`
-    on the run's test set.
-    top: only so many, the likeliest. Under `of` and `top` the likeliest come first.
+    Attributes:
+        all: print every class's probability.
+        of: class to rank and select by; None: the predicted class.
+        threshold: least probability.
+        precision: least precision of `of` on the run's test set, instead of a threshold.
+        top: number of images with the highest probability. `of` and `top` sort by it.
     """
 
     all: bool = False
@@ -59,33 +59,38 @@ def predict(
     errors: TextIO,
     wanted: Wanted | None = None,
 ) -> int:
-    """Writes CSV lines for `files` to out.
+    """Writes a CSV line for each file to out. Returns the number of unreadable files.
 
-    Returns how many files could not be read; each is named in errors.
+    Args:
+        path: a run's model.keras.
+        files: paths of images.
+        out: gets the CSV.
+        errors: gets the names of unreadable files.
+        wanted: what to print; default: the predicted class of every file.
+
+    Raises:
+        ValueError: an unknown class, a model of other inputs, or no threshold for the precision.
     """
     with importing_tensorflow():
         model = safe_load.load(path)
     wanted = wanted or Wanted()
-    names = decoding.names_of(path, model.output_shape[-1])
-    wanted = _checked(pathlib.Path(path), names, wanted, errors)
-    return _write(out, names, _pictures(path, model, files, errors), wanted)
+    names = decoding.read_class_names(path, model.output_shape[-1])
+    wanted = _find_threshold(pathlib.Path(path), names, wanted, errors)
+    return _write(out, names, _classify(path, model, files, errors), wanted)
 
 
-def _checked(path: pathlib.Path, names: list[str], wanted: Wanted, errors: TextIO) -> Wanted:
-    """With the threshold that `precision` means.
+def _find_threshold(path: pathlib.Path, names: list[str], wanted: Wanted, errors: TextIO) -> Wanted:
+    """Returns `wanted` with the threshold for its precision.
 
-    Raises ValueError where something is wanted that there is not.
+    Raises ValueError for an unknown class or precision.
     """
     if wanted.of is not None and wanted.of not in names:
-        raise ValueError(
-            f"--class is {wanted.of!r}, but the model's classes are {', '.join(names)}"
-        )
+        raise ValueError(f"--class: expected one of {', '.join(names)}, received {wanted.of!r}")
     if wanted.precision is None:
         return wanted
     if wanted.of is None or wanted.threshold:
         raise ValueError(
-            "--precision is a class's, and stands for a threshold: give --class with it, and no"
-            " --threshold"
+            "--precision gives a class's threshold: add --class, and leave out --threshold"
         )
     threshold, line = evaluation.find_threshold(path.parent, wanted.of, wanted.precision)
     print(printable(line), file=errors)
@@ -93,16 +98,10 @@ def _checked(path: pathlib.Path, names: list[str], wanted: Wanted, errors: TextI
 
 
 def _write(out: TextIO, names: list[str], found: Iterator[Found], wanted: Wanted) -> int:
-    """Writes the CSV; returns how many files could not be read."""
+    """Writes the CSV. Returns the number of unreadable files."""
     writer = _csv_files.Writer(out)
-    writer.writerow(
-        [
-            "file",
-            "class",
-            "probability",
-            *(f"p({name})" for name in names if wanted.all or name == wanted.of),
-        ]
-    )
+    shown = [name for name in names if wanted.all or name == wanted.of]
+    writer.writerow(["file", "class", "probability", *(f"p({name})" for name in shown)])
     kept, broken = [], 0
     for file, probs in found:
         if probs is None:
@@ -111,12 +110,8 @@ def _write(out: TextIO, names: list[str], found: Iterator[Found], wanted: Wanted
         score = probs[names.index(wanted.of)] if wanted.of is not None else probs.max()
         if score < wanted.threshold:
             continue
-        shares = [
-            f"{p:.4f}"
-            for name, p in zip(names, probs, strict=True)
-            if wanted.all or name == wanted.of
-        ]
-        line = (as_cell(file), names[probs.argmax()], f"{probs.max():.4f}", *shares)
+        cells = [f"{probs[names.index(name)]:.4f}" for name in shown]
+        line = (as_cell(file), names[probs.argmax()], f"{probs.max():.4f}", *cells)
         if wanted.of is None and wanted.top is None:
             writer.writerow(line)
         else:
@@ -126,13 +121,13 @@ def _write(out: TextIO, names: list[str], found: Iterator[Found], wanted: Wanted
     return broken
 
 
-def _pictures(
+def _classify(
     path: str | os.PathLike[str], model: "keras.Model", files: list[str], errors: TextIO
 ) -> Iterator[Found]:
     shape = list(model.input_shape[1:])
     if len(shape) != 3 or shape[0] != shape[1] or shape[2] not in (1, 3):
-        raise ValueError(f"{path} takes inputs of {shape}, not square pictures")
-    side, channels, fit = shape[0], shape[2], decoding.fit_of(path)
+        raise ValueError(f"expected a model of square images, {path} takes inputs of {shape}")
+    side, channels, fit = shape[0], shape[2], decoding.read_fit(path)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         for start in range(0, len(files), BATCH):
             some = files[start : start + BATCH]
@@ -156,7 +151,7 @@ def _pictures(
 
 
 def _attempt(file: str, side: int, channels: int, fit: str) -> np.ndarray | str:
-    """The pixels, or why there are none."""
+    """Returns the pixels, or the reason why a file is unreadable."""
     try:
         pixels = decoding.decode(file, side, fit)
     except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
@@ -164,12 +159,11 @@ def _attempt(file: str, side: int, channels: int, fit: str) -> np.ndarray | str:
     return pixels if channels == 3 else pixels.mean(-1, keepdims=True).astype(pixels.dtype)
 
 
-def expand(arguments: list[str], errors: TextIO) -> list[str]:
-    """Files as they are named, folders as the pictures below them; what else lies there is named in
-    errors.
+def list_files(arguments: list[str], errors: TextIO) -> list[str]:
+    """Returns the files given and the images below the folders given.
 
-    Raises:
-        ValueError: a folder without any.
+    Writes the names of other files in the folders to errors. Raises ValueError for a folder without
+    images.
     """
     found: list[str] = []
     for argument in map(pathlib.Path, arguments):
@@ -182,7 +176,7 @@ def expand(arguments: list[str], errors: TextIO) -> list[str]:
         if not images.files:
             some = ", ".join(listing.SUFFIXES)
             raise ValueError(
-                f"{argument} holds no picture that can be read: give a folder with some ({some})"
+                f"expected a folder of images, {argument} holds none: give one with files of {some}"
             )
         found += [str(argument / file) for file in images.files]
     return found
@@ -190,38 +184,38 @@ def expand(arguments: list[str], errors: TextIO) -> list[str]:
 
 def define_flags() -> None:
     flags.DEFINE_bool("all", False, "print every class's probability")
-    flags.DEFINE_string("class", None, "print this class's probability, the likeliest files first")
+    flags.DEFINE_string("class", None, "print this class's probability, and sort by it")
     flags.DEFINE_float(
         "threshold",
         0.0,
-        "print only files from this probability on: of --class, or of the predicted class",
+        "least probability of --class, or of the predicted class",
         0,
         1,
     )
     flags.DEFINE_float(
         "precision",
         None,
-        "print only what is of --class with this precision, by the thresholds.csv beside the model",
+        "least precision of --class, by the thresholds.csv beside the model",
         0,
         1,
     )
-    flags.DEFINE_integer("top", None, "print only so many files, the likeliest", 1)
+    flags.DEFINE_integer("top", None, "print only this many files, of the highest probability", 1)
 
 
 def main(argv: list[str]) -> int:
-    out: Any = sys.stdout  # has what TextIO lacks
+    out: Any = sys.stdout  # TextIO lacks reconfigure
     out.reconfigure(errors="surrogateescape")  # a file may have any name
     if len(argv) < 3:
-        return fail("what to classify with what? python -m selectnet_tf.predict MODEL FILES...", 2)
+        return fail("expected a model and files: selectnet predict RUN/model.keras FILES...", 2)
     try:
         path = pathlib.Path(argv[1])
         if not zipfile.is_zipfile(path):
-            raise ValueError(f"{path} is no .keras file: give the model of a run")
-        files = expand(argv[2:], sys.stderr)
+            raise ValueError(f"expected the model.keras of a run, received {path}")
+        files = list_files(argv[2:], sys.stderr)
         asked = (FLAGS.all, FLAGS["class"].value, FLAGS.threshold, FLAGS.precision, FLAGS.top)
         broken = predict(path, files, out, sys.stderr, Wanted(*asked))
         out.flush()
-    except BrokenPipeError:  # of `| head`: who reads has enough
+    except BrokenPipeError:  # such as `| head`
         end_output()
         return 0
     except (ValueError, OSError) as error:

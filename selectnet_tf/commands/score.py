@@ -1,11 +1,9 @@
-"""Scores a pool of any size: python -m selectnet_tf.score --model=.../model.keras --images=POOL
---out=SCORES
+"""Scores a pool of any size: selectnet score --model=RUN/model.keras --images=POOL --out=SCORES
 
-POOL: a folder of images, or a Parquet file or a folder of them, with columns id and image (an
-encoded image, or raw pixels).
-SCORES: Parquet files with id, predicted, class, probability, loss and, where an image could not be
-read, problem. Run it again to score what is missing. Without --ray, Ray runs on this machine for as
-long as it takes.
+POOL is a folder of images, a Parquet file, or a folder of Parquet files with columns id and image
+(encoded, or raw pixels).
+SCORES gets Parquet files with id, predicted, class, probability, loss, and problem for unreadable
+images. Run it again to score the missing images. Without --ray, Ray starts on this machine.
 """
 
 import time
@@ -24,20 +22,20 @@ def define_flags() -> None:
         "images", None, "a folder of images, a Parquet file, or a folder of Parquet files"
     )
     flags.DEFINE_string("out", None, "folder for the scores")
-    flags.DEFINE_bool("features", False, "also write the last layer's inputs, as float16")
-    flags.DEFINE_integer("shard", 4096, "images in a file of SCORES, at most", 1)
-    flags.DEFINE_integer("batch", 256, "images that the model sees at once", 1)
+    flags.DEFINE_bool("features", False, "also write the inputs of the last layer, as float16")
+    flags.DEFINE_integer("shard", 4096, "largest number of images in a file of SCORES", 1)
+    flags.DEFINE_integer("batch", 256, "images per batch", 1)
     flags.DEFINE_string(
-        "ray", None, "score on a Ray cluster: auto, or HOST:PORT; all its nodes see the same files"
+        "ray", None, "Ray cluster: auto, or HOST:PORT; all its nodes must see the same files"
     )
     flags.DEFINE_integer(
-        "actors", 0, "how many score at once; 0: one per GPU, or per core if there are none", 0
+        "actors", 0, "number of workers; 0: one per GPU, or per core without GPUs", 0
     )
     flags.DEFINE_enum(
         "device",
         "auto",
         _devices.CHOICES,
-        "auto: the GPUs, if there are any; cpu: leaves them alone",
+        "auto: all GPUs, if any; cpu: no GPU",
     )
 
 
@@ -57,7 +55,7 @@ def main(argv: list[str]) -> int:
     try:
         from selectnet_tf.scale import pools, scoring
     except ImportError as error:
-        return fail(f"scoring needs Ray Data ({error}): python -m pip install -e '.[scale]'", 1)
+        return fail(f"score needs Ray Data ({error}): python -m pip install -e '.[scale]'", 1)
     _devices.hide_gpus_for_cpu(values.device)
     if not values.ray and (problem := _devices.find_problem()):
         return fail(problem, 1)
@@ -69,7 +67,7 @@ def main(argv: list[str]) -> int:
     except (ValueError, OSError) as error:
         return fail(error, 1)
     except KeyboardInterrupt:
-        return fail("interrupted; the same command scores what is missing", 130)
+        return fail("interrupted: run the same command again to score the missing images", 130)
     seconds = time.perf_counter() - begun
     print(
         f"{scored:,} images scored in {seconds:,.0f} s; {printable(out)} holds {there:,},"

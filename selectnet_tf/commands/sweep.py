@@ -1,7 +1,7 @@
-"""Trains what one of the paper's tables lacks: selectnet sweep table1 --seeds=0 --archs=simple
+"""Trains a paper table's missing runs: selectnet sweep table1 --seeds=0 --archs=simple
 
-Then writes the tables and figures. Run it again to go on where it was stopped; --dry only prints
-the plan, --print the commands.
+Then writes the tables and figures. Run it again to resume where it stopped. --dry prints the plan,
+--print the commands; neither trains.
 """
 
 import shlex
@@ -17,48 +17,50 @@ from selectnet_tf.scale import jobs
 
 
 def define_flags() -> None:
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "one run of each cell for each seed")
+    flags.DEFINE_list("seeds", ["0", "1", "2"], "one run per cell and seed")
     flags.DEFINE_integer("epochs", 200, "epochs of each run", 1)
-    flags.DEFINE_list("datasets", None, "only these data sets' columns, or others than the table's")
+    flags.DEFINE_list("datasets", None, "data sets; default: the table's")
     flags.DEFINE_list(
         "archs",
         None,
-        "only these networks' columns, as the table names them, or others than the table's",
+        "networks, by the table's names; default: the table's",
     )
     flags.DEFINE_list(
-        "methods", None, "these methods instead of the table's, e.g. context,selectnet,oracle"
+        "methods", None, "methods, e.g. context,selectnet,oracle; default: the table's"
     )
-    flags.DEFINE_enum("preset", "paper", recipes.PRESETS, "whose recipes")
+    flags.DEFINE_enum("preset", "paper", recipes.PRESETS, "preset of each run")
     flags.DEFINE_integer(
         "jobs",
         0,
-        "runs trained at once, each with its share of the cores or GPUs; 0: one a GPU, two without"
+        "runs trained at once, each with its share of cores or GPUs; 0: one per GPU, two without"
         " GPUs",
         0,
     )
     flags.DEFINE_string(
         "ray",
         None,
-        "train on a Ray cluster: auto, or its dashboard, http://HOST:8265; all its nodes see"
+        "Ray cluster: auto, or its dashboard, http://HOST:8265; all its nodes must see"
         " --results_dir",
     )
     flags.DEFINE_enum(
         "device",
         "auto",
         _devices.CHOICES,
-        "auto: the GPUs, where there are any; cpu: leaves them alone",
+        "auto: all GPUs, if any; cpu: no GPU",
     )
     flags.DEFINE_bool(
         "print",
         False,
-        "only print the missing cells' commands, one a line, for Slurm, GNU parallel or Kubernetes",
+        "print a command per missing run, for Slurm, GNU parallel or Kubernetes; train nothing",
     )
-    flags.DEFINE_bool("dry", False, "only print the plan: cells, done, missing, estimated hours")
-    flags.DEFINE_string("results_dir", "results", "holds runs.csv and runs/")
+    flags.DEFINE_bool(
+        "dry", False, "print the plan (cells, done, missing, estimated hours); train nothing"
+    )
+    flags.DEFINE_string("results_dir", "results", "folder of runs.csv and runs/")
     flags.DEFINE_string(
         "data_dir",
         None,
-        "folder with the extracted CIFAR archive; else SELECTNET_DATA, else a download",
+        "folder of the CIFAR archive, extracted or not; default: SELECTNET_DATA, else a download",
     )
 
 
@@ -67,12 +69,15 @@ def main(argv: list[str]) -> int:
     try:
         if len(argv) < 2 or argv[1] not in plan.TABLES:
             raise ValueError(
-                f"which table? One of {', '.join(plan.TABLES)}: selectnet sweep table1"
+                f"expected a table of {', '.join(plan.TABLES)}, received"
+                f" {argv[1] if argv[1:] else 'none'}: selectnet sweep table1"
             )
         if len(argv) > 2:
             raise ValueError(f"unexpected {argv[2]!r}: flags are written --name=value")
         if not all(seed.isdecimal() for seed in values.seeds):
-            raise ValueError("seeds are numbers such as 0,1,2")
+            raise ValueError(
+                f"--seeds: expected numbers such as 0,1,2, received {','.join(values.seeds)}"
+            )
         seeds = [int(seed) for seed in values.seeds]
         cells = plan.make_grid(
             argv[1],
@@ -87,7 +92,7 @@ def main(argv: list[str]) -> int:
             expand_path(values.results_dir),
             values.data_dir and str(expand_path(values.data_dir)),
         )
-        if values["print"].value or values.ray:  # for another place's shell
+        if values["print"].value or values.ray:  # for a shell in another folder
             results, data_dir = (
                 results.absolute(),
                 data_dir and str(expand_path(data_dir).absolute()),
@@ -114,7 +119,7 @@ def main(argv: list[str]) -> int:
         return code if code > 1 else max(code, report.write(results, ["tables", "figures"]))
     except ValueError as error:
         return fail(error, 2)
-    except BrokenPipeError:  # of `--print | head`: who reads has enough
+    except BrokenPipeError:  # such as `--print | head`
         end_output()
         return 0
     except OSError as error:
@@ -122,6 +127,6 @@ def main(argv: list[str]) -> int:
 
 
 def command(name: str) -> None:
-    """What experiments/NAME.py runs: the command above for that table."""
+    """Runs the sweep of one table, for experiments/NAME.py. Ends the process."""
     define_flags()
     sys.exit(main(parse([sys.argv[0], name, *sys.argv[1:]])))

@@ -181,12 +181,12 @@ def main(argv: list[str]) -> int:
             f" {results / 'runs.csv'}"
         )
     except SystemExit as stop:  # checkpoint.Stopped, or _terminated
-        return fail(_kept(recipe), stop.code if isinstance(stop.code, int) else 1)
+        return fail(_describe_progress(recipe), stop.code if isinstance(stop.code, int) else 1)
     except KeyboardInterrupt:
-        return fail(_kept(recipe), 130)
+        return fail(_describe_progress(recipe), 130)
     except Exception as error:
         if FLAGS.verbose or not (
-            isinstance(error, (ValueError, OSError, MemoryError)) or _is_tensorflow_s(error)
+            isinstance(error, (ValueError, OSError, MemoryError)) or _is_tensorflow_error(error)
         ):
             raise
         return fail(describe_error(error), 1)
@@ -194,36 +194,36 @@ def main(argv: list[str]) -> int:
 
 
 def _terminated(number: int, frame: Any) -> None:
-    """SIGTERM outside the epochs, where the Checkpoint does not wait for it."""
+    """Ends the process on SIGTERM outside the epochs; within them, Checkpoint does."""
     raise SystemExit(128 + number)
 
 
-def _is_tensorflow_s(error: Exception) -> bool:
-    """Whether an error is one of TensorFlow's own, such as those of its files."""
+def _is_tensorflow_error(error: Exception) -> bool:
+    """Returns whether an error is TensorFlow's own, such as one of its files."""
     return any(kind.__name__ == "OpError" for kind in type(error).__mro__)
 
 
-def _kept(recipe: recipes.Recipe) -> str:
-    """What a stopped run has saved, in one line."""
+def _describe_progress(recipe: recipes.Recipe) -> str:
+    """Returns a line on the progress that a stopped run has saved."""
     from selectnet_tf.runs import store
 
     results = expand_path(FLAGS.results_dir)
     folder = results / "runs" / store.find_name(results, recipe)
     if (folder / "row.json").exists():
         return (
-            "stopped: the run itself is finished, the same command does what is"
-            f" left{' if it is given without --force' * FLAGS.force}"
+            "stopped after training: run the same command again"
+            f"{', without --force,' * FLAGS.force} to write the remaining files"
         )
     found = store.read_progress(folder / "state.npz")
     if not found:
-        return "stopped before anything was trained: the same command begins again"
+        return "stopped before the first epoch was saved: run the same command to start again"
     epoch, batch = found
     if epoch >= recipe.training.epochs:
         return (
-            "stopped while the results were written: all epochs are saved, the same command"
-            " finishes"
+            "stopped while writing the results: all epochs are saved; run the same command to"
+            " finish"
         )
     return (
         f"stopped: epoch {epoch} of {recipe.training.epochs}"
-        f"{f' and {batch} batches' * bool(batch)} saved, the same command goes on from there"
+        f"{f' and {batch} batches' * bool(batch)} saved; run the same command to resume"
     )

@@ -1,4 +1,4 @@
-"""CIFAR-10, CIFAR-100 and digits as arrays. Reading a file can not run code."""
+"""CIFAR-10, CIFAR-100 and digits as arrays, read without running code from the files."""
 
 import gzip
 import hashlib
@@ -16,7 +16,7 @@ from selectnet_tf.data import pickles
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIZES = {"cifar10": (50000, 10000), "cifar100": (50000, 10000)}
-LAYOUTS = {  # (folder or archive, train files, test file) in the order that they are looked for
+LAYOUTS = {  # (folder, train files, test file), in the order of the search
     "cifar10": (
         ("cifar-10-batches-py", [f"data_batch_{i}" for i in range(1, 6)], "test_batch"),
         ("cifar-10-batches-bin", [f"data_batch_{i}.bin" for i in range(1, 6)], "test_batch.bin"),
@@ -35,10 +35,15 @@ ARCHIVES = {
 
 
 class Data(NamedTuple):
-    """x: [n, H, W, C] uint8, y: [n] int32 classes, in the data set's own order; x_test, y_test
-    likewise. classes: m.
+    """A data set in its own order.
 
-    says: lines for the screen about where they came from.
+    Attributes:
+        x: [n, H, W, C] uint8.
+        y: [n] int32 classes.
+        x_test: [k, H, W, C] uint8.
+        y_test: [k] int32.
+        classes: number of classes.
+        says: lines for the screen about the files.
     """
 
     x: np.ndarray
@@ -50,17 +55,17 @@ class Data(NamedTuple):
 
 
 def load(name: str, data_dir: str | os.PathLike | None = None) -> Data:
-    """The data set behind a name such as "cifar10-4minor": Data.
+    """Returns the data set of a benchmark.
 
     Args:
-        name: its part before the first "-" counts: cifar10, cifar100 or digits.
-        data_dir: the folder that holds the extracted official archive (Python or binary
-            version) or the archive itself, or either of these directly; without it, SELECTNET_DATA,
-            and without that keras.datasets downloads.
+        name: such as "cifar10-4minor"; the part before the first "-" is cifar10, cifar100 or
+            digits.
+        data_dir: the official archive (Python or binary version), extracted or not, or the folder
+            that holds it. Default: SELECTNET_DATA; without it, keras.datasets downloads.
 
     Raises:
-        FileNotFoundError: nothing there; says what to put where.
-        ValueError: a damaged file; says which.
+        FileNotFoundError: there is no archive.
+        ValueError: a file is damaged.
     """
     kind = name.split("-")[0]
     if kind == "digits":
@@ -107,7 +112,7 @@ def find_source(
 
 
 def class_names(name: str, classes: int) -> tuple[str, ...]:
-    """The classes' names: CIFAR-10's, or their numbers."""
+    """Returns CIFAR-10's class names; of other data sets, numbers."""
     return (
         CIFAR10
         if name.startswith("cifar10-") and classes == 10
@@ -116,9 +121,9 @@ def class_names(name: str, classes: int) -> tuple[str, ...]:
 
 
 def digits() -> Data:
-    """scikit-learn's embedded 8 x 8 digits, each pixel doubled to 16 x 16 gray images
+    """Returns scikit-learn's 8 x 8 digits, doubled to 16 x 16 gray images.
 
-    Every fifth one is for the test.
+    Every fifth image is a test image.
     """
     from sklearn.datasets import load_digits
 
@@ -158,8 +163,8 @@ def _check_sizes(
     train, test = SIZES[kind]
     if (len(x), len(x_test)) != (train, test):
         raise ValueError(
-            f"{source} holds {len(x)} + {len(x_test)} images, {kind} has {train} + {test}: extract"
-            " it again"
+            f"expected {train} + {test} images of {kind}, {source} holds {len(x)} + {len(x_test)}:"
+            " extract it again"
         )
     return Data(x, y, x_test, y_test, int(kind.removeprefix("cifar")))
 
@@ -186,15 +191,15 @@ def _read(path: pathlib.Path) -> bytes:
 
 
 def _batch(content: bytes, file: str, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """(images [n, 32, 32, 3] uint8, classes [n] int32) of one batch file's bytes."""
+    """Returns (images [n, 32, 32, 3] uint8, classes [n] int32) of a batch file's bytes."""
     planes, labels = (
         _binary(content, file, kind) if file.endswith(".bin") else _pickled(content, file, kind)
     )
     classes = int(kind.removeprefix("cifar"))
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
         raise ValueError(
-            f"{file} has labels from {labels.min()} to {labels.max()}, {kind} has 0 to"
-            f" {classes - 1}: extract it again"
+            f"{file}: expected labels from 0 to {classes - 1}, received {labels.min()} to"
+            f" {labels.max()}: extract it again"
         )
     return np.ascontiguousarray(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels.astype(
         np.int32
@@ -202,7 +207,7 @@ def _batch(content: bytes, file: str, kind: str) -> tuple[np.ndarray, np.ndarray
 
 
 def _binary(content: bytes, file: str, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    head = {"cifar10": 1, "cifar100": 2}[kind]  # CIFAR-100's is the coarse class, then the fine one
+    head = {"cifar10": 1, "cifar100": 2}[kind]  # CIFAR-100: coarse class, fine class
     rows = np.frombuffer(content, np.uint8)
     if not len(rows) or len(rows) % (head + 3072):
         raise ValueError(f"{file} is truncated: extract the archive again")
@@ -217,7 +222,7 @@ def _pickled(content: bytes, file: str, kind: str) -> tuple[np.ndarray, np.ndarr
         labels = pickles.integers(found[{"cifar10": b"labels", "cifar100": b"fine_labels"}[kind]])
     except pickles.Forbidden as error:
         raise ValueError(
-            f"{file} asks to run {error}, which no CIFAR file does: it was not read; download it"
+            f"{file} asks to run {error}, which no CIFAR file does, and was not read: download it"
             " again"
         ) from None
     except Exception as error:  # a damaged pickle can raise anything
@@ -231,8 +236,8 @@ def _pickled(content: bytes, file: str, kind: str) -> tuple[np.ndarray, np.ndarr
     return planes, labels
 
 
-MOST = 400 * 2**20  # bytes that an archive may unpack to: CIFAR's are 186 MB at most
-MD5 = {  # of the official files; of the batches in the archive of Python 2's pickles
+MOST = 400 * 2**20  # bytes that an archive may unpack to: CIFAR needs 186 MB
+MD5 = {  # of the official archives and of the batches pickled by Python 2
     "cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a",
     "cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85",
     "cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530",
@@ -249,23 +254,20 @@ MD5 = {  # of the official files; of the batches in the archive of Python 2's pi
 
 
 def find_unofficial(contents: Mapping[str, bytes]) -> list[str]:
-    """The names of those files, by name, whose bytes are not the official ones
-
-    Of one without a published MD5 nobody knows.
-    """
+    """Returns the names in {name: content} with another MD5 than the published one."""
     return [
-        n
-        for n, content in contents.items()
-        if n in MD5 and hashlib.md5(content, usedforsecurity=False).hexdigest() != MD5[n]
+        name
+        for name, content in contents.items()
+        if name in MD5 and hashlib.md5(content, usedforsecurity=False).hexdigest() != MD5[name]
     ]
 
 
 def read_members(archive: pathlib.Path, wanted: Iterable[str]) -> dict[str, bytes]:
-    """The files `wanted` of a .tar.gz, by name.
+    """Returns {name: content} of the files `wanted` in a .tar.gz.
 
     Raises:
-        ValueError: it is damaged anywhere, lacks one of them, holds a folder or a link in its
-            place, or unpacks to far more than CIFAR.
+        ValueError: the archive is damaged, lacks a file, has a folder or link in its place, or
+            unpacks to more than MOST bytes.
     """
     wanted, found = set(wanted), {}
     try:
@@ -278,18 +280,18 @@ def read_members(archive: pathlib.Path, wanted: Iterable[str]) -> dict[str, byte
                 if content is None:
                     raise _Odd(f"holds no plain file {name}")
                 found[name] = content.read()
-            while packed.read(2**20):  # behind the last member: up to the checksum
+            while packed.read(2**20):  # the rest, up to the checksum
                 if packed.tell() > MOST:
                     raise _Odd("unpacks to far more than CIFAR")
     except _Odd as error:
-        raise ValueError(f"{archive} {error}: it is not CIFAR's, download it again") from None
+        raise ValueError(f"{archive} {error}: download CIFAR's archive again") from None
     except (EOFError, OSError, tarfile.TarError, zlib.error, ValueError) as error:
         raise ValueError(
             f"{archive} is damaged ({type(error).__name__}): download it again"
         ) from None
     if lacking := sorted(wanted - found.keys()):
         raise ValueError(
-            f"{archive} has no {lacking[0]}: it is damaged or another archive, download it again"
+            f"{archive} has no {lacking[0]}: it is damaged or another archive; download it again"
         )
     return found
 
@@ -299,7 +301,7 @@ class _Odd(Exception):
 
 
 class _Counted(io.RawIOBase):
-    """A stream that ends with an error where it unpacks to more than MOST bytes."""
+    """A stream that raises after MOST bytes."""
 
     def __init__(self, stream: gzip.GzipFile) -> None:
         self.stream, self.count = stream, 0

@@ -1,9 +1,8 @@
-"""Pickles of numbers, read as data: the file's instructions build dicts, lists and bytes here, and
-call nothing.
+"""Reads pickles of numbers without calling anything that they name.
 
-Python's own unpickler builds NumPy's objects from whatever state the file names, and NumPy trusts
-that state: a crafted batch of 170 bytes crashes the process. Here an array is only a note of what
-the file says of it, until `array` has checked its dtype, its shape and the length of its bytes.
+Python's unpickler builds NumPy arrays from any state in the file, and NumPy trusts that state: a
+crafted batch of 170 bytes crashes the process. Here `load` builds dicts, lists and bytes only. An
+array stays a description until `array` has checked its dtype, shape and length.
 """
 
 import dataclasses
@@ -14,7 +13,7 @@ import numpy as np
 
 ARRAY, DTYPE, RECONSTRUCT, ENCODE = "ndarray", "dtype", "_reconstruct", "encode"
 MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray", "_codecs")
-PLAIN = {  # opcodes that put their argument, or this value, on the stack
+PLAIN = {  # opcodes that push their argument
     **dict.fromkeys(
         ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT")
     ),
@@ -24,21 +23,24 @@ CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
 
 class Forbidden(Exception):
-    """A file names something to call that no file of numbers needs."""
+    """A file names a function or class that no file of numbers needs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Name:
-    """What a file calls by name: one of the four that a pickled array needs."""
+    """One of the four names that a pickled array needs."""
 
     name: str
 
 
 @dataclasses.dataclass(eq=False)
 class _Made:
-    """What the file says of one object:
+    """Description of an object in the file.
 
-    By which name, from which arguments and with which state it was made.
+    Attributes:
+        by: name of its constructor.
+        arguments: of the constructor.
+        state: set afterwards.
     """
 
     by: str
@@ -50,12 +52,13 @@ _MARK = object()
 
 
 def load(content: bytes) -> Any:
-    """What a pickle of dicts, lists, tuples, numbers, texts, bytes and arrays holds; an array as
-    what `array` takes.
+    """Returns the content of a pickle of dicts, lists, tuples, numbers, text, bytes and arrays.
+
+    An array is returned as an argument for `array`.
 
     Raises:
-        Forbidden: it names another class or function.
-        Exception: it is damaged; of any kind.
+        Forbidden: the pickle names another class or function.
+        Exception: the pickle is damaged.
     """
     stack: list[Any] = []
     memo: dict[int, Any] = {}
@@ -82,7 +85,7 @@ def load(content: bytes) -> Any:
 
 
 def _build(name: str, argument: Any, stack: list[Any]) -> None:
-    """One instruction that makes something of what lies on the stack."""
+    """Applies one instruction to the stack."""
     if name == "MARK":
         stack.append(_MARK)
     elif name in ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE"):
@@ -112,7 +115,7 @@ def _build(name: str, argument: Any, stack: list[Any]) -> None:
         state = stack.pop()
         _expect(stack[-1], _Made).state = state
     else:
-        raise ValueError(f"an instruction {name}")
+        raise ValueError(f"an unsupported instruction {name}")
 
 
 def _since_mark(stack: list[Any]) -> list[Any]:
@@ -128,14 +131,14 @@ def _since_mark(stack: list[Any]) -> list[Any]:
 
 def _expect(value: Any, kind: type) -> Any:
     if type(value) is not kind:
-        raise ValueError(f"{type(value).__name__} where {kind.__name__} belongs")
+        raise ValueError(f"expected {kind.__name__}, received {type(value).__name__}")
     return value
 
 
 def _put(into: dict, items: list[Any]) -> dict:
     for key, value in zip(items[::2], items[1::2], strict=True):
-        if type(key) not in (bytes, str):  # the hash of nested tuples takes for ever
-            raise ValueError("a key that is no text")
+        if type(key) not in (bytes, str):  # hashing nested tuples takes for ever
+            raise ValueError(f"expected a text as key, received {type(key).__name__}")
         into[key] = value
     return into
 
@@ -147,7 +150,7 @@ def _known(module: Any, name: Any) -> _Name:
 
 
 def _made(name: str, arguments: tuple) -> Any:
-    if name == ENCODE:  # how Python 3 writes bytes for old protocols
+    if name == ENCODE:  # Python 3 writes bytes so for old protocols
         text, codec = arguments
         if codec not in ("latin1", b"latin1"):
             raise Forbidden(f"the codec {codec}")
@@ -156,11 +159,14 @@ def _made(name: str, arguments: tuple) -> Any:
 
 
 def array(found: Any) -> np.ndarray:
-    """[..] array of numbers from what `load` made of a pickled one.
+    """Returns a pickled array of numbers.
+
+    Args:
+        found: as `load` returns it.
 
     Raises:
-        Forbidden: an array of another kind. ValueError, TypeError: a dtype, shape or length
-            that does not fit.
+        Forbidden: an array of another kind.
+        ValueError, TypeError: a dtype, shape or length that does not fit.
     """
     if _expect(found, _Made).by != RECONSTRUCT or found.arguments[:2] != (_Name(ARRAY), (0,)):
         raise Forbidden("an array of an unknown kind")
@@ -179,16 +185,16 @@ def array(found: Any) -> np.ndarray:
     ):
         raise ValueError(f"an array of {kind}")
     if not all(type(size) is int and size >= 0 for size in _expect(shape, tuple)):
-        raise ValueError("a shape of no sizes")
+        raise ValueError("expected a shape of sizes")
     flat = np.frombuffer(_expect(content, bytes), np.dtype(("" if order == "|" else order) + kind))
     return flat.reshape(shape, order="F" if fortran is True else "C")
 
 
 def integers(found: Any) -> np.ndarray:
-    """[n] int64 of a list of ints, or of a pickled array of them."""
+    """Returns a list or a pickled array of integers as [n] int64."""
     if isinstance(found, _Made):
         found = array(found)
         return found.astype(np.int64, casting="safe" if found.dtype != np.uint64 else "same_kind")
     if not all(type(value) is int and abs(value) < 2**62 for value in _expect(found, list)):
-        raise ValueError("a list of other things than numbers")
+        raise ValueError("expected a list of integers")
     return np.array(found, np.int64)

@@ -1,4 +1,4 @@
-"""The images and classes behind a run."""
+"""The data of a run."""
 
 from typing import NamedTuple
 
@@ -8,18 +8,22 @@ from selectnet_tf.images import Images, Subset
 
 
 class Task(NamedTuple):
-    """The images and classes behind a run, D first and then U.
+    """Images and classes of a run.
 
-    x_labeled, x_unlabeled, x_test: [.., H, W, C] uint8. y_labeled, y_test: int32 classes. names:
-    the m classes' names.
-    minor: the minor classes. truth: [n_D + n_U] true classes, -1 where nobody knows; only the audit
-    may read it.
-    index: [n_D + n_U] places in the original training set, or in `files` where the images are
-    files.
-    says: lines for the screen. files: where each came from, by `index`.
-    listing: for pictures, the lines of files.csv: what each file is to the run, and why it is left
-    out.
-    fit: for pictures, how they became squares.
+    Attributes:
+        x_labeled: [n_D, H, W, C] uint8.
+        y_labeled: [n_D] int32 classes.
+        x_unlabeled: [n_U, H, W, C] uint8.
+        x_test: [n_test, H, W, C] uint8.
+        y_test: [n_test] int32 classes.
+        names: the m class names.
+        minor: the minor classes.
+        truth: [n_D + n_U] true classes, -1 if unknown. Only the audit may read it.
+        index: [n_D + n_U] positions in the original training set, or in `files`.
+        says: lines for the screen.
+        files: paths of the images in a folder.
+        listing: rows of files.csv: file, digest, part, class, reason for leaving it out.
+        fit: --fit of the images in a folder.
     """
 
     x_labeled: Subset | np.ndarray
@@ -38,7 +42,7 @@ class Task(NamedTuple):
 
     @property
     def by_index(self) -> "_ByIndex":
-        """The images as an array that is indexed by what stands in `index`."""
+        """The images, indexed by the values of `index`."""
         return _ByIndex(Images(self.x_labeled, self.x_unlabeled), self.index)
 
 

@@ -67,8 +67,8 @@ class Scorer:
         square = len(self.shape) == 3 and self.shape[0] and self.shape[0] == self.shape[1]
         if not square or self.shape[2] not in (1, 3):
             raise ValueError(f"{self.job.model} takes {list(self.shape)}, but needs square images")
-        self.fit = decoding.fit_of(self.job.model)
-        self.names = decoding.names_of(self.job.model, model.output_shape[-1])
+        self.fit = decoding.read_fit(self.job.model)
+        self.names = decoding.read_class_names(self.job.model, model.output_shape[-1])
         self.model = add_features(model) if self.job.features else model
 
     def __call__(self, table: pa.Table) -> pa.Table:

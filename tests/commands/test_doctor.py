@@ -16,10 +16,10 @@ LINES = [
     "Python",
     "TensorFlow",
     "Keras",
-    "cards",
+    "GPU",
     "CUDA",
     "oneDNN",
-    "machine",
+    "memory",
     "disk",
     "CIFAR",
     "one step",
@@ -52,7 +52,7 @@ def test_ten_lines_of_a_machine_that_is_well(examine):
     found = examine()
     assert list(found) == LINES and not any(problem for _, problem in found.values())
     assert found["TensorFlow"][0] == "2.21.0, built with CUDA 12.5.1"
-    assert found["cards"][0] == "the driver lists none; TensorFlow finds none"
+    assert found["GPU"][0] == "the driver lists none; TensorFlow finds none"
     assert found["one step"][0] == "CPU:0 12.3 ms (simple net, 32 images)"
 
 
@@ -60,28 +60,28 @@ def test_cards_without_their_libraries(examine, nvidia_smi, monkeypatch):  # noq
     nvidia_smi("GPU 0: Tesla T4 (UUID: GPU-2)")
     monkeypatch.setattr(_devices, "missing_cuda_libraries", lambda *_: ["libcudnn.so.9"])
     found = examine()
-    assert found["cards"] == (
+    assert found["GPU"] == (
         "the driver lists 1 (Tesla T4); TensorFlow finds none",
-        "the CUDA libraries are missing, see below",
+        "CUDA libraries are missing: see the next line",
     )
     assert found["CUDA"] == (
         "not loading: libcudnn.so.9",
         "python -m pip install 'tensorflow[and-cuda]'",
     )
     monkeypatch.setattr(_devices, "missing_cuda_libraries", lambda *_: [])
-    assert "update the driver" in examine()["cards"][1]
-    assert "can't use them" in examine(with_cuda=False)["cards"][1]
+    assert "update the driver" in examine()["GPU"][1]
+    assert "has no GPU support" in examine(with_cuda=False)["GPU"][1]
     assert examine(gpus=["Tesla T4"], steps={"CPU:0": 0.1, "GPU:0": "no kernel image"})[
         "one step"
     ] == (
         "CPU:0 100.0 ms, GPU:0 fails (simple net, 32 images)",
-        "GPU:0: no kernel image; update the driver, or go on with --device=cpu",
+        "GPU:0: no kernel image; update the driver, or give --device=cpu",
     )
 
 
 def test_a_driver_that_fails_is_not_a_machine_without_cards(examine, nvidia_smi, monkeypatch):  # noqa: F811
     nvidia_smi("Failed to initialize NVML: Driver/library version mismatch", 18)
-    text, problem = examine()["cards"]
+    text, problem = examine()["GPU"]
     assert (
         text == "unknown"
         and "(exit 18): Failed to initialize NVML" in problem
@@ -91,7 +91,7 @@ def test_a_driver_that_fails_is_not_a_machine_without_cards(examine, nvidia_smi,
 
 def test_what_nobody_needs_is_no_problem(examine, monkeypatch):
     monkeypatch.setattr(_devices, "missing_cuda_libraries", lambda *_: ["libcudnn.so.9"])
-    assert examine()["CUDA"] == ("no card needs it; not loading: libcudnn.so.9", "")
+    assert examine()["CUDA"] == ("not needed without a GPU; not loading: libcudnn.so.9", "")
 
 
 def test_onednn_switched_off_is_said(examine, monkeypatch):
@@ -104,7 +104,7 @@ def test_onednn_switched_off_is_said(examine, monkeypatch):
 
 def test_cifar_is_where_a_run_would_find_it(examine, tmp_path):
     assert examine()["CIFAR"] == (
-        f"neither set in {tmp_path / 'keras' / 'datasets'}; a run downloads what it lacks",
+        f"neither set in {tmp_path / 'keras' / 'datasets'}; a run downloads a missing one",
         "",
     )
     text, problem = examine(data_dir=str(tmp_path))["CIFAR"]
@@ -118,8 +118,8 @@ def test_cifar_is_where_a_run_would_find_it(examine, tmp_path):
 def test_a_full_disk_and_several_machines_are_problems(examine, tmp_path, monkeypatch):
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=2**29))
     assert examine(results=tmp_path / "not" / "yet")["disk"] == (
-        f"0.5 GiB are free in {tmp_path}",
-        "a sweep wants 1 GiB: free some",
+        f"0.5 GiB free in {tmp_path}",
+        "a sweep needs 1 GiB: free some space",
     )
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}}')
     found = examine()
@@ -128,7 +128,7 @@ def test_a_full_disk_and_several_machines_are_problems(examine, tmp_path, monkey
 
 def test_a_line_that_fails_is_a_line(examine, monkeypatch):
     monkeypatch.setattr(doctor.os, "sysconf", lambda _: 1 / 0)
-    assert examine()["machine"] == ("unknown (ZeroDivisionError: division by zero)", "")
+    assert examine()["memory"] == ("unknown (ZeroDivisionError: division by zero)", "")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A run on folders from end to end: trained, looked at, classified with."""
+"""A run on folders from end to end: training, review page, predictions."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ from selectnet_tf.runs import store, train
 
 @pytest.fixture
 def trained(tree):
-    """(tree, the row, the run's folder) of a context run on the coloured pictures."""
+    """(tree, the row, the run's folder) of a context run on images of one colour per class."""
     recipe = recipes.make(
         dataset="folder", labeled_dir=str(tree / "labeled"), unlabeled_dir=str(tree / "pool"), image_size=16, method="context",
         arch="resnet8", epochs=12, every=6, batch_size=8, augment="none", threshold=0.9,
@@ -145,14 +145,16 @@ def test_a_file_and_a_class_may_have_any_name(tree, monkeypatch, capsys):
     assert all(line["class"] in ("cat", "dog", rare) and f"p({rare})" in line for line in found)
 
 
-def test_pictures_are_classified_by_name(trained):
+def test_images_are_classified_by_name(trained):
     tree, _, folder = trained
     for name in COLOURS:
         picture(tree / "new" / f"{name}.png", COLOURS[name], 900)
     (tree / "new" / "torn.png").write_bytes(b"no picture")
     out, errors = io.StringIO(), io.StringIO()
     assert (
-        predict.predict(folder / "model.keras", predict.expand([tree / "new"], errors), out, errors)
+        predict.predict(
+            folder / "model.keras", predict.list_files([tree / "new"], errors), out, errors
+        )
         == 1
     )
     rows = list(csv.DictReader(io.StringIO(out.getvalue())))
@@ -167,7 +169,7 @@ def test_pictures_are_classified_by_name(trained):
 
 
 class Fixed:
-    """Stands for a model of three classes: the probabilities follow from a picture's colour."""
+    """Stands for a model of three classes: the probabilities follow from an image's colour."""
 
     input_shape, output_shape = (None, 8, 8, 3), (None, 3)
 
@@ -178,7 +180,7 @@ class Fixed:
 
 @pytest.fixture
 def asked(tmp_path, monkeypatch):
-    """A function that asks about four pictures, and one of them has a name that is no UTF-8: {file: line}."""
+    """A function that classifies four images, one of which has a name that is no UTF-8: {file: line}."""
     with zipfile.ZipFile(tmp_path / "model.keras", "w") as file:
         file.writestr("classes.json", json.dumps(list(COLOURS)))
     monkeypatch.setattr(predict.safe_load, "load", lambda path: Fixed())
@@ -235,18 +237,16 @@ def test_the_likeliest_of_a_class(asked):
         asked(of="dog", threshold=0.3, top=9)
     ) == ["c", "b", "d"]
     assert list(asked(threshold=0.6)) == ["=", "b", "c"] and list(asked(top=1)) == ["="]
-    with pytest.raises(
-        ValueError, match="--class is 'lynx', but the model's classes are cat, dog, emu"
-    ):
+    with pytest.raises(ValueError, match="--class: expected one of cat, dog, emu, received 'lynx'"):
         asked(of="lynx")
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], 2, "what to classify with what?"),
-        (["{}/README.md", "a.png"], 1, "is no .keras file"),
-        (["{}/nothing.keras", "a.png"], 1, "is no .keras file"),
+        ([], 2, "expected a model and files"),
+        (["{}/README.md", "a.png"], 1, "expected the model.keras of a run"),
+        (["{}/nothing.keras", "a.png"], 1, "expected the model.keras of a run"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(arguments, code, said, tmp_path):
@@ -311,23 +311,24 @@ def test_a_folder_s_other_files_are_named_and_an_empty_one_is_refused(tmp_path):
         (tmp_path / "in" / name).write_bytes(b"")
     (tmp_path / "in" / "f.jpg").symlink_to("nothing")
     errors = io.StringIO()
-    assert predict.expand([tmp_path / "in", "x"], errors) == [str(tmp_path / "in" / "a.png"), "x"]
+    assert predict.list_files([tmp_path / "in", "x"], errors) == [
+        str(tmp_path / "in" / "a.png"),
+        "x",
+    ]
     assert (
-        f"skipped {tmp_path / 'in' / 'b.heic'}: .heic is not read: convert it to JPEG or PNG\n"
+        f"skipped {tmp_path / 'in' / 'b.heic'}: .heic is not supported: convert it to JPEG or PNG\n"
         in errors.getvalue()
     )
     assert (
         f"skipped {tmp_path / 'in' / 'f.jpg'}: a link to nothing\n" in errors.getvalue()
-        and "e.xlsx: .xlsx is no pic" in errors.getvalue()
+        and "e.xlsx: .xlsx is no image format" in errors.getvalue()
     )
     (tmp_path / "empty").mkdir()
-    with pytest.raises(
-        ValueError, match="empty holds no picture that can be read: give a folder with some"
-    ):
-        predict.expand([tmp_path / "empty"], errors)
+    with pytest.raises(ValueError, match="expected a folder of images, .*empty holds none"):
+        predict.list_files([tmp_path / "empty"], errors)
 
 
 def test_a_model_of_other_inputs_is_refused(tmp_path):
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
-    with pytest.raises(ValueError, match=r"inputs of \[4\], not square pictures"):
+    with pytest.raises(ValueError, match=r"takes inputs of \[4\]"):
         predict.predict(tmp_path / "model.keras", [], io.StringIO(), io.StringIO())

@@ -68,7 +68,7 @@ def test_without_ray_data_the_extra_is_named(name, tmp_path):
     assert (
         found.returncode == 1
         and found.stderr
-        == "error: scoring needs Ray Data (none): python -m pip install -e '.[scale]'\n"
+        == "error: score needs Ray Data (none): python -m pip install -e '.[scale]'\n"
     )
 
 

@@ -195,7 +195,7 @@ def test_sigterm_ends_with_143(tmp_path):
     said = child.communicate(timeout=60)[1].decode()
     assert child.returncode == 143 and list(tmp_path.glob("runs/*/state.npz"))
     assert re.fullmatch(
-        r"error: stopped: epoch [1-9]\d* of 50( and \d+ batches)? saved, the same command goes on from there\n",
+        r"error: stopped: epoch [1-9]\d* of 50( and \d+ batches)? saved; run the same command to resume\n",
         said,
     )
 
@@ -203,12 +203,12 @@ def test_sigterm_ends_with_143(tmp_path):
 @pytest.mark.parametrize(
     ("position", "said"),
     [
-        (None, "stopped before anything was trained: the same command begins again"),
-        ([3, 0], "stopped: epoch 3 of 20 saved, the same command goes on from there"),
-        ([3, 7], "stopped: epoch 3 of 20 and 7 batches saved, the same command goes on from there"),
+        (None, "stopped before the first epoch was saved: run the same command to start again"),
+        ([3, 0], "stopped: epoch 3 of 20 saved; run the same command to resume"),
+        ([3, 7], "stopped: epoch 3 of 20 and 7 batches saved; run the same command to resume"),
         (
             [20, 0],
-            "stopped while the results were written: all epochs are saved, the same command finishes",
+            "stopped while writing the results: all epochs are saved; run the same command to finish",
         ),
     ],
 )
@@ -221,12 +221,12 @@ def test_who_stops_a_run_is_told_what_was_saved(position, said, tmp_path, monkey
     if position:
         (tmp_path / "runs" / recipe.name).mkdir(parents=True)
         np.savez(tmp_path / "runs" / recipe.name / "state.npz", position=np.array(position))
-    assert command._kept(recipe) == said
+    assert command._describe_progress(recipe) == said
     (tmp_path / "runs" / recipe.name).mkdir(parents=True, exist_ok=True)
     (tmp_path / "runs" / recipe.name / "row.json").touch()
     assert (
-        command._kept(recipe)
-        == "stopped: the run itself is finished, the same command does what is left"
+        command._describe_progress(recipe)
+        == "stopped after training: run the same command again to write the remaining files"
     )
 
 

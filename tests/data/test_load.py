@@ -99,14 +99,14 @@ def test_minor_classes_by_name_or_number(tree):
             {"labeled_dir": "POOL"},
             "pool is given twice: give different folders to --labeled_dir, --test_dir, --unlabeled_dir",
         ),
-        ({"labeled_dir": "POOL/1"}, "lies in no class's folder"),
+        ({"labeled_dir": "POOL/1"}, "is in no class's folder"),
         (
             {"unlabeled_dir": "nowhere"},
             "--unlabeled_dir: expected a folder of images, received nowhere",
         ),
         (
             {"test_dir": "POOL", "unlabeled_dir": "OTHER"},
-            "0, 1, 2, 3 are no classes of the labeled pictures",
+            "received 0, 1, 2, 3: rename or remove them",
         ),
     ],
 )

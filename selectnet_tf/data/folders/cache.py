@@ -1,7 +1,4 @@
-"""Decoded pictures in one growing file, by their files' digests:
-
-What was decoded once is never decoded again.
-"""
+"""Cache of decoded images by their files' digests, so that each is decoded once."""
 
 import concurrent.futures
 import contextlib
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
     from selectnet_tf.images import Subset
 
 VERSION = 2
-CHUNK = 256  # pictures between two notes of what is done: a stop loses no more than these
+CHUNK = 256  # images between two commits: an interruption loses no more
 TABLES = """
 CREATE TABLE IF NOT EXISTS pictures (mark TEXT PRIMARY KEY, place INTEGER, pixels TEXT, look TEXT);
 CREATE TABLE IF NOT EXISTS seen (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, mark TEXT);
@@ -31,9 +28,13 @@ CREATE TABLE IF NOT EXISTS seen (path BLOB PRIMARY KEY, size INTEGER, mtime INTE
 
 
 class Found(NamedTuple):
-    """A picture that could be read.
+    """An image in the cache.
 
-    Mark: its file's digest. place: in the cache. pixels: their digest. look: perceptual hash.
+    Attributes:
+        mark: digest of the file.
+        place: position in the cache.
+        pixels: digest of the pixels.
+        look: perceptual hash.
     """
 
     mark: str
@@ -43,9 +44,14 @@ class Found(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """What a thread made of one file.
+    """A file as a thread read it.
 
-    Decoded: None where the cache had it already, or where it failed: then why says how.
+    Attributes:
+        size: of the file, in bytes.
+        mtime: time of the last change, in ns.
+        mark: digest of the file.
+        decoded: (pixels, perceptual hash); None for a cached or unreadable image.
+        why: reason of a failure.
     """
 
     size: int = 0
@@ -58,18 +64,21 @@ class _Read(NamedTuple):
 def read_images(
     paths: list[pathlib.Path], size: int, fit: str, folder: pathlib.Path
 ) -> tuple["Subset", list[Found | None], list[str]]:
-    """Decodes what is not in the cache yet, on all cores, with a progress bar on a terminal.
+    """Returns images through the cache, decoding the missing ones on all cores.
+
+    Shows a progress bar on a terminal.
 
     Args:
-        paths: the files. size, fit: see decoding.decode. folder: the cache's.
+        paths: the files.
+        size: see decoding.decode.
+        fit: see decoding.decode.
+        folder: of the cache.
 
     Returns:
-        The images of those that could be read, [k, size, size, 3] uint8; for each path what was
-        found, or None; and why not.
+        ([k, size, size, 3] uint8 of the readable images, a Found or None per path, the reason of
+        each failure or "").
     """
-    from selectnet_tf.images import (
-        Subset,  # and with it TensorFlow, which a listing of folders need not wait for
-    )
+    from selectnet_tf.images import Subset  # imports TensorFlow, which listing doesn't need
 
     place = folder / f"{size}px-{fit}-{VERSION}"
     place.mkdir(parents=True, exist_ok=True)
@@ -109,7 +118,7 @@ def _images(path: pathlib.Path, size: int, count: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def _index(place: pathlib.Path, size: int) -> Iterator[sqlite3.Connection]:
-    """The cache's index; a damaged one, or one that says more than there is, begins anew."""
+    """Opens the cache's index. Replaces one that is damaged or longer than the images."""
     index = sqlite3.connect(place / "index.sqlite")
     try:
         index.executescript(TABLES)
@@ -139,7 +148,7 @@ def _decode_all(
     known: dict[str, Found],
     seen: dict[bytes, tuple[int, int, str]],
 ) -> tuple[list[str], list[str]]:
-    """Fills `known` up. Returns each path's mark, and why it has none."""
+    """Adds the missing images to `known`. Returns each path's mark and reason of a failure."""
 
     def attempt(path: pathlib.Path) -> _Read:
         try:
@@ -183,7 +192,7 @@ def _progress(chunks: range, count: int) -> Iterator[int]:
     from rich.progress import Progress
 
     with Progress(disable=not sys.stdout.isatty() or count < CHUNK, transient=True) as progress:
-        task = progress.add_task("reading pictures", total=count)
+        task = progress.add_task("reading images", total=count)
         for start in chunks:
             yield start
             progress.update(task, advance=min(CHUNK, count - start))

@@ -1,4 +1,4 @@
-"""A person's decisions on a run's picks, as the review page saves them."""
+"""Decisions of a person on a run's pseudo-labels, saved by the review page."""
 
 import csv
 import os
@@ -13,9 +13,11 @@ REJECTED = "rejected in a review"
 
 
 class Decisions(NamedTuple):
-    """Digests of files (files.digest):
+    """Decisions by the digests of files.
 
-    Those that are to be labeled, with their class, and those that are never to be picked.
+    Attributes:
+        accepted: {digest: class} of images to label.
+        rejected: digests of images to leave out of the pool.
     """
 
     accepted: dict[str, str]
@@ -23,13 +25,15 @@ class Decisions(NamedTuple):
 
 
 def read_decisions(paths: str | os.PathLike, names: tuple[str, ...]) -> Decisions:
-    """A decisions.csv, as the review page saves it, or several, A,B: what a later line decides
-    counts.
+    """Returns the decisions in one or several files; a later line replaces an earlier one.
 
-    Its columns are digest, decision (right, corrected, wrong or nothing) and label.
+    Args:
+        paths: A or A,B: CSV files with columns digest, decision (right, corrected, wrong or empty)
+            and label.
+        names: the class names.
 
     Raises:
-        ValueError, OSError: no such file, no such columns, a class that there is none of: one line.
+        ValueError, OSError: a missing file or column, or an unknown decision or class.
     """
     accepted: dict[str, str] = {}
     rejected = set()
@@ -42,12 +46,12 @@ def read_decisions(paths: str | os.PathLike, names: tuple[str, ...]) -> Decision
         decision, label = row["decision"], _csv_files.unescape_formula(row["label"])
         if decision not in ("right", "corrected", "wrong", ""):
             raise ValueError(
-                f"{path}:{line}: the decision is {decision!r}, but has to be right, corrected or"
-                " wrong"
+                f"{path}:{line}: expected the decision right, corrected or wrong, received"
+                f" {decision!r}"
             )
         if decision in ("right", "corrected") and label not in names:
             raise ValueError(
-                f"{path}:{line}: the label is {label!r}, which is none of {', '.join(names)}"
+                f"{path}:{line}: expected a label of {', '.join(names)}, received {label!r}"
             )
         if decision:  # the last one counts
             accepted.pop(row["digest"], None)
@@ -73,6 +77,6 @@ def _read_rows(path: pathlib.Path) -> list[dict[str, str]]:
         )
     if missing:
         raise ValueError(
-            f"{path} has no column {', '.join(missing)}: give the file as it was saved"
+            f"{path} has no column {', '.join(missing)}: give --decisions the file as saved"
         )
     return rows

@@ -1,7 +1,7 @@
-"""One picture -> pixels:
+"""Decodes image files within a memory budget.
 
-Upright, its first frame, transparent parts on white, deep grays in full, no larger than memory
-allows.
+Images are turned upright. Animations give their first frame, transparency becomes white, and 16-bit
+grayscale keeps its full range.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PillowImage
 
 FORMATS = (
     "JPEG",
@@ -29,17 +29,17 @@ FORMATS = (
     "GIF",
     "TIFF",
     "AVIF",
-)  # a .jpg that is PostScript would start Ghostscript
-LEVELS = (255, 4095, 65535)  # white in pictures of 8, 12 and 16 bits
-LOOK = 64  # pixels a side of what a perceptual hash is made of
-# that are decoded at the same time: about a gigabyte, two where they aren't plain RGB
+)  # without PostScript: a .jpg of it would start Ghostscript
+LEVELS = (255, 4095, 65535)  # white in images of 8, 12 and 16 bits
+LOOK = 64  # side in pixels of the image behind a perceptual hash
+# pixels decoded at a time: about 1 GB, and 2 GB for images that aren't plain RGB
 PIXELS_IN_FLIGHT = 200_000_000
 
 
 class Budget:
-    """Lets threads take amounts that together stay below `whole`
+    """Lets threads take amounts whose sum stays within `whole`.
 
-    What is larger than all of it waits to be alone.
+    A larger amount waits until no other is taken.
     """
 
     def __init__(self, whole: int) -> None:
@@ -63,8 +63,8 @@ class Budget:
 IN_FLIGHT = Budget(PIXELS_IN_FLIGHT)
 
 
-def fit_of(path: str | os.PathLike[str]) -> str:
-    """How the pictures of a .keras file's model became squares: --fit of its run."""
+def read_fit(path: str | os.PathLike[str]) -> str:
+    """Returns --fit of the run that wrote a .keras file."""
     with zipfile.ZipFile(path) as file:
         return (
             str(json.loads(file.read("pictures.json"))["fit"])
@@ -73,8 +73,8 @@ def fit_of(path: str | os.PathLike[str]) -> str:
         )
 
 
-def names_of(path: str | os.PathLike[str], classes: int) -> list[str]:
-    """Returns the class names in a .keras file, or numbers where it has none."""
+def read_class_names(path: str | os.PathLike[str], classes: int) -> list[str]:
+    """Returns the class names in a .keras file, or numbers if it has none."""
     with zipfile.ZipFile(path) as file:
         if "classes.json" in file.namelist():
             return [str(name) for name in json.loads(file.read("classes.json"))]
@@ -82,15 +82,17 @@ def names_of(path: str | os.PathLike[str], classes: int) -> list[str]:
 
 
 def decode(source: str | os.PathLike | bytes, size: int, fit: str = "stretch") -> np.ndarray:
-    """One picture, a path or a file's bytes, as [size, size, 3] uint8.
+    """Returns an image as [size, size, 3] uint8.
 
     Args:
+        source: path, or the file's bytes.
+        size: side in pixels.
         fit: "stretch" to the square, as Keras's image_dataset_from_directory does; "pad" with
             black; "crop" to the middle.
 
     Raises:
-        OSError, ValueError, SyntaxError: not a picture, cut off, or larger than Pillow thinks
-            safe (89 megapixels twice over).
+        OSError, ValueError, SyntaxError: no image, a truncated one, or one above Pillow's limit
+            of 179 megapixels.
     """
     return decode_and_look(source, size, fit)[0]
 
@@ -98,99 +100,83 @@ def decode(source: str | os.PathLike | bytes, size: int, fit: str = "stretch") -
 def decode_and_look(
     source: str | os.PathLike | bytes, size: int, fit: str = "stretch"
 ) -> tuple[np.ndarray, str]:
-    """What `decode` gives, and the picture's perceptual hash, 16 hexadecimal digits:
-
-    Alike where pictures look alike.
-    """
+    """Returns `decode`'s pixels and the perceptual hash, 16 hexadecimal digits."""
     import imagehash
     from PIL import Image, ImageOps
 
     if not isinstance(source, bytes) and not stat.S_ISREG(os.stat(source).st_mode):
         raise ValueError("not a file")  # a pipe would be waited for
-    with _open(source) as picture:
-        if picture.width * picture.height > 2 * Image.MAX_IMAGE_PIXELS:
-            raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
-        picture.draft(
-            "RGB", _needed(picture.size, max(size, LOOK), fit)
-        )  # a JPEG is decoded no larger than needed
-        with IN_FLIGHT.taking(picture.width * picture.height):
-            ImageOps.exif_transpose(
-                picture, in_place=True
-            )  # the largest takes 700 MB, and a copy as much again
-            upright = _rgb(picture)
+    with _open(source) as image:
+        if image.width * image.height > 2 * Image.MAX_IMAGE_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels are too many")
+        # decodes a JPEG no larger than needed
+        image.draft("RGB", _scaled_shape(image.size, max(size, LOOK), fit))
+        with IN_FLIGHT.taking(image.width * image.height):
+            ImageOps.exif_transpose(image, in_place=True)  # a copy may take 700 MB
+            upright = _to_rgb(image)
             look = imagehash.phash(upright.resize((LOOK, LOOK), Image.Resampling.BILINEAR))
-            return np.asarray(_fitted(upright, size, fit), np.uint8), str(look)
+            return np.asarray(_fit_square(upright, size, fit), np.uint8), str(look)
 
 
-def _open(source: str | os.PathLike | bytes) -> "Picture":
+def _open(source: str | os.PathLike | bytes) -> "PillowImage":
     from PIL import Image, UnidentifiedImageError
 
     try:
         return Image.open(
             io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats()
         )
-    except UnidentifiedImageError:  # whose own words name an object in memory
-        raise OSError("no picture of a kind that is read") from None
+    except UnidentifiedImageError:  # its message names an object in memory
+        raise OSError("no image of a supported format") from None
 
 
 def formats() -> list[str]:
+    """Returns the formats among FORMATS that this Pillow reads."""
     from PIL import Image
 
     Image.init()
-    if (
-        "ignore",
-        None,
-        Image.DecompressionBombWarning,
-        None,
-        0,
-    ) not in warnings.filters:  # what is too large is refused below
+    ignored = ("ignore", None, Image.DecompressionBombWarning, None, 0)
+    if ignored not in warnings.filters:  # `decode` refuses images that are too large
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     return [name for name in FORMATS if name in Image.OPEN]
 
 
-def _needed(shape: tuple[int, int], size: int, fit: str) -> tuple[int, int]:
-    """The width and height down to which `shape` may be decoded:
-
-    `size`, or with its shape kept, the shorter side of `size`.
-    """
+def _scaled_shape(shape: tuple[int, int], size: int, fit: str) -> tuple[int, int]:
+    """Returns the smallest (width, height) that an image may be decoded to."""
     if fit == "stretch":
         return size, size
     scale = size / min(shape)
     return max(size, int(shape[0] * scale)), max(size, int(shape[1] * scale))
 
 
-def _rgb(picture: "Picture") -> "Picture":
+def _to_rgb(image: "PillowImage") -> "PillowImage":
     from PIL import Image
 
-    if picture.mode.startswith("I") or picture.mode == "F":
-        return Image.fromarray(_to_bytes(np.asarray(picture))).convert("RGB")
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert(
-            "RGB"
-        )
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(_to_bytes(np.asarray(image))).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _to_bytes(gray: np.ndarray) -> np.ndarray:
-    """Deep grays [H, W] as uint8:
+    """Returns grayscale [H, W] of more than 8 bits as uint8.
 
-    Black is 0, white the smallest of 1 (of fractions), 255, 4,095 and 65,535 that nothing exceeds.
+    White is the smallest of 1 (for floats), 255, 4,095 and 65,535 that no value exceeds.
     """
-    fractions = gray.dtype.kind == "f"
+    levels = (1, *LEVELS) if gray.dtype.kind == "f" else LEVELS
     values = np.clip(np.nan_to_num(gray.astype(np.float32), posinf=0), 0, None)
     largest = values.max()
-    white = next(
-        (level for level in ((1, *LEVELS) if fractions else LEVELS) if largest <= level), largest
-    )
+    white = next((level for level in levels if largest <= level), largest)
     return np.rint(values * (255 / white)).astype(np.uint8)
 
 
-def _fitted(picture: "Picture", size: int, fit: str) -> "Picture":
+def _fit_square(image: "PillowImage", size: int, fit: str) -> "PillowImage":
     from PIL import Image, ImageOps
 
     if fit == "pad":
-        return ImageOps.pad(picture, (size, size), Image.Resampling.BILINEAR)
+        return ImageOps.pad(image, (size, size), Image.Resampling.BILINEAR)
     if fit == "crop":
-        return ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
-    return picture.resize((size, size), Image.Resampling.BILINEAR)
+        return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    return image.resize((size, size), Image.Resampling.BILINEAR)

@@ -1,32 +1,33 @@
-"""Which pictures are the same, or nearly: re-saved, resized."""
+"""Duplicates and near duplicates among images, such as resaved and resized ones."""
 
 from typing import Protocol
 
 import numpy as np
 
-FARTHEST = 4  # bits of 64 by which the perceptual hashes of near copies may differ
-# mean difference of near copies at 8 x 8, of 255: a hash alone takes plain pictures of any colour
-# for one
+FARTHEST = 4  # largest difference of two near duplicates' perceptual hashes, in bits of 64
+# largest mean difference of two near duplicates' thumbnails, of 255: plain images of any colour
+# have the same hash
 UNLIKE = 4.0
 THUMB = 8
 CHUNK = 4096
 
 
 class Indexed(Protocol):
-    """[n, H, W, C] images, in memory or not: those at places [k] are read by []."""
+    """[n, H, W, C] images, in memory or on disk, read by an index [k]."""
 
     def __getitem__(self, places: np.ndarray, /) -> np.ndarray: ...
 
 
 def find_near_duplicates(looks: list[str], images: Indexed, first: int) -> np.ndarray:
-    """Pairs of near copies, the equal ones among them.
+    """Returns pairs of near duplicates, equal images included.
 
     Args:
-        looks: n perceptual hashes. images: [n, size, size, 3] uint8.
-        first: only pairs of one of the first `first` pictures with a later one are looked for.
+        looks: n perceptual hashes.
+        images: [n, size, size, 3] uint8.
+        first: pairs begin with one of the first `first` images.
 
     Returns:
-        [k, 2] places, the smaller first.
+        [k, 2] positions, the smaller first.
     """
     hashes = np.array([int(look, 16) for look in looks], np.uint64)
     found = [np.zeros((0, 2), np.int64)]
@@ -48,8 +49,8 @@ def find_near_duplicates(looks: list[str], images: Indexed, first: int) -> np.nd
 
 
 def pairs_of_equal(same: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """[k, 2] pairs that chain together the `places` [n] where `same`, a number for each picture, is
-    the same.
+    """Returns pairs [k, 2] that chain the `places` [n] with equal values in `same`, an integer per
+    image.
     """
     order = places[np.argsort(same[places], kind="stable")]
     pairs = np.stack([order[:-1], order[1:]], 1)
@@ -61,7 +62,7 @@ def _differences(thumbs: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def thumbnails(images: np.ndarray) -> np.ndarray:
-    """[n, H, W, C] -> [n, 8, 8, C] float32 means."""
+    """Returns means over an 8 x 8 grid, [n, 8, 8, C] float32, of images [n, H, W, C]."""
     for axis in (1, 2):
         edges = np.arange(THUMB) * images.shape[axis] // THUMB
         widths = np.diff([*edges, images.shape[axis]]).reshape(
@@ -72,7 +73,7 @@ def thumbnails(images: np.ndarray) -> np.ndarray:
 
 
 def group_pairs(count: int, pairs: np.ndarray) -> np.ndarray:
-    """[count] numbers, equal where pairs [k, 2] link two places, directly or through others."""
+    """Returns group numbers [count], equal where pairs [k, 2] link two positions."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -1,7 +1,4 @@
-"""Folders of pictures -> an array, each picture decoded once.
-
-Neither broken nor huge files stop it, and each is named.
-"""
+"""Lists and reads folders of images. Corrupt and oversized files are skipped and listed."""
 
 import collections
 import os
@@ -31,7 +28,7 @@ SUFFIXES = (
     ".tiff",
     ".avif",
 )
-FOREIGN = (
+UNSUPPORTED = (
     ".heic",
     ".heif",
     ".cr2",
@@ -58,15 +55,16 @@ PARTS = {
     "validation",
     "test",
     "testing",
-}  # folders of a split, which are no classes
+}  # folders of a split, not of classes
 
 
 class Listing(NamedTuple):
-    """What lies below a folder, before anything is read.
+    """Files below a folder, by name.
 
-    files: pictures by their suffix, sorted paths relative to the folder, with "/". aside: [(path,
-    why)] of what is not read.
-    folders: the names of the folders directly in it.
+    Attributes:
+        files: images by suffix: sorted paths relative to the folder, with "/".
+        aside: [(path, reason)] of other files.
+        folders: names of the folders directly in it.
     """
 
     files: list[str]
@@ -74,19 +72,21 @@ class Listing(NamedTuple):
     folders: list[str]
 
     def counts(self) -> dict[str, int]:
-        """{folder directly in it: its pictures}, empty ones with 0."""
+        """Returns {folder: number of images} of the folders directly in it."""
         found = collections.Counter(file.split("/")[0] for file in self.files if "/" in file)
         return {name: found[name] for name in self.folders}
 
 
 class Folder(NamedTuple):
-    """The pictures below a folder, sorted by path.
+    """Images below a folder, sorted by path.
 
-    images: [n, size, size, 3] uint8, read from the cache's file. files: n paths relative to the
-    folder, with "/".
-    digests: n strings, equal where the pictures' pixels are. skipped: [(path, why)] of what could
-    not be read.
-    marks: n digests of the files' bytes. looks: n perceptual hashes.
+    Attributes:
+        images: [n, size, size, 3] uint8, read from the cache.
+        files: n paths relative to the folder, with "/".
+        digests: n digests of the pixels.
+        skipped: [(path, reason)] of unreadable files.
+        marks: n digests of the files.
+        looks: n perceptual hashes.
     """
 
     images: "Subset"
@@ -97,18 +97,17 @@ class Folder(NamedTuple):
     looks: list[str]
 
     def paths(self, root: str | os.PathLike) -> list[str]:
-        """[n] paths of the files, with the folder's own."""
+        """Returns the n paths of the files, including the folder's."""
         return [str(pathlib.Path(root, file)) for file in self.files]
 
     def classes(
         self, root: str | os.PathLike, names: tuple[str, ...] | None = None
     ) -> tuple[tuple[str, ...], np.ndarray]:
-        """(class names, [n] int32 class of each picture): the first folder on its way below root is
-        its class.
+        """Returns (class names, [n] int32 classes): the folder directly in root is the class.
 
         Raises:
-            ValueError: a picture outside of any class's folder; a folder that is none of
-                `names`; fewer than two classes.
+            ValueError: an image in no class's folder, a folder not in `names`, or fewer than two
+                classes.
         """
         names = names or class_names(
             root, Listing(self.files, [], sorted({file.split("/")[0] for file in self.files}))
@@ -121,18 +120,18 @@ class Folder(NamedTuple):
 def read_folder(
     root: str | os.PathLike, size: int, cache: str | os.PathLike, fit: str = "stretch"
 ) -> Folder:
-    """Decodes every picture below `root` to size x size RGB.
+    """Decodes every image below `root` to size x size RGB.
 
     Args:
         root: any tree; links to folders are followed once.
         size: side in pixels.
-        cache: folder for the decoded images; a picture that was decoded once is read from there
-            the next time.
-        fit: "stretch" (as Keras's image_dataset_from_directory does), "pad" with black or
+        cache: folder for the decoded images.
+        fit: "stretch" (as Keras's image_dataset_from_directory does), "pad" with black, or
             "crop" to the middle.
 
     Raises:
-        FileNotFoundError: no such folder. ValueError: it holds no readable picture.
+        FileNotFoundError: no such folder.
+        ValueError: no readable image.
     """
     root = pathlib.Path(root).expanduser()
     listing = list_images(root)
@@ -143,8 +142,8 @@ def read_folder(
     if not len(images):
         first = f", e.g. {skipped[0][0]} ({skipped[0][1]})" if skipped else ""
         raise ValueError(
-            f"{root} holds no readable picture, only {len(listing.files)} files of"
-            f" {', '.join(SUFFIXES)}{first}"
+            f"expected a folder of images, {root} has {len(listing.files)} files of"
+            f" {', '.join(SUFFIXES)} and none is readable{first}"
         )
     good = [(file, one) for file, one in zip(listing.files, found, strict=True) if one]
     files, marks = [file for file, _ in good], [one.mark for _, one in good]
@@ -159,15 +158,13 @@ def read_folder(
 
 
 def list_images(root: str | os.PathLike) -> Listing:
-    """Lists a folder and all below it
+    """Lists a folder and all below it, except hidden files and folders.
 
-    Hidden files and folders are left out. Raises FileNotFoundError where there is none.
+    Raises FileNotFoundError for a missing folder.
     """
     root = pathlib.Path(root)
     if not root.is_dir():
-        raise FileNotFoundError(
-            f"{root} is no folder: give one that holds pictures ({', '.join(SUFFIXES)})"
-        )
+        raise FileNotFoundError(f"expected a folder of images, received {root}, which is no folder")
     files: list[str] = []
     aside: list[tuple[str, str]] = []
 
@@ -178,12 +175,11 @@ def list_images(root: str | os.PathLike) -> Listing:
 
     for folder, place, names in walk_folders(root, unreadable):
         for name in names:
-            why = _reason_to_skip(folder, name)
-            (
-                aside.append(((place / name).as_posix(), why))
-                if why
-                else files.append((place / name).as_posix())
-            )
+            file, why = (place / name).as_posix(), _reason_to_skip(folder, name)
+            if why:
+                aside.append((file, why))
+            else:
+                files.append(file)
     top = sorted(
         entry.name
         for entry in os.scandir(root)
@@ -195,10 +191,13 @@ def list_images(root: str | os.PathLike) -> Listing:
 def walk_folders(
     root: pathlib.Path, unreadable: Callable[[OSError], None] | None = None
 ) -> Iterator[tuple[str, pathlib.Path, list[str]]]:
-    """(folder, its place below root, the names of its files) of a folder and all below it, each
-    once; hidden ones are left out.
+    """Yields (folder, path below root, names of its files) of a folder and all below it.
 
-    Links to folders are followed. unreadable: is told of a folder that can't be listed.
+    Follows links to folders, lists each folder once, and leaves out hidden files and folders.
+
+    Args:
+        root: the folder.
+        unreadable: called with the error of a folder that can't be listed.
     """
     seen = set()
     for folder, below, names in os.walk(root, followlinks=True, onerror=unreadable):
@@ -216,12 +215,12 @@ def walk_folders(
 
 
 def _reason_to_skip(folder: str, name: str) -> str:
-    """Why a file is not read; empty for one that is."""
+    """Returns the reason to skip a file; "" for an image."""
     suffix = os.path.splitext(name)[1].lower()
-    if suffix in FOREIGN:
-        return f"{suffix} is not read: convert it to JPEG or PNG"
+    if suffix in UNSUPPORTED:
+        return f"{suffix} is not supported: convert it to JPEG or PNG"
     if suffix not in SUFFIXES:
-        return f"{suffix or 'a file without a suffix'} is no picture"
+        return f"{suffix or 'a file without a suffix'} is no image format"
     try:
         return "" if stat.S_ISREG(os.stat(os.path.join(folder, name)).st_mode) else "not a file"
     except OSError:
@@ -233,45 +232,45 @@ def _reason_to_skip(folder: str, name: str) -> str:
 
 
 def class_names(root: str | os.PathLike, listing: Listing) -> tuple[str, ...]:
-    """The classes' names: those of the folders directly in root.
+    """Returns the names of the folders directly in root: the classes.
 
     Raises:
-        ValueError: fewer than two; one without a picture; a folder that is split into train/
-            and val/.
+        ValueError: fewer than two, one without images, or folders of a split such as train/ and
+            val/.
     """
     counts = listing.counts()
     check_classes(root, listing.files, tuple(counts))
     if counts and {name.lower() for name in counts} <= PARTS:
         given = ", ".join(f"{name}/" for name in counts)
         raise ValueError(
-            f"{root} holds {given}, which are parts and no classes: give"
+            f"expected a folder per class, {root} holds {given}: give"
             f" --labeled_dir={root}/{next(iter(counts))} and --test_dir"
         )
     empty = [name for name, count in counts.items() if not count]
     if empty:
         raise ValueError(
-            f"{root}: no picture that can be read in {printable(', '.join(empty[:10]))}: put some"
-            " there, or take the folder away"
+            f"{root} has no image in {printable(', '.join(empty[:10]))}: add some or remove the"
+            " folder"
         )
     if len(counts) < 2:
         raise ValueError(
-            f"{root} has one folder of pictures, {printable(''.join(counts))}: at least two classes"
-            " are needed"
+            f"expected at least two classes, {root} has one folder of images,"
+            f" {printable(''.join(counts))}: add another class"
         )
     return tuple(counts)
 
 
 def check_classes(root: str | os.PathLike, files: list[str], names: tuple[str, ...]) -> None:
-    """Raises ValueError where a picture lies in none of the classes' folders."""
+    """Raises ValueError for an image outside of the classes' folders."""
     for file in files:
         if "/" not in file:
             raise ValueError(
-                f"{printable(pathlib.Path(root, file))} lies in no class's folder: {root} has to"
-                " hold a folder for each class"
+                f"{printable(pathlib.Path(root, file))} is in no class's folder: put it into one of"
+                f" {root}"
             )
     unknown = sorted({file.split("/")[0] for file in files} - set(names))
     if unknown:
         raise ValueError(
-            f"{root}: {printable(', '.join(unknown))} are no classes of the labeled pictures"
-            f" ({printable(', '.join(names))})"
+            f"{root}: expected folders of the labeled classes, {printable(', '.join(names))},"
+            f" received {printable(', '.join(unknown))}: rename or remove them"
         )

@@ -31,7 +31,7 @@ def test_of_several_reviews_the_last_decision_counts(tmp_path, monkeypatch):
         {"2b": "dog", "3c": "cat"},
         {"1a"},
     )
-    with pytest.raises(ValueError, match=r"b\.csv:2: the label is 'cat', which is none of emu"):
+    with pytest.raises(ValueError, match=r"b\.csv:2: expected a label of emu, received 'cat'"):
         decisions.read_decisions(
             f"{write(tmp_path / 'b.csv', 'a.jpg,1a,right,cat')},~/a.csv", ("emu",)
         )
@@ -40,10 +40,10 @@ def test_of_several_reviews_the_last_decision_counts(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("a.jpg,1a,right,owl", r"decisions.csv:2: the label is 'owl', which is none of cat, dog"),
+        ("a.jpg,1a,right,owl", r"decisions.csv:2: expected a label of cat, dog, received 'owl'"),
         (
             "a.jpg,1a,maybe,cat",
-            r"decisions.csv:2: the decision is 'maybe', but has to be right, corrected or wrong",
+            r"decisions.csv:2: expected the decision right, corrected or wrong, received 'maybe'",
         ),
     ],
 )

@@ -63,19 +63,19 @@ def test_fits(fit, columns):
     assert (found[0].max() > 100) == (fit != "crop")
 
 
-def test_a_picture_of_another_format_is_not_run(tmp_path, monkeypatch):
+def test_an_image_of_another_format_is_not_run(tmp_path, monkeypatch):
     (tmp_path / "a.jpg").write_bytes(
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
     )
-    with pytest.raises(OSError, match="no picture of a kind that is read"):
+    with pytest.raises(OSError, match="no image of a supported format"):
         decoding.decode(tmp_path / "a.jpg", 4)
 
 
-def test_looks_are_alike_where_pictures_are(tmp_path):
+def test_similar_images_have_similar_hashes(tmp_path):
     x = np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)
-    picture = Image.fromarray(x).resize((120, 90), Image.Resampling.BICUBIC)
-    picture.save(tmp_path / "a.png")
-    picture.resize((200, 150)).save(tmp_path / "b.jpg", quality=70)
+    image = Image.fromarray(x).resize((120, 90), Image.Resampling.BICUBIC)
+    image.save(tmp_path / "a.png")
+    image.resize((200, 150)).save(tmp_path / "b.jpg", quality=70)
     Image.fromarray(x[::-1]).save(tmp_path / "c.png")
     (a, _), (b, _), (c, _) = (
         (int(decoding.decode_and_look(tmp_path / n, 32)[1], 16), n)
@@ -111,13 +111,13 @@ def test_a_model_s_file_says_its_fit(tmp_path):
             file.writestr("config.json", "{}")
             for place, text in content.items():
                 file.writestr(place, text)
-    assert [decoding.fit_of(tmp_path / f"{name}.keras") for name in ("old", "new")] == [
+    assert [decoding.read_fit(tmp_path / f"{name}.keras") for name in ("old", "new")] == [
         "stretch",
         "crop",
     ]
 
 
-def test_a_plain_picture_is_never_copied_whole(tmp_path, monkeypatch):
+def test_an_rgb_image_is_never_copied_whole(tmp_path, monkeypatch):
     """At 178 megapixels, as many as Pillow thinks safe, each copy takes 700 MB."""
     Image.new("RGB", (40, 30), (200, 30, 30)).save(tmp_path / "red.png")
     monkeypatch.setattr(Image.Image, "copy", lambda self: pytest.fail("copied"))

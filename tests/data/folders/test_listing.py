@@ -56,12 +56,10 @@ def test_a_huge_picture_is_skipped(tree, tmp_path, monkeypatch):
 
 
 def test_no_folder_and_no_picture_are_one_line(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match="nothing is no folder: give one that holds pictures"
-    ):
+    with pytest.raises(FileNotFoundError, match="expected a folder of images, received .*nothing"):
         listing.read_folder(tmp_path / "nothing", 8, tmp_path / "cache")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="holds no readable picture, only 0 files"):
+    with pytest.raises(ValueError, match="has 0 files of .* and none is readable"):
         listing.read_folder(tmp_path / "empty", 8, tmp_path / "cache")
     (tmp_path / "empty" / "a.png").write_text("no")
     with pytest.raises(ValueError, match=r"only 1 files of .*, e.g. a.png \("):
@@ -76,12 +74,12 @@ def test_what_is_not_read_is_named_with_a_cure(tree):
     os.mkfifo(tree / "b" / "pipe.jpg")
     found = listing.list_images(tree)
     assert found.aside == [
-        ("a/phone.HEIC", ".heic is not read: convert it to JPEG or PNG"),
-        ("b/README", "a file without a suffix is no picture"),
+        ("a/phone.HEIC", ".heic is not supported: convert it to JPEG or PNG"),
+        ("b/README", "a file without a suffix is no image format"),
         ("b/gone.jpg", "a link to nothing"),
         ("b/pipe.jpg", "not a file"),
-        ("b/raw.nef", ".nef is not read: convert it to JPEG or PNG"),
-        ("notes.txt", ".txt is no picture"),
+        ("b/raw.nef", ".nef is not supported: convert it to JPEG or PNG"),
+        ("notes.txt", ".txt is no image format"),
     ]
     assert (
         "b/linked.jpg" in found.files
@@ -108,14 +106,14 @@ def test_rarer_suffixes_are_read(suffix, tmp_path):
     [
         (
             ["cat/a.png", "dog/b.txt", "owl/"],
-            "no picture that can be read in dog, owl: put some there, or take the folder away",
+            "has no image in dog, owl: add some or remove the folder",
         ),
         (
             ["train/cat/a.png", "val/cat/b.png"],
-            "holds train/, val/, which are parts and no classes: give --labeled_dir=.*/train and --test_dir",
+            "holds train/, val/: give --labeled_dir=.*/train and --test_dir",
         ),
-        (["cat/a.png"], "has one folder of pictures, cat: at least two classes are needed"),
-        (["cat/a.png", "b.png"], "b.png lies in no class's folder"),
+        (["cat/a.png"], "expected at least two classes, .* has one folder of images, cat"),
+        (["cat/a.png", "b.png"], "b.png is in no class's folder"),
     ],
 )
 def test_classes_do_not_vanish(files, said, tmp_path):

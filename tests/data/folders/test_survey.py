@@ -30,7 +30,7 @@ def test_counts_by_class_and_what_is_not_read(tree):
     assert found.says == [
         "44 labeled pictures of 3 classes, about a fifth of them held out for the test; 31 unlabeled ones",
         "  by class: emu 4, cat 20, dog 20",
-        "  not read: 2 files, .heic is not read: convert it to JPEG or PNG",
+        "  not read: 2 files, .heic is not supported: convert it to JPEG or PNG",
         "  a class has under 100 pictures: try a pretrained network too, --arch=MobileNetV2 --weights=imagenet --freeze",
     ]
 
