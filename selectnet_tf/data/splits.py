@@ -8,14 +8,17 @@ import numpy as np
 
 from selectnet_tf.recipes import BenchmarkData
 
-TEST_SHARE = 0.2  # of one's own labeled data, where there is no test set
+TEST_SHARE = 0.2  # of the labeled images, without a test set
 AUTO = "auto"
 
 
 class Split(NamedTuple):
-    """labeled, unlabeled:
+    """A split of all positions.
 
-    [n_D], [n_U] int32, sorted positions, disjoint and together complete. minor: the classes.
+    Attributes:
+        labeled: [n_D] int32, sorted.
+        unlabeled: [n_U] int32, sorted: the other positions.
+        minor: the minor classes.
     """
 
     labeled: np.ndarray
@@ -47,11 +50,15 @@ def step_split(
     how: str = "random",
     seed: int = 0,
 ) -> Split:
-    """Labels `minor_ratio` of each minor class and `major_ratio` of each other one (Section 4.1).
+    """Labels `minor_ratio` of each minor class and `major_ratio` of each major class (Section 4.1).
 
     Args:
         labels: [n] int classes.
-        how: "random" from the seed, or "first" of each class in order (the released code).
+        minor: the minor classes.
+        minor_ratio: labeled share of a minor class.
+        major_ratio: labeled share of a major class.
+        how: "random", or "first" of each class in order (the released code).
+        seed: of "random".
     """
     counts = np.bincount(labels)
     keep = [
@@ -63,27 +70,29 @@ def step_split(
 def long_tailed_split(
     labels: np.ndarray, imb_factor: float, minor: Sequence[int], how: str = "random", seed: int = 0
 ) -> Split:
-    """Labels int(largest * imb_factor ** (i / (m - 1))) of class i (Cui et al.
-
-    2019); all others are the pool.
-    """
+    """Labels int(largest * imb_factor ** (i / (m - 1))) images of class i, as Cui et al. (2019)."""
     counts = np.bincount(labels)
     keep = [int(counts.max() * imb_factor ** (i / (len(counts) - 1.0))) for i in range(len(counts))]
     return _split(labels, np.minimum(keep, counts), minor, how, seed)
 
 
 def hold_out(labels: np.ndarray, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """(kept, held) positions, int32 and sorted: `each` random images of every class apart, to
-    choose settings on.
+    """Returns (kept, held) positions, int32 and sorted.
 
-    labels: [n] int classes.
+    Args:
+        labels: [n] int classes.
+        each: random images to hold out of each class.
+        seed: of the choice.
+
+    Raises:
+        ValueError: a class has no more than `each` images.
     """
     rng = np.random.default_rng([seed, 5])
     counts = np.bincount(labels)
     if each and each >= counts[counts > 0].min():
         raise ValueError(
-            f"validation is {each}, but a class has only {counts[counts > 0].min()} images: hold"
-            " out fewer"
+            f"--validation={each} needs more than the {counts[counts > 0].min()} images of a class:"
+            " hold out fewer"
         )
     held = np.concatenate(
         [rng.permutation(np.flatnonzero(labels == c))[:each] for c in range(len(counts))]
@@ -102,18 +111,23 @@ def make_imbalance(
     verbose: bool = False,
     **kwargs: Any,
 ) -> tuple[Any, Any, Any, Any]:
-    """Imbalanced-learn's function of this name, but what it leaves out becomes the pool: for trying
-    things out.
+    """Makes a labeled set and a pool like imbalanced-learn's make_imbalance, for experiments.
 
     Args:
-        X: [n, ...] array, data frame, list or sparse matrix; y: [n] classes of any kind.
-        sampling_strategy: {class: how many stay labeled}, the others keep all; or a callable
+        X: [n, ...] array, data frame, list or sparse matrix.
+        y: [n] classes of any type.
+        sampling_strategy: {class: number of labeled rows}, other classes keep all; or a callable
             from y and `kwargs` to that.
-        random_state: int, RandomState or None. verbose: print how many of each class stay.
+        random_state: int, RandomState or None.
+        verbose: print the number of labeled rows per class.
+        kwargs: for a callable sampling_strategy.
 
     Returns:
-        (x_labeled, y_labeled, x_unlabeled, y_unlabeled): what Pool takes, and the pool's true
-        classes for checking.
+        (x_labeled, y_labeled, x_unlabeled, y_unlabeled): arguments of Pool, and the pool's true
+        classes.
+
+    Raises:
+        ValueError: a number that a class does not have.
     """
     from sklearn.utils import _safe_indexing, check_random_state, indexable
 
@@ -122,8 +136,8 @@ def make_imbalance(
     wanted = sampling_strategy(y, **kwargs) if callable(sampling_strategy) else sampling_strategy
     if not isinstance(wanted, Mapping):
         raise ValueError(
-            f"sampling_strategy is {wanted!r}, but has to be a dict from class to how many stay"
-            " labeled, or a callable to that"
+            "sampling_strategy: expected {class: number of labeled rows}, or a callable that"
+            f" returns it, received {wanted!r}"
         )
     keep = dict(zip(classes.tolist(), counts.tolist(), strict=True))
     for c, k in wanted.items():
@@ -133,8 +147,7 @@ def make_imbalance(
             )
         if not isinstance(k, numbers.Integral):
             raise ValueError(
-                f"sampling_strategy asks for {k!r} of class {c}, but how many stay labeled has to"
-                " be a whole number"
+                f"sampling_strategy: expected a whole number of rows, received {k!r} for class {c}"
             )
     keep |= wanted
     seed = (
@@ -163,7 +176,7 @@ def _split(
         places = np.flatnonzero(labels == c)
         if len(places) and not k:
             raise ValueError(
-                f"class {c} keeps none of its {len(places)} images as labeled: use a larger ratio"
+                f"class {c} keeps none of its {len(places)} images as labeled: give a larger ratio"
             )
         parts.append(places[:k] if how == "first" else rng.permutation(places)[:k])
     labeled = np.sort(np.concatenate(parts)).astype(np.int32)
@@ -172,30 +185,33 @@ def _split(
 
 
 def describe(split: Split, labels: np.ndarray) -> str:
-    """One line: the real sizes and the real ratio."""
+    """Returns a line with the sizes of the split."""
     counts = np.bincount(labels[split.labeled])
-    minor = np.isin(labels, split.minor)
-    d = f"D {len(split.labeled):,} ({minor[split.labeled].sum():,} minor)"
-    u = f"U {len(split.unlabeled):,} ({minor[split.unlabeled].sum():,} minor)"
+    minors = np.isin(labels[split.labeled], split.minor).sum()
     return (
-        f"{d}, {u}, classes of {counts.min():,} to {counts.max():,}: ratio"
-        f" {counts.max() / counts.min():.4g}"
+        f"{len(split.labeled):,} labeled images ({minors:,} of minor classes),"
+        f" {len(split.unlabeled):,} unlabeled; class sizes {counts.min():,} to {counts.max():,}"
     )
 
 
 def hold_out_groups(
     y: np.ndarray, names: tuple, chances: np.ndarray, groups: np.ndarray, usable: np.ndarray
 ) -> np.ndarray:
-    """Places of about a fifth of each class, whole groups of copies, at least one on both sides of
-    each class.
+    """Returns the positions of about a fifth of each class, in whole groups of duplicates.
 
-    A group is held out where its smallest chance is below a fifth, and where a class would have
-    none, its nearest to that. So more pictures change nothing about those that were there, unless
-    they are copies of these, or such a class's.
+    A group is held out if its smallest chance is below a fifth. Each class keeps at least one group
+    on both sides: the group whose chance is nearest moves. So added images do not move the others,
+    except duplicates and images of such a class.
 
     Args:
-        y: [n] classes. chances: [n] in [0, 1), each picture's own. groups: [n] numbers of
-            groups. usable: [n] bool.
+        y: [n] classes.
+        names: the class names.
+        chances: [n] in [0, 1), a constant of each image.
+        groups: [n] group numbers.
+        usable: [n] bool, images that may be held out.
+
+    Raises:
+        ValueError: a class has too few groups.
     """
     chance = np.ones(groups.max() + 1)
     np.minimum.at(chance, groups[usable], chances[usable])
@@ -209,16 +225,13 @@ def hold_out_groups(
     for c, name in enumerate(names):
         own = np.unique(groups[usable & (y == c)])
         if len(own) < 2:
-            what = (
-                "one picture"
-                if (usable & (y == c)).sum() == 1
-                else "no picture"
-                if not len(own)
-                else "only copies of one picture"
+            count = (usable & (y == c)).sum()
+            found = (
+                "only duplicates of one image" if count > 1 else ("no image", "one image")[count]
             )
             raise ValueError(
-                f"class {name} has {what}: give it two or more, so that one can be held out, or a"
-                " --test_dir"
+                f"expected two images or more of class {name}, to hold one out, received {found}:"
+                " add images, or give --test_dir"
             )
         if not held[own].any():
             held[own[np.lexsort((chance[own], shared[own]))[0]]] = True
@@ -228,35 +241,41 @@ def hold_out_groups(
         own = held[groups[usable & (y == c)]]
         if own.all() or not own.any():
             raise ValueError(
-                f"class {name} shares its pictures with another class, as near copies: sort these"
-                " out, or give a --test_dir"
+                f"all images of class {name} have near duplicates in another class: remove these,"
+                " or give --test_dir"
             )
     return np.flatnonzero(usable & held[groups])
 
 
 def minor_classes(wanted: tuple, names: tuple, counts: np.ndarray) -> tuple:
-    """Minor classes as numbers:
+    """Returns the minor classes as numbers.
 
-    From names, or numbers where no class is named like one, or those of less than half the median
-    size.
+    Args:
+        wanted: names, or numbers if no class name is one, or ("auto",): the classes below half the
+            median size.
+        names: the class names.
+        counts: [m] labeled images per class.
+
+    Raises:
+        ValueError: no, every or an unknown class is minor.
     """
     if tuple(wanted) == (AUTO,):
         found = np.flatnonzero(counts < np.median(counts) / 2)
         if not len(found) or len(found) == len(names):
             sizes = ", ".join(f"{n}: {c}" for n, c in zip(names, counts, strict=True))
             raise ValueError(
-                f"no class has less than half the median's pictures ({sizes}): name the minor ones"
-                " with --minor"
+                f"no class is below half the median size ({sizes}): name the minor classes by"
+                " --minor"
             )
         return tuple(int(c) for c in found)
     places = {_class_code(str(word), names) for word in wanted}
     if len(places) == len(names):
-        raise ValueError("every class is minor: at least one has to be major")
+        raise ValueError("--minor names every class: leave at least one out")
     return tuple(sorted(places))
 
 
 def _class_code(word: str, names: tuple) -> int:
-    """A class by its name; where no name is a number, also by its place."""
+    """Returns a class by its name, or by its position if no name is a number."""
     if word in names:
         return names.index(word)
     numbers = [int(name) if name.isdecimal() else -1 for name in names]
@@ -264,4 +283,4 @@ def _class_code(word: str, names: tuple) -> int:
         return numbers.index(int(word))  # 7 is 007
     if word.isdecimal() and int(word) < len(names) and max(numbers) < 0:
         return int(word)
-    raise ValueError(f"minor class {word!r} is none of {', '.join(names)}")
+    raise ValueError(f"--minor: expected names among {', '.join(names)}, received {word!r}")

@@ -82,8 +82,8 @@ def test_score_pick_and_train_on_it(tree):
         "--out=picks",
     )
     assert "images in picks (emu: " in said
-    pictures = list((tree / "picks").rglob("*.png"))
-    assert 0 < len(pictures) <= 10
+    images = list((tree / "picks").rglob("*.png"))
+    assert 0 < len(images) <= 10
     picks = ["--unlabeled_dir=picks", "--decisions=picks/decisions.csv"]
     common.remove("--unlabeled_dir=pool")
     command(

@@ -21,7 +21,7 @@ def run(*flags, **options):
 
 
 def test_minor_classes_of_folders_are_names(tmp_path):
-    code = "import sys; from selectnet_tf.commands import train; train.define_flags(); train.FLAGS(sys.argv); print(train.recipe_from_flags().minor)"
+    code = "import sys; from selectnet_tf.commands import train; train.define_flags(); train.FLAGS(sys.argv); print(train.recipe_from_flags().data.minor)"
     flags = ["--dataset=folder", "--labeled_dir=a", "--unlabeled_dir=b", "--minor=007, 1"]
     found = subprocess.run([sys.executable, "-c", code, *flags], capture_output=True, text=True)
     assert found.stdout == "('007', '1')\n", found.stderr
@@ -75,14 +75,12 @@ def test_a_dry_run_says_what_there_is_and_leaves_nothing(tree):
     lines = found.stdout.splitlines()
     assert (
         lines[0]
-        == "44 labeled pictures of 3 classes, about a fifth of them held out for the test; 31 unlabeled ones"
+        == "44 labeled images of 3 classes, about a fifth of them held out as test set; 31 unlabeled"
     )
     assert "  by class: emu 4, cat 20, dog 20" in lines and lines[-2].startswith(
         "  decoding takes 0 MB in results/cache ("
     )
-    assert lines[-1].endswith(
-        " here, if nothing else runs: 200 epochs of up to 48 pictures, by the pace of a few steps"
-    )
+    assert lines[-1].endswith(": 200 epochs of up to 48 images, estimated from a few steps")
 
 
 def test_help_groups_the_flags_and_helpfull_has_them_all():

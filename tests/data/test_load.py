@@ -34,13 +34,13 @@ def test_folders_become_classes_and_a_pool(tree):
         and task.x_test.shape == (10, 16, 16, 3)
     )
     assert heard == [
-        "44 labeled pictures of 3 classes, about a fifth of them held out for the test; 31 unlabeled ones\n  by class: emu 4, cat 20, dog 20\n"
-        "  a class has under 100 pictures: try a pretrained network too, --arch=MobileNetV2 --weights=imagenet --freeze"
+        "44 labeled images of 3 classes, about a fifth of them held out as test set; 31 unlabeled\n  by class: emu 4, cat 20, dog 20\n"
+        "  a class has under 100 images: also try a pretrained network, --arch=MobileNetV2 --weights=imagenet --freeze"
     ]
     assert task.says[:3] == [
-        "trained on 34, tested on 10, picked from 27",
-        "  minor classes: emu (3 labeled, 1 to test)",
-        "  left out: 3, a copy of a labeled or test picture",
+        "34 labeled images, 10 test images, 27 unlabeled",
+        "  minor classes: emu (3 labeled, 1 test)",
+        "  left out: 3, a duplicate of a labeled or test image",
     ]
     assert (
         task.says[3].startswith(f"  skipped {tree / 'pool' / 'torn.jpg'}: ") and len(task.says) == 4
@@ -56,7 +56,7 @@ def test_every_image_is_that_of_its_file(tree):
             assert np.array_equal(images[place], expected)
 
 
-def test_held_out_pictures_are_not_trained_on_and_follow_the_seed(tree):
+def test_held_out_images_are_not_trained_on_and_follow_the_seed(tree):
     a, again, b = make(tree), make(tree), make(tree, seed=1)
     assert np.array_equal(a.index, again.index) and not np.array_equal(a.index, b.index)
     trained = {a.x_labeled[np.array([i])].tobytes() for i in range(len(a.x_labeled))}
@@ -92,9 +92,9 @@ def test_minor_classes_by_name_or_number(tree):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"minor": ("lynx",)}, "minor class 'lynx' is none of cat, dog, emu"),
-        ({"minor": ("cat", "dog", "emu")}, "at least one has to be major"),
-        ({"labeled_dir": "POOL", "unlabeled_dir": "OTHER"}, "no class has less than half"),
+        ({"minor": ("lynx",)}, "--minor: expected names among cat, dog, emu, received 'lynx'"),
+        ({"minor": ("cat", "dog", "emu")}, "--minor names every class"),
+        ({"labeled_dir": "POOL", "unlabeled_dir": "OTHER"}, "no class is below half"),
         (
             {"labeled_dir": "POOL"},
             "pool is given twice: give different folders to --labeled_dir, --test_dir, --unlabeled_dir",
@@ -123,9 +123,9 @@ def test_what_is_wrong_is_said(changes, said, tree):
         make(tree, **changes)
 
 
-def test_one_picture_of_a_class_can_not_be_held_out(tree):
+def test_one_image_of_a_class_can_not_be_held_out(tree):
     picture(tree / "labeled" / "owl" / "a.png", (0, 0, 0), 1)
-    with pytest.raises(ValueError, match="class owl has one picture"):
+    with pytest.raises(ValueError, match="two images or more per class, owl has one"):
         make(tree)
 
 

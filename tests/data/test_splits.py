@@ -74,11 +74,11 @@ def test_a_class_without_a_labeled_image_is_refused():
         splits.step_split(np.repeat([0, 1], 50), (0,), 0.01, 0.9)
 
 
-def test_description_has_the_real_sizes_and_ratio():
+def test_description_has_the_real_sizes():
     labels = np.repeat([0, 1], 100)
     assert (
         splits.describe(splits.step_split(labels, (0,), 0.05, 0.9), labels)
-        == "D 95 (5 minor), U 105 (95 minor), classes of 5 to 90: ratio 18"
+        == "95 labeled images (5 of minor classes), 105 unlabeled; class sizes 5 to 90"
     )
 
 
@@ -97,7 +97,7 @@ def test_images_held_out_are_as_many_of_each_class_and_the_rest_is_kept():
     assert (
         everything.tolist() == list(range(40)) and everything.dtype == np.int32 and not len(nothing)
     )
-    with pytest.raises(ValueError, match="only 10 images: hold out fewer"):
+    with pytest.raises(ValueError, match="the 10 images of a class: hold out fewer"):
         splits.hold_out(labels, 10)
 
 
@@ -121,7 +121,7 @@ def test_near_copies_in_two_classes_leave_none_untested():
     )  # no group can be held out without another class losing both of its own
     with pytest.raises(
         ValueError,
-        match="class a shares its pictures with another class, as near copies: sort these out, or give a --test_dir",
+        match="all images of class a have near duplicates in another class: remove these, or give --test_dir",
     ):
         splits.hold_out_groups(
             np.array([0, 0, 1, 1, 2, 2]),

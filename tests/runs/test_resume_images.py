@@ -47,11 +47,13 @@ def test_files_csv_says_what_each_file_is(start, tree):
         27,
         4,
     ]
-    assert rows[str(tree / "pool" / "0" / "00.png")]["why"] == "a copy of a labeled or test picture"
+    assert (
+        rows[str(tree / "pool" / "0" / "00.png")]["why"] == "a duplicate of a labeled or test image"
+    )
     torn = rows[str(tree / "pool" / "torn.jpg")]
     assert (
         torn["part"] == "left out"
-        and torn["why"] == "no picture of a kind that is read"
+        and torn["why"] == "no image of a supported format"
         and torn["digest"] == ""
     )
 

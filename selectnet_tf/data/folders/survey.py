@@ -14,20 +14,26 @@ from selectnet_tf.data.folders import decisions, decoding, listing
 from selectnet_tf.recipes import FolderData, TrainingRecipe
 from selectnet_tf.recipes.architectures import APPLICATIONS
 
-MOST_CLASSES = 20  # that are counted on screen one by one
-SAMPLE = 12  # pictures decoded to say how long all will take
+MOST_CLASSES = 20  # shown on screen
+SAMPLE = 12  # images decoded to estimate the time of all
 SMALLEST = {
     "Xception": 71,
     "InceptionV3": 75,
-}  # of the networks of keras.applications; the others take 32
-FEW = 100  # labeled pictures of a class, for which a network from scratch learns little
+}  # smallest images of keras.applications; 32 for the other networks
+FEW = 100  # labeled images of a class, too few to train a network from scratch
 
 
 class Survey(NamedTuple):
-    """names:
+    """Folders of a run before decoding.
 
-    The classes; minor: those that are. labeled, test, unlabeled: {folder: Listing}. decisions: made
-    in a review. says: lines.
+    Attributes:
+        names: the class names.
+        minor: the minor classes.
+        labeled: {folder: Listing} of the labeled set.
+        test: {folder: Listing} of the test set.
+        unlabeled: {folder: Listing} of the pool.
+        decisions: from review pages.
+        says: lines for the screen.
     """
 
     names: tuple[str, ...]
@@ -40,15 +46,15 @@ class Survey(NamedTuple):
 
     @property
     def aside(self) -> list[tuple[str, str]]:
-        """[(file, why)] of what lies there and isn't read."""
+        """[(file, reason)] of the files that aren't images."""
         every = {**self.labeled, **self.test, **self.unlabeled}
         return [(str(root / file), why) for root, each in every.items() for file, why in each.aside]
 
 
 def survey_folders(data: FolderData, training: TrainingRecipe) -> Survey:
-    """Lists the folders and checks the recipe against them
+    """Returns a Survey of a recipe's folders, without decoding images.
 
-    Decodes nothing. Raises ValueError, OSError in one line.
+    Raises ValueError, OSError in one line for what doesn't fit the recipe.
     """
     roots = [_roots(text) for text in (data.labeled_dir, data.test_dir, data.unlabeled_dir)]
     _check_places(dict(zip(("labeled_dir", "test_dir", "unlabeled_dir"), roots, strict=True)))
@@ -69,19 +75,16 @@ def survey_folders(data: FolderData, training: TrainingRecipe) -> Survey:
     )
     found = Survey(names, minor, labeled, test, unlabeled, decided, [])
     pool = sum(len(each.files) for each in unlabeled.values())
-    held = f", {tests.sum():,} to test" if test else ", about a fifth of them held out for the test"
+    held = f"{tests.sum():,} test images" if test else "about a fifth of them held out as test set"
     found.says.append(
-        f"{counts.sum():,} labeled pictures of {len(names)} classes{held}; {pool:,} unlabeled ones"
+        f"{counts.sum():,} labeled images of {len(names)} classes, {held}; {pool:,} unlabeled"
     )
     found.says.extend(_lines(found, training, counts, tests, minor))
     return found
 
 
 def describe_files(found: Survey, data: FolderData, cache_dir: pathlib.Path) -> list[str]:
-    """What --dry_run says besides:
-
-    The pictures' sizes and kinds, copies, and what decoding takes.
-    """
+    """Returns --dry_run's lines on image sizes, bit depths, duplicates and the cost of decoding."""
     every = {**found.labeled, **found.test, **found.unlabeled}
     paths = [root / file for root, each in every.items() for file in each.files]
     sides, deep = _headers(paths)
@@ -91,32 +94,24 @@ def describe_files(found: Survey, data: FolderData, cache_dir: pathlib.Path) -> 
         middle = f"{int(np.median(widths)):,} x {int(np.median(heights)):,}"
         said.append(
             f"  sizes: {widths.min():,} x {heights.min():,} to {widths.max():,} x"
-            f" {heights.max():,}, the median is {middle}"
+            f" {heights.max():,}, median {middle}"
         )
-    said += (
-        [f"  {deep:,} have more than 8 bits a pixel: their range is scaled to 8"] if deep else []
-    )
+    said += [f"  {deep:,} images have more than 8 bits per channel: scaled to 8"] if deep else []
     copies = _count_duplicates(paths)
     said += (
-        [
-            f"  {copies:,} files are copies of others, byte by byte; near copies show when the"
-            " pictures are decoded"
-        ]
+        [f"  {copies:,} files are duplicates, byte by byte; a run also finds near duplicates"]
         if copies
         else []
     )
     some = paths[:: max(1, len(paths) // SAMPLE)]
     start = 0.0
-    for path in [
-        *some[:1],
-        *some,
-    ]:  # the first picture waits for Pillow and SciPy to be loaded, so it comes twice
+    for path in [*some[:1], *some]:  # the first image twice: it waits for imports
         start = start or (time.perf_counter() if path is not some[0] or len(some) == 1 else 0.0)
         try:
             decoding.decode_and_look(path, data.image_size, data.fit)
         except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
             said.append(
-                f"  can't be read: {printable(path)}"
+                f"  unreadable: {printable(path)}"
                 f" ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
             )
     seconds = (time.perf_counter() - start) / max(1, len(some)) * len(paths)
@@ -124,10 +119,10 @@ def describe_files(found: Survey, data: FolderData, cache_dir: pathlib.Path) -> 
     place = next(p for p in (cache_dir.absolute(), *cache_dir.absolute().parents) if p.exists())
     free = shutil.disk_usage(place).free / 1e6
     said.append(
-        f"  decoding takes {need:,.0f} MB in {cache_dir} ({free:,.0f} MB are free) and, on one"
-        f" core, about {seconds:,.0f} s"
+        f"  decoding takes {need:,.0f} MB in {cache_dir} ({free:,.0f} MB free) and about"
+        f" {seconds:,.0f} s on one core"
     )
-    return said + (["  warning: that is more than there is"] if need > free else [])
+    return said + (["  warning: the disk is too small"] if need > free else [])
 
 
 def _roots(text: str | None) -> list[pathlib.Path]:
@@ -150,7 +145,7 @@ def _check_places(roots: dict[str, list[pathlib.Path]]) -> None:
 
 
 def _counts(listings: dict[pathlib.Path, listing.Listing], names: tuple[str, ...]) -> np.ndarray:
-    """[m] pictures of each class."""
+    """Returns the number of images per class, [m]."""
     found: collections.Counter = collections.Counter()
     for each in listings.values():
         found.update(each.counts())
@@ -168,14 +163,13 @@ def _check_counts(
         single = [names[c] for c in np.flatnonzero(counts < 2)]
         if single:
             raise ValueError(
-                f"class {single[0]} has one picture: give it two or more, so that one can be held"
-                " out, or a --test_dir"
+                f"expected two images or more per class, {single[0]} has one: add images, or give"
+                " --test_dir"
             )
     elif any(not tests[c] for c in minor):
         missing = ", ".join(names[c] for c in minor if not tests[c])
         raise ValueError(
-            f"{data.test_dir} has no picture of {missing}, a minor class: its accuracy could not"
-            " be told; give some"
+            f"{data.test_dir} has no image of the minor class {missing}: add some to --test_dir"
         )
 
 
@@ -183,7 +177,7 @@ def _check_network(training: TrainingRecipe, image_size: int) -> None:
     smallest = SMALLEST.get(training.arch, 32) if training.arch in APPLICATIONS else 12
     if image_size < smallest:
         raise ValueError(
-            f"{training.arch} needs pictures of at least {smallest} x {smallest}: use a larger"
+            f"{training.arch} needs images of at least {smallest} x {smallest}: give a larger"
             f" --image_size than {image_size}"
         )
     if (
@@ -205,44 +199,45 @@ def _lines(
 ) -> list[str]:
     order = sorted(range(len(counts)), key=lambda c: (counts[c], found.names[c]))[:MOST_CLASSES]
     sizes = [
-        f"{found.names[c]} {counts[c]:,}" + (f" + {tests[c]:,} to test" if found.test else "")
+        f"{found.names[c]} {counts[c]:,}" + (f" + {tests[c]:,} test" if found.test else "")
         for c in order
     ]
     more = f", and {len(counts) - len(order):,} larger classes" if len(counts) > len(order) else ""
     said = [f"  by class: {', '.join(sizes)}{more}"]
     untested = [found.names[c] for c in np.flatnonzero(tests == 0)] if found.test else []
-    said += [f"  without a test picture: {', '.join(untested[:MOST_CLASSES])}"] if untested else []
+    said += [f"  without a test image: {', '.join(untested[:MOST_CLASSES])}"] if untested else []
     reasons = collections.Counter(why for _, why in found.aside)
     said += [
         f"  not read: {count:,} files, {why}" for why, count in reasons.most_common(MOST_CLASSES)
     ]
     if not training.weights and counts.min() < FEW:
         said.append(
-            f"  a class has under {FEW} pictures: try a pretrained network too, --arch=MobileNetV2"
+            f"  a class has under {FEW} images: also try a pretrained network, --arch=MobileNetV2"
             " --weights=imagenet --freeze"
         )
     return said
 
 
 def _headers(paths: list[pathlib.Path]) -> tuple[list[tuple[int, int]], int]:
-    """(width and height of each readable picture, how many have more than 8 bits), without decoding
-    any.
+    """Returns (the width and height per readable image, the number of images above 8 bits).
+
+    Reads only the headers.
     """
     from PIL import Image
 
     sides, deep = [], 0
     for path in paths:
         try:
-            with Image.open(path, formats=decoding.formats()) as picture:
-                sides.append(picture.size)
-                deep += picture.mode.startswith("I") or picture.mode == "F"
-        except Exception:  # it is named when it is decoded
+            with Image.open(path, formats=decoding.formats()) as image:
+                sides.append(image.size)
+                deep += image.mode.startswith("I") or image.mode == "F"
+        except Exception:  # decoding reports it
             continue
     return sides, deep
 
 
 def _count_duplicates(paths: list[pathlib.Path]) -> int:
-    """How many files equal an earlier one byte by byte; only those of the same size are read."""
+    """Returns the number of files equal to an earlier one. Reads only files of equal size."""
     by_size = collections.defaultdict(list)
     for path in paths:
         by_size[path.stat().st_size].append(path)

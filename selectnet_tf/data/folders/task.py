@@ -1,4 +1,4 @@
-"""Folders of pictures -> a Task: labeled ones, a pool, and a test folder or a part held out."""
+"""Makes a Task of folders of images: labeled set, pool, and a test folder or a held-out fifth."""
 
 import hashlib
 import pathlib
@@ -16,15 +16,21 @@ from selectnet_tf.images import Images, Subset
 from selectnet_tf.recipes import FolderData, TrainingRecipe
 
 LABELED, TEST, UNLABELED, LEFT_OUT = "labeled", "test", "unlabeled", "left out"
-COPY = "a copy of another picture of the pool"
+COPY = "a duplicate within the pool"
 
 
 class FolderImages(NamedTuple):
-    """All pictures that could be read, labeled ones first, then the test's, then the pool's.
+    """All readable images: labeled, test, pool.
 
-    images: [n, size, size, 3] uint8. files, marks, pixels, looks: n of each, see folders.Folder.
-    kind: [n] of LABELED, TEST and UNLABELED, by the folder. y: [n] classes, -1 in the pool.
-    skipped: [(file, why)].
+    Attributes:
+        images: [n, size, size, 3] uint8.
+        files: n paths.
+        marks: n digests of the files.
+        pixels: n digests of the pixels.
+        looks: n perceptual hashes.
+        kind: [n] LABELED, TEST or UNLABELED, by folder.
+        y: [n] classes, -1 in the pool.
+        skipped: [(file, reason)] of unreadable files.
     """
 
     images: Images
@@ -45,9 +51,10 @@ def make_folder_task(
     cache_dir: pathlib.Path,
     say: Callable[[str], object] = lambda line: None,
 ) -> Task:
-    """Lists, reads, sorts out, splits. Raises ValueError, OSError: one line that says what to do.
+    """Returns the Task of a recipe's folders, without duplicates across its parts.
 
-    say: is told, before anything is decoded, what was found.
+    Calls `say` with lines on the folders before it decodes images. Raises ValueError, OSError in
+    one line.
     """
     seen = survey_folders(data, training)
     say("\n".join(map(printable, seen.says)))
@@ -61,7 +68,7 @@ def make_folder_task(
         held = splits.hold_out_groups(y, names, _hash_fractions(found, seed), group, usable)
         part[held] = TEST
         near = (part == LABELED) & np.isin(group, group[held])
-        why[near & (why == "")] = "a near copy of a test picture"
+        why[near & (why == "")] = "a near duplicate of a test image"
     part[why != ""] = LEFT_OUT
     labeled, test, pool = (np.flatnonzero(part == kind) for kind in (LABELED, TEST, UNLABELED))
     counts = np.bincount(y[labeled], minlength=len(names))
@@ -135,10 +142,7 @@ def _read(data: FolderData, seen: Survey, cache_dir: pathlib.Path) -> FolderImag
 def _apply_decisions(
     seen: Survey, found: FolderImages, part: np.ndarray, y: np.ndarray, why: np.ndarray
 ) -> None:
-    """Takes rejected pictures out of the pool and labels accepted ones, as a person decided.
-
-    Changes the arrays.
-    """
+    """Leaves out rejected images of the pool and labels accepted ones. Changes the arrays."""
     accepted, rejected = seen.decisions
     taken: set[str] = set()
     for i in np.flatnonzero(found.kind == UNLABELED):
@@ -153,39 +157,34 @@ def _apply_decisions(
 
 
 def _unmatched_decisions(data: FolderData, seen: Survey, found: FolderImages) -> list[str]:
-    """A line where decisions are about pictures that are not here.
+    """Returns a line on decisions without an image.
 
-    Raises ValueError where all are, and some would label pictures.
+    Raises ValueError if no decision has an image, and some label one.
     """
     if not data.decisions:
         return []
     if not seen.unlabeled:
-        return ["  decisions do nothing without --unlabeled_dir, whose pictures they are about"]
+        return ["  decisions have no effect without their pool: give --unlabeled_dir"]
     decided = seen.decisions.accepted.keys() | seen.decisions.rejected
     strange = len(decided - set(found.marks))
     if not decided:
-        return [f"  {data.decisions} holds no decision"]
+        return [f"  {data.decisions} has no decision"]
     if strange == len(decided) and seen.decisions.accepted:
         raise ValueError(
-            f"none of the {strange:,} decisions is about a picture that is here, byte by byte: give"
-            " those of this pool's review"
+            f"none of the {strange:,} decisions is about an image of this pool, byte by byte: give"
+            " --decisions of this pool's review page"
         )
-    return (
-        [
-            f"  {strange:,} of {len(decided):,} decisions are about no picture that is here, byte"
-            " by byte"
-        ]
-        if strange
-        else []
-    )
+    if not strange:
+        return []
+    return [f"  {strange:,} of {len(decided):,} decisions are about no image of this pool"]
 
 
 def _drop_duplicates(
     found: FolderImages, part: np.ndarray, y: np.ndarray, why: np.ndarray
 ) -> np.ndarray:
-    """Says in `why` which pictures are copies that must not be there.
+    """Writes the reason for leaving out duplicates into `why`.
 
-    Returns [n] groups of copies among labeled and test ones.
+    Returns [n] groups of near duplicates among labeled and test images.
     """
     n, own, rejected = (
         len(part),
@@ -204,20 +203,20 @@ def _drop_duplicates(
     twice, classes = np.unique(
         np.unique(np.stack([same[labeled], y[labeled]], 1), axis=0)[:, 0], return_counts=True
     )
-    why[labeled[np.isin(same[labeled], twice[classes > 1])]] = "the same picture is in two classes"
+    why[labeled[np.isin(same[labeled], twice[classes > 1])]] = "the same image is in two classes"
     inside = pairs[(part[pairs] != UNLABELED).all(1)]
     group = duplicates.group_pairs(
         n, np.concatenate([inside, duplicates.pairs_of_equal(same, own)])
     )
     tested = np.isin(group, group[part == TEST])
-    why[(part == LABELED) & tested & (why == "")] = "a copy of a test picture"
+    why[(part == LABELED) & tested & (why == "")] = "a duplicate of a test image"
     of_own, of_rejected = (
         np.isin(np.arange(n), pairs[np.isin(pairs[:, 0], some)][:, 1]) for some in (own, rejected)
     )
     pool = (part == UNLABELED) & (why == "")
-    why[pool & of_rejected] = "a near copy of a rejected picture"
-    why[pool & of_own] = "a near copy of a labeled or test picture"
-    why[pool & np.isin(same, same[own])] = "a copy of a labeled or test picture"
+    why[pool & of_rejected] = "a near duplicate of a rejected image"
+    why[pool & of_own] = "a near duplicate of a labeled or test image"
+    why[pool & np.isin(same, same[own])] = "a duplicate of a labeled or test image"
     pool &= why == ""
     first = np.zeros(n, bool)
     first[np.flatnonzero(pool)[np.unique(same[pool], return_index=True)[1]]] = True
@@ -226,10 +225,7 @@ def _drop_duplicates(
 
 
 def _hash_fractions(found: FolderImages, seed: int) -> np.ndarray:
-    """[n] in [0, 1), of each picture's own bytes:
-
-    Whatever else there is, the same picture has the same chance.
-    """
+    """Returns a number in [0, 1) per image [n] that depends on its bytes and the seed only."""
     hashes = [
         hashlib.blake2b(f"{seed} {mark}".encode(), digest_size=7).digest() for mark in found.marks
     ]
@@ -241,8 +237,8 @@ def _check(names: tuple, minor: tuple, counts: np.ndarray, tested: np.ndarray) -
         missing = [names[c] for c in classes if not found[c]]
         if missing:
             raise ValueError(
-                f"no {what} picture of {', '.join(missing[:10])} can be used: give some, or take"
-                " the class away"
+                f"no {what} image of {', '.join(missing[:10])} can be used: add some or remove the"
+                " class"
             )
 
 
@@ -257,13 +253,13 @@ def _summarize(
 ) -> list[str]:
     sizes = {kind: int((part == kind).sum()) for kind in (LABELED, TEST, UNLABELED)}
     said = [
-        f"trained on {sizes[LABELED]:,}, tested on {sizes[TEST]:,}, picked from"
-        f" {sizes[UNLABELED]:,}"
+        f"{sizes[LABELED]:,} labeled images, {sizes[TEST]:,} test images,"
+        f" {sizes[UNLABELED]:,} unlabeled"
     ]
     tests = np.bincount(y[part == TEST], minlength=len(names))
     said.append(
         "  minor classes: "
-        + ", ".join(f"{names[c]} ({counts[c]:,} labeled, {tests[c]:,} to test)" for c in minor)
+        + ", ".join(f"{names[c]} ({counts[c]:,} labeled, {tests[c]:,} test)" for c in minor)
     )
     reasons, amounts = np.unique(why[why != ""].astype(str), return_counts=True)
     said += [

@@ -18,7 +18,7 @@ def paths(tmp_path):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """A list that grows by one with each picture that is decoded."""
+    """A list that grows by one with each decoded image."""
     found, decode = [], cache.decode_and_look
     monkeypatch.setattr(cache, "decode_and_look", lambda *a: found.append(a) or decode(*a))
     return found
@@ -43,7 +43,7 @@ def test_what_was_decoded_is_never_decoded_again(paths, decoded, tmp_path):
     assert read(paths[1:], tmp_path, size=4)[0].shape == (4, 4, 4, 3) and len(decoded) == 10
 
 
-def test_a_changed_picture_is_read_again(paths, decoded, tmp_path):
+def test_a_changed_image_is_read_again(paths, decoded, tmp_path):
     before, _, _ = read(paths, tmp_path)
     picture(paths[2], (0, 0, 255), 2)
     after, _, _ = read(paths, tmp_path)

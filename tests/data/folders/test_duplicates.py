@@ -6,7 +6,7 @@ from selectnet_tf.data.folders import duplicates
 def test_near_copies_have_near_hashes_and_near_colours():
     images = np.zeros((5, 16, 16, 3), np.uint8)
     images[1] = 3  # nearly the same
-    images[2] = 200  # a plain picture of another colour: the same hash
+    images[2] = 200  # a plain image of another colour: the same hash
     looks = [
         "8000000000000000",
         "8000000000000003",

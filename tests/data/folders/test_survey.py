@@ -1,4 +1,4 @@
-"""What is said, and refused, before a picture is decoded."""
+"""Lines and errors of the survey, before an image is decoded."""
 
 import os
 import shutil
@@ -28,10 +28,10 @@ def test_counts_by_class_and_what_is_not_read(tree):
     found = look(tree)
     assert found.names == ("cat", "dog", "emu") and found.minor == (2,) and len(found.aside) == 2
     assert found.says == [
-        "44 labeled pictures of 3 classes, about a fifth of them held out for the test; 31 unlabeled ones",
+        "44 labeled images of 3 classes, about a fifth of them held out as test set; 31 unlabeled",
         "  by class: emu 4, cat 20, dog 20",
         "  not read: 2 files, .heic is not supported: convert it to JPEG or PNG",
-        "  a class has under 100 pictures: try a pretrained network too, --arch=MobileNetV2 --weights=imagenet --freeze",
+        "  a class has under 100 images: also try a pretrained network, --arch=MobileNetV2 --weights=imagenet --freeze",
     ]
 
 
@@ -40,14 +40,14 @@ def test_counts_by_class_and_what_is_not_read(tree):
     [
         ({"labeled_dir": "LABELED,LABELED/."}, "labeled is given twice"),
         ({"test_dir": "LABELED"}, "labeled is given twice"),
-        ({"minor": ("lynx",)}, "minor class 'lynx' is none of cat, dog, emu"),
+        ({"minor": ("lynx",)}, "--minor: expected names among cat, dog, emu, received 'lynx'"),
         (
             {"image_size": 8},
-            "simple needs pictures of at least 12 x 12: use a larger --image_size than 8",
+            "simple needs images of at least 12 x 12: give a larger --image_size than 8",
         ),
         (
             {"arch": "MobileNetV2", "image_size": 24},
-            "MobileNetV2 needs pictures of at least 32 x 32",
+            "MobileNetV2 needs images of at least 32 x 32",
         ),
         (
             {"arch": "MobileNetV2", "image_size": 32, "weights": "none.h5"},
@@ -56,7 +56,7 @@ def test_counts_by_class_and_what_is_not_read(tree):
         ({"decisions": "none.csv"}, "--decisions: expected a decisions.csv"),
         (
             {"test_dir": "TEST"},
-            "has no picture of emu, a minor class: its accuracy could not be told",
+            "has no image of the minor class emu: add some to --test_dir",
         ),
     ],
 )
@@ -78,7 +78,7 @@ def test_numbers_as_class_names_are_names(tmp_path):
             picture(tmp_path / "labeled" / f"{i:03}" / f"{k}.png", (0, 0, 0), 10 * i + k)
     (tmp_path / "pool").mkdir()
     assert look(tmp_path, minor=("7",)).minor == look(tmp_path, minor=("007",)).minor == (6,)
-    with pytest.raises(ValueError, match="minor class '0' is none of 001"):
+    with pytest.raises(ValueError, match="received '0'"):
         look(tmp_path, minor=("0",))
 
 
@@ -104,9 +104,9 @@ def test_details_say_sizes_depth_copies_space_and_what_is_broken(tree):
     found = survey.survey_folders(recipe.data, recipe.training)
     said = survey.describe_files(found, recipe.data, tree / "not" / "yet")
     assert said[:3] == [
-        "  sizes: 16 x 16 to 50 x 30, the median is 16 x 16",
-        "  1 have more than 8 bits a pixel: their range is scaled to 8",
-        "  4 files are copies of others, byte by byte; near copies show when the pictures are decoded",
+        "  sizes: 16 x 16 to 50 x 30, median 16 x 16",
+        "  1 images have more than 8 bits per channel: scaled to 8",
+        "  4 files are duplicates, byte by byte; a run also finds near duplicates",
     ]
     assert (
         said[-1].startswith(f"  decoding takes 0 MB in {tree / 'not' / 'yet'} (")

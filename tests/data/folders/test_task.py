@@ -1,4 +1,4 @@
-"""Which pictures are trained on, tested on, picked from and left out."""
+"""The part of each image: labeled, test, pool, or left out."""
 
 import collections
 import shutil
@@ -40,7 +40,7 @@ def make(tmp_path):
 
 
 def shape(path, seed):
-    """A smooth picture of its own, 64 x 48."""
+    """A smooth image of its own, 64 x 48."""
     path.parent.mkdir(parents=True, exist_ok=True)
     x = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
     Image.fromarray(x).resize((64, 48), Image.Resampling.BICUBIC).save(path)
@@ -57,7 +57,7 @@ def parts(task):
     return found, why
 
 
-def test_the_test_set_stays_when_pictures_are_added(make, tmp_path):
+def test_the_test_set_stays_when_images_are_added(make, tmp_path):
     before, _ = parts(make())
     assert len(before["test"]) >= 3 and {f.split("/")[0] for f in before["test"]} == {
         "cat",
@@ -89,7 +89,7 @@ def test_copies_are_on_one_side(make, tmp_path):
     assert len(after["labeled"]) + len(after["test"]) == 69
 
 
-def test_pool_pictures_that_are_copies_are_left_out(make, tmp_path):
+def test_duplicates_in_the_pool_are_left_out(make, tmp_path):
     source = tmp_path / "labeled" / "emu" / "0.png"
     shutil.copyfile(source, tmp_path / "pool" / "exact.png")
     shutil.copyfile(tmp_path / "pool" / "3.png", tmp_path / "pool" / "twice.png")
@@ -98,24 +98,24 @@ def test_pool_pictures_that_are_copies_are_left_out(make, tmp_path):
         original.resize((200, 150)).save(tmp_path / "pool" / "large.jpg", quality=80)
     found, why = parts(make())
     assert why == {
-        "pool/exact.png": "a copy of a labeled or test picture",
-        "pool/bytes.bmp": "a copy of a labeled or test picture",
-        "pool/large.jpg": "a near copy of a labeled or test picture",
-        "pool/twice.png": "a copy of another picture of the pool",
+        "pool/exact.png": "a duplicate of a labeled or test image",
+        "pool/bytes.bmp": "a duplicate of a labeled or test image",
+        "pool/large.jpg": "a near duplicate of a labeled or test image",
+        "pool/twice.png": "a duplicate within the pool",
     }
     assert found["unlabeled"] == {f"pool/{i}.png" for i in range(6)}
 
 
-def test_a_picture_in_two_classes_is_in_neither(make, tmp_path):
+def test_an_image_in_two_classes_is_in_neither(make, tmp_path):
     shutil.copyfile(
         tmp_path / "labeled" / "cat" / "3.png", tmp_path / "labeled" / "dog" / "cat.png"
     )
     found, why = parts(make())
-    assert why == dict.fromkeys(("cat/3.png", "dog/cat.png"), "the same picture is in two classes")
-    assert "  left out: 2, the same picture is in two classes" in make().says
+    assert why == dict.fromkeys(("cat/3.png", "dog/cat.png"), "the same image is in two classes")
+    assert "  left out: 2, the same image is in two classes" in make().says
 
 
-def test_labeled_copies_of_test_pictures_are_left_out(make, tmp_path):
+def test_labeled_duplicates_of_test_images_are_left_out(make, tmp_path):
     for name in COLOURS:
         shape(tmp_path / "test" / name / "a.png", 7000 + len(name))
         shape(tmp_path / "test" / name / "b.png", 7100 + 1000 * list(COLOURS).index(name))
@@ -123,8 +123,8 @@ def test_labeled_copies_of_test_pictures_are_left_out(make, tmp_path):
     shutil.copyfile(tmp_path / "labeled" / "dog" / "2.png", tmp_path / "pool" / "c.png")
     found, why = parts(make(test_dir=str(tmp_path / "test")))
     assert why == {
-        "dog/2.png": "a copy of a test picture",
-        "pool/c.png": "a copy of a labeled or test picture",
+        "dog/2.png": "a duplicate of a test image",
+        "pool/c.png": "a duplicate of a labeled or test image",
     }
     assert len(found["labeled"]) == 22 and "dog/c.png" in found["test"]
 
@@ -174,31 +174,31 @@ def test_decisions_are_taken_over(make, tmp_path):
     )
 
 
-def test_decisions_about_pictures_that_are_not_here_are_said(make, tmp_path):
+def test_decisions_without_an_image_are_counted(make, tmp_path):
     lines = [
         ("0.png", digest((tmp_path / "pool" / "0.png").read_bytes()), "wrong", ""),
         ("x.png", "0" * 16, "right", "emu"),
     ]
     write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
     said = make(decisions=str(tmp_path / "decisions.csv")).says
-    assert "  1 of 2 decisions are about no picture that is here, byte by byte" in said
+    assert "  1 of 2 decisions are about no image of this pool" in said
     write_csv(
         tmp_path / "decisions.csv",
         [("file", "digest", "decision", "label"), ("y.png", "1" * 16, "wrong", "")],
     )
     assert (
-        "  1 of 1 decisions are about no picture that is here, byte by byte"
+        "  1 of 1 decisions are about no image of this pool"
         in make(decisions=str(tmp_path / "decisions.csv")).says
     )
     write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label")])
     assert (
-        f"  {tmp_path / 'decisions.csv'} holds no decision"
+        f"  {tmp_path / 'decisions.csv'} has no decision"
         in make(decisions=str(tmp_path / "decisions.csv")).says
     )
     write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), lines[1]])
     with pytest.raises(
         ValueError,
-        match="none of the 1 decisions is about a picture that is here, byte by byte: give those of this pool's",
+        match="none of the 1 decisions is about an image of this pool, byte by byte: give --decisions",
     ):
         make(decisions=str(tmp_path / "decisions.csv"))
 
@@ -209,12 +209,10 @@ def test_decisions_without_a_pool_are_said_to_do_nothing(make, tmp_path):
         [("file", "digest", "decision", "label"), ("x.png", "0" * 16, "right", "emu")],
     )
     task = make(decisions=str(tmp_path / "decisions.csv"), unlabeled_dir=None, method="imbalanced")
-    assert (
-        "  decisions do nothing without --unlabeled_dir, whose pictures they are about" in task.says
-    )
+    assert "  decisions have no effect without their pool: give --unlabeled_dir" in task.says
 
 
-def test_near_copies_of_rejected_pictures_are_left_out(make, tmp_path):
+def test_near_duplicates_of_rejected_images_are_left_out(make, tmp_path):
     lines = [("2.png", digest((tmp_path / "pool" / "2.png").read_bytes()), "wrong", "")]
     write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
     with Image.open(tmp_path / "pool" / "2.png") as original:
@@ -222,7 +220,7 @@ def test_near_copies_of_rejected_pictures_are_left_out(make, tmp_path):
     assert "pool/large.jpg" in parts(make())[0]["unlabeled"]
     why = {
         "pool/2.png": "rejected in a review",
-        "pool/large.jpg": "a near copy of a rejected picture",
+        "pool/large.jpg": "a near duplicate of a rejected image",
     }
     assert parts(make(decisions=str(tmp_path / "decisions.csv")))[1] == why
 
@@ -234,7 +232,7 @@ def test_one_decision_labels_one_picture(make, tmp_path):
     write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
     found, why = parts(make(decisions=str(tmp_path / "decisions.csv")))
     assert "pool/0.png" in found["labeled"] and why == dict.fromkeys(
-        ("pool/0a.png", "pool/0b.png"), "a copy of another picture of the pool"
+        ("pool/0a.png", "pool/0b.png"), "a duplicate within the pool"
     )
 
 
@@ -248,10 +246,10 @@ def test_a_pool_of_copies_only_is_refused(make, tmp_path):
         make()
 
 
-def test_only_copies_of_one_picture_can_t_be_held_out(make, tmp_path):
+def test_duplicates_of_one_image_can_t_be_held_out(make, tmp_path):
     for i in (1, 2):
         shutil.copyfile(
             tmp_path / "labeled" / "emu" / "0.png", tmp_path / "labeled" / "emu" / f"{i}.png"
         )
-    with pytest.raises(ValueError, match="class emu has only copies of one picture"):
+    with pytest.raises(ValueError, match="class emu, .* only duplicates of one image"):
         make()
