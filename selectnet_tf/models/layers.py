@@ -1,4 +1,4 @@
-"""Layers that Keras has only in a slow form."""
+"""Faster forms of Keras's layers."""
 
 import keras
 import tensorflow as tf
@@ -7,15 +7,13 @@ FUSED_EPSILON = 1.001e-5  # TensorFlow's fused kernel silently raises a smaller 
 
 
 class _BatchNormalization(keras.layers.BatchNormalization):
-    """keras.layers.BatchNormalization of images [B, H, W, C] by TensorFlow's fused kernel, forward
-    and backward.
+    """keras.layers.BatchNormalization of images [B, H, W, C] by TensorFlow's fused kernel.
 
-    Keras 3 computes the moments, the normalization and their gradients as some twenty separate
-    operations. Outputs, gradients and moving statistics are the stock layer's to rounding, and so
-    are its arguments, weights and config: a model is saved as one of
-    keras.layers.BatchNormalization, so that a .keras file needs none of our code. What the kernel
-    does not do is left to the stock layer: another rank or axis, float64, weights of 16 bits,
-    masks, renorm, statistics synchronized over replicas, [B, C, H, W] on a CPU.
+    Keras 3 computes the moments, the normalization and their gradients as about twenty operations.
+    Outputs, gradients and moving statistics equal the stock layer's to rounding; arguments,
+    weights and config are the same. A .keras file names the stock layer and needs none of our code.
+    The stock layer takes over for another rank or axis, float64, weights of 16 bits, masks, renorm,
+    statistics synchronized over replicas, and [B, C, H, W] on a CPU.
     """
 
     def call(
@@ -63,8 +61,7 @@ class _BatchNormalization(keras.layers.BatchNormalization):
         )
 
 
-# Under the stock layer's name, that is what Keras writes into a .keras file and what any Keras
-# reads from it.
+# Keras writes the stock layer's name into a .keras file, and any Keras reads it.
 BatchNormalization = _BatchNormalization
 BatchNormalization.__name__ = BatchNormalization.__qualname__ = "BatchNormalization"
 BatchNormalization.__module__ = "keras.layers"

@@ -1,7 +1,4 @@
-"""Losses that know how often each class occurs:
-
-PriorCrossentropy, and Table 3's class-balanced focal loss (Cui et al. 2019).
-"""
+"""Losses with the classes' counts: PriorCrossentropy and Table 3's class-balanced focal loss."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,29 +7,29 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# of a probability: its logarithm's gradient stays finite in float32, with a loss scale too
+# smallest probability whose logarithm has a finite gradient in float32, with a loss scale too
 SMALLEST = 1e-30
 
 
 @keras.saving.register_keras_serializable("selectnet_tf")
 class PriorCrossentropy(keras.losses.Loss):
-    """Cross-entropy for a training set whose classes differ in size: so many errors of a rare class
-    count as of a frequent one.
+    """Cross-entropy for classes of different sizes, by logit adjustment (Menon et al. 2021).
 
-    To each logit it adds tau times the logarithm of the class's share of what is trained on now
-    (logit adjustment, Menon et al. 2021). The model's own output stays free of that prior, so use
-    it for scores and predictions as it is. `fit` tells the loss the classes' counts before each
-    epoch; until somebody does, it is the plain cross-entropy. A class without an image counts as
-    one image. What Keras reports as `loss` and `val_loss` contains the prior: judge a model by its
-    accuracy.
+    It adds tau times the logarithm of a class's share of the training set to the class's logit. The
+    model's output is free of this prior: use it for scores and predictions as it is. `fit` sets the
+    counts before each epoch; without counts, this is the plain cross-entropy. A class without
+    images counts as one image. Keras's `loss` and `val_loss` contain the prior: judge a model by
+    its accuracy.
 
-    Takes classes [B], or one-hot or soft labels [B, m], and probabilities or logits [B, m]; gives
+    Takes classes [B], or one-hot or soft labels [B, m], and probabilities or logits [B, m]; returns
     [B], nats.
 
     Args:
-        tau: how much of the prior; 0 is the plain cross-entropy, 1 aims at the mean error over
-            the classes.
-        from_logits: whether the model gives logits.
+        tau: weight of the prior; 0 is the plain cross-entropy, 1 aims at the mean error over the
+            classes.
+        from_logits: the model returns logits.
+        name: of the loss.
+        options: of keras.losses.Loss.
     """
 
     def __init__(
@@ -44,10 +41,9 @@ class PriorCrossentropy(keras.losses.Loss):
     ) -> None:
         super().__init__(name=name, **options)
         if not 0 <= tau < float("inf"):
-            raise ValueError(f"tau is {tau}, but has to be at least 0")
+            raise ValueError(f"tau is {tau}, but has to be a finite number of at least 0")
         self.tau, self.from_logits = float(tau), from_logits
-        # log counts, since what all classes have in common cancels; a variable, so that a swap
-        # compiles nothing anew
+        # log counts, since a constant cancels; a variable, so that a swap compiles nothing again
         self._log_counts = tf.Variable(
             np.zeros(0, np.float32),
             shape=[None],
@@ -57,10 +53,7 @@ class PriorCrossentropy(keras.losses.Loss):
         )
 
     def set_counts(self, counts: np.ndarray) -> None:
-        """Says how many images of each class are trained on from now on.
-
-        Counts: [k], k <= m; classes beyond have none.
-        """
+        """Sets the numbers of training images. counts: [k], k <= m; further classes have 0."""
         self._log_counts.assign(np.log(np.maximum(counts, 1)).astype(np.float32))
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
@@ -82,20 +75,21 @@ class PriorCrossentropy(keras.losses.Loss):
 
 
 def class_weights(counts: Sequence[int] | np.ndarray, beta: float) -> np.ndarray:
-    """(1 - beta) / (1 - beta ** n) for each class, scaled to sum to the number of classes. [m]
-    float32.
+    """Returns (1 - beta) / (1 - beta ** n) of each class, scaled to sum to m: [m] float32.
 
-    counts: [m] labeled images of each class; beta in [0, 1).
+    Args:
+        counts: [m] labeled images of each class.
+        beta: in [0, 1).
     """
     weights = (1 - beta) / (1 - np.power(float(beta), np.asarray(counts, np.float64)))
     return (weights / weights.sum() * len(weights)).astype(np.float32)
 
 
 class ClassBalancedFocal(keras.losses.Loss):
-    """Sigmoid focal loss, each sample weighted by its class, an image's classes summed.
+    """Sigmoid focal loss, weighted by class and summed over classes (Cui et al. 2019).
 
-    Takes classes [B] and logits [B, m]; gives [B], nats. Normalized by the number of positives (one
-    an image), as in the authors' code.
+    Takes classes [B] and logits [B, m]; returns [B], nats. As in the authors' code, it is
+    normalized by the number of positives, one an image.
     """
 
     def __init__(

@@ -1,9 +1,7 @@
-"""Loads model files of this package. A file is checked first: Keras builds, and so runs, what a
-file names.
+"""Checks and loads model files of this package: Keras builds, and so runs, whatever a file names.
 
-Versions of Keras from 3.0 to 3.13 ran code from crafted files (CVE-2025-1550, -8747, -9905, -9906,
-CVE-2026-1462). Whatever the version, a file that names a class outside KNOWN, or that unpacks to
-far more than its size, isn't handed to it.
+Keras 3.0 to 3.13 ran code from crafted files (CVE-2025-1550, -8747, -9905, -9906, CVE-2026-1462).
+Keras never gets a file that names a class outside KNOWN or unpacks to far more than its size.
 """
 
 import io
@@ -42,9 +40,8 @@ LAYERS = [
     "Softmax",
     "ZeroPadding2D",
 ]
-KNOWN: dict[
-    Any, list[str] | None
-] = {  # module -> classes of it that a file may name; None: all of them
+# module -> its classes that a file may name; None: all of them
+KNOWN: dict[Any, list[str] | None] = {
     None: ["__ellipsis__", "__keras_tensor__", "__slice__"],
     "keras": ["DTypePolicy", "Functional", "Sequential"],
     "keras.constraints": None,
@@ -56,7 +53,7 @@ KNOWN: dict[
     "keras.src.ops.numpy": ["Add", "Concatenate", "GetItem", "Multiply"],
 }
 CURE = "give the model.keras that a run left"
-MOST = 100  # times its own size that a file may unpack to, where that is more than 100 MB
+MOST = 100  # a file over 100 MB unpacked may unpack to this many times its size
 
 
 class _Refused(Exception):
@@ -64,11 +61,11 @@ class _Refused(Exception):
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """Returns the keras.Model of a .keras file that this package wrote, not compiled.
+    """Returns the uncompiled keras.Model of a .keras file that this package wrote.
 
     Raises:
-        ValueError: it is no such file, is damaged, or names something that this package doesn't
-            write; one line.
+        ValueError: another kind of file, damage, or a class that this package doesn't write, in
+            one line.
     """
     import keras
 
@@ -76,14 +73,14 @@ def load(path: str | os.PathLike[str]) -> Any:
     check(path)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # what a file lacks makes Keras raise anything
+    except Exception as error:  # an incomplete file makes Keras raise anything
         raise ValueError(
             f"{path} can't be loaded by Keras {keras.__version__} ({type(error).__name__}): {CURE}"
         ) from None
 
 
 def check(path: pathlib.Path) -> None:
-    """Raises ValueError where `load` must not hand the file to Keras."""
+    """Raises ValueError: Keras must not get this file."""
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is no .keras file: {CURE}")
     try:
@@ -104,9 +101,9 @@ def check(path: pathlib.Path) -> None:
 
 
 def _check_classes(found: Any) -> None:
-    """Every object that the file names, however deep, is one of KNOWN
+    """Raises _Refused: an object at any depth is outside KNOWN.
 
-    Compile=False leaves compile_config alone.
+    Keras does not read compile_config with compile=False.
     """
     if isinstance(found, dict):
         if "class_name" in found or "module" in found:
@@ -122,7 +119,7 @@ def _check_classes(found: Any) -> None:
 
 
 def _check_weights(group: Any, size: int) -> None:
-    """Plain arrays in this file, none larger than it."""
+    """Raises _Refused: a weight is no plain array inside the file."""
     for name in group:
         item = group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
         if isinstance(item, h5py.Group):

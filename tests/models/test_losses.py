@@ -107,7 +107,7 @@ def test_xla_compiles_it_with_counts_that_change():
 
 
 def test_a_negative_tau_is_refused():
-    with pytest.raises(ValueError, match="tau is -1, but has to be at least 0"):
+    with pytest.raises(ValueError, match="tau is -1, but has to be a finite number of at least 0"):
         PriorCrossentropy(-1)
 
 

@@ -627,7 +627,7 @@ def test_a_folder_with_another_recipe_s_run_is_refused(tmp_path):
 def test_a_batch_that_d_does_not_fill_is_known_before_the_first_round(tmp_path):
     with pytest.raises(
         ValueError,
-        match="68 labeled samples don't fill one batch of 80: use --batch_size=68 or less",
+        match="batch_size is 80, but there are 68 labeled images: use --batch_size=68 or less",
     ):
         run(tmp_path, method="context", batch_size=80)
     assert not list(tmp_path.glob("runs/*/*.csv"))
