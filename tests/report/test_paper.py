@@ -77,7 +77,7 @@ def test_figure2(series):
 def test_keys_are_recipes(name):
     for r in rows(name):
         changes = {k: r[k] for k in ("dataset", "arch", "method", "lambda_schedule") if k in r}
-        assert recipes.make(**changes).dataset == r["dataset"] and r["source"]
+        assert recipes.make(**changes).data.dataset == r["dataset"] and r["source"]
 
 
 @pytest.mark.parametrize("seed", range(20))
