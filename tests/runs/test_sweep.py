@@ -321,7 +321,7 @@ def test_every_experiment_has_a_plan(name, tmp_path):
     ("flag", "said"),
     [
         ("--archs=resnet2", "there is no resnet2"),
-        ("--seeds=x", "seeds are numbers"),
+        ("--seeds=x", "--seeds: expected numbers"),
         ("--jobs=-1", "jobs"),
         ("more", "unexpected 'more'"),
     ],
