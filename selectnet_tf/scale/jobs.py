@@ -7,6 +7,7 @@ import os
 import pathlib
 import shlex
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,6 +15,7 @@ from selectnet_tf import _devices, recipes
 from selectnet_tf.runs import sweep
 
 LIMIT = 4.0  # seconds for a cluster to answer; Ray itself waits for up to minutes
+START = 60.0  # seconds in which the agents of a cluster that has just started come up
 RETRIES = 5  # of a run that was killed, alone or with its node
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 DASHBOARD = "the address of the cluster's dashboard, --ray=http://HOST:8265"
@@ -148,8 +150,13 @@ def _ask(call: Callable[..., Any], *positional: Any, **named: Any) -> Any:
         FileExistsError: a job has this id.
         OSError: Ray does not answer.
     """
-    try:
-        return call(*positional, **named)
-    except (OSError, RuntimeError) as error:
-        kind = FileExistsError if "already exists" in str(error) else OSError
-        raise kind(f"Ray does not answer, run the same command again: {error}") from None
+    deadline = time.monotonic() + START
+    while True:
+        try:
+            return call(*positional, **named)
+        except (OSError, RuntimeError) as error:
+            if "No available agent" in str(error) and time.monotonic() < deadline:
+                time.sleep(1)
+                continue
+            kind = FileExistsError if "already exists" in str(error) else OSError
+            raise kind(f"Ray does not answer, run the same command again: {error}") from None
