@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -76,6 +78,12 @@ def small_model(classes=4, dropout=0.0, norm=False, lr=0.1):
         jit_compile=False,
     )
     return model
+
+
+def selectnet(*words, **options):
+    """Runs `selectnet WORDS` in a process of its own."""
+    command = [sys.executable, "-m", "selectnet_tf", *words]
+    return subprocess.run(command, capture_output=True, text=True, **options)
 
 
 def write_run(results, accuracy=0.5, extra=None, **changes):

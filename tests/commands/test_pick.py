@@ -1,20 +1,13 @@
 """The command: its errors are one line, and what it writes is what the next run takes."""
 
-import subprocess
-import sys
+import functools
 
 import pytest
+from conftest import selectnet
 
 from selectnet_tf._csv_files import read_csv
 
-
-def pick(*flags, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "selectnet_tf", "pick", *flags],
-        capture_output=True,
-        text=True,
-        **options,
-    )
+pick = functools.partial(selectnet, "pick")
 
 
 @pytest.mark.parametrize(
@@ -45,12 +38,7 @@ def test_score_pick_and_train_on_it(tree):
     """The whole way: a run, its model's scores of the pool, picks, and a run that also trains on these."""
 
     def command(name, *flags):
-        found = subprocess.run(
-            [sys.executable, "-m", "selectnet_tf", name, *flags],
-            capture_output=True,
-            text=True,
-            cwd=tree,
-        )
+        found = selectnet(name, *flags, cwd=tree)
         assert found.returncode == 0, found.stderr
         return found.stdout
 

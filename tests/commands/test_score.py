@@ -1,21 +1,14 @@
 """The command: its errors are one line, and it starts at once."""
 
-import subprocess
-import sys
+import functools
 import zipfile
 
 import keras
 import pyarrow.parquet as pq
 import pytest
+from conftest import selectnet
 
-
-def score(*flags, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "selectnet_tf", "score", *flags],
-        capture_output=True,
-        text=True,
-        **options,
-    )
+score = functools.partial(selectnet, "score")
 
 
 @pytest.mark.parametrize(
