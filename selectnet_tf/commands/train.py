@@ -1,7 +1,8 @@
 """Trains one run: selectnet train --method=context --arch=resnet56
 
 Run it again to resume where it stopped. The preset, the dataset and the method give every flag that
-you leave out; [...] is preset paper's value on cifar10-4minor.
+you leave out; [...] is preset paper's value on cifar10-4minor. With --labeled_dir, your images give
+--image_size, --arch and --epochs.
 """
 
 import pathlib
@@ -9,13 +10,16 @@ import re
 import signal
 import sys
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from selectnet_tf import _devices, recipes
 from selectnet_tf._console import describe_error, expand_path, fail, importing_tensorflow
 from selectnet_tf._files import printable
+
+if TYPE_CHECKING:
+    from selectnet_tf.data.folders.survey import Survey
 
 FLAGS = flags.FLAGS
 GROUPS = {  # of --help: the flags that people need first, then those of --helpfull
@@ -95,47 +99,57 @@ def describe_flags(full: bool) -> str:
     return "\n".join(lines)
 
 
-def recipe_from_flags() -> recipes.Recipe:
+def recipe_from_flags(**suggested: Any) -> recipes.Recipe:
+    """Returns the flags' Recipe. suggested: values of fields whose flags are not given."""
     given = {name: FLAGS[name].value for name in recipes.FIELDS if FLAGS[name].value is not None}
+    if "labeled_dir" in given:
+        given.setdefault("dataset", recipes.FolderData.dataset)
     if "minor" in given:
         words = [word.strip() for word in given["minor"] or ()]
         numbers = given.get("dataset") != recipes.FolderData.dataset
         given["minor"] = tuple(
             int(w) if numbers and re.fullmatch("0|[1-9][0-9]*", w) else w for w in words
         )  # 007 is a name
-    return recipes.make(**given)
+    return recipes.make(**suggested | given)
 
 
-def _check_inputs(recipe: recipes.Recipe, results: pathlib.Path) -> None:
-    """Raises ValueError, OSError for missing folders and files, before TensorFlow is imported.
+def _look_at_data(
+    recipe: recipes.Recipe, results: pathlib.Path
+) -> tuple[recipes.Recipe, "Survey | None"]:
+    """Returns the recipe, complete, and the Survey of its folders.
 
-    A finished run needs none of them.
+    Raises ValueError, OSError for missing folders and files, before TensorFlow is imported. A
+    finished run needs none of them.
     """
     from selectnet_tf.data import cifar
     from selectnet_tf.data.folders import survey
     from selectnet_tf.runs import store
 
     row = results / "runs" / store.find_name(results, recipe) / "row.json"
-    if row.exists() and not FLAGS.force:
-        return
-    if isinstance(recipe.data, recipes.FolderData):
-        survey.survey_folders(recipe.data, recipe.training)
-    else:
-        cifar.find_source(recipe.data.dataset, FLAGS.data_dir)
+    finished = row.exists() and not (FLAGS.force or FLAGS.dry_run)
+    if not isinstance(recipe.data, recipes.FolderData):
+        if not finished:
+            cifar.find_source(recipe.data.dataset, FLAGS.data_dir)
+        return recipe, None
+    left_out = [name for name in survey.SUGGESTED if FLAGS[name].value is None]
+    if finished and not left_out:
+        return recipe, None
+    found = survey.survey_folders(recipe.data, recipe.training)
+    print("\n".join(map(printable, found.says)), flush=True)
+    values = survey.suggest(found, recipe.training) if left_out else {}
+    chosen = {name: values[name] for name in left_out if name in values}
+    if chosen:
+        words = (f"--{name}={value}" for name, value in chosen.items())
+        print(f"  chosen from these folders: {' '.join(words)}", flush=True)
+    return recipe_from_flags(**chosen), found
 
 
-def _dry_run(recipe: recipes.Recipe, cache_dir: pathlib.Path) -> int:
+def _dry_run(recipe: recipes.Recipe, found: "Survey | None", cache_dir: pathlib.Path) -> int:
     from selectnet_tf.data.folders import survey
 
-    if not isinstance(recipe.data, recipes.FolderData):
-        return fail("--dry_run is for --dataset=folder: leave it out", 2)
-    found = survey.survey_folders(recipe.data, recipe.training)
-    print(
-        "\n".join(
-            map(printable, [*found.says, *survey.describe_files(found, recipe.data, cache_dir)])
-        ),
-        flush=True,
-    )
+    assert found and isinstance(recipe.data, recipes.FolderData)
+    files = survey.describe_files(found, recipe.data, cache_dir)
+    print("\n".join(map(printable, files)), flush=True)
     _devices.hide_gpus_for_cpu(FLAGS.device)
     with importing_tensorflow(FLAGS.verbose):
         from selectnet_tf.runs import dry_run
@@ -153,11 +167,13 @@ def main(argv: list[str]) -> int:
         return fail(error, 2)
     results = expand_path(FLAGS.results_dir)
     cache_dir = expand_path(FLAGS.cache_dir) if FLAGS.cache_dir else results / "cache"
+    if FLAGS.dry_run and not isinstance(recipe.data, recipes.FolderData):
+        return fail("--dry_run is for --dataset=folder: leave it out", 2)
     signal.signal(signal.SIGTERM, _terminated)
     try:
+        recipe, survey = _look_at_data(recipe, results)
         if FLAGS.dry_run:
-            return _dry_run(recipe, cache_dir)
-        _check_inputs(recipe, results)
+            return _dry_run(recipe, survey, cache_dir)
         _devices.hide_gpus_for_cpu(FLAGS.device)
         with importing_tensorflow(FLAGS.verbose):
             import tensorflow  # noqa: F401
@@ -175,6 +191,7 @@ def main(argv: list[str]) -> int:
             verbose=1 if sys.stdout.isatty() else 2,
             finish=review_page.write,
             cache_dir=cache_dir,
+            survey=survey,
         )
         print(
             f"\n{outputs.format_results([row])}\n\nfiles: {results / 'runs' / row['name']}/, row in"

@@ -2,11 +2,11 @@
 
 import os
 import pathlib
-from collections.abc import Callable
 
 import numpy as np
 
 from selectnet_tf.data import cifar, splits
+from selectnet_tf.data.folders.survey import Survey
 from selectnet_tf.data.task import Task
 from selectnet_tf.images import Subset
 from selectnet_tf.recipes import SELECTING, BenchmarkData, Recipe
@@ -16,7 +16,7 @@ def make_task(
     recipe: Recipe,
     data_dir: str | os.PathLike[str] | None = None,
     cache_dir: pathlib.Path | None = None,
-    say: Callable[[str], object] = lambda line: None,
+    survey: Survey | None = None,
 ) -> Task:
     """Returns the Task of a recipe.
 
@@ -24,7 +24,7 @@ def make_task(
         recipe: its parts go to the loader of its kind of data.
         data_dir: see cifar.load.
         cache_dir: folder of decoded images.
-        say: is called early with lines on the folders found.
+        survey: of the recipe's folders; None: they are surveyed.
 
     Raises:
         ValueError, OSError: in one line, what is wrong and what to do.
@@ -40,7 +40,7 @@ def make_task(
         recipe.seed,
         method in SELECTING,
         cache_dir or pathlib.Path(".cache"),
-        say,
+        survey,
     )
 
 

@@ -33,7 +33,9 @@ class BenchmarkData:
     """A data set of the paper, or scikit-learn's digits, with most labels hidden."""
 
     dataset: str = _field(
-        "cifar10-4minor", "labeled set and pool; folder: images of your own", tuple(DATASETS)
+        "cifar10-4minor",
+        "labeled set and pool; folder: images of your own, as --labeled_dir implies",
+        tuple(DATASETS),
     )
     minor: tuple[int | str, ...] = _field(
         (),

@@ -18,6 +18,7 @@ from selectnet_tf._files import FULL, printable, remove_leftovers
 from selectnet_tf._locks import lock
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import load
+from selectnet_tf.data.folders.survey import Survey
 from selectnet_tf.data.task import Task
 from selectnet_tf.loop import check_batch, fit
 from selectnet_tf.models import networks, optimizers
@@ -41,6 +42,7 @@ def train(
     verbose: int | str = "auto",
     finish: Callable[[pathlib.Path, Task], None] | None = None,
     cache_dir: Path | None = None,
+    survey: Survey | None = None,
 ) -> dict[str, Any]:
     """Returns a recipe's row of runs.csv; trains or resumes it, unless it is finished.
 
@@ -56,6 +58,7 @@ def train(
         finish: called with (folder, Task) after the run's files are written; its failure is a
             warning.
         cache_dir: folder of decoded images; default: results_dir/cache.
+        survey: of the recipe's folders; None: they are surveyed.
 
     Raises:
         ValueError, OSError: bad input, in one line that says what to do.
@@ -74,7 +77,7 @@ def train(
             resume.check_same_recipe(recipe, results, folder)
             row = resume.find_finished_row(recipe, results, folder)
         return row or _run(
-            recipe, data_dir, results, folder, replicas, verbose, finish, force, cache
+            recipe, data_dir, results, folder, replicas, verbose, finish, force, cache, survey
         )
 
 
@@ -88,10 +91,11 @@ def _run(
     finish: Callable[[pathlib.Path, Task], None] | None,
     force: bool,
     cache_dir: pathlib.Path,
+    survey: Survey | None,
 ) -> dict[str, Any]:
     training, seed = recipe.training, recipe.seed
     strategy = _strategy_of(training, replicas)
-    task = load.make_task(recipe, data_dir, cache_dir, lambda lines: print(lines, flush=True))
+    task = load.make_task(recipe, data_dir, cache_dir, survey)
     print("\n".join([f"{folder.name}: {task.says[0]}", *map(printable, task.says[1:])]), flush=True)
     labeled = len(task.y_labeled)
     if training.batch_size > labeled:

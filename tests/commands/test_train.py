@@ -61,25 +61,18 @@ def test_a_wrong_flag_is_one_line_and_exit_code_2(flags, words, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_dry_run_says_what_there_is_and_leaves_nothing(tree):
+def test_two_folders_are_all_that_a_dry_run_needs_and_it_leaves_nothing(tree):
     before = sorted(tree.rglob("*"))
-    found = run(
-        "--dataset=folder",
-        "--labeled_dir=labeled",
-        "--unlabeled_dir=pool",
-        "--image_size=16",
-        "--dry_run",
-        cwd=tree,
-    )
+    found = run("--labeled_dir=labeled", "--unlabeled_dir=pool", "--dry_run", cwd=tree)
     assert found.returncode == 0 and found.stderr == "" and sorted(tree.rglob("*")) == before
     lines = found.stdout.splitlines()
     assert (
         lines[0]
         == "44 labeled images of 3 classes, about a fifth of them held out as test set; 31 unlabeled"
     )
-    assert "  by class: emu 4, cat 20, dog 20" in lines and lines[-2].startswith(
-        "  decoding takes 0 MB in results/cache ("
-    )
+    assert "  by class: emu 4 (minor), cat 20, dog 20" in lines
+    assert "  chosen from these folders: --image_size=16 --arch=resnet8 --epochs=200" in lines
+    assert lines[-2].startswith("  decoding takes 0 MB in results/cache (")
     assert lines[-1].endswith(": 200 epochs of up to 48 images, estimated from a few steps")
 
 

@@ -118,7 +118,11 @@ class Folder(NamedTuple):
 
 
 def read_folder(
-    root: str | os.PathLike, size: int, cache: str | os.PathLike, fit: str = "stretch"
+    root: str | os.PathLike,
+    size: int,
+    cache: str | os.PathLike,
+    fit: str = "stretch",
+    listing: Listing | None = None,
 ) -> Folder:
     """Decodes every image below `root` to size x size RGB.
 
@@ -128,13 +132,14 @@ def read_folder(
         cache: folder for the decoded images.
         fit: "stretch" (as Keras's image_dataset_from_directory does), "pad" with black, or
             "crop" to the middle.
+        listing: the folder's; None: it is listed.
 
     Raises:
         FileNotFoundError: no such folder.
         ValueError: no readable image.
     """
     root = pathlib.Path(root).expanduser()
-    listing = list_images(root)
+    listing = listing or list_images(root)
     images, found, whys = caches.read_images(
         [root / file for file in listing.files], size, fit, pathlib.Path(cache)
     )

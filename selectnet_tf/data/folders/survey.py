@@ -4,7 +4,7 @@ import collections
 import pathlib
 import shutil
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,10 @@ SMALLEST = {
     "InceptionV3": 75,
 }  # smallest images of keras.applications; 32 for the other networks
 FEW = 100  # labeled images of a class, too few to train a network from scratch
+SUGGESTED = ("image_size", "arch", "epochs")
+LARGEST = 64  # --image_size where it is not given, at most
+LOOKED_AT = 200  # images whose sizes it follows
+SEEN = 250_000  # images that --epochs where it is not given trains on, about
 
 
 class Survey(NamedTuple):
@@ -81,6 +85,23 @@ def survey_folders(data: FolderData, training: TrainingRecipe) -> Survey:
     )
     found.says.extend(_lines(found, training, counts, tests, minor))
     return found
+
+
+def suggest(found: Survey, training: TrainingRecipe) -> dict[str, Any]:
+    """Returns values of SUGGESTED for a command that does not give them.
+
+    Images keep their median shorter side, up to 64 pixels. Fewer labeled images get a smaller
+    network and more epochs. With --weights, only the epochs are suggested.
+    """
+    paths = [root / file for root, each in found.labeled.items() for file in each.files]
+    epochs = {"epochs": 10 * round(min(max(SEEN / len(paths), 30), 200) / 10)}
+    if training.weights:
+        return epochs
+    sides, _ = _headers(paths[:: -(-len(paths) // LOOKED_AT)])
+    side = int(np.median([min(side) for side in sides])) if sides else LARGEST
+    least = max(16, _smallest(training.arch))
+    arch = "resnet20" if len(paths) >= 1000 else "resnet8"
+    return {"image_size": max(min(side, LARGEST), least), "arch": arch, **epochs}
 
 
 def describe_files(found: Survey, data: FolderData, cache_dir: pathlib.Path) -> list[str]:
@@ -173,8 +194,13 @@ def _check_counts(
         )
 
 
+def _smallest(arch: str) -> int:
+    """Returns the smallest side of the images that a network takes."""
+    return SMALLEST.get(arch, 32) if arch in APPLICATIONS else 12
+
+
 def _check_network(training: TrainingRecipe, image_size: int) -> None:
-    smallest = SMALLEST.get(training.arch, 32) if training.arch in APPLICATIONS else 12
+    smallest = _smallest(training.arch)
     if image_size < smallest:
         raise ValueError(
             f"{training.arch} needs images of at least {smallest} x {smallest}: give a larger"
@@ -199,7 +225,9 @@ def _lines(
 ) -> list[str]:
     order = sorted(range(len(counts)), key=lambda c: (counts[c], found.names[c]))[:MOST_CLASSES]
     sizes = [
-        f"{found.names[c]} {counts[c]:,}" + (f" + {tests[c]:,} test" if found.test else "")
+        f"{found.names[c]} {counts[c]:,}"
+        + f" + {tests[c]:,} test" * bool(found.test)
+        + " (minor)" * (c in minor)
         for c in order
     ]
     more = f", and {len(counts) - len(order):,} larger classes" if len(counts) > len(order) else ""

@@ -2,7 +2,6 @@
 
 import hashlib
 import pathlib
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -49,15 +48,13 @@ def make_folder_task(
     seed: int,
     selects: bool,
     cache_dir: pathlib.Path,
-    say: Callable[[str], object] = lambda line: None,
+    seen: Survey | None = None,
 ) -> Task:
     """Returns the Task of a recipe's folders, without duplicates across its parts.
 
-    Calls `say` with lines on the folders before it decodes images. Raises ValueError, OSError in
-    one line.
+    seen: the folders' Survey; None: they are surveyed. Raises ValueError, OSError in one line.
     """
-    seen = survey_folders(data, training)
-    say("\n".join(map(printable, seen.says)))
+    seen = seen or survey_folders(data, training)
     found = _read(data, seen, cache_dir)
     names, minor = seen.names, seen.minor
     y, part, why = found.y.copy(), found.kind.copy(), np.full(len(found.files), "", object)
@@ -112,8 +109,8 @@ def make_folder_task(
 def _read(data: FolderData, seen: Survey, cache_dir: pathlib.Path) -> FolderImages:
     images, files, marks, pixels, looks, kinds, classes, skipped = [], [], [], [], [], [], [], []
     for kind, roots in ((LABELED, seen.labeled), (TEST, seen.test), (UNLABELED, seen.unlabeled)):
-        for root in roots:
-            folder = listing.read_folder(root, data.image_size, cache_dir, data.fit)
+        for root, listed in roots.items():
+            folder = listing.read_folder(root, data.image_size, cache_dir, data.fit, listed)
             images.append(folder.images)
             files += folder.paths(root)
             marks += folder.marks

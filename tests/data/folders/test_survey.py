@@ -1,5 +1,6 @@
 """Lines and errors of the survey, before an image is decoded."""
 
+import dataclasses
 import os
 import shutil
 
@@ -9,7 +10,8 @@ from conftest import COLOURS, picture
 from PIL import Image
 
 from selectnet_tf import recipes
-from selectnet_tf.data.folders import decoding, survey
+from selectnet_tf.data import load
+from selectnet_tf.data.folders import decoding, listing, survey
 
 
 def look(tree, **changes):
@@ -29,7 +31,7 @@ def test_counts_by_class_and_what_is_not_read(tree):
     assert found.names == ("cat", "dog", "emu") and found.minor == (2,) and len(found.aside) == 2
     assert found.says == [
         "44 labeled images of 3 classes, about a fifth of them held out as test set; 31 unlabeled",
-        "  by class: emu 4, cat 20, dog 20",
+        "  by class: emu 4 (minor), cat 20, dog 20",
         "  not read: 2 files, .heic is not supported: convert it to JPEG or PNG",
         "  a class has under 100 images: also try a pretrained network, --arch=MobileNetV2 --weights=imagenet --freeze",
     ]
@@ -113,3 +115,29 @@ def test_details_say_sizes_depth_copies_space_and_what_is_broken(tree):
         and not (tree / "not").exists()
     )
     assert os.listdir(tree) and all("cache" not in name for name in os.listdir(tree))
+
+
+def test_a_survey_suggests_size_network_and_epochs_and_a_task_needs_no_second_listing(
+    tree, tmp_path, monkeypatch
+):
+    recipe = recipes.make(
+        dataset="folder",
+        labeled_dir=str(tree / "labeled"),
+        unlabeled_dir=str(tree / "pool"),
+        image_size=16,
+    )
+    found = survey.survey_folders(recipe.data, recipe.training)
+    few = {"image_size": 16, "arch": "resnet8", "epochs": 200}
+    assert survey.suggest(found, recipe.training) == few
+    cats = [f"cat/{i}.png" for i in range(4020)]
+    for file in cats[:: -(-4020 // survey.LOOKED_AT)]:
+        path = tmp_path / "many" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (80, 120)).save(path)
+    many = found._replace(labeled={tmp_path / "many": listing.Listing(cats, [], ["cat"])})
+    large = {"image_size": 64, "arch": "resnet20", "epochs": 60}
+    assert survey.suggest(many, recipe.training) == large
+    frozen = dataclasses.replace(recipe.training, weights="imagenet")
+    assert survey.suggest(many, frozen) == {"epochs": 60}
+    monkeypatch.setattr(listing, "list_images", None)
+    assert len(load.make_task(recipe, cache_dir=tmp_path / "cache", survey=found).y_labeled) >= 30
