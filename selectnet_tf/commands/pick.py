@@ -5,7 +5,6 @@ them into PICKS, one folder per class. Give the next run --unlabeled_dir=PICKS
 --decisions=PICKS/decisions.csv.
 """
 
-import functools
 from collections.abc import Callable
 
 from absl import flags
@@ -18,7 +17,6 @@ from selectnet_tf.rules import Capped
 RULES: dict[str, Callable[[float], rules.Rule]] = {
     "self_paced": rules.SelfPaced,
     "random": rules.Random,
-    "selectnet": functools.partial(rules.SelectNet, inputs="penultimate+loss"),
 }
 
 
@@ -27,9 +25,7 @@ def define_flags() -> None:
     flags.DEFINE_string("images", None, "the scored pool")
     flags.DEFINE_list("minor", None, "names of the minor classes")
     flags.DEFINE_string("out", None, "new folder for the selected images")
-    flags.DEFINE_enum(
-        "method", "self_paced", list(RULES), "the rule; selectnet needs scores with --features"
-    )
+    flags.DEFINE_enum("method", "self_paced", list(RULES), "the rule; random: the control")
     flags.DEFINE_float(
         "threshold", rules.THRESHOLD, "lambda: select images of a smaller loss, in nats", 0
     )

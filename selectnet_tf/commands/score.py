@@ -22,7 +22,6 @@ def define_flags() -> None:
         "images", None, "a folder of images, a Parquet file, or a folder of Parquet files"
     )
     flags.DEFINE_string("out", None, "folder for the scores")
-    flags.DEFINE_bool("features", False, "also write the inputs of the last layer, as float16")
     flags.DEFINE_integer("shard", 4096, "largest number of images in a file of SCORES", 1)
     flags.DEFINE_integer("batch", 256, "images per batch", 1)
     flags.DEFINE_string(
@@ -61,8 +60,8 @@ def main(argv: list[str]) -> int:
         return fail(problem, 1)
     begun = time.perf_counter()
     try:
-        column = pools.image_column(images)
-        job = scoring.Job(model, images, column, values.batch, values.features, values.device)
+        folder = pools.is_folder_of_images(images)
+        job = scoring.Job(model, images, folder, values.batch, values.device)
         scored, there, unreadable = scoring.score(job, out, values.shard, values.ray, values.actors)
     except (ValueError, OSError) as error:
         return fail(error, 1)

@@ -5,7 +5,7 @@ import pathlib
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ from selectnet_tf.rules import Rule, Scores, apply_rule
 from selectnet_tf.scale import pools
 
 LONGEST = 150  # bytes of an image's id in its file's name: file systems allow 255
+KINDS = {"id": pa.large_string(), "class": pa.string(), "loss": pa.float32()}
 
 
 class Picks(NamedTuple):
@@ -34,7 +35,7 @@ def pick(scores: pathlib.Path, pool: pathlib.Path, minor: Sequence[str], rule: R
     """Returns what a rule picks of a scored pool; the order of scores and images does not count.
 
     Args:
-        scores: what score wrote, or one Parquet file of it.
+        scores: the folder that score wrote, or a Parquet file.
         pool: the images that were scored.
         minor: names of the minor classes; a rule sees what is predicted as one of them.
         rule: its Scores are in the order of ids, and their probs hold the predicted class's alone.
@@ -43,41 +44,42 @@ def pick(scores: pathlib.Path, pool: pathlib.Path, minor: Sequence[str], rule: R
         ValueError: ids that are not unique, or not the pool's; a minor class that is none; a file
             that is damaged, or lacks a column. One line.
     """
-    columns = ["id", "class", "loss", *(["features"] if getattr(rule, "features", False) else [])]
-    tables = [pools.read(path, columns) for path in pools.parquet(scores)]
-    ids, known = pools.unique_ids(tables, scores), pools.ids_of(pool)
-    pools.check_known(ids, known, pool, "give --images the pool that was scored")
-    pools.check_known(known, ids, scores, "run python -m selectnet_tf score to its end")
-    _check_names(minor, set().union(*(_classes(table["class"]) for table in tables)))
-    kinds = {"id": pa.large_string(), "class": pa.string(), "loss": pa.float32()}
-    kinds |= {"features": pa.list_(pa.float32())} if "features" in columns else {}
-    table = pa.concat_tables([table.cast(pa.schema(kinds)) for table in tables])
+    batches = [b for path in pools.list_files(scores) for b in pools.read(path, list(KINDS))]
+    ids, known = pools.check_ids([b["id"] for b in batches], scores), pools.read_ids(pool)
+    _check_known(ids, known, pool, "give --images the pool that was scored")
+    _check_known(known, ids, scores, "run python -m selectnet_tf score to its end")
+    _check_names(minor, set().union(*(_list_classes(b["class"]) for b in batches)))
+    table = pa.Table.from_batches([b.cast(pa.schema(KINDS)) for b in batches])
     table = table.filter(pc.is_in(table["class"], pa.array(minor))).sort_by("id")
     label = pc.index_in(table["class"], pa.array(minor)).to_numpy()
     loss, k = table["loss"].to_numpy(), len(table)
     probs = np.zeros((k, len(minor)), np.float32)
     probs[np.arange(k), label] = np.exp(-loss)
-    features = None
-    if "features" in columns:
-        features = table["features"].combine_chunks().flatten().to_numpy().reshape(k, -1)
-    found = Scores(probs, loss, np.zeros(k, bool), np.ones(k, bool), features=features)
+    found = Scores(probs, loss, np.zeros(k, bool), np.ones(k, bool))
     places = np.flatnonzero(apply_rule(rule(found), found))
     return Picks(table["id"].take(places).to_pylist(), label[places], loss[places])
 
 
-def _classes(column: pa.ChunkedArray) -> list[str]:
+def _check_known(ids: pa.Array, known: pa.Array, place: pathlib.Path, cure: str) -> None:
+    """Raises ValueError where `known`, the ids in `place`, lacks some of these."""
+    alone = ids.filter(pc.invert(pc.is_in(ids, known)))
+    if len(alone):
+        lacks = f"lacks {len(alone):,} of the ids, e.g. {printable(alone[0].as_py())}"
+        raise ValueError(f"{printable(place)} {lacks}: {cure}")
+
+
+def _list_classes(column: pa.Array) -> set[str]:
     """Returns the names of a model's classes; of a column saved as text, of those predicted."""
-    if pa.types.is_dictionary(column.type) and column.num_chunks:
-        return list(column.unify_dictionaries().chunk(0).dictionary.to_pylist())
-    return list(column.unique().to_pylist())
+    names = column.dictionary if pa.types.is_dictionary(column.type) else column.unique()
+    return set(names.to_pylist()) - {None}
 
 
 def _check_names(minor: Sequence[str], known: set[str]) -> None:
     """Raises ValueError where one is no class, is there twice, or would lie outside of a folder."""
     for name in minor:
         if name not in known:
-            some = ", ".join(sorted(known - {None})[:10])
-            raise ValueError(f"--minor={name} is none of the {len(known - {None})} classes: {some}")
+            some = ", ".join(sorted(known)[:10])
+            raise ValueError(f"--minor={name} is none of the {len(known)} classes: {some}")
         if not name or pathlib.PurePath(name).name != name or name[0] == "." or "\0" in name:
             raise ValueError(
                 f"--minor={name} can't be a folder's name: rename the class in the model"
@@ -87,8 +89,7 @@ def _check_names(minor: Sequence[str], known: set[str]) -> None:
 
 
 def write(found: Picks, pool: pathlib.Path, minor: Sequence[str], out: pathlib.Path) -> None:
-    """Copies the picks' images into a folder per class, and decisions.csv, into `out`, whole or
-    not.
+    """Copies the picks' images into a folder per class, with decisions.csv; all of it or nothing.
 
     Raises:
         ValueError: `out` is there, or an image can't be read.
@@ -99,7 +100,7 @@ def write(found: Picks, pool: pathlib.Path, minor: Sequence[str], out: pathlib.P
     places, lines = {id: i for i, id in enumerate(found.ids)}, [("file", *COLUMNS)]
     try:
         beside.mkdir(parents=True)
-        for id, image in _images(found.ids, pool):
+        for id, image in _read_images(found.ids, pool):
             i = places[id]
             folder = beside / minor[found.label[i]]
             folder.mkdir(exist_ok=True)
@@ -115,26 +116,17 @@ def write(found: Picks, pool: pathlib.Path, minor: Sequence[str], out: pathlib.P
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _images(ids: list[str], pool: pathlib.Path) -> Iterator[tuple[str, bytes]]:
-    """Yields (id, an image's file), in the pool's order; skips row groups without a pick."""
-    if not (column := pools.image_column(pool)):
+def _read_images(ids: list[str], pool: pathlib.Path) -> Iterator[tuple[str, bytes]]:
+    """Yields (id, an image's file), in the pool's order."""
+    if pools.is_folder_of_images(pool):
         yield from ((id, (pool / id).read_bytes()) for id in ids)
         return
-    wanted = pa.array(ids, pa.large_string())
-
-    def among(table: Any) -> Any:
-        return pc.is_in(table["id"].cast(pa.large_string()), wanted)
-
-    for path in pools.parquet(pool):
-        with pools.opened(path, pre_buffer=False, buffer_size=2**20) as file:  # no group as a whole
-            for group in range(file.num_row_groups):
-                if not pc.any(among(file.read_row_group(group, ["id"]))).as_py():
-                    continue
-                for batch in file.iter_batches(1024, [group], ["id", column], use_threads=False):
-                    batch = batch.filter(among(batch))
-                    for id, cell in zip(batch["id"], batch[column], strict=True):
-                        image = pools.content(cell)
-                        yield str(id.as_py()), image if isinstance(image, bytes) else _png(image)
+    wanted = pc.field("id").cast(pa.large_string()).isin(pa.array(ids, pa.large_string()))
+    for path in pools.list_files(pool):
+        for batch in pools.read(path, ["id", "image"], wanted):
+            for id, cell in zip(batch["id"], batch["image"], strict=True):
+                image = pools.decode_cell(cell)
+                yield str(id.as_py()), image if isinstance(image, bytes) else _to_png(image)
 
 
 def _suffix(image: bytes) -> str:
@@ -143,11 +135,8 @@ def _suffix(image: bytes) -> str:
     return suffix if suffix in listing.SUFFIXES else ".jpg"
 
 
-def _png(pixels: np.ndarray) -> bytes:
-    """Returns raw pixels of a square, in three colours or gray, as a PNG file.
-
-    Raises ValueError.
-    """
+def _to_png(pixels: np.ndarray) -> bytes:
+    """Returns raw pixels of a square, in three colours or gray, as a PNG file."""
     side = round(pixels.size**0.5)
     gray = side * side == pixels.size
     side = side if gray else round((pixels.size / 3) ** 0.5)

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as pds
 import pyarrow.parquet as pq
 import ray
 import ray.data
@@ -33,18 +32,17 @@ BLOCK = 16 * 2**20  # bytes of images that go to an actor, and the most that a s
 
 
 class Job(NamedTuple):
-    """What to score with what.
+    """A model and a pool to score.
 
     model: a run's model.keras. pool: a folder of images or of Parquet files, or one of these.
-    column: of its images; None for a folder of images. batch: images that the model sees at once.
-    features: whether to write the input of the last layer with weights. device: "auto" or "cpu".
+    folder: whether it is one of images. batch: images that the model sees at once.
+    device: "auto" or "cpu".
     """
 
     model: pathlib.Path
     pool: pathlib.Path
-    column: str | None
+    folder: bool
     batch: int = 256
-    features: bool = False
     device: str = "auto"
 
 
@@ -61,7 +59,6 @@ class Scorer:
     def _load(self) -> None:
         with importing_tensorflow():
             from selectnet_tf.models import safe_load
-            from selectnet_tf.scoring import add_features
         model = safe_load.load(self.job.model)
         self.shape = tuple(model.input_shape[1:])
         square = len(self.shape) == 3 and self.shape[0] and self.shape[0] == self.shape[1]
@@ -69,22 +66,21 @@ class Scorer:
             raise ValueError(f"{self.job.model} takes {list(self.shape)}, but needs square images")
         self.fit = decoding.read_fit(self.job.model)
         self.names = decoding.read_class_names(self.job.model, model.output_shape[-1])
-        self.model = add_features(model) if self.job.features else model
+        self.model = model
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Returns id, predicted, class, probability, loss, problem and, where wanted, features."""
+        """Returns id, predicted, class, probability, loss and problem."""
         if self.model is None:
             self._load()
         from selectnet_tf.runs import evaluation
 
-        found = list(self.threads.map(self._decode, table[self.job.column or "id"]))
+        found = list(self.threads.map(self._decode, table["id" if self.job.folder else "image"]))
         bad = np.array([isinstance(one, str) for one in found])
         images = np.zeros((self.job.batch, *self.shape), np.uint8)  # one shape of batch
         for i in np.flatnonzero(~bad):
             images[i] = found[i]
-        output = self.model.predict_on_batch(images)
-        output, features = output if self.job.features else (output, None)
-        probs = evaluation.to_probabilities(output[: len(found)].astype(np.float32))
+        output = self.model.predict_on_batch(images)[: len(found)]
+        probs = evaluation.to_probabilities(output.astype(np.float32))
         predicted = pa.array(probs.argmax(1).astype(np.int32), mask=bad)
         loss = -np.log(np.clip(probs.max(1), 1e-7, 1))  # nats, of the predicted class: eq. (3)
         columns = {
@@ -95,16 +91,12 @@ class Scorer:
             "loss": pa.array(loss, mask=bad),
             "problem": pa.array([x if isinstance(x, str) else None for x in found], pa.string()),
         }
-        if features is not None:
-            most = np.finfo(np.float16).max
-            rows = list(np.clip(features[: len(found)], -most, most).astype(np.float16))
-            columns["features"] = pa.array(rows, pa.list_(pa.float16()), mask=bad)
         return pa.table(columns)
 
     def _decode(self, cell: Any) -> np.ndarray | str:
         """Returns an image as a run sees it, [H, W, C] uint8, or why there is none."""
         try:
-            source = pools.content(cell) if self.job.column else self.job.pool / cell.as_py()
+            source = self.job.pool / cell.as_py() if self.job.folder else pools.decode_cell(cell)
             if isinstance(source, np.ndarray):
                 return source.reshape(self.shape)
             image = decoding.decode(source, self.shape[0], self.fit)
@@ -131,11 +123,12 @@ def score(
     Raises:
         ValueError, OSError: the pool, the model, `out` or the cluster don't fit; one line.
     """
-    ids, kept = pools.ids_of(job.pool), out / ".scores" / "ids"
+    ids, kept = pools.read_ids(job.pool), out / ".scores" / "ids"
     kept.mkdir(parents=True, exist_ok=True)
     with lock(kept.with_name("lock")):
-        made_of = _made_of(job)
-        done, _ = _done(out, kept)
+        done, _ = _count_done(out, kept)
+        digest = hashlib.sha256(job.model.read_bytes()).hexdigest()
+        made_of = {"model": digest, "images": os.fsdecode(job.pool)}
         before = json.loads(kept.with_name("made_of.json").read_text()) if done else made_of
         if other := [key for key in made_of if made_of[key] != before[key]]:
             raise ValueError(
@@ -144,20 +137,13 @@ def score(
         write_json(kept.with_name("made_of.json"), made_of)
         if done < len(ids):
             _run(job, ids, out, shard, address, actors)
-        there, unreadable = _done(out, kept)
-        if there < len(ids):
-            raise OSError(
-                f"{printable(out)} lacks {len(ids) - there:,} scores: run the command again"
-            )
+        there, unreadable = _count_done(out, kept)
+    if there < len(ids):
+        raise OSError(f"{printable(out)} lacks {len(ids) - there:,} scores: run the command again")
     return there - done, there, unreadable
 
 
-def _made_of(job: Job) -> dict[str, Any]:
-    digest = hashlib.sha256(job.model.read_bytes()).hexdigest()
-    return {"model": digest, "features": job.features, "images": os.fsdecode(job.pool)}
-
-
-def _done(out: pathlib.Path, kept: pathlib.Path) -> tuple[int, int]:
+def _count_done(out: pathlib.Path, kept: pathlib.Path) -> tuple[int, int]:
     """Returns (ids with a score, unreadable images); forgets files that are damaged or gone.
 
     Forgets also the later of two files with an id: a process that was killed may leave actors,
@@ -169,34 +155,31 @@ def _done(out: pathlib.Path, kept: pathlib.Path) -> tuple[int, int]:
         raise ValueError(
             f"{printable(files[strange[0]])} is not by score: move it, or give a new --out"
         )
-    found = {"": pd.DataFrame(columns=["id", "problem"])}
+    seen, unreadable = pd.Index([]), 0
     for name, path in known.items():
+        if ".pending." in path.name:  # Ray itself forgets these
+            continue
         with contextlib.suppress(KeyError, ValueError):
-            frame = pools.read(files[name]).select(["id", "problem"]).to_pandas()
-            if len(frame) == pq.read_metadata(path).num_rows and ".pending." not in path.name:
-                found[name] = frame
-    frame = pd.concat(found)
-    frame = frame.drop(index=[*{*frame.index[frame.duplicated("id")].get_level_values(0)}], level=0)
-    for name in known.keys() - set(frame.index.get_level_values(0)):
-        if ".pending." not in known[name].name:  # those Ray forgets itself
-            known[name].unlink()
-            files.get(name, known[name]).unlink(missing_ok=True)
-    return len(frame), int(frame["problem"].notna().sum())
+            table = pa.Table.from_batches(pools.read(files[name], ["id", "problem"]))
+            ids = pd.Index(table["id"])
+            if len(ids) == pq.read_metadata(path).num_rows and not ids.isin(seen).any():
+                seen = seen.append(ids)
+                unreadable += len(table) - table["problem"].null_count
+                continue
+        path.unlink()
+        files.get(name, path).unlink(missing_ok=True)
+    return len(seen), unreadable
 
 
 def _run(
-    job: Job, ids: pa.ChunkedArray, out: pathlib.Path, shard: int, address: str | None, actors: int
+    job: Job, ids: pa.Array, out: pathlib.Path, shard: int, address: str | None, actors: int
 ) -> None:
-    """Scores the ids that out/.scores/ids lacks.
-
-    Raises OSError, what the failed actor or task said.
-    """
-    files = pools.parquet(job.pool)
-    if not job.column:
+    """Scores the ids that out/.scores/ids lacks. Raises OSError with an actor's or task's error."""
+    files = pools.list_files(job.pool)
+    if job.folder:
         files = [out / ".scores" / "pool.parquet"]
         with replacing(files[0]) as beside:
             pq.write_table(pa.table({"id": ids.cast(pa.string())}), beside)
-    local = pa.fs.LocalFileSystem()  # a path may look like an address
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     try:
         actors, threads, gpus = _start(address, actors, job.device)
@@ -208,17 +191,17 @@ def _run(
             "id",
             str(out / ".scores" / "ids"),
             delete_checkpoint_on_success=False,
-            override_filesystem=local,
+            override_filesystem=pools.DISK,
         )
         context.checkpoint_config.checkpoint_actor_pool_max_size = 1
         context.checkpoint_config.checkpoint_actor_memory_bytes = 2**27
         rows = ray.data.read_parquet(
             [str(path) for path in files],
-            columns=["id", *([job.column] if job.column else [])],
-            filesystem=local,
+            columns=["id"] if job.folder else ["id", "image"],
+            filesystem=pools.DISK,
             partitioning=None,
             override_num_blocks=-(-len(ids) // shard),
-            fragment_scan_options=pds.ParquetFragmentScanOptions(page_checksum_verification=True),
+            fragment_scan_options=pools.VERIFIED,
         )
         scores = rows.map_batches(
             Scorer,
@@ -230,7 +213,7 @@ def _run(
             num_gpus=gpus,
         )
         scores.write_parquet(
-            str(out), filesystem=local, compression="zstd", write_page_checksum=True
+            str(out), filesystem=pools.DISK, compression="zstd", write_page_checksum=True
         )
     except (ray.exceptions.RayError, RuntimeError) as error:
         said = re.findall(r"^[\w.]*(?:Error|Invalid): (.+)$", str(error), re.M) or [repr(error)]
@@ -252,13 +235,12 @@ def _start(address: str | None, actors: int, device: str) -> tuple[int, int, int
     cpus = max(_devices.count_cores(), actors) + SPARE  # logical ones
     here = {"num_cpus": cpus, "object_store_memory": 4 * BLOCK * cpus, "include_dashboard": False}
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    with importing_tensorflow():  # which the actors do; Ray is as quiet
-        ray.init(
-            address or "local",
-            log_to_driver=False,
-            logging_level="ERROR",
-            **({} if address else here),
-        )
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        with importing_tensorflow():  # which the actors do; Ray is as quiet
+            ray.init(address or "local", **quiet, **({} if address else here))
+    except Exception as error:  # Ray raises bare ones
+        raise OSError(f"Ray did not start: {error}: run the command again") from None
     has = ray.cluster_resources()
     gpus = 0 if device == "cpu" else int(has.get("GPU", 0))
     cpus = int(has.get("CPU", 0)) - SPARE

@@ -81,10 +81,9 @@ def test_a_folder_is_scored(tree):
         "--out=sc ores%20#",
         "--shard=9",
         "--actors=1",
-        "--features",
         cwd=tree,
     )
     assert found.returncode == 0 and found.stderr == "", found.stderr
     assert found.stdout.endswith("holds 31, 1 of them unreadable\n")
     table = pq.read_table(tree / "sc ores%20#")
-    assert len(set(table["id"].to_pylist())) == 31 and table["features"].null_count == 1
+    assert len(set(table["id"].to_pylist())) == 31

@@ -1,5 +1,6 @@
 """Scores of pools: those of the model itself, each id once, whatever is killed or damaged."""
 
+import hashlib
 import json
 import os
 import signal
@@ -46,9 +47,7 @@ def put(path, n, ids=None):
 
 def test_scores_are_the_model_s(model, tmp_path):
     pool = put(tmp_path / "pool.parquet", 50)
-    found = scoring.Scorer(scoring.Job(model, pool, "image", batch=64, features=True), 2)(
-        pq.read_table(pool)
-    )
+    found = scoring.Scorer(scoring.Job(model, pool, False, batch=64), 2)(pq.read_table(pool))
     loaded = keras.saving.load_model(model, compile=False)
     probs = loaded.predict(blobs(50)[0], verbose=0)
     assert found["id"].to_pylist() == [f"i{i}" for i in range(50)]
@@ -56,12 +55,6 @@ def test_scores_are_the_model_s(model, tmp_path):
     assert found["class"].to_pylist() == [["cat", "dog", "emu", "fox"][c] for c in probs.argmax(1)]
     assert np.allclose(found["probability"], probs.max(1), atol=1e-6)
     assert np.allclose(found["loss"], -np.log(probs.max(1)), atol=1e-5)
-    features = keras.Model(loaded.inputs[0], loaded.layers[-1].input).predict(
-        blobs(50)[0], verbose=0
-    )
-    assert np.allclose(
-        np.array(found["features"].to_pylist(), np.float32), features, rtol=1e-3, atol=1e-3
-    )
     assert found["problem"].null_count == 50
 
 
@@ -70,13 +63,11 @@ def test_an_image_that_can_not_be_read_is_a_row_with_a_problem(model, tmp_path):
     table = pa.table(
         {"id": ["a", "b", "c"], "image": pa.array([bytes(16), None, bytes(16)], pa.binary(16))}
     )
-    found = scoring.Scorer(scoring.Job(model, tmp_path, "image", batch=4, features=True), 1)(
-        table
-    ).to_pylist()
+    found = scoring.Scorer(scoring.Job(model, tmp_path, False, batch=4), 1)(table).to_pylist()
     assert [row["problem"] for row in found] == [None, "there is no image", None]
     assert {found[1][key] for key in ("predicted", "class", "probability", "loss")} == {None}
-    assert found[1]["features"] is None and found[0] == {**found[2], "id": "a"}
-    found = scoring.Scorer(scoring.Job(model, tmp_path, "image", batch=4), 1)(
+    assert found[0] == {**found[2], "id": "a"}
+    found = scoring.Scorer(scoring.Job(model, tmp_path, False, batch=4), 1)(
         table.set_column(1, "image", x)
     )
     assert [bool(p) for p in found["problem"].to_pylist()] == [
@@ -101,7 +92,7 @@ def test_images_are_fitted_as_those_of_the_run(fit, white, model, tmp_path):
         with zipfile.ZipFile(model, "a") as file:
             file.writestr("pictures.json", json.dumps({"fit": fit}))
     Image.new("RGB", (8, 4), "white").save(tmp_path / "wide.png")
-    (row,) = scoring.Scorer(scoring.Job(model, tmp_path, None, batch=2), 1)(
+    (row,) = scoring.Scorer(scoring.Job(model, tmp_path, True, batch=2), 1)(
         pa.table({"id": ["wide.png"]})
     ).to_pylist()
     assert (row["predicted"], row["class"], row["probability"]) == (
@@ -116,7 +107,7 @@ def test_a_model_of_no_square_images_is_refused(model):
         end = [keras.layers.GlobalAveragePooling2D()] if len(shape) == 3 else []
         keras.Sequential([keras.Input(shape), *end, keras.layers.Dense(2)]).save(model)
         with pytest.raises(ValueError, match=r"takes \[.*\], but needs square images"):
-            scoring.Scorer(scoring.Job(model, model, None), 1)(pa.table({"id": []}))
+            scoring.Scorer(scoring.Job(model, model, True), 1)(pa.table({"id": []}))
 
 
 def kept(out, **files):
@@ -135,13 +126,13 @@ def names(folder):
 
 def test_damaged_lost_and_doubled_scores_are_forgotten(tmp_path):
     ids = kept(tmp_path, a=["1", "2"], b=["3"], c=["4", "5"], d=["5", "6"], e=["7"])
-    assert scoring._done(tmp_path, ids) == (6, 0)  # the later of two files with 5 leaves
+    assert scoring._count_done(tmp_path, ids) == (6, 0)  # the later of two files with 5 leaves
     assert names(ids) == ["a.parquet", "b.parquet", "c.parquet", "e.parquet"]
     content = bytearray((tmp_path / "a-0.parquet").read_bytes())
     content[40] ^= 1
     (tmp_path / "a-0.parquet").write_bytes(content)
     (tmp_path / "b-0.parquet").unlink()
-    assert scoring._done(tmp_path, ids) == (3, 0)
+    assert scoring._count_done(tmp_path, ids) == (3, 0)
     assert names(tmp_path) == ["c-0.parquet", "e-0.parquet"] and names(ids) == [
         "c.parquet",
         "e.parquet",
@@ -154,21 +145,22 @@ def test_a_file_that_score_did_not_write_is_refused(tmp_path):
     with pytest.raises(
         ValueError, match="mine.parquet is not by score: move it, or give a new --out"
     ):
-        scoring._done(tmp_path, ids)
+        scoring._count_done(tmp_path, ids)
 
 
-@pytest.mark.parametrize("change", ["features", "model", "pool"])
+@pytest.mark.parametrize("change", ["model", "pool"])
 def test_scores_of_something_else_are_never_added_to(change, model, tmp_path):
     pool, out = put(tmp_path / "pool.parquet", 3), tmp_path / "out"
-    job = scoring.Job(model, pool, "image")
+    job = scoring.Job(model, pool, False)
     kept(out, a=["i0", "i1", "i2"])
-    (out / ".scores" / "made_of.json").write_text(json.dumps(scoring._made_of(job)))
+    made_of = {"model": hashlib.sha256(model.read_bytes()).hexdigest(), "images": str(pool)}
+    (out / ".scores" / "made_of.json").write_text(json.dumps(made_of))
     assert scoring.score(job, out) == (0, 3, 0)  # all is done: no Ray
     other = tmp_path / "other"
     other.write_bytes(
         (model if change == "model" else pool).read_bytes() + b"0" * (change == "model")
     )
-    job = job._replace(**{change: True if change == "features" else other})
+    job = job._replace(**{change: other})
     with pytest.raises(ValueError, match=r"out holds scores of other --\w+: give a new --out"):
         scoring.score(job, out)
 
@@ -210,7 +202,7 @@ def test_a_killed_command_goes_on_and_each_id_is_scored_once(model, tmp_path):
     scored = int(ended.stdout.split()[0].replace(",", ""))
     assert 0 < scored < 2000
     found = pq.read_table(out).sort_by("id")
-    alone = scoring.Scorer(scoring.Job(model, pool, "image", batch=2000), 1)(
+    alone = scoring.Scorer(scoring.Job(model, pool, False, batch=2000), 1)(
         pq.read_table(pool)
     ).sort_by("id")
     assert found["id"].to_pylist() == alone["id"].to_pylist() and found["predicted"].equals(
@@ -241,5 +233,5 @@ def test_what_an_actor_or_a_read_finds_wrong_is_one_line(what, model, tmp_path, 
         "model": r"takes \[4\], but needs square images",
     }[what]
     with pytest.raises(OSError, match=f"^while scoring .*pool.parquet: [^\n]*{words}"):
-        scoring.score(scoring.Job(model, pool, "image", device="cpu"), tmp_path / "out", actors=1)
+        scoring.score(scoring.Job(model, pool, False, device="cpu"), tmp_path / "out", actors=1)
     assert capfd.readouterr().err == ""
