@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from selectnet_tf import _devices, recipes
-from selectnet_tf.runs import sweep
+from selectnet_tf.runs import store, sweep
 
 LIMIT = 4.0  # seconds for a cluster to answer; Ray itself waits for up to minutes
 START = 60.0  # seconds in which the agents of a cluster that has just started come up
@@ -87,6 +87,7 @@ class JobSweep(sweep.Sweep):
             return None
         ended, code = self.ids.pop(cell.name), job.driver_exit_code
         killed = job.status == "FAILED" and (code is None or not 0 <= code < 128)
+        killed = killed and cell.name not in store.read_names(self.results)
         if killed and self.tries[cell.name] < RETRIES:
             self.tries[cell.name] += 1
             start = self._describe_start(cell)
