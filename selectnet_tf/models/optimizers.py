@@ -1,7 +1,8 @@
-"""Loss and optimizer of the classifier: the released code's SGD, Keras's two CIFAR-10 examples, or
-Cui et al.'s (Table 3).
+"""Loss and optimizer of the classifier: the released code's SGD, or Adam as in its comment, Keras's
+two CIFAR-10 examples, or Cui et al.'s (Table 3).
 """
 
+import math
 from typing import Any
 
 import keras
@@ -52,12 +53,13 @@ def compile_model(
 
 def make_optimizer(training: TrainingRecipe) -> keras.optimizers.Optimizer:
     """Returns the optimizer; `callbacks` change its learning rate by the epoch."""
-    if training.training == "keras":
+    if training.training in ("adam", "keras"):
         return keras.optimizers.Adam(training.lr)
     if training.training == "cui":
         return keras.optimizers.SGD(training.lr, training.momentum)
-    # lr / (1 + decay * step)
-    rate = keras.optimizers.schedules.InverseTimeDecay(training.lr, 1, training.decay)
+    rate: Any = training.lr
+    if training.lr_schedule == "constant":  # lr / (1 + decay * step)
+        rate = keras.optimizers.schedules.InverseTimeDecay(training.lr, 1, training.decay)
     if training.training == "keras_cnn":
         return keras.optimizers.RMSprop(rate, epsilon=RMSPROP_EPSILON)
     return keras.optimizers.SGD(rate, training.momentum)
@@ -67,11 +69,14 @@ def callbacks(training: TrainingRecipe, pool: Pool) -> list[keras.callbacks.Call
     """Returns the learning rate's schedule, a function of the epoch and the batch alone, so that a
     resumed run follows it.
     """
-    if training.training == "keras":
-        schedule = keras.callbacks.LearningRateScheduler(
-            lambda epoch: training.lr * keras_share(epoch)
-        )
-        return [schedule]
+    if training.training == "keras" or training.lr_schedule == "cosine":
+
+        def share(epoch: int) -> float:
+            if training.training == "keras":
+                return keras_share(epoch)
+            return (1 + math.cos(math.pi * epoch / training.epochs)) / 2
+
+        return [keras.callbacks.LearningRateScheduler(lambda epoch: training.lr * share(epoch))]
     if training.training == "cui":
         return [WarmUp(training.lr, pool, training.batch_size)]
     return []

@@ -9,7 +9,8 @@ SELECTING = ("self_paced", "context", "selectnet", "balanced", "random")
 WITH_SELECTOR = ("selectnet", "balanced")  # methods that train f_s
 REPRODUCING = ("paper", "released")
 PRESETS = (*REPRODUCING, "robust")
-TRAININGS = ("sgd", "keras", "keras_cnn", "cui")
+TRAININGS = ("sgd", "adam", "keras", "keras_cnn", "cui")
+CONSTANT = ("sgd", "adam", "keras_cnn")  # trainings whose rate follows no schedule of epochs
 
 # Section 4.1; the long-tailed minors (the rarer half) are Section 4.4's.
 DATASETS: dict[str, dict[str, Any]] = {
@@ -53,6 +54,7 @@ RELEASED: dict[str, Any] = {
 ROBUST: dict[str, Any] = {"prior_loss": 1.0, "align": 0.5, "cap": 1 / 3}
 TRAINING: dict[str, dict[str, Any]] = {
     "sgd": {},
+    "adam": {"lr": 1e-3},
     "keras": {"lr": 1e-3, "shift": 0.1},
     "keras_cnn": {"lr": 1e-4, "shift": 0.1},
     "cui": {"lr": 0.1, "batch_size": 128, "augment": "crop_flip"},

@@ -178,13 +178,19 @@ class TrainingRecipe:
     batch_size: int = _field(32, "images a step, over all replicas")
     training: str = _field(
         "sgd",
-        "sgd: the released code's; keras, keras_cnn: of Keras's examples; cui: of Table 3's",
+        "sgd: the released code's; adam: of its comment; keras, keras_cnn: of Keras's examples;"
+        " cui: of Table 3's",
         TRAININGS,
     )
     lr: float = _field(0.01, "learning rate at the start")
     momentum: float = _field(0.9, "of SGD")
     decay: float = _field(
         1e-6, "inverse-time decay of the learning rate a step (training=sgd and keras_cnn)"
+    )
+    lr_schedule: str = _field(
+        "constant",
+        "cosine: from the learning rate to 0 over all epochs, without decay",
+        ("constant", "cosine"),
     )
     augment: str = _field(
         "shift_flip",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from selectnet_tf.recipes.architectures import APPLICATIONS, check_arch
-from selectnet_tf.recipes.presets import DATASETS, SELECTING, WITH_SELECTOR
+from selectnet_tf.recipes.presets import CONSTANT, DATASETS, SELECTING, WITH_SELECTOR
 from selectnet_tf.recipes.recipe import (
     FIELDS,
     PATHS,
@@ -100,7 +100,18 @@ READ: tuple[tuple[str, Callable[[Recipe], bool], str], ...] = (
         "--method=class_balanced",
     ),
     ("momentum", lambda r: r.training.training in ("sgd", "cui"), "--training=sgd or cui"),
-    ("decay", lambda r: r.training.training in ("sgd", "keras_cnn"), "--training=sgd or keras_cnn"),
+    (
+        "decay",
+        lambda r: (
+            r.training.training in ("sgd", "keras_cnn") and r.training.lr_schedule == "constant"
+        ),
+        "--training=sgd or keras_cnn, without --lr_schedule",
+    ),
+    (
+        "lr_schedule",
+        lambda r: r.training.training in CONSTANT,
+        f"--training={', '.join(CONSTANT)}",
+    ),
     ("augment", lambda r: not r.training.freeze, "training without --freeze"),
     ("shift", _shifts, "--augment=shift_flip or shift, or --freeze with --views"),
     (

@@ -37,6 +37,23 @@ def test_keras_steps_are_strictly_after(epoch, share):
     ) == pytest.approx(1e-3)
 
 
+def test_adam_is_constant_and_cosine_falls_by_the_epoch_alone():
+    optimizer = compiled(training="adam").optimizer
+    assert isinstance(optimizer, keras.optimizers.Adam)
+    assert float(optimizer.learning_rate) == pytest.approx(1e-3)
+    assert not optimizers.callbacks(recipes.make(training="adam").training, FakePool())
+    for training, lr in (("sgd", 0.01), ("adam", 1e-3), ("keras_cnn", 1e-4)):
+        recipe = recipes.make(training=training, lr_schedule="cosine", epochs=40)
+        (schedule,) = optimizers.callbacks(recipe.training, FakePool())
+        model = compiled(training=training, lr_schedule="cosine", epochs=40)
+        schedule.set_model(model)
+        rates = []
+        for epoch in (0, 10, 20, 39):
+            schedule.on_epoch_begin(epoch)
+            rates.append(float(model.optimizer.learning_rate) / lr)
+        assert rates == pytest.approx([1, 0.853553, 0.5, 0.00154133], rel=1e-4)
+
+
 def test_keras_cnn_is_keras_2_s_rmsprop():
     """Keras 2.2.4: w -= lr g / (sqrt(v) + 1e-7), v = 0.1 g^2 after one step. A gradient of 1e-4 tells: Keras 3's own epsilon would shorten its step to a tenth."""
     training = recipes.make(training="keras_cnn").training

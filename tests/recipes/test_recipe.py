@@ -197,6 +197,8 @@ def test_every_field_changes_the_name():
         ({"augment": "none", "shift": 0.1}, "shift"),
         ({"training": "keras_cnn", "momentum": 0.5}, "momentum"),
         ({"training": "keras", "decay": 0.1}, "decay"),
+        ({"lr_schedule": "cosine", "decay": 0.1}, "decay"),
+        ({"training": "keras", "lr_schedule": "cosine"}, "lr_schedule"),
         ({"views": 2}, "views"),
         ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "views": 2}, "views"),
     ],
