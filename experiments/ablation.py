@@ -1,4 +1,4 @@
-"""Measures each part of preset robust against class collapse, alone and together.
+"""Measures three parts against class collapse, alone and together.
 
     make ablation [SEEDS=0,1,2] [EPOCHS=60] [JOBS=N] [DRY=1]
     python experiments/ablation.py --dataset=digits-4minor --epochs=4 --every=2 --validation=20
@@ -16,8 +16,7 @@
 12 hours in all. The third command trains only the last layer, on the network that
 experiments/images.py leaves: 36 runs of about 3 minutes. A run with a row is not trained again.
 Expected: docs/results/ablation.md. Writes results/ablation.csv, a line for each run and round, and
-ablation.png. If the best differs from presets.ROBUST, change that and train its row:
-python -m selectnet_tf.run --preset=robust
+ablation.png.
 """
 
 import math
@@ -181,9 +180,8 @@ def write(plan: Plan, stem: str = "ablation") -> None:
     )
     best = plan.best()
     if best:
-        has = "has" if VARIANTS[best] == recipes.ROBUST else "does not have"
         seeds = f"seed{'s' * (len(plan.choice_seeds) > 1)} {', '.join(map(str, plan.choice_seeds))}"
-        print(f"best on images held out of {seeds}: {best}; preset robust {has} its values")
+        print(f"best on images held out of {seeds}: {best}")
     print(f"written: {table}, {image}")
 
 

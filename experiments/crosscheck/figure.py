@@ -5,8 +5,8 @@
 crosscheck.png: test accuracy under the released code's SGD and under the recipe of Keras's
 cifar10_cnn, a line a method, the mean over its seeds, with the paper's numbers as circles; and
 unlabeled images picked as birds by `context`, with and without the prior-aware loss.
-crosscheck_robust.png: `selectnet` by preset paper, with the prior-aware loss, and with all parts of
-preset robust, a line a seed. crosscheck_released.png: preset released, its accuracies and its picks
+crosscheck_robust.png: `selectnet` by preset paper, with the prior-aware loss, and with alignment
+and cap beside it, a line a seed. crosscheck_released.png: preset released, its accuracies and its picks
 over the points of the paper's Figure 2.
 """
 
@@ -25,7 +25,7 @@ BIRD = 2
 VARIANTS = {  # tau, align
     "preset paper": (0.0, 0.0, "tab:red"),
     "prior-aware loss": (1.0, 0.0, "tab:green"),
-    "preset robust": (1.0, 0.5, "tab:blue"),
+    "with alignment and cap": (1.0, 0.5, "tab:blue"),
 }
 TOLD = {
     r["method"]: float(r["value"])

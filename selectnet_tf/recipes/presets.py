@@ -30,14 +30,7 @@ DATASETS: dict[str, dict[str, Any]] = {
         "augment": "shift",
         "shift": 0.1,
     },
-    # a pool of one's own may hold few images of a class: no alignment, no cap
-    "folder": {
-        "preset": "robust",
-        "align": 0.0,
-        "cap": 0.0,
-        "minor": ("auto",),
-        "shift": 0.1,
-    },
+    "folder": {"preset": "robust", "minor": ("auto",), "shift": 0.1},
 }
 RELEASED: dict[str, Any] = {
     "selector_inputs": "probs",
@@ -50,8 +43,7 @@ RELEASED: dict[str, Any] = {
     "selector_epochs": 5,
     "split": "first",
 }
-# of a method that selects: the best on held-out images, see docs/robust.md
-ROBUST: dict[str, Any] = {"prior_loss": 1.0, "align": 0.5, "cap": 1 / 3}
+ROBUST: dict[str, Any] = {"prior_loss": 1.0}  # of a method that selects, see docs/robust.md
 TRAINING: dict[str, dict[str, Any]] = {
     "sgd": {},
     "adam": {"lr": 1e-3},

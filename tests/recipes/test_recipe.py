@@ -57,17 +57,15 @@ def test_presets_hold_the_design_s_table():
     assert paper["threshold"] == rules.THRESHOLD
 
 
-def test_preset_robust_has_its_three_parts_where_something_is_selected_and_nothing_else_does():
+def test_preset_robust_has_its_loss_where_something_is_selected_and_nothing_else_does():
     parts = ("prior_loss", "align", "cap", "max_per_class")
     found = {
         (p, m): [recipes.make(preset=p, method=m).flat()[part] for part in parts]
         for p in recipes.PRESETS
         for m in recipes.METHODS
     }
-    assert found["robust", "selectnet"] == found["robust", "context"] == [1.0, 0.5, 1 / 3, 0]
-    own = recipes.make(
-        dataset="folder", labeled_dir="a", unlabeled_dir="b"
-    )  # of whose pool nobody knows the classes' shares
+    assert found["robust", "selectnet"] == found["robust", "context"] == [1.0, 0, 0, 0]
+    own = recipes.make(dataset="folder", labeled_dir="a", unlabeled_dir="b")
     assert own.preset == "robust" and [own.flat()[part] for part in parts] == [1.0, 0.0, 0.0, 0]
     assert (
         found["paper", "logit_adjusted"] == found["robust", "logit_adjusted"] == [1.0, 0.0, 0.0, 0]
