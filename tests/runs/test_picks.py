@@ -33,3 +33,61 @@ def test_a_run_that_picks_nothing_leaves_empty_lists(history, tmp_path):
         read_csv(tmp_path / "selected.csv") == []
         and len(np.load(tmp_path / "selected.npz")["index"]) == 0
     )
+
+
+# the margins are 0.1, 0.2, 0.3, 0.4 and, of two major classes, 0
+PROBS = np.array(
+    [[0.5, 0.4, 0.1], [0.1, 0.4, 0.5], [0.6, 0.3, 0.1], [0.7, 0.3, 0.0], [0.0, 0.5, 0.5]]
+)[[0, 1, 3, 2, 4]]
+
+
+def test_the_uncertain_come_first_and_one_of_two_classes_is_minor():
+    assert picks.rank_uncertain(PROBS, np.array([0])).tolist() == [
+        0,
+        3,
+        2,
+    ]  # 1 and 4 hang between the majors
+    assert picks.rank_uncertain(PROBS, np.array([0, 2])).tolist() == [4, 0, 1, 3, 2]
+    assert picks.rank_uncertain(PROBS[:0], np.array([0])).tolist() == []
+
+
+def test_no_two_are_alike():
+    """Twenty images in two heaps."""
+    features = np.array([[0.0, 0], [9, 0]])[np.arange(20) % 2]
+    for seed in range(5):
+        first, second = picks.choose_diverse(features, 2, seed)
+        assert first < second and (first + second) % 2 == 1
+
+
+def test_what_was_picked_is_not_asked(tmp_path, monkeypatch):
+    """Of six images of the pool two were picked, in two rounds."""
+    pool = SimpleNamespace(labeled=np.arange(8) < 2, minor=np.array([0]))
+    history = [SimpleNamespace(index=np.array([0, 2])), SimpleNamespace(index=np.array([3]))]
+    selection = SimpleNamespace(pool=pool, history=history)
+    probs = np.repeat([[0.55, 0.45]], 6, 0)
+    monkeypatch.setattr(
+        picks,
+        "Scorer",
+        lambda model, images, features=False: lambda: (probs, images[np.arange(len(images))]),
+    )
+    task = SimpleNamespace(
+        x_unlabeled=np.arange(12).reshape(6, 2),
+        files=[f"{i}.png" for i in range(8)],
+        index=np.arange(8)[::-1],
+        names=("cat", "dog"),
+    )
+    picks.write_uncertain(tmp_path, None, selection, task, 50, 0)
+    lines = (tmp_path / "ask.csv").read_text().splitlines()
+    assert lines[:2] == ["file,likeliest,p_likeliest,second,p_second", "3.png,cat,0.55,dog,0.45"]
+    assert [line.split(",")[0] for line in lines[1:]] == ["3.png", "2.png", "1.png", "0.png"]
+    picks.write_uncertain(tmp_path, None, selection, task, 2, 0)
+    assert len((tmp_path / "ask.csv").read_text().splitlines()) == 3
+
+
+def test_nothing_is_asked_where_there_is_nothing_to_ask_about(tmp_path):
+    pool = SimpleNamespace(labeled=np.ones(3, bool))
+    some = SimpleNamespace(labeled=np.arange(3) < 1)
+    for files, count, rows in (([], 5, some), (["a"], 0, some), (["a"], 5, pool)):
+        selection, task = SimpleNamespace(pool=rows), SimpleNamespace(files=files)
+        picks.write_uncertain(tmp_path, None, selection, task, count, 0)
+    assert not list(tmp_path.iterdir())
