@@ -10,11 +10,17 @@ import torch
 import triton
 import triton.language as tl
 
-RECIPES = {  # rmsprop or sgd, lr, decay a step, share of a side that an image is shifted by
-    "sgd": (0, 0.01, 1e-6, 0.2),
-    "keras_cnn": (1, 1e-4, 1e-6, 0.1),
-    "plain": (0, 0.01, 1e-6, 0.0),  # sgd without augmentation
+SGD, RMSPROP, ADAM = range(3)
+# optimizer, lr, decay a step, share of a side that an image is shifted by; plain: no augmentation
+RECIPES = {
+    "sgd": (SGD, 0.01, 1e-6, 0.2),
+    "plain": (SGD, 0.01, 1e-6, 0.0),
+    "adam": (ADAM, 1e-3, 0.0, 0.2),
+    "adam_plain": (ADAM, 1e-3, 0.0, 0.0),
+    "keras_cnn": (RMSPROP, 1e-4, 1e-6, 0.1),
+    "keras_cnn_plain": (RMSPROP, 1e-4, 1e-6, 0.0),
 }
+LOG_BETA1, LOG_BETA2 = tl.constexpr(np.log(0.9)), tl.constexpr(np.log(0.999))
 BATCH, LONGEST = 32, 80_000  # images a step, and the most that an epoch may have
 SHAPES = [
     (27, 32),
@@ -386,8 +392,10 @@ def head(
 
 
 @triton.jit
-def update(w, state, g, kind, rate, decay, base, step, limit, size, BLOCK: tl.constexpr):
-    """Keras's SGD with momentum 0.9, or Keras 2.2.4's RMSprop; then the gradient is zero again."""
+def update(w, state, square, g, kind, rate, decay, base, step, limit, size, BLOCK: tl.constexpr):
+    """Keras's SGD with momentum 0.9, Keras 2.2.4's RMSprop, or Keras's Adam; then the gradient is
+    zero again.
+    """
     m = tl.program_id(1).to(tl.int64)
     s = tl.load(step)
     if s >= tl.load(limit + m):
@@ -400,12 +408,20 @@ def update(w, state, g, kind, rate, decay, base, step, limit, size, BLOCK: tl.co
         tl.load(g + at, mask=inside),
     )
     lr = tl.load(rate + m) / (1.0 + tl.load(decay + m) * (tl.load(base + m) + s).to(tl.float32))
-    if tl.load(kind + m) == 0:
+    optimizer = tl.load(kind + m)
+    if optimizer == 0:
         v = 0.9 * v - lr * grad
         new = old + v
-    else:
+    elif optimizer == 1:
         v = 0.9 * v + 0.1 * grad * grad
         new = old - lr * grad / (tl.sqrt(v) + 1e-7)
+    else:
+        v = 0.9 * v + 0.1 * grad
+        u = 0.999 * tl.load(square + at, mask=inside) + 0.001 * grad * grad
+        t = (tl.load(base + m) + s + 1).to(tl.float32)
+        scale = tl.sqrt(1 - tl.exp(t * LOG_BETA2)) / (1 - tl.exp(t * LOG_BETA1))
+        new = old - lr * scale * v / (tl.sqrt(u) + 1e-7)
+        tl.store(square + at, u, mask=inside)
     tl.store(state + at, v, mask=inside)
     tl.store(w + at, new, mask=inside)
     tl.store(g + at, tl.zeros([BLOCK], tl.float32), mask=inside)
@@ -446,7 +462,7 @@ class Network:
             torch.zeros(m, LONGEST, dtype=torch.int32, device=self.device) for _ in range(2)
         )
         self.weights = torch.zeros(m, SIZE, device=self.device)
-        self.state, self.grads = torch.zeros_like(self.weights), torch.zeros_like(self.weights)
+        self.state, self.square, self.grads = (torch.zeros_like(self.weights) for _ in range(3))
         for weights, (_, seed) in zip(self.weights, members, strict=True):
             weights.copy_(torch.from_numpy(initial(seed)))
         self.train, self.test, self.graph = self._buffers(BATCH), None, None
@@ -622,7 +638,17 @@ class Network:
         )
         self._conv_grad("grad1", u["x"], u["a1"], W1, 34, 32, 3, 32)
         update[(triton.cdiv(SIZE, 1024), self.m)](
-            w, self.state, g, self.kind, self.rate, self.decay, self.base, *steps, SIZE, BLOCK=1024
+            w,
+            self.state,
+            self.square,
+            g,
+            self.kind,
+            self.rate,
+            self.decay,
+            self.base,
+            *steps,
+            SIZE,
+            BLOCK=1024,
         )
         self.step += 1
 

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from net import RECIPES, Network
 
-MINOR, MAJOR, EVERY, THRESHOLD = np.array([0, 2, 6, 7]), np.array([1, 3, 4, 5, 8, 9]), 10, 0.6
+MINOR, MAJOR = np.array([0, 2, 6, 7]), np.array([1, 3, 4, 5, 8, 9])
 MEASURES = [
     "accuracy",
     "minor_accuracy",
@@ -155,8 +155,12 @@ class Member:
     """One run: how it is trained, what it trains on, and what it picks."""
 
     recipe: str = "sgd"
-    method: str = "selectnet"  # or imbalanced, oversampling, self_paced, context, oracle
+    lr_schedule: str = "constant"  # or cosine, to 0 over all epochs, by the epoch
+    method: str = "selectnet"  # or imbalanced, oversampling, self_paced, context, random, oracle
     preset: str = "paper"  # or released
+    copies: int = 0  # of the minor classes beside D in the first round; 0: as the preset has it
+    every: int = 10  # epochs between two selections
+    threshold: float = 0.6  # lambda
     tau: float = 0.0  # strength of the prior-aware loss
     align: float = 0.0  # root of the alignment of the minor classes
     cap: float = 0.0  # alpha of the cap on the picks of a class
@@ -194,9 +198,11 @@ class Member:
             )
         self.labeled = np.isin(places, np.concatenate(kept))
         self.own = np.flatnonzero(self.known if self.method == "oracle" else self.labeled)
-        self.selects = self.method in ("self_paced", "context", "selectnet")
+        self.selects = self.method in ("self_paced", "context", "selectnet", "random")
         extra = np.zeros(0, int)
-        if self.released and (self.method == "oversampling" or self.selects):
+        if self.copies:
+            extra = np.tile(np.concatenate([kept[c] for c in MINOR]), self.copies)
+        elif self.released and (self.method == "oversampling" or self.selects):
             extra = np.tile(np.concatenate([kept[c] for c in MINOR]), 20 if self.selects else 100)
         elif self.method == "oversampling" or self.selects:
             rng, most = np.random.default_rng([self.seed, 1]), max(map(len, kept))
@@ -205,6 +211,16 @@ class Member:
         self.targets = labels[self.index]
         self.selector = Selector(10 if self.released else 11, self.released, self.seed)
         self.usual = None  # what the pool's minors are predicted as, a moving mean
+
+    def optimizer(self):
+        """One of RECIPES; a cosine takes the place of the decay."""
+        kind, rate, decay, shift = RECIPES[self.recipe]
+        return kind, rate, decay if self.lr_schedule == "constant" else 0.0, shift
+
+    def rate_at(self, epoch, epochs):
+        """The learning rate in an epoch (from 0) of a run of `epochs`."""
+        share = (1 + np.cos(np.pi * epoch / epochs)) / 2 if self.lr_schedule == "cosine" else 1.0
+        return RECIPES[self.recipe][1] * share
 
     def samples(self, epoch):
         order = np.random.default_rng([self.seed, 2, epoch]).permutation(len(self.index))
@@ -261,10 +277,14 @@ class Member:
                 probs if self.released else np.column_stack([probs, loss]), np.float32
             )
             fitted = self.known if self.released else candidate
-            self.selector.fit(z[fitted], loss[fitted] - THRESHOLD)
-            picked = candidate & (trusted(self.selector.theta, z) > THRESHOLD)
+            self.selector.fit(z[fitted], loss[fitted] - self.threshold)
+            picked = candidate & (trusted(self.selector.theta, z) > self.threshold)
         else:
-            picked = candidate & (loss < THRESHOLD)
+            picked = candidate & (loss < self.threshold)
+        if self.method == "random":  # as many as context picks
+            rng = np.random.default_rng([self.seed, 7, len(self.index)])
+            chosen = rng.choice(np.flatnonzero(candidate), np.count_nonzero(picked), replace=False)
+            picked = np.isin(np.arange(len(picked)), chosen)
         new = picked & ~self.labeled
         again = np.zeros_like(new) if self.method == "self_paced" else picked & self.labeled
         new = self.capped(new, predicted, sure) if self.cap else new
@@ -320,7 +340,7 @@ def main():
     parser.add_argument(
         "--test_every",
         type=int,
-        default=5,
+        default=1,
         help="epochs between two tests; the last ten are all tested",
     )
     parser.add_argument(
@@ -340,7 +360,7 @@ def main():
     )
     torch.backends.cuda.matmul.allow_tf32 = True
     network = Network(
-        torch.from_numpy(images).to(device), [(RECIPES[m.recipe], m.seed) for m in members]
+        torch.from_numpy(images).to(device), [(m.optimizer(), m.seed) for m in members]
     )
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -351,23 +371,23 @@ def main():
         for epoch in range(1, args.epochs + 1):
             if time.perf_counter() - start > args.deadline:
                 break
+            rates = [m.rate_at(epoch - 1, args.epochs) for m in members]
+            network.rate.copy_(torch.tensor(rates, dtype=torch.float32))
             network.prior.copy_(torch.from_numpy(np.stack([m.prior() for m in members])))
             losses = network.epoch([m.samples(epoch - 1) for m in members])
-            tested, swapped = (
-                epoch % args.test_every == 0 or epoch > args.epochs - 10,
-                epoch % EVERY == 0,
-            )
-            if not (tested or swapped):
+            tested = epoch % args.test_every == 0 or epoch > args.epochs - 10
+            swapped = [m.selects and epoch % m.every == 0 for m in members]
+            if not (tested or any(swapped)):
                 continue
             probs = np.zeros((len(members), 60000, 10), np.float32)
-            first = 0 if everywhere or swapped else 50000
+            first = 0 if everywhere or any(swapped) else 50000
             probs[:, first:] = network.predict(first, 60000).cpu().numpy()
             if tested:
                 for m, p, loss in zip(members, probs, losses, strict=True):
                     epochs.add(m, epoch, *m.scores(p), loss, len(m.index))
-            if swapped:
+            if any(swapped):
                 found = threads.map(
-                    lambda m, p: m.select(p[:50000]) if m.selects else [], members, probs
+                    lambda m, p, now: m.select(p[:50000]) if now else [], members, probs, swapped
                 )
                 for m, rows in zip(members, found, strict=True):
                     for row in rows:
