@@ -40,7 +40,7 @@ ablation: $(INSTALLED)
 	$(BIN)/python experiments/ablation.py --results_dir=$(RESULTS) $(foreach name,SEEDS EPOCHS JOBS DRY,$(if $($(name)),$(flag)=$($(name))))
 
 diff: $(INSTALLED)
-	$(BIN)/python -m selectnet_tf report diff --results_dir=$(RESULTS) $(if $(PRESET),--preset=$(PRESET))
+	$(BIN)/python -m selectnet_tf report diff --results_dir=$(RESULTS) --out=$(RESULTS)/diff$(addprefix _,$(filter released,$(PRESET))).csv $(if $(PRESET),--preset=$(PRESET))
 
 report: $(INSTALLED)
 	$(BIN)/python -m selectnet_tf report tables figures html $(if $(filter results,$(patsubst ./%,%,$(patsubst %/,%,$(RESULTS)))),readme) --results_dir=$(RESULTS)

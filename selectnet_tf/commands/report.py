@@ -1,13 +1,14 @@
 """Compares runs with the paper and with each other; writes tables, figures and a page.
 
 selectnet report diff [--results_dir=results] [--preset=paper] [--tolerance=0.03] [--strict]
+                      [--out=diff.csv]
 selectnet report tables figures html readme [--results_dir=results] [--data_dir=FOLDER]
 selectnet report compare A B [--results_dir=results]
 
-diff prints every cell of Tables 1 to 4 (the paper's number, ours as mean, std and n, the difference
-with its 95% interval, a verdict), the paper's claims, and whether its Tables 1 and 2 agree; it
-writes the cells to diff.csv (diff_released.csv for that preset). It exits with 1 where a cell that
-was run is off (with --strict, also where one was not run) or a row of runs.csv is damaged.
+diff prints the cells of Tables 1 to 4 that were run (the paper's number, ours as mean, std and n,
+the difference with its 95% interval, a verdict), the paper's claims, and whether its Tables 1 and 2
+agree; --out writes all cells to a file. It exits with 1 where a cell that was run is off (with
+--strict, also where one was not run) or a row of runs.csv is damaged.
 
 tables writes table1.csv, table1.md and so on; figures the *.png; html report.html; readme the
 blocks of numbers in README.md and docs/ beside the results folder.
@@ -46,6 +47,7 @@ def define_flags() -> None:
         0,
     )
     flags.DEFINE_bool("strict", False, "diff fails where a cell was not run")
+    flags.DEFINE_string("out", None, "CSV file for diff's cells, those not run too")
 
 
 def main(argv: list[str]) -> int:
@@ -74,7 +76,8 @@ def main(argv: list[str]) -> int:
             return 0
         code = write(results, wanted, values.data_dir) if set(wanted) - {"diff"} else 0
         if "diff" in wanted:
-            code = max(code, diff(results, values.preset, values.tolerance, values.strict))
+            out = expand_path(values.out) if values.out else None
+            code = max(code, diff(results, values.preset, values.tolerance, values.strict, out))
         return code
     except OSError as error:
         return fail(f"{error.filename}: {error.strerror}" if error.filename else error, 1)
@@ -83,22 +86,27 @@ def main(argv: list[str]) -> int:
 
 
 def diff(
-    results: pathlib.Path, preset: str = "paper", tolerance: float = 0.03, strict: bool = False
+    results: pathlib.Path,
+    preset: str = "paper",
+    tolerance: float = 0.03,
+    strict: bool = False,
+    out: pathlib.Path | None = None,
 ) -> int:
-    """Prints and writes the comparison of a plain preset's full-length runs with the paper.
+    """Prints the comparison of a plain preset's full-length runs with the paper.
 
-    Returns the exit code.
+    Returns the exit code. out: a CSV file for all cells, those not run too.
     """
     found, problems = store.read_runs(results)
     problems += store.find_damaged(results, found)
     cells = paper.full(results, found, preset)
-    lines = tables.diff_lines(cells, tolerance)
-    path = results / ("diff.csv" if preset == "paper" else f"diff_{preset}.csv")
-    write_csv(path, lines)
-    print(align_columns([line[:-1] for line in lines]), end="\n\n")
-    for name, judged in paper.claims(cells):
-        print(f"{judged:<10} {name}")
-    print()
+    if out:
+        write_csv(out, tables.diff_lines(cells, tolerance))
+    if done := [c for c in cells if c.values]:
+        lines = tables.diff_lines(done, tolerance)
+        print(align_columns([line[:-1] for line in lines]), end="\n\n")
+        for name, judged in paper.claims(cells):
+            print(f"{judged:<10} {name}")
+        print()
     for method, accuracy, (low, high) in paper.agreements(cells):
         judged = "agrees" if low <= accuracy <= high else "contradicts"
         print(
@@ -109,7 +117,8 @@ def diff(
     counts = ", ".join(
         f"{verdicts.count(v)} {v}" for v in ("reproduced", "off", "undecided", "one run", "not run")
     )
-    print(f"\npreset {preset}, runs of {paper.FULL} epochs only: {counts}; written to {path}")
+    written = f"; written to {out}" if out else ""
+    print(f"\npreset {preset}, runs of {paper.FULL} epochs only: {counts}{written}")
     return int(_print_problems(problems) or "off" in verdicts or (strict and "not run" in verdicts))
 
 

@@ -104,6 +104,6 @@ def _draw(folders: list[tuple[str, pathlib.Path]], file: pathlib.Path) -> bool:
         for panel in panels[len(tables) - columns : len(tables)]:  # the lowest of their columns
             panel.set_xlabel("epoch")
         for panel in panels[::columns]:
-            panel.set_ylabel("unlabeled picks")
+            panel.set_ylabel("added images")
         save(figure, file)
     return True

@@ -20,6 +20,7 @@ CURVES = {  # of Figure 2's series
     "labeled_confused": ("tab:orange", "--"),
 }
 COLORS = dict(zip(recipes.METHODS, matplotlib.color_sequences["tab10"], strict=False))
+Drawn = dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]
 STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -29,15 +30,13 @@ STYLE: Any = {
 }
 
 
-def draw_all(
-    results: pathlib.Path, found: Sequence[store.Run]
-) -> dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]:
+def draw_all(results: pathlib.Path, found: Sequence[store.Run]) -> Drawn:
     """Draws every figure of every comparison into results/*.png.
 
     Returns {Group: {(data set, arch): [path]}}. Where the files of a comparison's run are missing,
     an existing figure is kept: drawn again, it would show less.
     """
-    made: dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]] = {}
+    made: Drawn = {}
     for group, dataset, arch, chosen in paper.comparisons(found):
         chosen = sorted(
             chosen, key=lambda run: (recipes.METHODS.index(run.method), run.changes, run.seed)
@@ -45,7 +44,7 @@ def draw_all(
         here = all(store.read_file(results, run.name, "epochs.csv") for run in chosen)
         paths = []
         for kind, draw in (
-            ("figure2", _draw_picks),
+            ("figure2", draw_figure2),
             ("curves", draw_curves),
             ("f1", draw_f1),
             ("confusion", draw_confusion),
@@ -59,31 +58,23 @@ def draw_all(
     return made
 
 
-def _draw_picks(
-    results: pathlib.Path, found: Sequence[store.Run], path: pathlib.Path, title: str
-) -> pathlib.Path | None:
-    return draw_figure2(results, [run.name for run in found], path)
-
-
 def draw_figure2(
-    results: pathlib.Path, names: Sequence[str], path: pathlib.Path
+    results: pathlib.Path, found: Sequence[store.Run], path: pathlib.Path, title: str
 ) -> pathlib.Path | None:
     """Draws the picks by round, one panel a run, beside the points of the paper's Figure 2.
 
-    Returns path, or None where none of the runs `names` left a selection.csv.
+    Returns path, or None where no run left a selection.csv, or the true classes are unknown.
     """
-    tables = [(name, store.read_file(results, name, "selection.csv")) for name in names]
-    tables = [(name, rows) for name, rows in tables if rows]
+    tables = [(run, store.read_file(results, run.name, "selection.csv")) for run in found]
+    tables = [(run, rows) for run, rows in tables if rows and rows[0]["unlabeled_right"]]
     if not tables:
         return None
+    here = found[0].dataset, found[0].arch
+    points = [r for r in paper.numbers("figure2") if (r["dataset"], r["arch"]) == here]
+    across = min(3, len(tables))
     with matplotlib.rc_context(STYLE):
-        figure, panels = grid(len(tables), 3.0, 3.4, margin=2.35, sharey=True)
-        for panel, (name, rows) in zip(panels, tables, strict=False):
-            dataset, arch, *_ = name.split("_")
-            method = next(m for m in recipes.METHODS if f"_{m}_" in name)
-            points = [
-                r for r in paper.numbers("figure2") if (r["dataset"], r["arch"]) == (dataset, arch)
-            ]
+        figure, panels = grid(len(tables), 3.0, 3.4, columns=across, margin=2.35, sharey=True)
+        for panel, (run, rows) in zip(panels, tables, strict=False):
             for series, (color, style) in CURVES.items():
                 label = series.replace("_", " ")
                 columns = paper.PICKS[series]
@@ -102,7 +93,7 @@ def draw_figure2(
                 theirs = [
                     point
                     for point in theirs
-                    if method == "selectnet" and point[0] <= int(rows[-1]["epoch"])
+                    if run.method == "selectnet" and point[0] <= int(rows[-1]["epoch"])
                 ]
                 if theirs:
                     marker = "o" if style == "-" else "s"
@@ -114,14 +105,14 @@ def draw_figure2(
                         ms=5,
                         label=f"{label}, paper",
                     )
-            panel.set(
-                title=f"{method} ({name.split('_' + method + '_')[1].replace('_', ' ')})",
-                xlabel="epoch",
-            )
+            panel.set(title=f"{run.method}, seed {run.seed}", xlabel="epoch")
             panel.set_yscale("symlog", linthresh=1)
             whole_epochs(panel)
             panel.grid(alpha=0.3)
-        panels[0].set_ylabel("images picked")
+        for panel in panels[len(tables) :]:
+            panel.set_axis_off()
+        for panel in panels[::across]:
+            panel.set_ylabel("added images")
         panels[0].set_ylim(bottom=0)
         handles = {
             label: h
@@ -129,6 +120,7 @@ def draw_figure2(
             for h, label in zip(*panel.get_legend_handles_labels(), strict=True)
         }
         figure.legend(handles.values(), handles, loc="center right")
+        _set_title(figure, found[0], title)
         return save(figure, path)
 
 
@@ -163,7 +155,7 @@ def draw_curves(
             panel.set(title=f"test accuracy, {what}", xlabel="epoch")
             panel.grid(alpha=0.3)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="center right")
-        figure.suptitle(f"{found[0].dataset}, {found[0].arch}: {title}")
+        _set_title(figure, found[0], title)
         return save(figure, path)
 
 
@@ -221,14 +213,10 @@ def draw_f1(
         panel.set_xticks(
             range(len(classes)), [names.get(c, c) + "\nminor" * (c in minor) for c in classes]
         )
-        panel.set(
-            title=(
-                f"F1 of each class on the test set · {found[0].dataset}, {found[0].arch}: {title}"
-            ),
-            ylim=(0, 1),
-        )
+        panel.set(title="F1 of each class on the test set", ylim=(0, 1))
         panel.grid(alpha=0.3, axis="y")
         figure.legend(loc="center right")
+        _set_title(figure, found[0], title)
         return save(figure, path)
 
 
@@ -263,7 +251,7 @@ def draw_confusion(
             panel.set_yticks(range(0, classes, step))
             for tick, row in zip(panel.get_yticklabels(), rows[::step], strict=False):
                 tick.set_fontweight("bold" if row["minor"] == "1" else "normal")
-            panel.set(title=method, xlabel="taken for")
+            panel.set(title=method, xlabel="predicted as")
         for panel in panels[len(tables) :]:
             panel.set_axis_off()
         for panel in panels[::columns]:
@@ -273,7 +261,7 @@ def draw_confusion(
             cax=figure.add_axes((1 - 0.8 / figure.get_figwidth(), 0.3, 0.015, 0.4)),
             label="share of the class",
         )
-        figure.suptitle(f"{found[0].dataset}, {found[0].arch}: {title}")
+        _set_title(figure, found[0], title)
         return save(figure, path)
 
 
@@ -314,8 +302,17 @@ def grid(
     return figure, list(panels.flat)
 
 
+def _set_title(figure: Figure, run: store.Run, title: str) -> None:
+    """Titles a figure in one line: smaller where it is long, cut where it is too long."""
+    text = plain(f"{run.dataset}, {run.arch}: {title}")
+    room = figure.get_figwidth() * 72 / 0.6  # characters of one point
+    most = int(room / 7)
+    text = text if len(text) <= most else f"{text[: most - 3]}..."
+    figure.suptitle(text, fontsize=min(11, room / len(text)))
+
+
 def plain(name: str) -> str:
-    """Returns a class's name without formulas, which Matplotlib sees between two $."""
+    """Returns a text without formulas, which Matplotlib sees between two $."""
     return name.replace("$", r"\$")
 
 

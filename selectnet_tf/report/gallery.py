@@ -68,8 +68,8 @@ def _round(
         for column in ("picked", "wrong")
     )
     known = all(rows[0]["wrong"] for rows in by_label.values())
-    right = f", {1 - wrong / picked:.1%} of them with their true class" if known else ""
-    parts = [f"<p>{picked:,} picked from the pool{right}</p>"]
+    right = f", {1 - wrong / picked:.1%} of them right" if known else ""
+    parts = [f"<p>{picked:,} added from the pool{right}</p>"]
     shown = {label: rows for label, rows in by_label.items() if rows[0]["index"]}
     tiles = _Tiles(names, images, key)
     for label, rows in shown.items():
@@ -117,7 +117,7 @@ class _Tiles:
         if self.images is None:
             image = f"<i>{index}</i>"
         title = html.escape(
-            f"training image {index}, picked as {self.names[int(row['label'])]}, score {score:.4f}"
+            f"image {index}, added as {self.names[int(row['label'])]}, score {score:.4f}"
         )
         return (
             f'<figure class="{"pick wrong" if wrong else "pick"}"'

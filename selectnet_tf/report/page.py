@@ -1,181 +1,212 @@
-"""Page of all results, results/report.html; it shows the figures beside it. No TensorFlow."""
+"""Page about the runs in a results folder, results/report.html. No TensorFlow."""
 
+import collections
 import contextlib
 import html
 import math
 import os
 import pathlib
+import statistics
 import sys
 import urllib.parse
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
 
 from selectnet_tf import recipes
+from selectnet_tf._csv_files import read_csv
 from selectnet_tf._files import replacing
 from selectnet_tf.data import cifar
+from selectnet_tf.data.folders import decoding, duplicates
 from selectnet_tf.report import byclass, figures, gallery, paper, tables
 from selectnet_tf.report.document import document
 from selectnet_tf.runs import store
 
 KINDS = {
-    "figure2": "Picks by round (Figure 2; o and □: the paper's points)",
     "curves": "Learning curves",
     "f1": "F1 of each class",
     "confusion": "Confusions on the test set",
+    "figure2": "Images added by round",
 }
+THUMBNAIL = 64  # pixels
+MOST_MINORS = 6  # columns of their own
+GONE = "<p>The runs here have left no such files.</p>"
 
 
 def write(
     results: pathlib.Path,
     found: list[store.Run],
     data_dir: str | None = None,
-    drawn: dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]] | None = None,
+    drawn: figures.Drawn | None = None,
 ) -> pathlib.Path:
     """Writes results/report.html. Returns its path.
 
     Args:
         results: folder of the results.
         found: all Runs.
-        data_dir: CIFAR's folder, for the images of picks.
+        data_dir: CIFAR's folder, for the added images.
         drawn: the figures that `figures.draw_all` returned; None: they are drawn.
     """
-    drawn = drawn or figures.draw_all(results, found)
     sections = {
-        "classes": ("Picks by class, round by round", _by_class(results, found)),
-        "tables": ("Tables", _tables(results, found)),
-        "claims": ("The paper's claims", _claims(results, found)),
-        "figures": ("Figures", _figures(drawn)),
-        "picks": ("Picks", _galleries(results, found, data_dir)),
+        "runs": ("Runs", _runs(results, found)),
+        "classes": ("Added images by class", _by_class(results, found)),
+        "figures": ("Figures", _figures(drawn or figures.draw_all(results, found))),
+        "picks": ("Added images", _galleries(results, found, data_dir)),
+        "paper": ("Beside the paper", _paper(results, found)),
         "settings": ("Settings", _settings(found)),
     }
+    sections = {key: section for key, section in sections.items() if section[1]}
     links = "".join(f'<a href="#{key}">{title}</a>' for key, (title, _) in sections.items())
     body = "".join(
         f'<section id="{key}"><h2>{title}</h2>{content}</section>'
         for key, (title, content) in sections.items()
     )
+    count = f"{len(found)} finished run{'s' * (len(found) != 1)}"
+    header = f"<header><h1>Results</h1><p>{count}</p><nav>{links}</nav></header>"
     path = results / "report.html"
     with replacing(path) as beside:
-        header = (
-            "<header><h1>SelectNet,"
-            f" reproduced</h1><p>{_summary(results, found)}</p><nav>{links}</nav></header>"
-        )
-        beside.write_text(
-            document("selectnet_tf: results", f"{header}<main>{body}</main>"), encoding="utf-8"
-        )
+        page = document("selectnet_tf: results", f"{header}<main>{body}</main>")
+        beside.write_text(page, encoding="utf-8")
     return path
 
 
-def _summary(results: pathlib.Path, found: list[store.Run]) -> str:
-    parts = []
-    for preset in recipes.REPRODUCING:
-        cells = [c for c in paper.full(results, found, preset) if c.paper is not None]
-        done = sum(bool(c.values) for c in cells)
-        parts.append(
-            f"preset {preset}: {done} of the paper's {len(cells)} numbers run at full length"
-            if done
-            else f"preset {preset}: not run"
+def _table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns a table as HTML, in a frame that scrolls. The first cell of a row is its head."""
+    lines = "".join(
+        f"<tr><th>{first}</th>{''.join(f'<td>{cell}</td>' for cell in rest)}</tr>"
+        for first, *rest in rows
+    )
+    heads = "".join(f"<th>{cell}</th>" for cell in head)
+    return (
+        f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>'
+        "</div>"
+    )
+
+
+def _runs(results: pathlib.Path, found: list[store.Run]) -> str:
+    """Returns a table of methods for each data set."""
+    if not found:
+        return "<p>No run is finished.</p>"
+    parts = [
+        "<p>Test accuracy, the mean of each run's last ten epochs, ± its standard deviation over"
+        " seeds; minor classes after the last epoch. One run does not rank methods:"
+        " <code>selectnet report compare A B</code> tests a difference.</p>"
+    ]
+    for dataset, _ in collections.Counter(run.dataset for run in found).most_common():
+        chosen = [run for run in found if run.dataset == dataset]
+        classes = next(filter(None, (_classes(results, run) for run in chosen)), [])
+        images = sum(each.images for each in classes)
+        size = f": {images:,} test images" if images else ""
+        parts.append(f"<h3>{html.escape(dataset)}{size}</h3>{_methods(results, chosen)}")
+    return "".join(parts)
+
+
+def _methods(results: pathlib.Path, found: list[store.Run]) -> str:
+    """Returns the table of one data set's runs: a row a method, network and group."""
+    told = {
+        (c.arch, c.method): f"{c.paper:.4f}"
+        for c in paper.cells(results, [])
+        if c.table in ("table1", "table3") and c.dataset == found[0].dataset
+    }
+    minors: list[str] = []
+    if found[0].row["dataset"] == recipes.FolderData.dataset:
+        minors = list(
+            dict.fromkeys(c.name for run in found for c in _classes(results, run) if c.minor)
+        )[:MOST_MINORS]
+    rows = []
+    for group, members in paper.groups(found, by_schedule=True).items():
+        full = group in [paper.Group(preset, paper.FULL, ()) for preset in recipes.REPRODUCING]
+        for arch in dict.fromkeys(run.arch for run in members):
+            for method in recipes.METHODS:
+                runs = [run for run in members if (run.arch, run.method) == (arch, method)]
+                if runs:
+                    accuracies = [run.number("last10_accuracy") for run in runs]
+                    recalls = [{c.name: c.recall for c in _classes(results, run)} for run in runs]
+                    row = [method, tables.spread(accuracies), str(len(runs))]
+                    row.append(_mean(run.number("minor_accuracy") for run in runs))
+                    row += [_mean(each.get(c, math.nan) for each in recalls) for c in minors]
+                    row.append(_minutes(statistics.fmean(run.number("seconds") for run in runs)))
+                    row += [told.get((arch, method), "–") if full else "–"] * bool(told)
+                    rows.append([*row, html.escape(arch), html.escape(group.title)])
+    head = ["method", "accuracy", "n", "minor classes", *map(html.escape, minors), "time"]
+    return _table([*head, *["paper"] * bool(told), "network", "settings"], rows)
+
+
+class _Class(NamedTuple):
+    """A line of classes.csv: name, whether it is minor, its test images, its recall."""
+
+    name: str
+    minor: bool
+    images: int
+    recall: float
+
+
+def _classes(results: pathlib.Path, run: store.Run) -> list[_Class]:
+    found = []
+    for row in store.read_file(results, run.name, "classes.csv"):
+        counts = {column: float(row[column] or 0) for column in row if column.startswith("as_")}
+        images = sum(counts.values())
+        right = counts.get(f"as_{row['class']}", math.nan)
+        name = row.get("name") or row["class"]
+        found.append(
+            _Class(name, row["minor"] == "1", int(images), right / images if images else math.nan)
         )
-    return f"{len(found)} finished runs. Full length ({paper.FULL} epochs): {'; '.join(parts)}."
+    return found
+
+
+def _mean(values: Iterable[float]) -> str:
+    value = statistics.fmean(values)
+    return "–" if math.isnan(value) else f"{value:.4f}"
+
+
+def _minutes(seconds: float) -> str:
+    if math.isnan(seconds):
+        return "–"
+    return f"{seconds / 60:,.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
 
 
 def _by_class(results: pathlib.Path, found: list[store.Run]) -> str:
-    """Returns the section that shows whether a run lost a class."""
+    """Returns the section that shows whether a class collapsed."""
     parts = [
-        "<p>Unlabeled images that each selecting run added as each of its minor classes. A line"
-        " that falls to 0 is a lost class.</p>"
+        "<p>Unlabeled images that each run added, by minor class. A line that falls to 0 is a class"
+        " collapse.</p>"
     ]
     for (dataset, arch), path in byclass.draw_by_class(results, found).items():
-        parts.append(
-            _plot(path, f"{dataset}, {arch}", f"Picks by class, round by round: {dataset}, {arch}")
-        )
-    return "".join(parts) if parts[1:] else "<p>No selecting run here has left its files.</p>"
+        parts.append(_plot(path, f"{dataset}, {arch}", f"Added images by class: {dataset}, {arch}"))
+    return "".join(parts) if parts[1:] else ""
 
 
 def _plot(path: pathlib.Path, caption: str, alt: str) -> str:
     """Returns a figure beside the page as HTML. alt: its description in words."""
     image = f'<img src="{urllib.parse.quote(path.name)}" alt="{html.escape(alt)}">'
     return (
-        '<figure class="plot"><div'
-        f' class="wide">{image}</div><figcaption>{html.escape(caption)}</figcaption></figure>'
+        f'<figure class="plot"><div class="wide">{image}</div>'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
     )
 
 
-def _tables(results: pathlib.Path, found: list[store.Run]) -> str:
-    parts = [
-        "<p>Ours, the mean of the last ten epochs, as mean ± standard deviation over seeds (number"
-        " of runs); below it the paper's number and the difference, whose 95% interval <b"
-        ' class="near">lies within 0.03</b>, or beyond 0.015: <b class="below">lower</b>, <b'
-        ' class="above">higher</b>. Elsewhere, and by one run, nothing is decided. Runs of other'
-        f" than {paper.FULL} epochs stand apart and are not compared.</p>"
-    ]
-    groups = paper.groups(found)
-    full = [paper.Group(preset, paper.FULL, ()) for preset in recipes.REPRODUCING]
-    for table, title in tables.TITLES.items():
-        blocks = []
-        for group in dict.fromkeys([*full, *groups]):
-            cells = [
-                c
-                for c in paper.cells(results, groups.get(group, []), extra=True)
-                if c.table == table
-            ]
-            if group not in full:
-                cells = [c._replace(paper=None) for c in cells if c.values]
-            elif not any(c.values for c in cells) and group != full[0]:
-                continue
-            if cells:
-                blocks.append(f"<h4>{html.escape(group.title)}</h4>{_table(cells)}")
-        parts.append(f"<h3>{html.escape(title)}</h3>{''.join(blocks)}")
-    return "".join(parts)
-
-
-def _table(cells: list[paper.Cell]) -> str:
-    columns, rows = tables.layout(cells)
-    head = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
-    lines = [
-        f"<tr><th>{m}</th>{''.join(_cell(row.get(c)) for c in columns)}</tr>"
-        for m, row in rows.items()
-    ]
-    return (
-        "<div"
-        f' class="wide"><table><thead><tr><th>method</th>{head}</tr></thead><tbody>'
-        f"{''.join(lines)}</tbody></table></div>"
-    )
-
-
-def _cell(cell: paper.Cell | None) -> str:
-    if cell is None:
-        return "<td></td>"
-    known = "" if cell.paper is None else f"<small>paper {cell.paper:.4f}</small>"
-    if not cell.values:
-        return f'<td class="missing">not run{known}</td>'
-    if cell.paper is None:
-        return f"<td>{tables.ours(cell)}</td>"
-    kinds = {"reproduced": "near", "off": "below" if cell.delta < 0 else "above"}
-    kind = kinds.get(cell.verdict(0.03), "")
-    return f'<td class="{kind}">{tables.ours(cell)}{known}<small>{cell.delta:+.4f}</small></td>'
-
-
-def _claims(results: pathlib.Path, found: list[store.Run]) -> str:
-    parts = [
-        f"<p>Judged by the 95% intervals of differences over the seeds of runs of {paper.FULL}"
-        " epochs; undecided by one run, or none.</p>"
-    ]
-    for preset in recipes.REPRODUCING:
-        lines = [
-            f'<li><b class="{v}">{v}</b> {html.escape(name)}</li>'
-            for name, v in paper.claims(paper.full(results, found, preset))
-        ]
-        parts.append(f"<h4>preset {preset}</h4><ul>{''.join(lines)}</ul>")
-    return "".join(parts)
-
-
-def _figures(drawn: dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]) -> str:
+def _figures(drawn: figures.Drawn) -> str:
+    """Returns each comparison's figures: the learning curves, the others folded."""
     parts = []
     for group, by_key in drawn.items():
         for (dataset, arch), paths in by_key.items():
-            parts.append(f"<h3>{html.escape(f'{dataset}, {arch}: {group.title}')}</h3>")
-            for path in paths:
-                what = KINDS[path.name.split("_")[0]]
-                parts.append(_plot(path, what, f"{what}: {dataset}, {arch}, {group.title}"))
-    return "".join(parts) or "<p>No run here has left its files.</p>"
+            title = f"{dataset}, {arch}: {group.title}"
+            parts.append(f"<h3>{html.escape(title)}</h3>")
+            plots = {
+                kind: _plot(path, what, f"{what}: {title}")
+                for kind, what in KINDS.items()
+                for path in paths
+                if path.name.split("_")[0] == kind
+            }
+            parts.append(plots.pop("curves", ""))
+            others = ", ".join(KINDS[kind] for kind in plots)
+            parts.append(
+                f"<details><summary>{others}</summary>{''.join(plots.values())}</details>"
+                if plots
+                else ""
+            )
+    return "".join(parts) or GONE
 
 
 def _galleries(results: pathlib.Path, found: list[store.Run], data_dir: str | None) -> str:
@@ -197,39 +228,63 @@ def _galleries(results: pathlib.Path, found: list[store.Run], data_dir: str | No
             chosen = {epochs[0], epochs[len(epochs) // 2], epochs[-1]}
             picks = [row for row in picks if row["epoch"] in chosen]
             kind = run.dataset.split("-")[0]
-            if kind not in loaded:
-                own = run.row["dataset"] == recipes.FolderData.dataset
-                loaded[kind] = None if own else _images(run.dataset, data_dir)
-            found_here = loaded[kind]
-            images = found_here.x if found_here else None
-            classes = store.read_file(results, run.name, "classes.csv")
-            labels = [int(row[c]) for row in picks for c in ("label", "truth") if row[c]]
-            count = max(len(classes), max(labels, default=-1) + 1)
-            names = list(cifar.class_names(run.dataset, count))
-            names[: len(classes)] = [
-                row.get("name", name) for row, name in zip(classes, names, strict=False)
-            ]
-            shown = gallery.render(picks, tuple(names), images, f"g{len(parts)}")
-            title = html.escape(
-                f"{run.method} · {run.dataset}, {run.arch}, seed {run.seed}: {group.title}"
-            )
+            images: duplicates.Indexed | None
+            if run.row["dataset"] == recipes.FolderData.dataset:
+                images = _read_folder_images(results, run)
+            else:
+                if kind not in loaded:
+                    loaded[kind] = _images(run.dataset, data_dir)
+                images = data.x if (data := loaded[kind]) else None
+            names = _names(results, run, picks)
+            title = f"{run.method} · {run.dataset}, {run.arch}, seed {run.seed}: {group.title}"
+            shown = gallery.render(picks, names, images, f"g{len(parts)}")
             parts.append(
-                f"<details{'' if parts else ' open'}><summary>{title}</summary>{shown}</details>"
+                f"<details{'' if parts else ' open'}><summary>{html.escape(title)}</summary>"
+                f"{shown}</details>"
             )
     note = gallery.NOTE
-    missing = [kind for kind, data in loaded.items() if data is None and kind.startswith("cifar")]
+    missing = [kind for kind, data in loaded.items() if data is None]
     if missing:
         print(
-            f"report.html has no images of picks: {', '.join(missing)} was not found, give"
-            " --data_dir",
+            f"report.html has no images of {', '.join(missing)}: it was not found, give --data_dir",
             file=sys.stderr,
         )
-    if parts and any(found is None for found in loaded.values()):
         note += (
             "<p>Without images: the data set was not found (<code>--data_dir</code>); numbers are"
             " indices in the training set.</p>"
         )
-    return note + "".join(parts) if parts else "<p>No selecting run here has left its files.</p>"
+    return note + "".join(parts) if parts else ""
+
+
+def _names(results: pathlib.Path, run: store.Run, picks: list[dict[str, str]]) -> tuple[str, ...]:
+    """Returns the names of a run's classes."""
+    classes = _classes(results, run)
+    labels = [int(row[c]) for row in picks for c in ("label", "truth") if row[c]]
+    known = cifar.class_names(run.dataset, max(len(classes), max(labels, default=-1) + 1))
+    return (*(c.name for c in classes), *known[len(classes) :])
+
+
+def _read_folder_images(results: pathlib.Path, run: store.Run) -> "_Files | None":
+    with contextlib.suppress(ValueError, KeyError):
+        if listing := read_csv(store.find_folder(results, run.name) / "files.csv"):
+            return _Files([row["file"] for row in listing])
+    return None
+
+
+class _Files:
+    """The images of a folder run, read from their files when they are asked for."""
+
+    def __init__(self, files: list[str]) -> None:
+        self.files = files
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        return np.stack([self._read(int(i)) for i in indices])
+
+    def _read(self, index: int) -> np.ndarray:
+        try:
+            return decoding.decode(self.files[index], THUMBNAIL)
+        except Exception:  # moved, or damaged since; Pillow's plugins raise whatever they meet
+            return np.zeros((THUMBNAIL, THUMBNAIL, 3), np.uint8)
 
 
 def _images(dataset: str, data_dir: str | None) -> cifar.Data | None:
@@ -247,48 +302,77 @@ def _images(dataset: str, data_dir: str | None) -> cifar.Data | None:
     return None
 
 
+def _paper(results: pathlib.Path, found: list[store.Run]) -> str:
+    """Returns the paper's tables and claims, as far as full-length runs give them."""
+    parts = []
+    for preset in recipes.REPRODUCING:
+        cells = [c for c in paper.full(results, found, preset) if c.paper is not None]
+        done = [c for c in cells if c.values]
+        if not done:
+            continue
+        parts.append(f"<h3>preset {preset}, {paper.FULL} epochs</h3>")
+        for table, title in tables.TITLES.items():
+            chosen = [c for c in done if c.table == table]
+            if chosen:
+                columns, rows = tables.layout(chosen)
+                lines = [[m, *(_cell(row.get(c)) for c in columns)] for m, row in rows.items()]
+                parts.append(f"<h4>{html.escape(title)}</h4>{_table(['method', *columns], lines)}")
+        judged = paper.claims(cells)
+        items = [
+            f'<li><b class="{verdict}">{verdict}</b> {html.escape(name)}</li>'
+            for name, verdict in judged
+            if verdict != "undecided"
+        ]
+        parts.append(f"<h4>Claims</h4><ul>{''.join(items)}</ul>" if items else "")
+        parts.append(
+            f"<p>Not run: {len(cells) - len(done)} of the paper's {len(cells)} numbers. Open:"
+            f" {len(judged) - len(items)} of its {len(judged)} claims, for want of runs or of a"
+            " clear difference.</p>"
+        )
+    if not parts:
+        return ""
+    about = (
+        "<p>Ours, the mean of the last ten epochs, ± standard deviation over seeds (number of"
+        " runs); below it the paper's number and the difference, whose 95% interval"
+        ' <b class="near">lies within 0.03</b>, or beyond 0.015: <b class="below">lower</b>,'
+        ' <b class="above">higher</b>. One run decides nothing.</p>'
+    )
+    return about + "".join(parts)
+
+
+def _cell(cell: paper.Cell | None) -> str:
+    if cell is None or cell.paper is None:
+        return ""
+    kinds = {"reproduced": "near", "off": "below" if cell.delta < 0 else "above"}
+    kind = kinds.get(cell.verdict(0.03), "")
+    known = f"<small>paper {cell.paper:.4f}</small><small>{cell.delta:+.4f}</small>"
+    return f'<span class="{kind}">{tables.ours(cell)}</span>{known}'
+
+
 def _settings(found: list[store.Run]) -> str:
     base = {preset: recipes.make(preset=preset).flat() for preset in recipes.PRESETS}
     lines = []
     for name, field in recipes.FIELDS.items():
-        values = [store.format_value(base[preset][name]) or "–" for preset in recipes.PRESETS]
-        if name in ("dataset", "arch", "method", "preset", "seed"):
-            continue
-        marked = ' class="differs"' if len(set(values)) > 1 else ""
-        cells = "".join(f"<td>{html.escape(v)}</td>" for v in values)
-        lines.append(
-            f"<tr{marked}><th>{name}</th>{cells}<td"
-            f" class=help>{html.escape(field.metadata['help'])}</td></tr>"
-        )
-    presets = "".join(f"<th>{preset}</th>" for preset in recipes.PRESETS)
-    head = f"<tr><th>field</th>{presets}<th></th></tr>"
-    presets = (
-        "<div"
-        f' class="wide"><table><thead>{head}</thead><tbody>{"".join(lines)}</tbody></table></div>'
-    )
-    columns = (
-        "name",
-        "accuracy",
-        "epochs",
-        "seconds",
-        "selection_seconds",
-        "images",
-        "device",
-        "tensorflow",
-        "keras",
-        "commit",
-    )
-    head = "".join(f"<th>{c}</th>" for c in columns)
+        if name not in store.IDENTITY[:5]:
+            values = [store.format_value(base[preset][name]) or "–" for preset in recipes.PRESETS]
+            shown = [
+                f"<b>{html.escape(v)}</b>" if v != values[0] else html.escape(v) for v in values
+            ]
+            lines.append([name, *shown, html.escape(field.metadata["help"])])
+    columns = "name accuracy epochs seconds selection_seconds images device tensorflow keras commit"
     rows = [
-        "".join(f"<td>{html.escape(_short(run.row.get(c, '')))}</td>" for c in columns)
+        [html.escape(_short(run.row.get(column, ""))) for column in columns.split()]
         for run in found
     ]
-    every = "".join(f"<tr>{row}</tr>" for row in rows)
-    all_runs = (
-        "<div"
-        f' class="wide"><table><thead><tr>{head}</tr></thead><tbody>{every}</tbody></table></div>'
+    parts = {
+        "Every run": _table(columns.split(), rows),
+        "The presets, for CIFAR-10 with 4 minor classes": _table(
+            ["field", *recipes.PRESETS, ""], lines
+        ),
+    }
+    return "".join(
+        f"<details><summary>{title}</summary>{table}</details>" for title, table in parts.items()
     )
-    return f"<h3>The presets, for CIFAR-10 with 4 minors</h3>{presets}<h3>Every run</h3>{all_runs}"
 
 
 def _short(text: str) -> str:

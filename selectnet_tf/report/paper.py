@@ -161,13 +161,14 @@ def groups(found: Iterable[Run], by_schedule: bool = False) -> dict[Group, list[
 def comparisons(found: Iterable[Run]) -> list[tuple[Group, str, str, list[Run]]]:
     """Returns the groups with a table and figures of their own: [(Group, data set, arch, [Run])].
 
-    These are full-length runs, and others of two methods or more.
+    These are full-length runs, runs on images of one's own, and others of two methods or more.
     """
     made = []
     for group, members in groups(found, by_schedule=True).items():
         for key in dict.fromkeys((run.dataset, run.arch) for run in members):
             chosen = [run for run in members if (run.dataset, run.arch) == key]
-            if group.epochs == FULL or len({run.method for run in chosen}) > 1:
+            own = chosen[0].row["dataset"] == recipes.FolderData.dataset
+            if own or group.epochs == FULL or len({run.method for run in chosen}) > 1:
                 made.append((group, *key, chosen))
     return made
 

@@ -28,8 +28,9 @@ def write_runs(results, *runs):
     return results / "runs.csv"
 
 
-def verdicts(results, name="diff.csv"):
-    with open(results / name) as file:
+def verdicts(results, preset="paper"):
+    report.diff(results, preset, out=results / "diff.csv")
+    with open(results / "diff.csv") as file:
         return {
             (r["table"], r["dataset"], r["arch"], r["method"], r["what"]): r
             for r in csv.DictReader(file)
@@ -70,17 +71,15 @@ def test_exit_code(accuracy, options, code, results):
     assert report.diff(results, **options) == code
 
 
-def test_another_preset_s_comparison_stands_beside_and_a_verdict_says_its_tolerance(results):
+def test_diff_prints_the_cells_that_were_run_and_writes_them_only_where_it_is_told(results, capsys):
     write_runs(results, (0.7424, {}))
-    report.diff(results)
-    before = (results / "diff.csv").read_bytes()
-    assert (
-        report.diff(results, "released", 0.02) == 0
-        and (results / "diff.csv").read_bytes() == before
-    )
-    assert (results / "diff_released.csv").exists() and {
-        r["tolerance"] for r in verdicts(results).values()
-    } == {"0.03"}
+    before = sorted(results.rglob("*"))
+    assert report.diff(results, tolerance=0.02) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert len([line for line in said if line.startswith("table")]) == 3  # header, Tables 1 and 4
+    assert "1 one run" not in said[-1] and said[-1].endswith("2 one run, 65 not run")
+    assert sorted(results.rglob("*")) == before
+    assert {r["tolerance"] for r in verdicts(results).values()} == {"0.03"}
 
 
 @pytest.mark.parametrize(
@@ -138,7 +137,7 @@ def test_released_compares_v2_networks(results):
         (0.1, {"arch": "resnet20", "preset": "released"}),
     )
     assert report.diff(results, "released") == 0
-    found = verdicts(results, "diff_released.csv")
+    found = verdicts(results, "released")
     assert (
         found[("table1", "cifar10-4minor", "resnet20", "selectnet", "accuracy")]["mean"] == "0.7895"
     )

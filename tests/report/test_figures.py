@@ -82,12 +82,12 @@ def test_a_single_run_gets_figures_only_at_full_length(results):
 
 
 def test_figure2_has_a_panel_for_each_selecting_run_and_the_paper_s_points(results, monkeypatch):
-    names = [run.name for run in store.read_runs(results)[0]]
-    two = imread(figures.draw_figure2(results, names, results / "two.png"))
-    one = imread(figures.draw_figure2(results, names[:2], results / "one.png"))
+    found = store.read_runs(results)[0]
+    two = imread(figures.draw_figure2(results, found, results / "two.png", "a title"))
+    one = imread(figures.draw_figure2(results, found[:2], results / "one.png", "a title"))
     assert two.shape[1] > 1.3 * one.shape[1]
     monkeypatch.setattr(figures.paper, "numbers", lambda *_: [])
-    without = imread(figures.draw_figure2(results, names, results / "without.png"))
+    without = imread(figures.draw_figure2(results, found, results / "without.png", "a title"))
     assert (
         two.shape != without.shape or np.abs(two - without).max() > 0.3
     )  # the points and their legend

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from conftest import write_run
 from test_figures import results  # noqa: F401
 
 from selectnet_tf._csv_files import write_csv
@@ -12,6 +13,8 @@ from selectnet_tf.data import cifar
 from selectnet_tf.report import page
 from selectnet_tf.runs import store
 from selectnet_tf.runs.picks import COLUMNS, excerpt
+
+AS = ("as_0", "as_1", "as_2")
 
 
 @pytest.fixture
@@ -48,14 +51,14 @@ def test_a_reader_finds_everything(report, browser):
         browser.execute_script(broken) == 0
         and len(browser.find_elements("css selector", ".plot img")) == 5
     )
-    assert browser.find_element("css selector", "h2").text == "Picks by class, round by round"
+    assert browser.find_element("css selector", "h2").text == "Runs"
 
 
 def test_a_round_is_shown_when_its_button_is_pressed(report, browser):
     browser.get(f"file://{report}")
     first, last = browser.find_elements("css selector", "details[open] .round")
     assert (
-        last.is_displayed() and not first.is_displayed() and "200 picked from the pool" in last.text
+        last.is_displayed() and not first.is_displayed() and "200 added from the pool" in last.text
     )
     buttons = browser.find_elements("css selector", "details[open] button")
     assert [b.text for b in buttons] == ["10", "20"]
@@ -84,12 +87,33 @@ def test_the_page_asks_the_network_for_nothing(report):
     )
 
 
-def test_what_is_missing_is_said(results):  # noqa: F811
+def test_without_their_files_runs_still_have_their_table(results):  # noqa: F811
     for run in store.read_runs(results)[0]:
         shutil.rmtree(results / "runs" / run.name)
     text = page.write(results, store.read_runs(results)[0]).read_text(encoding="utf-8")
-    assert (
-        "No selecting run here has left its files" in text
-        and "No run here has left its files" in text
-    )
-    assert text.count("not run<small>paper") == 67 and "undecided" in text
+    assert text.count("<td>0.5000</td><td>1</td>") == 3 and page.GONE in text
+
+
+def test_the_paper_s_tables_have_the_cells_that_were_run_and_a_count_of_the_others(tmp_path):
+    for seed in range(2):
+        write_run(tmp_path, 0.74, method="context", seed=seed)
+    write_run(tmp_path, 0.9, dataset="digits-4minor")
+    text = page.write(tmp_path, store.read_runs(tmp_path)[0]).read_text(encoding="utf-8")
+    assert text.count("<small>paper ") == 1 and "Not run: 66 of the paper's 67 numbers" in text
+    assert 'undecided"' not in text and "Open: 6 of its 6 claims" in text
+
+
+def test_runs_on_folders_show_minor_classes_and_images_and_nothing_of_the_paper(tree):
+    place = {"labeled_dir": str(tree / "labeled"), "unlabeled_dir": str(tree / "pool")}
+    recipe = write_run(tree, 0.8125, dataset="folder", arch="resnet8", epochs=20, **place)
+    folder = tree / "runs" / recipe.name
+    rows = [("cat", 0, 9, 1, 0), ("dog", 0, 0, 8, 2), ("emu", 1, 1, 0, 3)]
+    lines = [(c, name, minor, 0.5, *taken) for c, (name, minor, *taken) in enumerate(rows)]
+    write_csv(folder / "classes.csv", [("class", "name", "minor", "f1", *AS), *lines])
+    write_csv(folder / "picks.csv", [COLUMNS, (10, 2, 1, "", 0.9, 0, "")])
+    write_csv(folder / "files.csv", [("file",), (str(tree / "pool" / "0" / "00.png"),)])
+    text = page.write(tree, store.read_runs(tree)[0]).read_text(encoding="utf-8")
+    assert "24 test images" in text and "<th>emu</th>" in text and "<td>0.7500</td>" in text
+    assert "0.8125" in text and "data:image/webp" in text and "added as emu" in text
+    body = text.partition("<main>")[2]
+    assert "paper" not in re.sub("<details>.*?</details>", "", body, flags=re.DOTALL)
