@@ -7,21 +7,16 @@ label of an unlabeled image can reach a rule.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from selectnet_tf._validate import check_whole
-
-if TYPE_CHECKING:
-    from selectnet_tf.selector import Selector
-
+from selectnet_tf.selector import Selector
 
 THRESHOLD = 0.6  # lambda of the paper, nats
 Threshold = float | Callable[[int], float]
-# SelectNet adds up to 2 * 7919 to its seed, one multiple a layer, and TensorFlow takes 32 bits
-MOST_SEED = 2**31 - 2 * 7919
 
 
 class Scores(NamedTuple):
@@ -109,7 +104,7 @@ class SelectNet(BaseEstimator):
         inputs: z: "probs+loss", "probs", "penultimate+loss" or "penultimate".
         fit_on: "minor" fits on the candidates, "all" on every sample.
         init: "glorot", or "normal" for N(0, 0.05).
-        learning_rate: Adam's.
+        learning_rate: Adam's, or a callable from the step to it.
         epochs: of each round.
         batch_size: samples a step.
         seed: of the initial weights and the order.
@@ -148,10 +143,7 @@ class SelectNet(BaseEstimator):
                 f"beta is the threshold, {threshold}, by default, and no output of f_s exceeds 1:"
                 " give a beta below 1"
             )
-        if not isinstance(seed, (int, np.integer)) or not 0 <= seed < MOST_SEED:
-            raise ValueError(
-                f"seed is {seed!r}, but has to be a whole number from 0 and below {MOST_SEED}"
-            )
+        check_whole("seed", seed, 0)
         check_whole("epochs", epochs)
         check_whole("batch_size", batch_size)
         number = isinstance(learning_rate, (int, float, np.number)) and 0 < learning_rate < np.inf
@@ -176,16 +168,18 @@ class SelectNet(BaseEstimator):
         z = np.asarray(scores.features if self.features else scores.probs)
         if self.inputs.endswith("+loss"):
             z = np.concatenate([z, scores.loss[:, None]], axis=1)
-        net = self._network(z.shape[1])
+        if self._net is None:
+            self._net = Selector(z.shape[1], self.init, self.seed)
         chosen = scores.candidate if self.fit_on == "minor" else slice(None)
-        net.fit(
+        self._net.fit(
             z[chosen],
             scores.loss[chosen] - np.float32(limit),
             self.epochs,
             self.batch_size,
-            [self.seed, scores.round],
+            self.learning_rate,
+            scores.round,
         )
-        self.output = net.predict(z)
+        self.output = self._net.predict(z)
         if self.soft:
             return self.output
         return scores.candidate & (self.output > (limit if self.beta is None else self.beta))
@@ -198,38 +192,25 @@ class SelectNet(BaseEstimator):
         """Returns the weights of the selector and its optimizer; empty before the first round."""
         if self._net is None:
             return {}
-        weights = {f"net{i}": v.numpy() for i, v in enumerate(self._net.variables)}
-        return {"inputs": np.array(self.inputs), **weights}
+        steps = np.array(self._net.steps)
+        return {"inputs": np.array(self.inputs), "weights": self._net.weights, "steps": steps}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
         """Restores a state of get_state.
 
         Raises:
-            ValueError: the state's selector has other inputs.
+            ValueError: the state's selector has other inputs, or is the former one.
         """
         before = str(state.get("inputs", self.inputs))
         if before != self.inputs:
             raise ValueError(f"its selector's inputs are {before}, this run's {self.inputs}")
+        if "net0" in state:
+            raise ValueError("its selector is the former one, trained by TensorFlow")
         self.reset()
         if state:
-            inputs = (len(state["net0"]) - 8 * 4 - 8 - 4 - 4 - 1) // 8
-            for i, variable in enumerate(self._network(inputs).variables):
-                variable.assign(state[f"net{i}"])
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_net": self.get_state()}  # no TensorFlow function in a pickle
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ = {**state, "_net": None}
-        self.set_state(state["_net"])
-        self.output = state["output"]
-
-    def _network(self, inputs: int) -> "Selector":
-        if self._net is None:
-            from selectnet_tf.selector import Selector  # TensorFlow, which no other rule needs
-
-            self._net = Selector(inputs, self.init, self.learning_rate, self.seed)
-        return self._net
+            k = state["weights"].shape[1]
+            self._net = Selector((k - 49) // 8, self.init, self.seed)  # k - 49: the first kernel
+            self._net.weights, self._net.steps = state["weights"], int(state["steps"])
 
 
 class Capped(BaseEstimator):

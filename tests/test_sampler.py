@@ -407,12 +407,12 @@ def test_rules_have_parameters_and_say_them():
     )
 
 
-def test_without_selectnet_no_tensorflow_is_imported():
+def test_no_tensorflow_is_imported():
     code = """if True:
         import sys, numpy as np, selectnet_tf as sn
         from sklearn.linear_model import LogisticRegression
         x = np.random.default_rng(0).normal(size=(60, 2)); y = np.r_[[0] * 20, [1] * 5, [-1] * 35]
-        sn.SelectionSampler(LogisticRegression(), sn.Context(0.9)).fit_resample(x, y)
+        sn.SelectionSampler(LogisticRegression(), sn.SelectNet(0.9)).fit_resample(x, y)
         sn.SelectionClassifier(LogisticRegression()).fit(x, y), sn.LabeledFolds, sn.make_imbalance
         sys.exit(sum(name in sys.modules for name in ("tensorflow", "keras")))"""
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

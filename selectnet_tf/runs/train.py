@@ -316,9 +316,7 @@ def make_model(
 
 @contextlib.contextmanager
 def _precision(policy: str) -> Iterator[None]:
-    """Sets the precision of layers and optimizers made inside; the selector, made elsewhere, keeps
-    float32.
-    """
+    """Sets the precision of layers and optimizers made inside."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
