@@ -1,4 +1,4 @@
-"""The paper's classifiers: functions that return an uncompiled keras.Model for uint8 images."""
+"""The paper's classifiers and those of keras.applications, uncompiled, for uint8 images."""
 
 import os
 from collections.abc import Sequence
@@ -10,8 +10,7 @@ from keras import KerasTensor, layers
 from selectnet_tf.models.layers import BatchNormalization
 from selectnet_tf.recipes.architectures import APPLICATIONS, check_arch
 
-# of batch normalizations of keras.applications with fresh weights: Keras's 0.99 and 0.999 need
-# thousands of steps
+# of batch normalization in keras.applications with fresh weights; 0.99 needs thousands of steps
 MOMENTUM = 0.9
 L2 = 1e-4  # of the ResNets' convolution kernels, as in Keras's cifar10_resnet
 
@@ -26,24 +25,23 @@ def build(
     weights: str | None = None,
     dtype: str = "uint8",
 ) -> keras.Model:
-    """An uncompiled classifier.
+    """Returns an uncompiled classifier: images [B, H, W, C] to outputs [B, m].
 
     Args:
-        arch: "simple", "resnet20" (v1, depth 6n+2), "resnet20v2" (v2, depth 9n+2), or one of
-            keras.applications.
+        arch: "simple", "resnet20" (v1, depth 6n+2), "resnet20v2" (v2, depth 9n+2), or the name of a
+            network of keras.applications.
         input_shape: [H, W, C].
         num_classes: m.
-        activation: of the output, [B, m].
-        scale: pixels are x * scale + offset; None: 1/255 for integers, 1 for floats. A network of
-            keras.applications has its own, for pixels from 0 to 255.
+        activation: of the output.
+        scale: pixels become x * scale + offset; None: 1/255 for integers, 1 for floats. A network
+            of keras.applications has its own scaling, for pixels from 0 to 255.
         offset: added to the scaled pixels.
         weights: for a network of keras.applications: a file of weights without the top, or
             "imagenet", which Keras downloads.
-        dtype: of the images: "uint8", or e.g. "float32".
+        dtype: of the images, such as "uint8" or "float32".
 
     Raises:
-        ValueError: no such arch; names the nearest that there are. A weights file of another
-            network.
+        ValueError: an unknown arch, images under 12 x 12, or weights of another network.
     """
     resnet = check_arch(arch)
     if keras.config.image_data_format() != "channels_last":
@@ -62,18 +60,15 @@ def build(
     images = keras.Input(input_shape, dtype=dtype, name="images")
     if scale is None:
         scale = 1.0 if np.issubdtype(np.dtype(dtype), np.floating) else 1 / 255
-    x = (
-        images
-        if arch in APPLICATIONS
-        else layers.Rescaling(scale, offset, name="pixels", dtype=_wide(dtype))(images)
-    )
     if arch in APPLICATIONS:
-        x = _application(x, arch, weights)
-    elif resnet:
-        depth, v2 = resnet
-        x = _resnet_v2(x, depth) if v2 else _resnet_v1(x, depth)
+        x = _application(images, arch, weights)
     else:
-        x = _simple(x)
+        x = layers.Rescaling(scale, offset, name="pixels", dtype=_wide(dtype))(images)
+        if resnet:
+            depth, v2 = resnet
+            x = _resnet_v2(x, depth) if v2 else _resnet_v1(x, depth)
+        else:
+            x = _simple(x)
     initializer = "he_normal" if resnet else "glorot_uniform"
     output = layers.Dense(
         num_classes,
@@ -86,15 +81,12 @@ def build(
 
 
 def _wide(dtype: str) -> str | None:
-    """float32, where the images are whole numbers that 16 bits of arithmetic may not reach
-
-    None: the policy's.
-    """
+    """Returns float32 for integers above 8 bits, which 16-bit arithmetic would round; else None."""
     return "float32" if np.dtype(dtype).kind in "iu" and np.dtype(dtype).itemsize > 1 else None
 
 
 def _application(images: keras.KerasTensor, arch: str, weights: str | None) -> keras.KerasTensor:
-    """A network of keras.applications down to its global average: [B, d]."""
+    """Returns the global average [B, d] of a network of keras.applications."""
     make = getattr(keras.applications, arch)
     if weights == "imagenet":
         try:
@@ -107,11 +99,12 @@ def _application(images: keras.KerasTensor, arch: str, weights: str | None) -> k
                 f"{what}: give --weights a file that Keras saved elsewhere (~/.keras/models)"
             ) from None
     base = make(include_top=False, weights=None, input_shape=images.shape[1:], pooling="avg")
+    pixels = _pixels(images, arch)
     if not weights:
         for layer in base.layers:
             if isinstance(layer, layers.BatchNormalization):
                 layer.momentum = MOMENTUM
-        return base(_pixels(images, arch))
+        return base(pixels)
     try:
         base.load_weights(os.path.expanduser(weights))
     except (ValueError, OSError, KeyError) as error:
@@ -119,15 +112,11 @@ def _application(images: keras.KerasTensor, arch: str, weights: str | None) -> k
             f"{weights} does not hold weights of {arch} without its top:"
             f" {str(error).splitlines()[0]}"
         ) from None
-    return base(
-        _rescaled(_pixels(images, arch), base)
-        if arch.startswith("EfficientNetB")
-        else _pixels(images, arch)
-    )
+    return base(_rescale_imagenet(pixels, base) if arch.startswith("EfficientNetB") else pixels)
 
 
 def _pixels(images: keras.KerasTensor, arch: str) -> keras.KerasTensor:
-    """[B, H, W, 3] of 0 to 255 as the network's preprocess_input makes them."""
+    """Returns images [B, H, W, 3] of 0 to 255 scaled as by the network's preprocess_input."""
     wanted = APPLICATIONS[arch]
     if wanted == "tf":
         return layers.Rescaling(1 / 127.5, -1.0)(images)
@@ -141,13 +130,12 @@ def _pixels(images: keras.KerasTensor, arch: str) -> keras.KerasTensor:
     return images
 
 
-def _rescaled(images: keras.KerasTensor, base: keras.Model) -> keras.KerasTensor:
-    """What Keras puts behind EfficientNet's normalization under weights="imagenet" alone, put
-    before it.
+def _rescale_imagenet(images: keras.KerasTensor, base: keras.Model) -> keras.KerasTensor:
+    """Returns images with the second scaling of Keras's EfficientNetB under weights="imagenet".
 
-    There, (x / 255 - mean) / std is divided by the roots of 0.229, 0.224 and 0.225 once more.
-    Weights of a network that was trained from scratch have a normalization that does nothing, and
-    no such layer.
+    Keras divides (x / 255 - mean) / std by the roots of 0.229, 0.224 and 0.225 once more, but only
+    where it downloads the weights itself. Weights that were trained from scratch have a
+    normalization without effect, and need no such scaling.
     """
     (norm,) = (layer for layer in base.layers if isinstance(layer, layers.Normalization))
     mean, variance = (
@@ -160,7 +148,7 @@ def _rescaled(images: keras.KerasTensor, base: keras.Model) -> keras.KerasTensor
 
 
 def _simple(x: KerasTensor) -> KerasTensor:
-    """Keras's cifar10_cnn: 1,250,858 parameters on CIFAR-10."""
+    """Returns the features of Keras's cifar10_cnn, which has 1,250,858 parameters on CIFAR-10."""
     for filters in (32, 64):
         x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
         x = layers.Conv2D(filters, 3, activation="relu")(x)
@@ -188,9 +176,9 @@ def _norm_relu(x: KerasTensor) -> KerasTensor:
 
 
 def _resnet_v1(x: KerasTensor, depth: int) -> KerasTensor:
-    """He et al.
+    """Returns the features of ResNet v1 (He et al. 2015), as in Keras's cifar10_resnet.
 
-    2015, as in Keras's cifar10_resnet: two 3x3 convolutions a block, normalized after each.
+    A block has two 3x3 convolutions, each followed by a normalization.
     """
     x = _norm_relu(_conv(x, 16))
     for stage, filters in enumerate((16, 32, 64)):
@@ -205,9 +193,9 @@ def _resnet_v1(x: KerasTensor, depth: int) -> KerasTensor:
 
 
 def _resnet_v2(x: KerasTensor, depth: int) -> KerasTensor:
-    """He et al.
+    """Returns the features of ResNet v2 (He et al. 2016), as in Keras's cifar10_resnet.
 
-    2016, as in Keras's cifar10_resnet: bottlenecks, normalized before each convolution.
+    A block is a bottleneck of three convolutions, each preceded by a normalization.
     """
     x = _norm_relu(_conv(x, 16))
     filters_in, filters_out = 16, 64
