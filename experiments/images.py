@@ -57,9 +57,9 @@ HEADER = (
 ANSWERS = "truth.csv"
 
 
-def lay_out(folder: pathlib.Path, data_dir: str | None) -> None:
+def lay_out(folder: pathlib.Path, data_dir: str | None, seed: int = 0) -> None:
     """Writes the images, and truth.csv: number, own or foreign, class and place in its set."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     own, other = cifar.load("cifar10-4minor", data_dir), cifar.load("cifar100-4minor", data_dir)
     pool = []
     for c in range(10):

@@ -36,6 +36,7 @@ LAYERS = [
     "ReLU",
     "Rescaling",
     "Reshape",
+    "Resizing",
     "SeparableConv2D",
     "Softmax",
     "ZeroPadding2D",
