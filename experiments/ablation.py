@@ -32,6 +32,7 @@ from matplotlib.figure import Figure
 from selectnet_tf import _devices, recipes
 from selectnet_tf._console import expand_path, fail, parse
 from selectnet_tf._csv_files import read_csv, write_csv
+from selectnet_tf.commands.sweep import define_shared_flags, parse_seeds
 from selectnet_tf.recipes import Recipe
 from selectnet_tf.runs import store, sweep
 
@@ -237,17 +238,12 @@ def train(plan: Plan, cells: Iterable[Recipe], data_dir: str | None, jobs: int) 
 
 
 def define_flags() -> None:
-    flags.DEFINE_list(
-        "seeds",
-        ["0", "1", "2"],
-        "reported: all variants on the first, the best and paper on the others",
-    )
+    define_shared_flags(60, "reported: all variants on the first, the best and paper on the others")
     flags.DEFINE_list("choice_seeds", ["10"], "the seeds on whose splits the best is chosen")
     flags.DEFINE_bool("every_seed", False, "report all variants on every seed")
     flags.DEFINE_integer(
         "validation", 500, "images of each class that are held out of its training set for that", 1
     )
-    flags.DEFINE_integer("epochs", 60, "epochs of each run", 1)
     flags.DEFINE_integer("every", 10, "epochs between two selections", 1)
     flags.DEFINE_string("dataset", "cifar10-4minor", "the data set")
     flags.DEFINE_string("arch", "simple", "the network")
@@ -257,34 +253,21 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "out", "ablation", "the name of the table and the figure, without an ending"
     )
-    flags.DEFINE_integer("jobs", 0, "runs trained at once; 0: one a GPU, two without GPUs", 0)
-    flags.DEFINE_bool("dry", False, "only print the plan")
-    flags.DEFINE_string("results_dir", "results", "holds runs.csv and runs/")
-    flags.DEFINE_string(
-        "data_dir",
-        None,
-        "folder with the extracted CIFAR archive; else SELECTNET_DATA, else a download",
-    )
 
 
 def main(argv: list[str]) -> int:
     values = flags.FLAGS
     try:
-        if len(argv) > 1 or not all(
-            seeds and all(map(str.isdigit, seeds)) for seeds in (values.seeds, values.choice_seeds)
-        ):
-            raise ValueError("flags are written --name=value, and seeds are numbers such as 0,1,2")
+        if len(argv) > 1:
+            raise ValueError(f"unexpected {argv[1]!r}: flags are written --name=value")
         options = {
             name: getattr(values, name)
             for name in ("dataset", "arch", "epochs", "every", "weights", "freeze", "precision")
         }
-        seeds, choice_seeds = (
-            [int(seed) for seed in found] for found in (values.seeds, values.choice_seeds)
-        )
         plan = Plan(
             expand_path(values.results_dir),
-            seeds,
-            choice_seeds,
+            parse_seeds("seeds"),
+            parse_seeds("choice_seeds"),
             values.validation,
             values.every_seed,
             **options,

@@ -17,41 +17,37 @@ from selectnet_tf.scale import jobs
 
 
 def define_flags() -> None:
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "one run per cell and seed")
-    flags.DEFINE_integer("epochs", 200, "epochs of each run", 1)
+    define_shared_flags()
     flags.DEFINE_list("datasets", None, "data sets; default: the table's")
-    flags.DEFINE_list(
-        "archs",
-        None,
-        "networks, by the table's names; default: the table's",
-    )
+    flags.DEFINE_list("archs", None, "networks, by the table's names; default: the table's")
     flags.DEFINE_list(
         "methods", None, "methods, e.g. context,selectnet,oracle; default: the table's"
     )
     flags.DEFINE_enum("preset", "paper", recipes.PRESETS, "preset of each run")
-    flags.DEFINE_integer(
-        "jobs",
-        0,
-        "runs trained at once, each with its share of cores or GPUs; 0: one per GPU, two without"
-        " GPUs",
-        0,
-    )
     flags.DEFINE_string(
         "ray",
         None,
         "Ray cluster: auto, or its dashboard, http://HOST:8265; all its nodes must see"
         " --results_dir",
     )
-    flags.DEFINE_enum(
-        "device",
-        "auto",
-        _devices.CHOICES,
-        "auto: all GPUs, if any; cpu: no GPU",
-    )
+    flags.DEFINE_enum("device", "auto", _devices.CHOICES, "auto: all GPUs, if any; cpu: no GPU")
     flags.DEFINE_bool(
         "print",
         False,
         "print a command per missing run, for Slurm, GNU parallel or Kubernetes; train nothing",
+    )
+
+
+def define_shared_flags(epochs: int = 200, seeds: str = "one run per cell and seed") -> None:
+    """Defines the flags of every sweep. epochs: their default; seeds: the help of --seeds."""
+    flags.DEFINE_list("seeds", ["0", "1", "2"], seeds)
+    flags.DEFINE_integer("epochs", epochs, "epochs of each run", 1)
+    flags.DEFINE_integer(
+        "jobs",
+        0,
+        "runs trained at once, each with its share of cores or GPUs; 0: one per GPU, two without"
+        " GPUs",
+        0,
     )
     flags.DEFINE_bool(
         "dry", False, "print the plan (cells, done, missing, estimated hours); train nothing"
@@ -64,6 +60,16 @@ def define_flags() -> None:
     )
 
 
+def parse_seeds(flag: str) -> list[int]:
+    """Returns the seeds in a flag. Raises ValueError."""
+    words = flags.FLAGS[flag].value
+    if not words or not all(word.isdecimal() for word in words):
+        raise ValueError(
+            f"--{flag}: expected numbers such as 0,1,2, received {','.join(words) or 'none'}"
+        )
+    return [int(word) for word in words]
+
+
 def main(argv: list[str]) -> int:
     values = flags.FLAGS
     try:
@@ -74,14 +80,9 @@ def main(argv: list[str]) -> int:
             )
         if len(argv) > 2:
             raise ValueError(f"unexpected {argv[2]!r}: flags are written --name=value")
-        if not all(seed.isdecimal() for seed in values.seeds):
-            raise ValueError(
-                f"--seeds: expected numbers such as 0,1,2, received {','.join(values.seeds)}"
-            )
-        seeds = [int(seed) for seed in values.seeds]
         cells = plan.make_grid(
             argv[1],
-            seeds,
+            parse_seeds("seeds"),
             values.preset,
             values.datasets,
             values.archs,

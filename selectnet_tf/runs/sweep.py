@@ -101,7 +101,7 @@ class Sweep:
         self._start, self._printed = time.monotonic(), -math.inf
 
     def plan(self) -> str:
-        """Returns the plan as text: each run, counts by data set and arch, and the time left."""
+        """Returns the plan as text: finished runs, counts by data set and arch, the time left."""
         done = store.read_names(self.results)
         lines: list[tuple[Any, ...]] = [
             ("column", "cells", "done", "half trained", "missing", "time")
@@ -118,7 +118,7 @@ class Sweep:
             lines.append(
                 (column, len(cells), len(cells) - len(left), half, len(left) - half, hours)
             )
-        listed = [f"{'done' if c.name in done else 'to do':5}  {c.name}" for c in self.cells]
+        listed = [f"done  {c.name}" for c in self.cells if c.name in done]
         speed = f"of {plan.SPEED:.2g} multiply-adds a second (two CPU cores)"
         if self.rates:
             speed = "of the finished runs here"
@@ -128,7 +128,7 @@ class Sweep:
         if self.jobs > 1:
             hours = plan.format_hours(self.estimate_seconds(left) / self.speedup)
             notes.append(f"{self.jobs} at once: about {hours}")
-        return "\n".join([*listed, "", align_columns(lines), "", *notes])
+        return "\n".join([*listed, *[""] * bool(listed), align_columns(lines), "", *notes])
 
     def list_commands(self) -> list[list[str]]:
         """Returns the command of each run without a row, as lists of words: for Slurm."""
