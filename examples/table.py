@@ -38,7 +38,7 @@ def main(seeds=5):
 
         forest = RandomForestClassifier(class_weight="balanced_subsample", random_state=seed)
         boosting = HistGradientBoostingClassifier(class_weight="balanced", random_state=seed)
-        selection = sn.SelectionClassifier(forest, sn.Context(0.6), rounds=3, random_state=seed)
+        selection = sn.SelectionClassifier(forest)
         methods = {
             "SelectionClassifier": (selection, *both),
             "the forest, no pool": (forest, x, y),

