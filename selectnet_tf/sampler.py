@@ -456,7 +456,7 @@ def _fit(estimator: Any, rows: Any, y: Any, sample_weight: Any, places: np.ndarr
     """Returns a clone, fitted on rows, whose positions in sample_weight are places."""
     if sample_weight is None:
         return clone(estimator).fit(rows, y)
-    return clone(estimator).fit(rows, y, sample_weight=_safe_indexing(sample_weight, places))
+    return clone(estimator).fit(rows, y, sample_weight=np.asarray(sample_weight)[places])
 
 
 def _copy_rule(rule: Rule | None, classes: np.ndarray) -> Any:

@@ -18,7 +18,7 @@ def test_the_sampler_is_one_by_imbalanced_learn_s_checks(estimator, check):
 
 @pytest.mark.filterwarnings("ignore:y has no unlabeled sample")
 @sklearn.utils.estimator_checks.parametrize_with_checks(
-    [sn.SelectionClassifier(LogisticRegression(), sn.Context(0.6))],
+    [sn.SelectionClassifier(LogisticRegression())],
     expected_failed_checks=lambda _: {
         "check_classifiers_classes": "it has a class -1, which means unlabeled here"
     },
