@@ -49,7 +49,7 @@ def network(arch, labels, stock=False, precision="float32"):
     if stock:
         networks.BatchNormalization = keras.layers.BatchNormalization
     keras.config.set_dtype_policy(precision)
-    model = networks.build(arch, (32, 32, 3), 10)
+    model = networks.build(arch, (32, 32, 3), 10, momentum=None)
     optimizers.compile_model(
         model, recipes.make(method="imbalanced", arch=arch).training, labels, 10
     )

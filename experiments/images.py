@@ -84,7 +84,7 @@ def pretrain(folder: pathlib.Path, data_dir: str | None) -> None:
     shown = [int(row[3]) for row in truth(folder).values() if row[1] == "foreign"]
     known = np.setdiff1d(np.flatnonzero(other.y < KNOWN), shown)
     keras.utils.set_random_seed(0)
-    model = networks.build("resnet11v2", other.x.shape[1:], KNOWN)
+    model = networks.build("resnet11v2", other.x.shape[1:], KNOWN, momentum=None)
     rate = keras.optimizers.schedules.CosineDecay(2e-3, EPOCHS * (len(known) // 128))
     model.compile(
         keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"]

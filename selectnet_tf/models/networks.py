@@ -10,8 +10,9 @@ from keras import KerasTensor, layers
 from selectnet_tf.models.layers import BatchNormalization
 from selectnet_tf.recipes.architectures import APPLICATIONS, check_arch
 
-# of batch normalization in keras.applications with fresh weights; 0.99 needs thousands of steps
-MOMENTUM = 0.9
+# of batch normalization: Keras's 0.99 and 0.999 need hundreds of steps to follow the weights
+MOMENTUM = 0.85
+FRESH = 0.9  # of keras.applications with fresh weights, where `momentum` is None
 L2 = 1e-4  # of the ResNets' convolution kernels, as in Keras's cifar10_resnet
 
 
@@ -24,6 +25,7 @@ def build(
     offset: float = 0.0,
     weights: str | None = None,
     dtype: str = "uint8",
+    momentum: float | None = MOMENTUM,
 ) -> keras.Model:
     """Returns an uncompiled classifier: images [B, H, W, C] to outputs [B, m].
 
@@ -39,6 +41,8 @@ def build(
         weights: for a network of keras.applications: a file of weights without the top, or
             "imagenet", which Keras downloads.
         dtype: of the images, such as "uint8" or "float32".
+        momentum: of the statistics of batch normalization: 0.85 suits a few dozen steps an epoch;
+            None: Keras's 0.99, as in the paper's code.
 
     Raises:
         ValueError: an unknown arch, images under 12 x 12, or weights of another network.
@@ -77,7 +81,11 @@ def build(
         dtype="float32",
         name="classes",
     )(x)
-    return keras.Model(images, output, name=arch)
+    model = keras.Model(images, output, name=arch)
+    for layer in model._flatten_layers() if momentum is not None else ():
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = momentum
+    return model
 
 
 def _wide(dtype: str) -> str | None:
@@ -103,7 +111,7 @@ def _application(images: keras.KerasTensor, arch: str, weights: str | None) -> k
     if not weights:
         for layer in base.layers:
             if isinstance(layer, layers.BatchNormalization):
-                layer.momentum = MOMENTUM
+                layer.momentum = FRESH
         return base(pixels)
     try:
         base.load_weights(os.path.expanduser(weights))
