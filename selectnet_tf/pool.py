@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -119,11 +120,16 @@ class Pool:
             cache_dir: the folder of decoded images.
             seed: as in Pool.
         """
-        from selectnet_tf.data.folders import listing  # above the library: only where asked for
+        # above the library: only where asked for
+        from selectnet_tf.data.folders import decoding, listing
 
-        labeled = listing.read_folder(labeled_dir, image_size, cache_dir)
+        roots = [pathlib.Path(root).expanduser() for root in (labeled_dir, unlabeled_dir)]
+        paths = [root / file for root in roots for file in listing.list_images(root).files]
+        levels = decoding.find_levels(decoding.read_headers(paths).deep)
+        labeled, unlabeled = (
+            listing.read_folder(root, image_size, cache_dir, levels=levels) for root in roots
+        )
         names, y = labeled.classes(labeled_dir)
-        unlabeled = listing.read_folder(unlabeled_dir, image_size, cache_dir)
         pool = cls(labeled.images, y, unlabeled.images, _parse_names(minor, names), seed)
         pool.names = names
         pool.files = [*labeled.paths(labeled_dir), *unlabeled.paths(unlabeled_dir)]

@@ -127,14 +127,14 @@ def _classify(
     shape = list(model.input_shape[1:])
     if len(shape) != 3 or shape[0] != shape[1] or shape[2] not in (1, 3):
         raise ValueError(f"expected a model of square images, {path} takes inputs of {shape}")
-    side, channels, fit = shape[0], shape[2], decoding.read_fit(path)
+    side, channels, settings = shape[0], shape[2], decoding.read_settings(path)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         for start in range(0, len(files), BATCH):
             some = files[start : start + BATCH]
             read = list(
                 zip(
                     some,
-                    pool.map(lambda file: _attempt(file, side, channels, fit), some),
+                    pool.map(lambda file: _attempt(file, side, channels, *settings), some),
                     strict=True,
                 )
             )
@@ -150,10 +150,12 @@ def _classify(
                 yield from ((file, row) for (file, _), row in zip(good, probs, strict=True))
 
 
-def _attempt(file: str, side: int, channels: int, fit: str) -> np.ndarray | str:
+def _attempt(
+    file: str, side: int, channels: int, fit: str, levels: decoding.Levels | None
+) -> np.ndarray | str:
     """Returns the pixels, or the reason why a file is unreadable."""
     try:
-        pixels = decoding.decode(file, side, fit)
+        pixels = decoding.decode(file, side, fit, levels)
     except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     return pixels if channels == 3 else pixels.mean(-1, keepdims=True).astype(pixels.dtype)

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from selectnet_tf.data.folders.survey import Survey
 
 FLAGS = flags.FLAGS
+DRY_SECONDS = 60.0  # of decoding, for --dry_run to make the split
 GROUPS = {  # of --help: the flags that people need first, then those of --helpfull
     "data": (
         "dataset labeled_dir unlabeled_dir test_dir minor image_size data_dir dry_run",
-        "fit decisions ask cache_dir minor_ratio major_ratio imb_factor split validation",
+        "fit white copies group decisions ask cache_dir minor_ratio major_ratio imb_factor split"
+        " validation",
     ),
     "selection": (
         "method threshold every",
@@ -148,12 +150,16 @@ def _dry_run(recipe: recipes.Recipe, found: "Survey | None", cache_dir: pathlib.
     from selectnet_tf.data.folders import survey
 
     assert found and isinstance(recipe.data, recipes.FolderData)
-    files = survey.describe_files(found, recipe.data, cache_dir)
-    print("\n".join(map(printable, files)), flush=True)
+    lines, seconds = survey.describe_files(found, recipe.data, cache_dir)
+    print("\n".join(map(printable, lines)), flush=True)
     _devices.hide_gpus_for_cpu(FLAGS.device)
     with importing_tensorflow(FLAGS.verbose):
         from selectnet_tf.runs import dry_run
 
+        if seconds <= DRY_SECONDS:
+            print(dry_run.split(found, recipe))
+        else:
+            print("  near duplicates are not counted, since that decodes all images: see --copies")
         print(dry_run.line(found, recipe))
     return 0
 

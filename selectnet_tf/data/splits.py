@@ -197,54 +197,68 @@ def describe(split: Split, labels: np.ndarray) -> str:
 def hold_out_groups(
     y: np.ndarray, names: tuple, chances: np.ndarray, groups: np.ndarray, usable: np.ndarray
 ) -> np.ndarray:
-    """Returns the positions of about a fifth of each class, in whole groups of duplicates.
+    """Returns the positions of about a fifth of each class, in whole groups.
 
-    A group is held out if its smallest chance is below a fifth. Each class keeps at least one group
-    on both sides: the group whose chance is nearest moves. So added images do not move the others,
-    except duplicates and images of such a class.
+    A group is held out if its chance is below a fifth. Where a class is then more than one image
+    and 2% away from its fifth, or on one side as a whole, the groups whose chances are nearest to a
+    fifth move. So added images move few of the others.
 
     Args:
         y: [n] classes.
         names: the class names.
-        chances: [n] in [0, 1), a constant of each image.
+        chances: [n] in [0, 1), a constant of each image; a group's is its first usable image's.
         groups: [n] group numbers.
         usable: [n] bool, images that may be held out.
 
     Raises:
         ValueError: a class has too few groups.
     """
-    chance = np.ones(groups.max() + 1)
-    np.minimum.at(chance, groups[usable], chances[usable])
+    places = np.flatnonzero(usable)
+    _, first, group = np.unique(groups[places], return_index=True, return_inverse=True)
+    chance, classes = chances[places][first], y[places]
+    m = len(names)
+    pairs, amounts = np.unique(group * m + classes, return_counts=True)
+    members: list[list[tuple[int, int]]] = [[] for _ in chance]  # (class, images) of each group
+    for pair, amount in zip(pairs.tolist(), amounts.tolist(), strict=True):
+        members[pair // m].append((pair % m, amount))
+    sizes = np.bincount(classes, minlength=m)
+    slack = np.maximum(1, sizes / 50)
+    least = np.maximum(1, sizes * TEST_SHARE - slack)
+    most = np.maximum(1, np.minimum(sizes - 1, sizes * TEST_SHARE + slack))
+    for c, name in enumerate(names):
+        if (pairs % m == c).sum() < 2:
+            found = ("no image", "one image", "only duplicates of one image, or one group")
+            raise ValueError(
+                f"expected two images or more of class {name}, to hold one out, received"
+                f" {found[min(sizes[c], 2)]}: add images, or give --test_dir"
+            )
+
+    def miss(c: int, count: float) -> float:
+        """Returns a class's distance from its fifth, as a share; above 1 if it is on one side."""
+        one_sided = count in (0, sizes[c])
+        return float(max(0.0, least[c] - count, count - most[c]) / sizes[c] + one_sided)
+
     held = chance < TEST_SHARE
-    shared = (
-        np.bincount(
-            np.unique(np.stack([groups[usable], y[usable]]), axis=1)[0], minlength=len(chance)
-        )
-        > 1
-    )  # by several classes
+    counts = np.bincount(classes[held[group]], minlength=m)
+    order = np.argsort(np.abs(chance - TEST_SHARE), kind="stable")
+    of_class = [order[np.isin(order, pairs[pairs % m == c] // m)] for c in range(m)]
+    for c in sorted(range(m), key=lambda c: -sizes[c]):  # the rarest has the last word
+        for g in sorted(of_class[c], key=lambda g: len(members[g]) > 1):  # own groups first
+            if not miss(c, counts[c]):
+                break
+            step = -1 if held[g] else 1
+            gain = sum(miss(k, counts[k]) - miss(k, counts[k] + step * n) for k, n in members[g])
+            if gain > 0:
+                held[g] = not held[g]
+                for k, n in members[g]:
+                    counts[k] += step * n
     for c, name in enumerate(names):
-        own = np.unique(groups[usable & (y == c)])
-        if len(own) < 2:
-            count = (usable & (y == c)).sum()
-            found = (
-                "only duplicates of one image" if count > 1 else ("no image", "one image")[count]
-            )
+        if counts[c] in (0, sizes[c]):
             raise ValueError(
-                f"expected two images or more of class {name}, to hold one out, received {found}:"
-                " add images, or give --test_dir"
+                f"no group of class {name} can be held out without another class's last one:"
+                " give --test_dir, or smaller groups by --copies or --group"
             )
-        if not held[own].any():
-            held[own[np.lexsort((chance[own], shared[own]))[0]]] = True
-        if held[own].all():
-            held[own[np.lexsort((-chance[own], shared[own]))[0]]] = False
-    for c, name in enumerate(names):
-        own = held[groups[usable & (y == c)]]
-        if own.all() or not own.any():
-            raise ValueError(
-                f"all images of class {name} have near duplicates in another class: remove these,"
-                " or give --test_dir"
-            )
-    return np.flatnonzero(usable & held[groups])
+    return places[held[group]]
 
 
 def minor_classes(wanted: tuple, names: tuple, counts: np.ndarray) -> tuple:
@@ -268,19 +282,25 @@ def minor_classes(wanted: tuple, names: tuple, counts: np.ndarray) -> tuple:
                 " --minor"
             )
         return tuple(int(c) for c in found)
-    places = {_class_code(str(word), names) for word in wanted}
+    codes = {str(word): _class_code(str(word), names) for word in wanted}
+    unknown = [repr(word) for word, code in codes.items() if code is None]
+    if unknown:
+        raise ValueError(
+            f"--minor: expected names among {', '.join(names)}, received {', '.join(unknown)}"
+        )
+    places = sorted({code for code in codes.values() if code is not None})
     if len(places) == len(names):
         raise ValueError("--minor names every class: leave at least one out")
-    return tuple(sorted(places))
+    return tuple(places)
 
 
-def _class_code(word: str, names: tuple) -> int:
-    """Returns a class by its name, or by its position if no name is a number."""
+def _class_code(word: str, names: tuple) -> int | None:
+    """Returns a class by its name, or by its position if no name is a number; or None."""
     if word in names:
-        return names.index(word)
+        return int(names.index(word))
     numbers = [int(name) if name.isdecimal() else -1 for name in names]
     if word.isdecimal() and numbers.count(int(word)) == 1:
         return numbers.index(int(word))  # 7 is 007
     if word.isdecimal() and int(word) < len(names) and max(numbers) < 0:
         return int(word)
-    raise ValueError(f"--minor: expected names among {', '.join(names)}, received {word!r}")
+    return None

@@ -24,6 +24,7 @@ class Task(NamedTuple):
         files: paths of the images in a folder.
         listing: rows of files.csv: file, digest, part, class, reason for leaving it out.
         fit: --fit of the images in a folder.
+        levels: range of the grayscale images of more than 8 bits in a folder.
     """
 
     x_labeled: Subset | np.ndarray
@@ -39,6 +40,7 @@ class Task(NamedTuple):
     files: list[str] | None = None
     listing: list[tuple] | None = None
     fit: str | None = None
+    levels: tuple[float, float] | None = None
 
     @property
     def by_index(self) -> "_ByIndex":

@@ -21,7 +21,7 @@ from selectnet_tf.recipes.presets import (
     TRAININGS,
 )
 
-PATHS = ("labeled_dir", "unlabeled_dir", "test_dir", "decisions", "weights")  # fields
+PATHS = ("labeled_dir", "unlabeled_dir", "test_dir", "decisions", "group", "weights")  # fields
 
 
 def _field(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -77,6 +77,22 @@ class FolderData:
         "dataset=folder: how images become squares; pad: with black",
         ("stretch", "pad", "crop"),
     )
+    white: str | None = _field(
+        None,
+        "dataset=folder: value that becomes white in grayscale of more than 8 bits, or BLACK:WHITE;"
+        " default: one range for all images, from a sample",
+    )
+    copies: str = _field(
+        "near",
+        "dataset=folder: images of the pool that are left out: near duplicates of labeled and test"
+        " images, or those of equal pixels only, or none",
+        ("near", "equal", "none"),
+    )
+    group: str | None = _field(
+        None,
+        "dataset=folder: images held out together; folder: those of a folder below the class's;"
+        " or a CSV file with columns file, group",
+    )
     decisions: str | None = _field(
         None,
         "dataset=folder: a person's decisions about earlier pseudo-labels, as the review page saves"
@@ -85,6 +101,13 @@ class FolderData:
     ask: int = _field(
         50, "dataset=folder: number of uncertain images that the review page asks about"
     )
+
+    def levels(self) -> tuple[float, float] | None:
+        """Returns the values that become black and white by --white."""
+        if self.white is None:
+            return None
+        black, _, white = self.white.rpartition(":")
+        return float(black or 0), float(white)
 
 
 Data = BenchmarkData | FolderData

@@ -218,6 +218,17 @@ def _check_folders(data: FolderData, method: str) -> None:
         raise ValueError(
             "dataset folder needs --labeled_dir, a folder with a folder of images for each class"
         )
+    number = r"-?[0-9]*\.?[0-9]+"
+    if data.white is not None:
+        fits = re.fullmatch(f"({number}:)?{number}", data.white)
+        levels = data.levels() if fits else None
+        if not levels or levels[0] >= levels[1]:
+            raise ValueError(
+                f"white is {data.white!r}, but has to be a number above 0 such as 4095, or"
+                " BLACK:WHITE such as -20:45"
+            )
+    if data.group and data.test_dir:
+        raise ValueError("group is for a held-out test set: leave it or --test_dir out")
     if method in SELECTING and not data.unlabeled_dir:
         raise ValueError(f"method {method} needs --unlabeled_dir, a folder to select from")
     if method == "oracle":

@@ -1,12 +1,16 @@
 """Estimate of a run's time on this machine, from a few steps of its own network."""
 
 import dataclasses
+import pathlib
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from selectnet_tf._files import printable
+from selectnet_tf.data import load
 from selectnet_tf.data.folders.survey import Survey
 from selectnet_tf.data.splits import TEST_SHARE
 from selectnet_tf.recipes import (
@@ -41,6 +45,16 @@ def line(found: Survey, recipe: Recipe) -> str:
     often = f"{epochs:,} epoch{'s' * (epochs > 1)} of up to {images:,} images"
     amount = f"about {plan.format_hours(took)}" if took >= 60 else "under a minute"
     return f"  training takes {amount} on this idle machine: {often}, estimated from a few steps"
+
+
+def split(found: Survey, recipe: Recipe) -> str:
+    """Returns --dry_run's lines on the images that are trained on, tested on and left out.
+
+    Decodes all of them, into a temporary folder.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        says = load.make_task(recipe, cache_dir=pathlib.Path(place), survey=found).says
+    return "\n".join(map(printable, says))
 
 
 def seconds(

@@ -67,7 +67,7 @@ def write_model(path: pathlib.Path, model: keras.Model, task: Task) -> None:
         with zipfile.ZipFile(beside, "a") as file:
             file.writestr("classes.json", json.dumps(list(task.names)))
             if task.fit:
-                file.writestr("pictures.json", json.dumps({"fit": task.fit}))
+                file.writestr("pictures.json", json.dumps({"fit": task.fit, "levels": task.levels}))
 
 
 def make_class_table(truth: np.ndarray, probs: np.ndarray, task: Task) -> pd.DataFrame:

@@ -72,7 +72,8 @@ def test_two_folders_are_all_that_a_dry_run_needs_and_it_leaves_nothing(tree):
     )
     assert "  by class: emu 4 (minor), cat 20, dog 20" in lines
     assert "  chosen from these folders: --image_size=16 --arch=resnet8 --epochs=200" in lines
-    assert lines[-2].startswith("  decoding takes 0 MB in results/cache (")
+    assert any(line.startswith("  decoding takes 0 MB in results/cache (") for line in lines)
+    assert "35 labeled images, 9 test images, 27 unlabeled" in lines
     assert lines[-1].endswith(": 200 epochs of up to 48 images, estimated from a few steps")
 
 

@@ -41,8 +41,8 @@ def test_pictures_are_embedded_once(recipe, tree, monkeypatch):
     task = load.make_task(recipe, cache_dir=tree / "cache")
     first, network = frozen.embed(task, recipe.training, tree / "cache")
     assert (
-        first.x_labeled.shape == (34, 64)
-        and first.x_test.shape == (10, 64)
+        first.x_labeled.shape == (35, 64)
+        and first.x_test.shape == (9, 64)
         and first.x_labeled.dtype == np.float32
     )
     np.testing.assert_allclose(
@@ -73,7 +73,7 @@ def test_a_stop_keeps_what_is_embedded_and_a_damaged_cache_begins_anew(recipe, t
         with pytest.raises(SystemExit):
             frozen.embed(task, recipe.training, tree / "cache")
     (kept,) = (tree / "cache").glob("embeddings-*.npz")
-    assert len(frozen._load(kept)) == 34
+    assert len(frozen._load(kept)) == 35
     whole, _ = frozen.embed(task, recipe.training, tree / "cache")
     kept.write_bytes(kept.read_bytes()[:-200])
     anew, _ = frozen.embed(task, recipe.training, tree / "cache")
@@ -85,7 +85,7 @@ def test_a_frozen_run_saves_one_model_of_pictures(recipe, tree):
     row = train.train(recipe, results_dir=tree / "results", verbose=0)
     model = keras.saving.load_model(tree / "results" / "runs" / row["name"] / "model.keras")
     task = load.make_task(recipe, cache_dir=tree / "results" / "cache")
-    probs = model.predict(np.stack(list(task.x_test[np.arange(10)])), verbose=0)
+    probs = model.predict(np.stack(list(task.x_test[np.arange(9)])), verbose=0)
     assert model.input_shape == (None, 16, 16, 3) and np.mean(
         probs.argmax(1) == task.y_test
     ) == pytest.approx(row["accuracy"])
@@ -122,17 +122,17 @@ def test_labeled_pictures_have_views_and_others_are_themselves(recipe, tree):
     )
     plain, _ = frozen.embed(task, dataclasses.replace(recipe.training, views=1), tree / "cache")
     seen, network = frozen.embed(task, recipe.training, tree / "cache")
-    assert seen.x_labeled.shape == (34, 2, 64) and np.array_equal(
+    assert seen.x_labeled.shape == (35, 2, 64) and np.array_equal(
         seen.x_labeled[:, 0], plain.x_labeled
     )
-    mirrored = network.predict_on_batch(task.x_labeled[np.arange(34)][:, :, ::-1])
+    mirrored = network.predict_on_batch(task.x_labeled[np.arange(35)][:, :, ::-1])
     np.testing.assert_allclose(seen.x_labeled[:, 1], mirrored, rtol=1e-4, atol=1e-5)
     assert np.array_equal(seen.x_test[:, 1], plain.x_test) and np.array_equal(
         seen.x_unlabeled[:, 0], plain.x_unlabeled
     )
     row = train.train(recipe, results_dir=tree / "results", verbose=0, finish=review_page.write)
     model = keras.saving.load_model(tree / "results" / "runs" / row["name"] / "model.keras")
-    probs = model.predict(np.stack(list(task.x_test[np.arange(10)])), verbose=0)
+    probs = model.predict(np.stack(list(task.x_test[np.arange(9)])), verbose=0)
     assert np.mean(probs.argmax(1) == task.y_test) == pytest.approx(row["accuracy"])
     assert (tree / "results" / "runs" / row["name"] / "review.html").exists()
 

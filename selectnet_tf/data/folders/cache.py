@@ -14,12 +14,12 @@ import numpy as np
 
 from selectnet_tf._files import digest
 from selectnet_tf._locks import NO_FLOCK
-from selectnet_tf.data.folders.decoding import decode_and_look
+from selectnet_tf.data.folders.decoding import Levels, decode_and_look
 
 if TYPE_CHECKING:
     from selectnet_tf.images import Subset
 
-VERSION = 2
+VERSION = 3
 CHUNK = 256  # images between two commits: an interruption loses no more
 TABLES = """
 CREATE TABLE IF NOT EXISTS pictures (mark TEXT PRIMARY KEY, place INTEGER, pixels TEXT, look TEXT);
@@ -62,7 +62,11 @@ class _Read(NamedTuple):
 
 
 def read_images(
-    paths: list[pathlib.Path], size: int, fit: str, folder: pathlib.Path
+    paths: list[pathlib.Path],
+    size: int,
+    fit: str,
+    folder: pathlib.Path,
+    levels: Levels | None = None,
 ) -> tuple["Subset", list[Found | None], list[str]]:
     """Returns images through the cache, decoding the missing ones on all cores.
 
@@ -73,6 +77,7 @@ def read_images(
         size: see decoding.decode.
         fit: see decoding.decode.
         folder: of the cache.
+        levels: see decoding.decode.
 
     Returns:
         ([k, size, size, 3] uint8 of the readable images, a Found or None per path, the reason of
@@ -80,7 +85,8 @@ def read_images(
     """
     from selectnet_tf.images import Subset  # imports TensorFlow, which listing doesn't need
 
-    place = folder / f"{size}px-{fit}-{VERSION}"
+    of_levels = f"-{levels[0]:.9g}to{levels[1]:.9g}" if levels else ""
+    place = folder / f"{size}px-{fit}-{VERSION}{of_levels}"
     place.mkdir(parents=True, exist_ok=True)
     with _locked(place), _index(place, size) as index:
         known = {
@@ -91,7 +97,7 @@ def read_images(
             path: (size, mtime, mark)
             for path, size, mtime, mark in index.execute("SELECT path, size, mtime, mark FROM seen")
         }
-        marks, whys = _decode_all(paths, size, fit, place / "pictures", index, known, seen)
+        marks, whys = _decode_all(paths, size, fit, levels, place / "pictures", index, known, seen)
     found = [known.get(mark) for mark in marks]
     images = _images(place / "pictures", size, len(known))
     return Subset(images, [one.place for one in found if one]), found, whys
@@ -143,6 +149,7 @@ def _decode_all(
     paths: list[pathlib.Path],
     size: int,
     fit: str,
+    levels: Levels | None,
     images: pathlib.Path,
     index: sqlite3.Connection,
     known: dict[str, Found],
@@ -159,7 +166,8 @@ def _decode_all(
                 return _Read(*key, before[2])
             content = path.read_bytes()
             mark = digest(content)
-            return _Read(*key, mark, None if mark in known else decode_and_look(content, size, fit))
+            new = None if mark in known else decode_and_look(content, size, fit, levels)
+            return _Read(*key, mark, new)
         except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
             return _Read(why=str(error).splitlines()[0] if str(error) else type(error).__name__)
 

@@ -40,7 +40,7 @@ def read_decisions(paths: str | os.PathLike, names: tuple[str, ...]) -> Decision
     found = [
         (path, line, row)
         for path in split_paths(paths)
-        for line, row in enumerate(_read_rows(pathlib.Path(path)), 2)
+        for line, row in enumerate(read_rows(pathlib.Path(path), "decisions", COLUMNS), 2)
     ]
     for path, line, row in found:
         decision, label = row["decision"], _csv_files.unescape_formula(row["label"])
@@ -63,20 +63,18 @@ def read_decisions(paths: str | os.PathLike, names: tuple[str, ...]) -> Decision
     return Decisions(accepted, rejected)
 
 
-def _read_rows(path: pathlib.Path) -> list[dict[str, str]]:
+def read_rows(path: pathlib.Path, flag: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """Returns the rows of a CSV file that a flag names, as a spreadsheet may have saved it.
+
+    Raises FileNotFoundError, ValueError for a missing file or column.
+    """
+    wanted = f"a CSV file with columns {', '.join(columns)}"
     if not path.is_file():
-        raise FileNotFoundError(
-            f"--decisions: expected a decisions.csv saved by the review page, received {path},"
-            " which is no file"
-        )
+        raise FileNotFoundError(f"--{flag}: expected {wanted}, received {path}, which is no file")
     with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         reader = csv.DictReader(file)
-        missing, rows = (
-            [column for column in COLUMNS if column not in (reader.fieldnames or ())],
-            list(reader),
-        )
+        missing = [column for column in columns if column not in (reader.fieldnames or ())]
+        rows = list(reader)
     if missing:
-        raise ValueError(
-            f"{path} has no column {', '.join(missing)}: give --decisions the file as saved"
-        )
+        raise ValueError(f"--{flag}: expected {wanted}, {path} has no {', '.join(missing)}")
     return rows

@@ -1,19 +1,21 @@
 """Decodes image files within a memory budget.
 
-Images are turned upright. Animations give their first frame, transparency becomes white, and 16-bit
-grayscale keeps its full range.
+Images are turned upright. Animations and files of several pages give their first, transparency
+becomes white, and all grayscale images of more than 8 bits share one range.
 """
 
 import contextlib
 import io
 import json
+import math
 import os
+import pathlib
 import stat
 import threading
 import warnings
 import zipfile
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -30,7 +32,9 @@ FORMATS = (
     "TIFF",
     "AVIF",
 )  # without PostScript: a .jpg of it would start Ghostscript
-LEVELS = (255, 4095, 65535)  # white in images of 8, 12 and 16 bits
+HEADERS = (".png", ".tif", ".tiff")  # files that may have more than 8 bits, or several pages
+SAMPLE = 64  # images whose values give the range of all
+VALUES = 10_000  # of an image among them
 LOOK = 64  # side in pixels of the image behind a perceptual hash
 # pixels decoded at a time: about 1 GB, and 2 GB for images that aren't plain RGB
 PIXELS_IN_FLIGHT = 200_000_000
@@ -63,25 +67,117 @@ class Budget:
 IN_FLIGHT = Budget(PIXELS_IN_FLIGHT)
 
 
-def read_fit(path: str | os.PathLike[str]) -> str:
-    """Returns --fit of the run that wrote a .keras file."""
+Levels = tuple[float, float]  # values of a deep grayscale image that become black and white
+
+
+class Headers(NamedTuple):
+    """Facts of image files.
+
+    Attributes:
+        sides: (width, height) of each readable image.
+        deep: grayscale images of more than 8 bits.
+        pages: TIFFs of several pages.
+    """
+
+    sides: list[tuple[int, int]]
+    deep: list[pathlib.Path]
+    pages: list[pathlib.Path]
+
+
+def read_headers(paths: list[pathlib.Path]) -> Headers:
+    """Returns facts of the images that can be opened, without reading their pixels."""
+    from PIL import Image
+
+    found = Headers([], [], [])
+    for path in paths:
+        try:
+            with Image.open(path, formats=formats()) as image:
+                found.sides.append(image.size)
+                if _is_deep(image):
+                    found.deep.append(path)
+                if getattr(getattr(image, "tag_v2", None), "next", 0):
+                    found.pages.append(path)
+        except Exception:  # decoding reports it
+            continue
+    return found
+
+
+def find_levels(deep: list[pathlib.Path]) -> Levels | None:
+    """Returns the range of deep grayscale images; None without a readable one.
+
+    The tags' where a sample of the images has them. Else from 0, or the lowest values if these are
+    negative, to a power of two, below which 99.9% of the sample's values are.
+    """
+    from PIL import Image
+
+    lows, highs, values = [], [], []
+    for path in deep[:: max(1, len(deep) // SAMPLE)]:
+        try:
+            with Image.open(path, formats=formats()) as image:
+                tags = getattr(image, "tag_v2", {})
+                gray = np.asarray(image).ravel()
+        except Exception:  # decoding reports it
+            continue
+        some = gray[:: max(1, gray.size // VALUES)].astype(np.float64)
+        values.append(some[np.isfinite(some)])
+        lows.append(tags.get(340, tags.get(280)))  # (S)MinSampleValue
+        highs.append(tags.get(341, tags.get(281)))  # (S)MaxSampleValue
+    try:
+        if highs and None not in highs:
+            black, white = min(0.0, *map(_number, lows)), max(map(_number, highs))
+            if black < white:
+                return black, white
+    except (TypeError, ValueError):  # some have no minimum, or none that is a number
+        pass
+    every = np.concatenate(values) if values else np.zeros(0)
+    if not every.size:
+        return None
+    low, high = np.percentile(every, [0.1, 99.9])
+    black, white = -_level(-low) or 0.0, _level(high)
+    return (black, white) if black < white else (black, black + 1)
+
+
+def _number(tag: object) -> float:
+    return float(np.max(np.asarray(tag, np.float64))) if tag is not None else 0.0
+
+
+def _level(value: float) -> float:
+    """Returns the power of two that is about `value` or more, less 1 from 255 on; 0 below 0."""
+    if value <= 0:
+        return 0.0
+    level = 2.0 ** math.ceil(math.log2(value / 1.1))
+    return level - 1 if level >= 256 else level
+
+
+def read_settings(path: str | os.PathLike[str]) -> tuple[str, Levels | None]:
+    """Returns (--fit, range of deep grayscale images) of the run that wrote a .keras file."""
     with zipfile.ZipFile(path) as file:
-        return (
-            str(json.loads(file.read("pictures.json"))["fit"])
-            if "pictures.json" in file.namelist()
-            else "stretch"
-        )
+        known = "pictures.json" in file.namelist()
+        found = json.loads(file.read("pictures.json")) if known else {}
+    levels = found.get("levels")
+    return str(found.get("fit", "stretch")), levels and (float(levels[0]), float(levels[1]))
 
 
 def read_class_names(path: str | os.PathLike[str], classes: int) -> list[str]:
-    """Returns the class names in a .keras file, or numbers if it has none."""
+    """Returns the class names in a .keras file, or numbers if it has none.
+
+    Raises ValueError if it has another number of names than the model has classes.
+    """
     with zipfile.ZipFile(path) as file:
-        if "classes.json" in file.namelist():
-            return [str(name) for name in json.loads(file.read("classes.json"))]
-    return list(map(str, range(classes)))
+        if "classes.json" not in file.namelist():
+            return list(map(str, range(classes)))
+        names = [str(name) for name in json.loads(file.read("classes.json"))]
+    if len(names) != classes:
+        raise ValueError(
+            f"{path}: expected {classes} names in its classes.json, received {len(names)}:"
+            f" {', '.join(names[:10])}"
+        )
+    return names
 
 
-def decode(source: str | os.PathLike | bytes, size: int, fit: str = "stretch") -> np.ndarray:
+def decode(
+    source: str | os.PathLike | bytes, size: int, fit: str = "stretch", levels: Levels | None = None
+) -> np.ndarray:
     """Returns an image as [size, size, 3] uint8.
 
     Args:
@@ -89,16 +185,18 @@ def decode(source: str | os.PathLike | bytes, size: int, fit: str = "stretch") -
         size: side in pixels.
         fit: "stretch" to the square, as Keras's image_dataset_from_directory does; "pad" with
             black; "crop" to the middle.
+        levels: the values that become black and white in grayscale of more than 8 bits; None: 0
+            and 65,535, of fractions 0 and 1.
 
     Raises:
         OSError, ValueError, SyntaxError: no image, a truncated one, or one above Pillow's limit
             of 179 megapixels.
     """
-    return decode_and_look(source, size, fit)[0]
+    return decode_and_look(source, size, fit, levels)[0]
 
 
 def decode_and_look(
-    source: str | os.PathLike | bytes, size: int, fit: str = "stretch"
+    source: str | os.PathLike | bytes, size: int, fit: str = "stretch", levels: Levels | None = None
 ) -> tuple[np.ndarray, str]:
     """Returns `decode`'s pixels and the perceptual hash, 16 hexadecimal digits."""
     import imagehash
@@ -113,7 +211,7 @@ def decode_and_look(
         image.draft("RGB", _scaled_shape(image.size, max(size, LOOK), fit))
         with IN_FLIGHT.taking(image.width * image.height):
             ImageOps.exif_transpose(image, in_place=True)  # a copy may take 700 MB
-            upright = _to_rgb(image)
+            upright = _to_rgb(image, levels)
             look = imagehash.phash(upright.resize((LOOK, LOOK), Image.Resampling.BILINEAR))
             return np.asarray(_fit_square(upright, size, fit), np.uint8), str(look)
 
@@ -126,7 +224,22 @@ def _open(source: str | os.PathLike | bytes) -> "PillowImage":
             io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats()
         )
     except UnidentifiedImageError:  # its message names an object in memory
-        raise OSError("no image of a supported format") from None
+        raise OSError(_describe_unknown(source)) from None
+
+
+def _describe_unknown(source: str | os.PathLike | bytes) -> str:
+    """Returns the reason why Pillow can't read a file, by its tags if it is a TIFF."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+            tags = ImageFileDirectory_v2(file.read(8))
+            file.seek(tags.next)
+            tags.load(file)
+        bands, bits = tags.get(277, 1), tags.get(258, (1,))
+        return f"a TIFF of {bands} bands of {bits[0]} bits: convert it to RGB or grayscale"
+    except Exception:  # no TIFF
+        return "no image of a supported format"
 
 
 def formats() -> list[str]:
@@ -148,11 +261,17 @@ def _scaled_shape(shape: tuple[int, int], size: int, fit: str) -> tuple[int, int
     return max(size, int(shape[0] * scale)), max(size, int(shape[1] * scale))
 
 
-def _to_rgb(image: "PillowImage") -> "PillowImage":
+def _is_deep(image: "PillowImage") -> bool:
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _to_rgb(image: "PillowImage", levels: Levels | None) -> "PillowImage":
     from PIL import Image
 
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_to_bytes(np.asarray(image))).convert("RGB")
+    if _is_deep(image):
+        gray = _to_bytes(np.asarray(image), levels)
+        inverted = getattr(image, "tag_v2", {}).get(262) == 0  # WhiteIsZero
+        return Image.fromarray(255 - gray if inverted else gray).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -160,16 +279,11 @@ def _to_rgb(image: "PillowImage") -> "PillowImage":
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _to_bytes(gray: np.ndarray) -> np.ndarray:
-    """Returns grayscale [H, W] of more than 8 bits as uint8.
-
-    White is the smallest of 1 (for floats), 255, 4,095 and 65,535 that no value exceeds.
-    """
-    levels = (1, *LEVELS) if gray.dtype.kind == "f" else LEVELS
-    values = np.clip(np.nan_to_num(gray.astype(np.float32), posinf=0), 0, None)
-    largest = values.max()
-    white = next((level for level in levels if largest <= level), largest)
-    return np.rint(values * (255 / white)).astype(np.uint8)
+def _to_bytes(gray: np.ndarray, levels: Levels | None) -> np.ndarray:
+    """Returns grayscale [H, W] of more than 8 bits as uint8."""
+    black, white = levels or (0.0, 1.0 if gray.dtype.kind == "f" else 65535.0)
+    values = np.nan_to_num(gray.astype(np.float32), nan=black, posinf=white, neginf=black)
+    return np.rint(np.clip((values - black) / (white - black), 0, 1) * 255).astype(np.uint8)
 
 
 def _fit_square(image: "PillowImage", size: int, fit: str) -> "PillowImage":

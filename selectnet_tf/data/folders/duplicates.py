@@ -5,10 +5,11 @@ from typing import Protocol
 import numpy as np
 
 FARTHEST = 4  # largest difference of two near duplicates' perceptual hashes, in bits of 64
-# largest mean difference of two near duplicates' thumbnails, of 255: plain images of any colour
-# have the same hash
-UNLIKE = 4.0
-THUMB = 8
+# largest difference of two near duplicates anywhere in their thumbnails, of 255: one thing more or
+# less in the scene of a fixed camera differs more
+UNLIKE = 24
+THUMB = 32
+COARSE = 8  # divides THUMB
 CHUNK = 4096
 
 
@@ -36,16 +37,35 @@ def find_near_duplicates(looks: list[str], images: Indexed, first: int) -> np.nd
         found.append(np.stack([np.full(len(close), i), close], 1))
     pairs = np.concatenate(found)
     used, places = np.unique(pairs, return_inverse=True)
-    parts = [
-        thumbnails(images[used[start : start + CHUNK]]) for start in range(0, len(used), CHUNK)
-    ]
-    thumbs = np.concatenate(parts) if parts else np.zeros((0, THUMB, THUMB, 3), np.float32)
-    places = places.reshape(-1, 2)
-    unlike = [
-        _differences(thumbs, places[start : start + CHUNK])
-        for start in range(0, len(places), CHUNK)
-    ]
-    return pairs[np.concatenate(unlike) <= UNLIKE] if unlike else pairs
+    thumbs = np.zeros((len(used), THUMB, THUMB, images[used[:0]].shape[-1]), np.uint8)
+    for start in range(0, len(used), CHUNK):
+        some = slice(start, start + CHUNK)
+        thumbs[some] = np.rint(thumbnails(images[used[some]]))
+    return pairs[_alike(thumbs, places.reshape(-1, 2))]
+
+
+def _alike(thumbs: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Returns which pairs [k, 2] of thumbnails [n, THUMB, THUMB, C] nowhere differ by over UNLIKE.
+
+    At an edge, whose sharpness depends on the file, a pixel may have any value of the 3 x 3 pixels
+    around it in the other image.
+    """
+    from scipy.ndimage import maximum_filter, minimum_filter
+
+    coarse = thumbnails(thumbs, COARSE).astype(np.int16)
+    low, high = (each(thumbs, (1, 3, 3, 1)) for each in (minimum_filter, maximum_filter))
+    near = np.zeros(len(pairs), bool)
+    for start in range(0, len(pairs), CHUNK):
+        some = pairs[start : start + CHUNK]
+        a, b = some.T
+        close = np.abs(coarse[a] - coarse[b]).max((1, 2, 3)) <= UNLIKE
+        kept, outside = some[close], []
+        for one, other in (kept.T, kept[:, ::-1].T):
+            x = thumbs[one].astype(np.int16)
+            outside.append(np.maximum(x - high[other], low[other] - x).max((1, 2, 3)))
+        close[close] = np.maximum(*outside) <= UNLIKE
+        near[start : start + CHUNK] = close
+    return near
 
 
 def pairs_of_equal(same: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -57,14 +77,10 @@ def pairs_of_equal(same: np.ndarray, places: np.ndarray) -> np.ndarray:
     return pairs[same[pairs[:, 0]] == same[pairs[:, 1]]]
 
 
-def _differences(thumbs: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    return np.abs(thumbs[pairs[:, 0]] - thumbs[pairs[:, 1]]).mean((1, 2, 3))
-
-
-def thumbnails(images: np.ndarray) -> np.ndarray:
-    """Returns means over an 8 x 8 grid, [n, 8, 8, C] float32, of images [n, H, W, C]."""
+def thumbnails(images: np.ndarray, side: int = THUMB) -> np.ndarray:
+    """Returns means over a grid of `side` x `side`, float32, of images [n, H, W, C]."""
     for axis in (1, 2):
-        edges = np.arange(THUMB) * images.shape[axis] // THUMB
+        edges = np.arange(side) * images.shape[axis] // side
         widths = np.diff([*edges, images.shape[axis]]).reshape(
             [-1 if a == axis else 1 for a in range(4)]
         )

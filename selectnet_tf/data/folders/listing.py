@@ -11,6 +11,7 @@ import numpy as np
 
 from selectnet_tf._files import printable
 from selectnet_tf.data.folders import cache as caches
+from selectnet_tf.data.folders.decoding import Levels
 
 if TYPE_CHECKING:
     from selectnet_tf.images import Subset
@@ -47,6 +48,17 @@ UNSUPPORTED = (
     ".mov",
     ".avi",
 )
+SYSTEM = {  # folders that systems and network drives make; and hidden ones
+    "__macosx",
+    "@eadir",
+    "#recycle",
+    "@recycle",
+    "#snapshot",
+    ".@__thumb",
+    "lost+found",
+    "$recycle.bin",
+    "system volume information",
+}
 PARTS = {
     "train",
     "training",
@@ -123,6 +135,7 @@ def read_folder(
     cache: str | os.PathLike,
     fit: str = "stretch",
     listing: Listing | None = None,
+    levels: Levels | None = None,
 ) -> Folder:
     """Decodes every image below `root` to size x size RGB.
 
@@ -133,6 +146,7 @@ def read_folder(
         fit: "stretch" (as Keras's image_dataset_from_directory does), "pad" with black, or
             "crop" to the middle.
         listing: the folder's; None: it is listed.
+        levels: see decoding.decode.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -141,7 +155,7 @@ def read_folder(
     root = pathlib.Path(root).expanduser()
     listing = listing or list_images(root)
     images, found, whys = caches.read_images(
-        [root / file for file in listing.files], size, fit, pathlib.Path(cache)
+        [root / file for file in listing.files], size, fit, pathlib.Path(cache), levels
     )
     skipped = [(file, why) for file, why in zip(listing.files, whys, strict=True) if why]
     if not len(images):
@@ -173,12 +187,10 @@ def list_images(root: str | os.PathLike) -> Listing:
     files: list[str] = []
     aside: list[tuple[str, str]] = []
 
-    def unreadable(error: OSError) -> None:
-        aside.append(
-            (os.path.relpath(error.filename, root), f"the folder can't be read ({error.strerror})")
-        )
+    def skip(folder: str, why: str) -> None:
+        aside.append((pathlib.Path(folder).relative_to(root).as_posix(), why))
 
-    for folder, place, names in walk_folders(root, unreadable):
+    for folder, place, names in walk_folders(root, skip):
         for name in names:
             file, why = (place / name).as_posix(), _reason_to_skip(folder, name)
             if why:
@@ -188,35 +200,47 @@ def list_images(root: str | os.PathLike) -> Listing:
     top = sorted(
         entry.name
         for entry in os.scandir(root)
-        if entry.is_dir() and not entry.name.startswith(".")
+        if entry.is_dir() and not _is_passed_over(entry.name)
     )
     return Listing(sorted(files), sorted(aside), top)
 
 
 def walk_folders(
-    root: pathlib.Path, unreadable: Callable[[OSError], None] | None = None
+    root: pathlib.Path, skip: Callable[[str, str], None] = lambda folder, why: None
 ) -> Iterator[tuple[str, pathlib.Path, list[str]]]:
     """Yields (folder, path below root, names of its files) of a folder and all below it.
 
-    Follows links to folders, lists each folder once, and leaves out hidden files and folders.
+    Follows links to folders, lists each folder once, and leaves out hidden files and folders, and
+    those of SYSTEM.
 
     Args:
         root: the folder.
-        unreadable: called with the error of a folder that can't be listed.
+        skip: called with (folder, reason) of one that can't be listed or is one of SYSTEM.
     """
     seen = set()
+
+    def unreadable(error: OSError) -> None:
+        skip(str(error.filename), f"the folder can't be read ({error.strerror})")
+
     for folder, below, names in os.walk(root, followlinks=True, onerror=unreadable):
-        below[:] = sorted(name for name in below if not name.startswith("."))
         real = os.path.realpath(folder)
         if real in seen:
             below.clear()
             continue
         seen.add(real)
+        for name in below:
+            if name.lower() in SYSTEM:
+                skip(os.path.join(folder, name), f"{name} is a folder that a system makes")
+        below[:] = sorted(name for name in below if not _is_passed_over(name))
         yield (
             folder,
             pathlib.Path(folder).relative_to(root),
             [name for name in names if not name.startswith(".")],
         )
+
+
+def _is_passed_over(folder: str) -> bool:
+    return folder.startswith(".") or folder.lower() in SYSTEM
 
 
 def _reason_to_skip(folder: str, name: str) -> str:

@@ -71,6 +71,8 @@ def survey_folders(data: FolderData, training: TrainingRecipe) -> Survey:
     counts, tests = _counts(labeled, names), _counts(test, names)
     minor = splits.minor_classes(data.minor, names, counts)
     _check_counts(data, names, minor, counts, tests)
+    if data.group not in (None, "folder"):
+        decisions.read_rows(pathlib.Path(data.group).expanduser(), "group", ("file", "group"))
     _check_network(training, data.image_size)
     decided = (
         decisions.read_decisions(data.decisions, names)
@@ -97,39 +99,37 @@ def suggest(found: Survey, training: TrainingRecipe) -> dict[str, Any]:
     epochs = {"epochs": 10 * round(min(max(SEEN / len(paths), 30), 200) / 10)}
     if training.weights:
         return epochs
-    sides, _ = _headers(paths[:: -(-len(paths) // LOOKED_AT)])
+    sides = decoding.read_headers(paths[:: -(-len(paths) // LOOKED_AT)]).sides
     side = int(np.median([min(side) for side in sides])) if sides else LARGEST
     least = max(16, _smallest(training.arch))
     arch = "resnet20" if len(paths) >= 1000 else "resnet8"
     return {"image_size": max(min(side, LARGEST), least), "arch": arch, **epochs}
 
 
-def describe_files(found: Survey, data: FolderData, cache_dir: pathlib.Path) -> list[str]:
-    """Returns --dry_run's lines on image sizes, bit depths, duplicates and the cost of decoding."""
+def describe_files(
+    found: Survey, data: FolderData, cache_dir: pathlib.Path
+) -> tuple[list[str], float]:
+    """Returns (--dry_run's lines on sizes, bit depths, duplicates and decoding, its seconds)."""
     every = {**found.labeled, **found.test, **found.unlabeled}
     paths = [root / file for root, each in every.items() for file in each.files]
-    sides, deep = _headers(paths)
-    said = []
-    if sides:
-        widths, heights = np.array(sides).T
+    headers = decoding.read_headers(paths)
+    levels, said = describe_grays(headers, data)
+    if headers.sides:
+        widths, heights = np.array(headers.sides).T
         middle = f"{int(np.median(widths)):,} x {int(np.median(heights)):,}"
-        said.append(
+        said.insert(
+            0,
             f"  sizes: {widths.min():,} x {heights.min():,} to {widths.max():,} x"
-            f" {heights.max():,}, median {middle}"
+            f" {heights.max():,}, median {middle}",
         )
-    said += [f"  {deep:,} images have more than 8 bits per channel: scaled to 8"] if deep else []
     copies = _count_duplicates(paths)
-    said += (
-        [f"  {copies:,} files are duplicates, byte by byte; a run also finds near duplicates"]
-        if copies
-        else []
-    )
+    said += [f"  {copies:,} files are duplicates, byte by byte"] if copies else []
     some = paths[:: max(1, len(paths) // SAMPLE)]
     start = 0.0
     for path in [*some[:1], *some]:  # the first image twice: it waits for imports
         start = start or (time.perf_counter() if path is not some[0] or len(some) == 1 else 0.0)
         try:
-            decoding.decode_and_look(path, data.image_size, data.fit)
+            decoding.decode_and_look(path, data.image_size, data.fit, levels)
         except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
             said.append(
                 f"  unreadable: {printable(path)}"
@@ -143,7 +143,31 @@ def describe_files(found: Survey, data: FolderData, cache_dir: pathlib.Path) -> 
         f"  decoding takes {need:,.0f} MB in {cache_dir} ({free:,.0f} MB free) and about"
         f" {seconds:,.0f} s on one core"
     )
-    return said + (["  warning: the disk is too small"] if need > free else [])
+    said += ["  warning: the disk is too small"] if need > free else []
+    return said, seconds
+
+
+def describe_grays(
+    headers: decoding.Headers, data: FolderData
+) -> tuple[decoding.Levels | None, list[str]]:
+    """Returns (range of the grayscale images of more than 8 bits, lines on these and on pages)."""
+    levels, said = None, []
+    if headers.deep:
+        levels = data.levels() or decoding.find_levels(headers.deep)
+    if levels:
+        given = "as --white says" if data.white else "--white sets another range"
+        said.append(
+            f"  {len(headers.deep):,} grayscale images of more than 8 bits:"
+            f" {levels[0]:,.6g} becomes black, {levels[1]:,.6g} white in all; {given}"
+        )
+    elif data.white:
+        said.append("  --white has no effect: no grayscale image has more than 8 bits")
+    if headers.pages:
+        said.append(
+            f"  {len(headers.pages):,} files have several pages, the first is read:"
+            f" {', '.join(path.name for path in headers.pages[:5])}"
+        )
+    return levels, said
 
 
 def _roots(text: str | None) -> list[pathlib.Path]:
@@ -246,31 +270,21 @@ def _lines(
     return said
 
 
-def _headers(paths: list[pathlib.Path]) -> tuple[list[tuple[int, int]], int]:
-    """Returns (the width and height per readable image, the number of images above 8 bits).
-
-    Reads only the headers.
-    """
-    from PIL import Image
-
-    sides, deep = [], 0
-    for path in paths:
-        try:
-            with Image.open(path, formats=decoding.formats()) as image:
-                sides.append(image.size)
-                deep += image.mode.startswith("I") or image.mode == "F"
-        except Exception:  # decoding reports it
-            continue
-    return sides, deep
-
-
 def _count_duplicates(paths: list[pathlib.Path]) -> int:
-    """Returns the number of files equal to an earlier one. Reads only files of equal size."""
-    by_size = collections.defaultdict(list)
-    for path in paths:
-        by_size[path.stat().st_size].append(path)
-    found = 0
-    for same in by_size.values():
-        if len(same) > 1:
-            found += len(same) - len({digest(path.read_bytes()) for path in same})
-    return found
+    """Returns the number of files equal to an earlier one.
+
+    Reads the first 64 kB of files of equal size, and all of those that are equal there.
+    """
+    groups = [paths]
+    for key in (lambda path: path.stat().st_size, _digest_start, lambda p: digest(p.read_bytes())):
+        parts = collections.defaultdict(list)
+        for number, group in enumerate(groups):
+            for path in group:
+                parts[number, key(path)].append(path)
+        groups = [part for part in parts.values() if len(part) > 1]
+    return sum(len(group) - 1 for group in groups)
+
+
+def _digest_start(path: pathlib.Path) -> str:
+    with open(path, "rb") as file:
+        return digest(file.read(1 << 16))

@@ -8,8 +8,8 @@ import numpy as np
 
 from selectnet_tf._files import printable
 from selectnet_tf.data import splits
-from selectnet_tf.data.folders import decisions, duplicates, listing
-from selectnet_tf.data.folders.survey import Survey, survey_folders
+from selectnet_tf.data.folders import decisions, decoding, duplicates, listing
+from selectnet_tf.data.folders.survey import Survey, describe_grays, survey_folders
 from selectnet_tf.data.task import Task
 from selectnet_tf.images import Images, Subset
 from selectnet_tf.recipes import FolderData, TrainingRecipe
@@ -24,6 +24,7 @@ class FolderImages(NamedTuple):
     Attributes:
         images: [n, size, size, 3] uint8.
         files: n paths.
+        inside: n paths below the folder that was given, with "/".
         marks: n digests of the files.
         pixels: n digests of the pixels.
         looks: n perceptual hashes.
@@ -34,6 +35,7 @@ class FolderImages(NamedTuple):
 
     images: Images
     files: list[str]
+    inside: list[str]
     marks: np.ndarray
     pixels: np.ndarray
     looks: list[str]
@@ -55,17 +57,28 @@ def make_folder_task(
     seen: the folders' Survey; None: they are surveyed. Raises ValueError, OSError in one line.
     """
     seen = seen or survey_folders(data, training)
-    found = _read(data, seen, cache_dir)
+    every = {**seen.labeled, **seen.test, **seen.unlabeled}
+    paths = [root / file for root, each in every.items() for file in each.files]
+    some = [path for path in paths if path.suffix.lower() in decoding.HEADERS]
+    levels, lines = describe_grays(decoding.read_headers(some), data)
+    found = _read(data, seen, cache_dir, levels)
     names, minor = seen.names, seen.minor
     y, part, why = found.y.copy(), found.kind.copy(), np.full(len(found.files), "", object)
     _apply_decisions(seen, found, part, y, why)
-    group = _drop_duplicates(found, part, y, why)
+    links = _find_links(found, part, why, data.copies)
+    _drop_duplicates(found, part, y, why, links)
+    bound: list[str] = []
     if not data.test_dir:
+        groups, bound = _read_groups(data, found)
         usable = (part == LABELED) & (why == "") & (found.kind == LABELED)  # no accepted pick
-        held = splits.hold_out_groups(y, names, _hash_fractions(found, seed), group, usable)
+        group = _bind(links, usable, y, groups)
+        held = splits.hold_out_groups(
+            y, names, _hash_fractions(found, seed, group, usable), group, usable
+        )
         part[held] = TEST
-        near = (part == LABELED) & np.isin(group, group[held])
-        why[near & (why == "")] = "a near duplicate of a test image"
+        bound += _describe_leaks(links, part == TEST, part == LABELED)
+        accepted = (part == LABELED) & (found.kind == UNLABELED)
+        why[accepted & links.touch(held)] = "a near duplicate of a test image"
     part[why != ""] = LEFT_OUT
     labeled, test, pool = (np.flatnonzero(part == kind) for kind in (LABELED, TEST, UNLABELED))
     counts = np.bincount(y[labeled], minlength=len(names))
@@ -78,6 +91,8 @@ def make_folder_task(
     said = [
         *_summarize(found, part, why, names, minor, counts, y),
         *_unmatched_decisions(data, seen, found),
+        *bound,
+        *lines,
     ]
     table = [("file", "digest", "part", "class", "why")]
     rows = zip(
@@ -103,16 +118,21 @@ def make_folder_task(
         found.files,
         listing=table,
         fit=data.fit,
+        levels=levels,
     )
 
 
-def _read(data: FolderData, seen: Survey, cache_dir: pathlib.Path) -> FolderImages:
-    images, files, marks, pixels, looks, kinds, classes, skipped = [], [], [], [], [], [], [], []
+def _read(
+    data: FolderData, seen: Survey, cache_dir: pathlib.Path, levels: decoding.Levels | None
+) -> FolderImages:
+    images, files, inside, marks, pixels, looks = [], [], [], [], [], []
+    kinds, classes, skipped = [], [], []
     for kind, roots in ((LABELED, seen.labeled), (TEST, seen.test), (UNLABELED, seen.unlabeled)):
         for root, listed in roots.items():
-            folder = listing.read_folder(root, data.image_size, cache_dir, data.fit, listed)
+            folder = listing.read_folder(root, data.image_size, cache_dir, data.fit, listed, levels)
             images.append(folder.images)
             files += folder.paths(root)
+            inside += folder.files
             marks += folder.marks
             pixels += folder.digests
             looks += folder.looks
@@ -127,6 +147,7 @@ def _read(data: FolderData, seen: Survey, cache_dir: pathlib.Path) -> FolderImag
     return FolderImages(
         Images(*images),
         files,
+        inside,
         np.array(marks),
         np.array(pixels),
         looks,
@@ -176,55 +197,136 @@ def _unmatched_decisions(data: FolderData, seen: Survey, found: FolderImages) ->
     return [f"  {strange:,} of {len(decided):,} decisions are about no image of this pool"]
 
 
-def _drop_duplicates(
-    found: FolderImages, part: np.ndarray, y: np.ndarray, why: np.ndarray
-) -> np.ndarray:
-    """Writes the reason for leaving out duplicates into `why`.
+class Links(NamedTuple):
+    """Duplicates among all images.
 
-    Returns [n] groups of near duplicates among labeled and test images.
+    Attributes:
+        near: [k, 2] pairs of near duplicates; the first of a pair is labeled, tested or rejected.
+        same: [n] numbers, equal for equal pixels.
     """
-    n, own, rejected = (
-        len(part),
-        np.flatnonzero(part != UNLABELED),
-        np.flatnonzero(why == decisions.REJECTED),
-    )
-    order = np.concatenate(
-        [own, rejected, np.flatnonzero((part == UNLABELED) & (why != decisions.REJECTED))]
-    )
-    pairs = duplicates.find_near_duplicates(
-        [found.looks[i] for i in order], Subset(found.images, order), len(own) + len(rejected)
-    )
-    pairs = order[pairs]
-    _, same = np.unique(found.pixels, return_inverse=True)
-    labeled = np.flatnonzero(part == LABELED)
+
+    near: np.ndarray
+    same: np.ndarray
+
+    def touch(self, some: np.ndarray) -> np.ndarray:
+        """Returns which of all images [n] are duplicates, equal or near, of `some` [k]."""
+        linked = np.isin(self.near, some)
+        found = np.isin(self.same, self.same[some])
+        found[self.near[linked[:, 0], 1]] = found[self.near[linked[:, 1], 0]] = True
+        return found
+
+
+def _find_links(found: FolderImages, part: np.ndarray, why: np.ndarray, copies: str) -> Links:
+    """Returns the duplicates that --copies asks for."""
+    first = (part != UNLABELED) | (why == decisions.REJECTED)
+    order = np.argsort(~first, kind="stable")
+    none = np.zeros((0, 2), np.int64)
+    if copies == "none":
+        return Links(none, np.arange(len(part)))
+    same = np.unique(found.pixels, return_inverse=True)[1]
+    if copies == "equal":
+        return Links(none, same)
+    looks = [found.looks[i] for i in order]
+    images = Subset(found.images, order)
+    return Links(order[duplicates.find_near_duplicates(looks, images, int(first.sum()))], same)
+
+
+def _drop_duplicates(
+    found: FolderImages, part: np.ndarray, y: np.ndarray, why: np.ndarray, links: Links
+) -> None:
+    """Writes the reason for leaving out duplicates into `why`."""
+    same, labeled = links.same, np.flatnonzero(part == LABELED)
     twice, classes = np.unique(
         np.unique(np.stack([same[labeled], y[labeled]], 1), axis=0)[:, 0], return_counts=True
     )
     why[labeled[np.isin(same[labeled], twice[classes > 1])]] = "the same image is in two classes"
-    inside = pairs[(part[pairs] != UNLABELED).all(1)]
-    group = duplicates.group_pairs(
-        n, np.concatenate([inside, duplicates.pairs_of_equal(same, own)])
-    )
-    tested = np.isin(group, group[part == TEST])
+    tested = links.touch(np.flatnonzero(part == TEST))
     why[(part == LABELED) & tested & (why == "")] = "a duplicate of a test image"
-    of_own, of_rejected = (
-        np.isin(np.arange(n), pairs[np.isin(pairs[:, 0], some)][:, 1]) for some in (own, rejected)
-    )
+    own = np.flatnonzero(part != UNLABELED)
     pool = (part == UNLABELED) & (why == "")
-    why[pool & of_rejected] = "a near duplicate of a rejected image"
-    why[pool & of_own] = "a near duplicate of a labeled or test image"
+    rejected = links.touch(np.flatnonzero(why == decisions.REJECTED))
+    why[pool & rejected] = "a near duplicate of a rejected image"
+    why[pool & links.touch(own)] = "a near duplicate of a labeled or test image"
     why[pool & np.isin(same, same[own])] = "a duplicate of a labeled or test image"
     pool &= why == ""
-    first = np.zeros(n, bool)
+    first = np.zeros(len(part), bool)
     first[np.flatnonzero(pool)[np.unique(same[pool], return_index=True)[1]]] = True
     why[pool & ~first] = COPY
-    return group
 
 
-def _hash_fractions(found: FolderImages, seed: int) -> np.ndarray:
-    """Returns a number in [0, 1) per image [n] that depends on its bytes and the seed only."""
+def _bind(links: Links, usable: np.ndarray, y: np.ndarray, groups: list[str]) -> np.ndarray:
+    """Returns [n] numbers of groups to hold out together.
+
+    Equal images and those of one of `groups` ("": none) are always bound. Near duplicates are bound
+    while all that are linked are at most two, or a third, of each of their classes: a fixed
+    camera's are not.
+    """
+    n, places = len(y), np.flatnonzero(usable)
+    near = links.near[usable[links.near].all(1)]
+    number = duplicates.group_pairs(n, near)
+    parts, amounts = np.unique(np.stack([number[places], y[places]], 1), axis=0, return_counts=True)
+    sizes = np.bincount(y[places])[parts[:, 1]]
+    large = (amounts > np.maximum(2, sizes / 3)) | ((amounts == sizes) & (amounts > 1))
+    near = near[~np.isin(number[near[:, 0]], parts[large, 0])]
+    codes = np.unique(groups, return_inverse=True)[1]
+    named = places[np.array(groups)[places] != ""]
+    equal = [duplicates.pairs_of_equal(links.same, places), duplicates.pairs_of_equal(codes, named)]
+    return duplicates.group_pairs(n, np.concatenate([near, *equal]))
+
+
+def _read_groups(data: FolderData, found: FolderImages) -> tuple[list[str], list[str]]:
+    """Returns ([n] names of --group's groups, "" for an image without, lines for the screen).
+
+    Raises ValueError, OSError for a file that names no image.
+    """
+    if not data.group:
+        return [""] * len(found.files), []
+    if data.group == "folder":  # one name below several classes is one group
+        groups = ["/".join(file.split("/")[1:-1]) for file in found.inside]
+    else:
+        path = pathlib.Path(data.group).expanduser()
+        rows = decisions.read_rows(path, "group", ("file", "group"))
+        named = {row["file"]: row["group"] for row in rows}
+        named |= {str((path.parent / file).absolute()): name for file, name in named.items()}
+        pairs = zip(found.inside, found.files, strict=True)
+        groups = [
+            named.get(inside)
+            or named.get(file)
+            or named.get(str(pathlib.Path(file).absolute()))
+            or ""
+            for inside, file in pairs
+        ]
+    of_labeled = [name for name, kind in zip(groups, found.kind, strict=True) if kind == LABELED]
+    alone = of_labeled.count("")
+    if alone == len(of_labeled):
+        raise ValueError(
+            f"--group={data.group} names no labeled image's group: expected folders below the"
+            " classes' folders, or a file column such as lynx/a.jpg"
+        )
+    said = f"  {len(set(of_labeled) - {''}):,} groups of labeled images"
+    return groups, [said + (f"; {alone:,} images are in none" if alone else "")]
+
+
+def _describe_leaks(links: Links, test: np.ndarray, labeled: np.ndarray) -> list[str]:
+    count = int((test & links.touch(np.flatnonzero(labeled))).sum())
+    if not count:
+        return []
+    return [
+        f"  {count:,} test images have near duplicates that are trained on: too many of a class to"
+        " hold out together; --group keeps them on one side"
+    ]
+
+
+def _hash_fractions(
+    found: FolderImages, seed: int, group: np.ndarray, usable: np.ndarray
+) -> np.ndarray:
+    """Returns a number in [0, 1) per image [n]: a hash of the seed and its group's first digest."""
+    first: dict[int, str] = {}
+    for i in np.flatnonzero(usable):
+        first[group[i]] = min(found.marks[i], first.get(group[i], found.marks[i]))
     hashes = [
-        hashlib.blake2b(f"{seed} {mark}".encode(), digest_size=7).digest() for mark in found.marks
+        hashlib.blake2b(f"{seed} {first.get(g, '')}".encode(), digest_size=7).digest()
+        for g in group
     ]
     return np.array([int.from_bytes(each, "big") for each in hashes]) / 2**56
 

@@ -1,3 +1,4 @@
+import struct
 import threading
 import zipfile
 
@@ -25,26 +26,58 @@ def test_transparency_rotation_and_frames(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("levels", "dtype", "expected"),
+    ("values", "dtype", "levels", "expected"),
     [
-        ([0, 32768, 65535], np.uint16, [0, 128, 255]),  # 16 bits
-        ([0, 2048, 4095], np.uint16, [0, 128, 255]),  # 12 bits in 16
-        ([0, 100, 255], np.int32, [0, 100, 255]),
-        ([-5, 32768, 65535], np.int32, [0, 128, 255]),
-        ([0, 0.5, 1], np.float32, [0, 128, 255]),
-        ([0, 100, 255], np.float32, [0, 100, 255]),
-        ([0, np.nan, 510000], np.float32, [0, 0, 255]),
+        ([0, 32768, 65535], np.uint16, (0, 65535), [0, 128, 255]),
+        ([0, 2048, 4000], np.uint16, (0, 4095), [0, 128, 249]),
+        ([0, 100, 255], np.int32, (0, 255), [0, 100, 255]),
+        ([-20, 0, 12], np.int32, (-32, 16), [64, 170, 234]),
+        ([0, 0.5, 1.05], np.float32, (0, 1), [0, 128, 255]),
+        ([np.nan, 0, 1.9], np.float32, (0, 2), [0, 0, 242]),
+        ([-5, 0.25, 510000], np.float32, (-8, 524287), [0, 0, 248]),
     ],
 )
-def test_deep_grays_keep_their_range(levels, dtype, expected, tmp_path):
-    gray = np.array(levels, dtype)[None].repeat(3, 0)
+def test_deep_grays_share_the_range_of_a_sample(values, dtype, levels, expected, tmp_path):
+    gray = np.array(values, dtype)[None].repeat(3, 0)
     Image.fromarray(gray).save(tmp_path / "a.tif")
-    assert decoding.decode(tmp_path / "a.tif", 3)[1, :, 0].tolist() == expected
+    headers = decoding.read_headers([tmp_path / "a.tif"])
+    assert headers.deep == [tmp_path / "a.tif"] and headers.sides == [(3, 3)]
+    assert decoding.find_levels(headers.deep) == levels
+    found = decoding.decode(tmp_path / "a.tif", 3, levels=levels)
+    assert found[1, :, 0].tolist() == expected
 
 
-def test_a_16_bit_png_is_not_white(tmp_path):
-    Image.fromarray(np.full((8, 8), 20000, np.uint16)).save(tmp_path / "a.png")
-    assert np.unique(decoding.decode(tmp_path / "a.png", 8)).tolist() == [78]
+def test_one_bright_pixel_changes_no_other(tmp_path):
+    for name, brightest in (("a", 250), ("b", 65000)):
+        gray = np.full((64, 64), 200, np.uint16)
+        gray[0, 0] = brightest
+        Image.fromarray(gray).save(tmp_path / f"{name}.png")
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    levels = decoding.find_levels(decoding.read_headers(paths).deep)
+    seen = [decoding.decode(path, 64, levels=levels)[32, 32, 0] for path in paths]
+    assert levels == (0, 255) and seen == [200, 200]
+
+
+def test_tags_give_the_range_and_say_what_is_white(tmp_path):
+    gray = Image.fromarray(np.full((8, 8), 300, np.uint16))
+    gray.save(tmp_path / "a.tif", tiffinfo={281: 1500})
+    assert decoding.find_levels([tmp_path / "a.tif"]) == (0, 1500)
+    gray.save(tmp_path / "b.tif", tiffinfo={262: 0})
+    assert decoding.decode(tmp_path / "b.tif", 8, levels=(0, 1500)).flat[0] == 255 - 51
+
+
+def test_pages_and_bands_are_named(tmp_path):
+    page = Image.new("L", (4, 4))
+    page.save(tmp_path / "stack.tif", save_all=True, append_images=[page])
+    page.save(tmp_path / "one.tif")
+    paths = [tmp_path / "stack.tif", tmp_path / "one.tif"]
+    assert decoding.read_headers(paths).pages == [tmp_path / "stack.tif"]
+    tags = [(256, 4), (257, 4), (258, 8), (259, 1), (262, 1), (273, 8), (277, 5), (279, 80)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    bands = b"II*\0" + struct.pack("<I", 88) + bytes(80) + struct.pack("<H", 8) + entries
+    (tmp_path / "bands.tif").write_bytes(bands + bytes(4))
+    with pytest.raises(OSError, match="a TIFF of 5 bands of 8 bits: convert it"):
+        decoding.decode(tmp_path / "bands.tif", 4)
 
 
 @pytest.mark.parametrize(
@@ -105,16 +138,21 @@ def test_a_budget_keeps_the_sum_below_the_whole():
     assert max(most) <= 10 and budget.free == 10
 
 
-def test_a_model_s_file_says_its_fit(tmp_path):
-    for name, content in (("old", {}), ("new", {"pictures.json": '{"fit": "crop"}'})):
+def test_a_model_s_file_says_how_its_images_were_decoded(tmp_path):
+    contents = {
+        "old": {},
+        "new": {"pictures.json": '{"fit": "crop", "levels": [0, 4095]}', "classes.json": '["a"]'},
+    }
+    for name, content in contents.items():
         with zipfile.ZipFile(tmp_path / f"{name}.keras", "w") as file:
             file.writestr("config.json", "{}")
             for place, text in content.items():
                 file.writestr(place, text)
-    assert [decoding.read_fit(tmp_path / f"{name}.keras") for name in ("old", "new")] == [
-        "stretch",
-        "crop",
-    ]
+    assert decoding.read_settings(tmp_path / "old.keras") == ("stretch", None)
+    assert decoding.read_settings(tmp_path / "new.keras") == ("crop", (0, 4095))
+    assert decoding.read_class_names(tmp_path / "new.keras", 1) == ["a"]
+    with pytest.raises(ValueError, match="expected 2 names in its classes.json, received 1: a"):
+        decoding.read_class_names(tmp_path / "new.keras", 2)
 
 
 def test_an_rgb_image_is_never_copied_whole(tmp_path, monkeypatch):

@@ -21,9 +21,16 @@ def test_near_copies_have_near_hashes_and_near_colours():
 
 def test_thumbnails_are_means():
     images = np.arange(12 * 12, dtype=np.uint8).reshape(1, 12, 12, 1)
-    thumbs = duplicates.thumbnails(images)
+    thumbs = duplicates.thumbnails(images, 8)
     assert thumbs.shape == (1, 8, 8, 1) and thumbs[0, 0, 1, 0] == images[0, :1, 1:3].mean()
     assert duplicates.thumbnails(np.full((2, 3, 3, 3), 7, np.uint8)).max() == 7
+
+
+def test_a_small_thing_in_the_scene_makes_another_image():
+    images = np.random.default_rng(0).integers(90, 110, (3, 64, 64, 3), np.uint8)
+    images[1, 20:26, 30:36] += 60  # under one hundredth of the image
+    same = ["8000000000000000"] * 3
+    assert duplicates.find_near_duplicates(same, images, 3).tolist() == [[0, 2]]
 
 
 def test_groups_and_equal_ones():

@@ -69,12 +69,17 @@ def test_no_folder_and_no_image_are_one_line(tmp_path):
 def test_what_is_not_read_is_named_with_a_cure(tree):
     for name in ("a/phone.HEIC", "b/raw.nef", "b/README"):
         (tree / name).write_bytes(b"")
+    for name in ("__MACOSX", "b/@eaDir", ".hidden"):
+        (tree / name / "cat").mkdir(parents=True)
+        (tree / name / "cat" / "x.png").write_bytes(b"")
     (tree / "b" / "gone.jpg").symlink_to("nowhere.jpg")
     (tree / "b" / "linked.jpg").symlink_to("../a/red.png")
     os.mkfifo(tree / "b" / "pipe.jpg")
     found = listing.list_images(tree)
     assert found.aside == [
+        ("__MACOSX", "__MACOSX is a folder that a system makes"),
         ("a/phone.HEIC", ".heic is not supported: convert it to JPEG or PNG"),
+        ("b/@eaDir", "@eaDir is a folder that a system makes"),
         ("b/README", "a file without a suffix is no image format"),
         ("b/gone.jpg", "a link to nothing"),
         ("b/pipe.jpg", "not a file"),

@@ -42,7 +42,10 @@ def test_counts_by_class_and_what_is_not_read(tree):
     [
         ({"labeled_dir": "LABELED,LABELED/."}, "labeled is given twice"),
         ({"test_dir": "LABELED"}, "labeled is given twice"),
-        ({"minor": ("lynx",)}, "--minor: expected names among cat, dog, emu, received 'lynx'"),
+        (
+            {"minor": ("lynx", "emu", "gnu")},
+            "--minor: expected names among cat, dog, emu, received 'gnu', 'lynx'",
+        ),
         (
             {"image_size": 8},
             "simple needs images of at least 12 x 12: give a larger --image_size than 8",
@@ -55,7 +58,7 @@ def test_counts_by_class_and_what_is_not_read(tree):
             {"arch": "MobileNetV2", "image_size": 32, "weights": "none.h5"},
             "--weights: expected imagenet or a file, received none.h5",
         ),
-        ({"decisions": "none.csv"}, "--decisions: expected a decisions.csv"),
+        ({"decisions": "none.csv"}, "--decisions: expected a CSV file with columns digest"),
         (
             {"test_dir": "TEST"},
             "has no image of the minor class emu: add some to --test_dir",
@@ -104,11 +107,12 @@ def test_details_say_sizes_depth_copies_space_and_what_is_broken(tree):
         image_size=16,
     )
     found = survey.survey_folders(recipe.data, recipe.training)
-    said = survey.describe_files(found, recipe.data, tree / "not" / "yet")
+    said, seconds = survey.describe_files(found, recipe.data, tree / "not" / "yet")
     assert said[:3] == [
         "  sizes: 16 x 16 to 50 x 30, median 16 x 16",
-        "  1 images have more than 8 bits per channel: scaled to 8",
-        "  4 files are duplicates, byte by byte; a run also finds near duplicates",
+        "  1 grayscale images of more than 8 bits: 0 becomes black, 1,023 white in all; --white"
+        " sets another range",
+        "  4 files are duplicates, byte by byte",
     ]
     assert (
         said[-1].startswith(f"  decoding takes 0 MB in {tree / 'not' / 'yet'} (")
@@ -141,3 +145,12 @@ def test_a_survey_suggests_size_network_and_epochs_and_a_task_needs_no_second_li
     assert survey.suggest(many, frozen) == {"epochs": 60}
     monkeypatch.setattr(listing, "list_images", None)
     assert len(load.make_task(recipe, cache_dir=tmp_path / "cache", survey=found).y_labeled) >= 30
+
+
+def test_files_that_differ_early_are_not_read_whole(tmp_path, monkeypatch):
+    for i in range(3):
+        (tmp_path / str(i)).write_bytes(bytes([i > 0]) + bytes(1 << 17))
+    read = []
+    monkeypatch.setattr(survey, "digest", lambda content: read.append(len(content)) or content)
+    assert survey._count_duplicates([tmp_path / str(i) for i in range(3)]) == 1
+    assert read == [1 << 16] * 3 + [(1 << 17) + 1] * 2

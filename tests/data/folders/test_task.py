@@ -106,6 +106,39 @@ def test_duplicates_in_the_pool_are_left_out(make, tmp_path):
     assert found["unlabeled"] == {f"pool/{i}.png" for i in range(6)}
 
 
+def test_copies_leaves_out_what_it_names(make, tmp_path):
+    source = tmp_path / "labeled" / "emu" / "0.png"
+    shutil.copyfile(source, tmp_path / "pool" / "exact.png")
+    with Image.open(source) as original:
+        original.resize((200, 150)).save(tmp_path / "pool" / "large.jpg", quality=80)
+    left = {copies: set(parts(make(copies=copies))[1]) for copies in ("near", "equal", "none")}
+    both = {"pool/exact.png", "pool/large.jpg"}
+    assert left == {"near": both, "equal": {"pool/exact.png"}, "none": set()}
+
+
+def test_a_camera_s_images_are_not_bound_but_a_named_group_is(make, tmp_path):
+    for i in range(8):  # two thirds of the emus: one scene
+        shape(tmp_path / "labeled" / "emu" / "camera" / f"{i}.png", 99)
+    for file in (tmp_path / "labeled" / "emu" / "camera").iterdir():
+        with Image.open(file) as image:
+            noise = np.random.default_rng(int(file.stem)).integers(-2, 3, (48, 64, 3))
+            pixels = np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(file)
+    task = make()
+    assert (task.y_test == 2).sum() in (2, 3) and any(
+        "test images have near duplicates that are trained on" in line for line in task.says
+    )
+    lines = [("file", "group"), *((f"emu/camera/{i}.png", "c1") for i in range(8))]
+    write_csv(tmp_path / "groups.csv", lines)
+    for group in ("folder", str(tmp_path / "groups.csv")):
+        found, _ = parts(task := make(group=group))
+        sides = [f"camera/{i}.png" in found["test"] for i in range(8)]
+        assert len(set(sides)) == 1 and any("1 groups" in line for line in task.says)
+    write_csv(tmp_path / "groups.csv", [("file", "group"), ("other.png", "c1")])
+    with pytest.raises(ValueError, match="names no labeled image's group"):
+        make(group=str(tmp_path / "groups.csv"))
+
+
 def test_an_image_in_two_classes_is_in_neither(make, tmp_path):
     shutil.copyfile(
         tmp_path / "labeled" / "cat" / "3.png", tmp_path / "labeled" / "dog" / "cat.png"
