@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import signal
+import warnings
 from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any, Protocol
@@ -72,7 +73,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.others: list[keras.callbacks.Callback] = []
         self._signal: int | None = None
         self._epoch = 0
-        self._restored = False
+        self._restored = self._diverged = False
         self._forget()
 
     def _forget(self) -> None:
@@ -125,6 +126,7 @@ class Checkpoint(keras.callbacks.Callback):
                 " before fit, or delete it"
             )
         self._restored = True
+        self._diverged = False
         self.file.path.parent.mkdir(parents=True, exist_ok=True)
         self.file.collect_states()  # raises now where a state can't be saved
         for callback in self.others:  # after they have reset themselves
@@ -174,7 +176,10 @@ class Checkpoint(keras.callbacks.Callback):
         return [(f"{type(c).__name__}{i}", c) for i, c in enumerate(monitors)]
 
     def save(self, epoch: int, batch: int = 0) -> None:
-        """Writes the state after `epoch` whole epochs and `batch` batches of the next one."""
+        """Writes the state after `epoch` whole epochs and `batch` batches of the next one.
+
+        Weights that are not finite are not written: the file keeps the last state that is.
+        """
         variables = {"model": self.model.variables, "optimizer": self.model.optimizer.variables}
         if batch:
             variables["metrics"] = self.model.metrics_variables
@@ -183,12 +188,26 @@ class Checkpoint(keras.callbacks.Callback):
             for k, vs in variables.items()
             for i, v in enumerate(vs)
         }
+        if not all(_is_finite(v) for k, v in arrays.items() if not k.startswith("metrics")):
+            self._warn_not_finite(epoch)
+            return
         for name, callback in self._monitoring():
             arrays |= {f"callbacks/{name}/{k}": v for k, v in _monitor_state(callback).items()}
         arrays["batch_size"] = np.array(self.batch_size)
         arrays["stopped"] = np.array(bool(getattr(self.model, "stop_training", False)))
         self.file.write(arrays, epoch, batch)
         self.position = epoch, batch
+
+    def _warn_not_finite(self, epoch: int) -> None:
+        if not self._diverged:
+            self._diverged = True
+            kept = f"{self.file.path} keeps the last good state" if self.position else "no state"
+            warnings.warn(
+                f"the weights after {epoch} epochs are not finite and not saved ({kept}): train"
+                " with a smaller learning rate or with clipnorm=1 in the optimizer; after"
+                " restore(model), set model.optimizer.learning_rate",
+                stacklevel=2,
+            )
 
     def restore(self, model: keras.Model) -> tuple[int, int]:
         """Restores a saved state. Returns (epoch, batch) to resume at; (0, 0) without a state file.
@@ -424,6 +443,11 @@ def _first_difference(name: str, theirs: Any, mine: Any) -> str:
 def _subtree(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
     """Returns the arrays under NAME/, without that prefix."""
     return {k.split("/", 1)[1]: v for k, v in arrays.items() if k.startswith(f"{name}/")}
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    array = _readable(array)
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
 def _readable(array: np.ndarray) -> np.ndarray:
