@@ -83,13 +83,13 @@ def apply_augment(augment: Augment, images: tf.Tensor, seed: tf.Tensor) -> tf.Te
 
 
 def check_augment(augment: Augment, images: np.ndarray) -> None:
-    """Raises ValueError where an augmentation changes the images' shape, dtype or range.
+    """Raises ValueError where an augmentation ignores its seed, or changes shape, dtype or range.
 
     D and U are scored without it, so the model would be trained on scaled images and asked about
     others.
 
     Args:
-        augment: the augmentation; it is called once.
+        augment: the augmentation; it is called twice.
         images: [b, ...], a few images of the pool.
     """
     if isinstance(augment, keras.layers.Layer):
@@ -97,11 +97,20 @@ def check_augment(augment: Augment, images: np.ndarray) -> None:
             "augment is a Keras layer, whose randomness no seed decides: put it into the model,"
             " behind its input"
         )
-    found = np.asarray(apply_augment(augment, tf.constant(images), tf.constant([0, 0])), np.float64)
+    first, again = (
+        np.asarray(apply_augment(augment, tf.constant(images), tf.constant([0, 0])))
+        for _ in range(2)
+    )
+    if not np.array_equal(first, again, equal_nan=first.dtype.kind == "f"):
+        raise ValueError(
+            "augment returned other images for the same seed: draw by tf.random.stateless_uniform"
+            "(shape, seed), or put Keras layers into the model, behind its input"
+        )
     low, high = float(np.min(images)), float(np.max(images))
     span = high - low
     if not np.isfinite(span) or not span or images.dtype.kind not in "uif":
         return
+    found = first.astype(np.float64)
     inside = low - span <= found.min() and found.max() <= high + span
     if not (inside and found.max() - found.min() >= span / 8):  # also where it is NaN
         ends = f"{low:.3g} to {high:.3g} into {found.min():.3g} to {found.max():.3g}"

@@ -101,6 +101,7 @@ def test_images_without_a_channel_are_refused_with_the_cure(change):
             r"given uint8 \[16, 10, 12, 3\] images and returned float32 \[16, 10, 12, 3\]",
         ),
         (lambda x, seed: x[:, 1:], r"returned uint8 \[16, 9, 12, 3\]"),
+        (lambda x, seed: tf.random.shuffle(x), "other images for the same seed"),
         (lambda x, seed: x // 255, "values from 0 to 255 into 0 to 1"),
         (keras.layers.RandomFlip(), "put it into the model"),
     ],
