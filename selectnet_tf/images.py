@@ -168,6 +168,11 @@ def _is_lazy(part: Any) -> bool:
 def _to_array(part: Any) -> np.ndarray:
     if isinstance(part, tf.RaggedTensor):
         raise ValueError(RAGGED)
+    if not isinstance(part, (list, tuple)) and not hasattr(part, "__array__"):
+        raise ValueError(
+            f"images are a {type(part).__name__}, but have to be an array: read it first, as in"
+            " np.concatenate([data[i][0] for i in range(len(data))]) for batches (images, classes)"
+        )
     try:
         return np.asarray(part)
     except ValueError as error:

@@ -2,6 +2,7 @@ import os
 import pathlib
 
 import h5py
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -195,7 +196,7 @@ def test_what_tensorflow_cannot_hold_is_refused():
         Images(np.array([{}, {}]))
     with pytest.raises(ValueError, match="dtype datetime64"):
         Images(np.zeros(3, "datetime64[s]"))
-    with pytest.raises(ValueError, match="join the inputs of a dict along an axis"):
+    with pytest.raises(ValueError, match="images are a dict, but have to be an array"):
         Images({"a": A, "b": A})
     with pytest.raises(ValueError, match=r"images are None: give \[\] where there are none"):
         Pool(A, [0, 0, 1, 1, 1], None, [1])
@@ -203,6 +204,26 @@ def test_what_tensorflow_cannot_hold_is_refused():
         Images(sparse.csr_matrix(A.reshape(5, 4)))
     with pytest.raises(ValueError, match=r"several shapes or types: \[\] bytes, \[\] text"):
         Images(np.array([b"a"]), np.array(["a"]))
+
+
+class Endless(keras.utils.PyDataset):
+    asked = 0
+
+    def __len__(self):
+        return 30
+
+    def __getitem__(self, place):
+        Endless.asked += 1
+        return np.zeros((4, 8)), np.zeros(4)
+
+    __iter__ = __next__ = __getitem__
+
+
+@pytest.mark.parametrize("part", [Endless(), iter([[1, 2]]), {1, 2}])
+def test_what_is_no_array_is_refused_unread(part):
+    with pytest.raises(ValueError, match="images are a .*, but have to be an array"):
+        Images(part)
+    assert not Endless.asked
 
 
 def test_texts_may_be_of_several_lengths():
