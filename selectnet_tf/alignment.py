@@ -4,7 +4,10 @@ Fewer pseudo-labels of a class let the classifier predict it less often, which l
 the next round (docs/results/lost-class.md).
 """
 
+import functools
+import inspect
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -95,16 +98,41 @@ class AlignMinors:
         self._mean = state.get("mean")
 
 
-def set_class_counts(loss: object, counts: np.ndarray) -> None:
-    """Passes class counts to every loss with a method `set_counts`, such as PriorCrossentropy.
+def find_counted_losses(model: keras.Model) -> list[Any]:
+    """Returns the losses with a method `set_counts` in a model's loss, such as PriorCrossentropy.
+
+    They may be attributes of another Loss, or variables that a function of the user's reads.
 
     Args:
-        loss: the argument of `compile`: one loss, or a list or dict of them.
-        counts: [classes], at most m.
+        model: a compiled model.
     """
-    for one in keras.tree.flatten(loss):
+    found: list[Any] = []
+    seen: dict[int, Any] = {}  # holds them, since an id is used again
+    todo = [model.loss, *(v for v in vars(model).values() if isinstance(v, keras.losses.Loss))]
+    while todo:
+        one = inspect.unwrap(todo.pop())
+        if id(one) in seen:
+            continue
+        seen[id(one)] = one
+        library = str(getattr(one, "__module__", "")).split(".")[0] in ("keras", "tensorflow")
         if hasattr(one, "set_counts"):
-            one.set_counts(counts)
+            found.append(one)
+        elif isinstance(one, (list, tuple, dict)):
+            todo += keras.tree.flatten(one)
+        elif isinstance(one, functools.partial):
+            todo += [one.func, one.args, one.keywords]
+        elif inspect.ismethod(one):
+            todo += [one.__self__, one.__func__]
+        elif inspect.isfunction(one) and not library:
+            read = inspect.getclosurevars(one)
+            values = [*read.nonlocals.values(), *read.globals.values()]
+            modules = [value for value in values if inspect.ismodule(value)]
+            todo += values + [getattr(m, name, None) for m in modules for name in read.unbound]
+        elif isinstance(one, keras.losses.Loss):
+            todo += [*vars(one).values(), type(one).call]
+        elif callable(one) and hasattr(one, "__dict__") and not (library or isinstance(one, type)):
+            todo += [*vars(one).values(), type(one).__call__]
+    return found
 
 
 def apply_adjust(adjust: Adjust | None, probs: np.ndarray, pool: Pool) -> np.ndarray:

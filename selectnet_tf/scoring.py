@@ -33,7 +33,7 @@ class Scorer:
     ) -> None:
         images = images if isinstance(images, Images) else Images(images)
         check_input(model, images.dtype)
-        self.n = len(images)
+        self.n, self.batch_size = len(images), batch_size
         replicas = model.distribute_strategy.num_replicas_in_sync
         batch = max(1, min(batch_size, self.n) // replicas) * replicas
         self.model = self.classifier = model

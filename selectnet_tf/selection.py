@@ -13,8 +13,8 @@ from selectnet_tf.alignment import (
     Adjust,
     apply_adjust,
     describe_fading,
+    find_counted_losses,
     find_fading,
-    set_class_counts,
 )
 from selectnet_tf.pool import Pool
 from selectnet_tf.rules import Rule, Scores, apply_rule, read_only
@@ -102,7 +102,8 @@ class Selection(keras.callbacks.Callback):
             code's sum of both where they differ.
         accumulate: whether an unlabeled image stays, as the class that it was last picked as;
             Algorithm 1 picks again each round.
-        score_batch: images scored at once, over all replicas.
+        score_batch: images scored at once, over all replicas; None: eight times the `batch_size`
+            of `fit`, at most 250.
         from_logits: whether the model returns logits; None: as its loss says.
         on_round: called with each Round; prints it by default. None: no call.
         context: the labeled samples of D': "all" that are predicted as a minor class (Section
@@ -118,6 +119,7 @@ class Selection(keras.callbacks.Callback):
         history: the Rounds so far.
         scorer: the argument.
         driven: whether `fit` is running.
+        batch_size: images a step; `fit` sets it.
     """
 
     def __init__(
@@ -129,7 +131,7 @@ class Selection(keras.callbacks.Callback):
         init: str | int = "balanced",
         labeled_loss: str = "predicted",
         accumulate: bool = False,
-        score_batch: int = 250,
+        score_batch: int | None = None,
         from_logits: bool | None = None,
         on_round: Callable[[Round], Any] | None = print,
         context: str = "all",
@@ -150,7 +152,9 @@ class Selection(keras.callbacks.Callback):
         self.context, self.loss_norm, self.scorer = context, loss_norm, scorer
         self.history: list[Round] = []
         self.driven = False
+        self.batch_size = 32
         self._own: Scorer | None = None
+        self._counted: list[Any] = []  # losses that want the classes' counts
 
     def reset(self) -> None:
         """Restores the state before the first epoch."""
@@ -211,10 +215,21 @@ class Selection(keras.callbacks.Callback):
                 "model.fit would never train on the added images: call sn.fit(model, selection,"
                 " ...) instead"
             )
+        self._counted = find_counted_losses(self.model)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.pool.begin_epoch(epoch)
-        set_class_counts(self.model.loss, self.pool.counts())
+        self._set_counts(self.pool.counts())
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._set_counts(np.ones(1))  # even ones, so that val_loss means the same in every epoch
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._set_counts(self.pool.counts())
+
+    def _set_counts(self, counts: np.ndarray) -> None:
+        for loss in self._counted:
+            loss.set_counts(counts)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self.rule is not None and (epoch + 1) % self.every == 0:
@@ -289,7 +304,7 @@ class Selection(keras.callbacks.Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         # a copy, or a pickle, holds no model and no compiled function
-        return {**self.__dict__, "_own": None, "_model": None}
+        return {**self.__dict__, "_own": None, "_counted": [], "_model": None}
 
     def _keep_added(self, mask: np.ndarray, predicted: np.ndarray, weight: np.ndarray) -> None:
         """Adds the unlabeled images of the training set to a round's picks, in place.
@@ -324,10 +339,12 @@ class Selection(keras.callbacks.Callback):
         return weights
 
     def _scorer(self) -> Scorer:
-        if self._own is None or self._own.classifier is not self.model:
+        size = self.score_batch or min(250, 8 * self.batch_size)
+        own = self._own
+        if own is None or own.classifier is not self.model or own.batch_size != size:
             features = getattr(self.rule, "features", False)
-            self._own = Scorer(self.model, self.pool.images, self.score_batch, features)
-        return self._own
+            own = self._own = Scorer(self.model, self.pool.images, size, features)
+        return own
 
     def _probabilities(self, output: np.ndarray, trained: bool = True) -> np.ndarray:
         check_finite(output, self.pool.images, trained)

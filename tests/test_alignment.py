@@ -210,9 +210,52 @@ def test_a_loss_that_asks_is_told_what_each_epoch_trains_on():
     model.layers[-1].bias.assign([0, 0, 9, 0])
     sn.fit(model, selection, epochs=2, batch_size=8, verbose=0)
     assert loss.told == [[20, 20, 20, 20], [20, 20, 30, 20]]
-    loss.told.clear()
-    alignment.set_class_counts({"a": [loss], "b": "mse"}, np.array([3]))
-    assert loss.told == [[3]]
+
+
+class Wrapped(keras.losses.Loss):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, true, found):
+        return self.inner(true, found)
+
+
+def enclosing(inner):
+    return lambda true, found: inner(true, found) + keras.ops.mean(found)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        Wrapped,
+        enclosing,
+        lambda inner: functools.partial(enclosing(inner)),
+        lambda inner: Wrapped(inner).call,
+        lambda inner: Wrapped(enclosing(inner)),
+    ],
+)
+def test_a_loss_inside_another_is_told_too(wrap):
+    model, loss = small_model(), sn.PriorCrossentropy()
+    model.compile("sgd", wrap(loss))
+    sn.fit(model, sn.Selection(pool_of(), init="none"), epochs=1, batch_size=8, verbose=0)
+    assert alignment.find_counted_losses(model) == [loss]
+    assert np.allclose(np.exp(loss._log_counts), 20)
+
+
+def test_a_prior_leaves_val_loss_comparable_and_retraces_nothing():
+    small = small_model()
+    model = Traced(small.inputs, small.outputs)
+    Traced.traces = 0
+    model.compile(keras.optimizers.SGD(0.0), sn.PriorCrossentropy())
+    rule = lambda scores: (np.arange(240) >= 80) & (scores.round == 0)  # noqa: E731
+    selection = sn.Selection(pool_of(), rule, every=1, on_round=None)
+    history = sn.fit(
+        model, selection, epochs=3, batch_size=8, verbose=0, validation_data=(X[:80], Y[:80])
+    ).history
+    plain = keras.losses.sparse_categorical_crossentropy(Y[:80], model(X[:80]))
+    assert np.allclose(history["val_loss"], np.mean(plain), atol=1e-5)
+    assert Traced.traces == 1
 
 
 class Traced(keras.Model):

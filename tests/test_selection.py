@@ -329,6 +329,27 @@ def test_scoring_is_in_order_and_complete_for_every_n(n, replicas, two_replicas)
     assert np.array_equal(output, again)
 
 
+@pytest.mark.parametrize(
+    ("batch", "score", "most"), [(4, None, 32), (4, 100, 100), (64, None, 240)]
+)
+def test_as_many_are_scored_at_once_as_the_batch_allows(batch, score, most):
+    sizes = []
+
+    class Watched(keras.Model):
+        def call(self, inputs, training=False):
+            sizes.append(inputs.shape[0])
+            return self.inner(inputs)
+
+    model = Watched()
+    model.inner = small_model()
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
+    x, y = blobs(240)
+    pool = Pool(x[:80], y[:80], x[80:], [2, 3])
+    selection = Selection(pool, Context(9.0), every=1, on_round=None, score_batch=score)
+    fit(model, selection, epochs=1, batch_size=batch, verbose=0)
+    assert max(sizes) == most
+
+
 def test_features_are_the_input_of_the_last_layer():
     model = small_model()
     output, features = Scorer(model, blobs(6)[0], features=True)()
