@@ -10,6 +10,7 @@ import warnings
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from selectnet_tf import augment as augmentation
@@ -82,6 +83,7 @@ def fit(
     _check_callbacks(called, initial_epoch, initial_batch, batch_size)
     replicas = model.distribute_strategy.num_replicas_in_sync
     shared = _share_callbacks(model, selection, called, verbose, batch_size)
+    selection.batch_size = batch_size
     if fresh:
         selection.reset()
     with preserving_seeds(model):
@@ -118,6 +120,13 @@ def fit(
             )
             epoch, first_batch = end, 0
         shared.end_again()
+        if model.stop_training and 0 < epoch <= selection.every and selection.rule is not None:
+            warnings.warn(
+                f"a callback ended the run before any selected image was trained on (every is"
+                f" {selection.every}): select more often, or let it wait, as by"
+                f" EarlyStopping(start_from_epoch={2 * selection.every})",
+                stacklevel=2,
+            )
     finally:
         shared.finish()
         selection.driven = False
@@ -193,6 +202,8 @@ def _rehearse(
             " longer, or select more often",
             stacklevel=3,
         )
+    if fresh:
+        _check_schedule(selection, batch_size, epochs)
     place = find_not_finite(pool.images) if pool.images.nbytes <= MOST_BYTES else None
     if place is not None:
         warnings.warn(
@@ -210,6 +221,34 @@ def _rehearse(
         raise ValueError(
             "class_weight is given beside sample weights, and Keras takes one of them: multiply it"
             " into Pool(sample_weight=)"
+        )
+
+
+def _check_schedule(selection: Selection, batch_size: int, epochs: int) -> None:
+    """Warns where a learning-rate schedule of steps, sized on D, ends before the run may.
+
+    A schedule ends where its rate stays within a hundredth of its largest from the last one.
+    """
+    optimizer = selection.model.optimizer
+    schedule = getattr(getattr(optimizer, "inner_optimizer", optimizer), "_learning_rate", None)
+    if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return
+    pool = selection.pool
+    known, all_images = int(pool.labeled.sum()), len(pool.index)
+    if selection.rule is not None:
+        all_images = max(all_images, len(pool.images))
+    fewest, most = (n // batch_size * epochs for n in (known, all_images))
+    steps = np.linspace(0, most, 101, dtype=np.int64)
+    rates = np.array([float(schedule(int(step))) for step in steps])
+    moving = np.flatnonzero(abs(rates - rates[-1]) > rates.max() / 100)
+    end = steps[moving[-1] + 1] if len(moving) else 0
+    # plus an epoch's last, partial batch
+    if rates[-1] < rates.max() and 0 < end <= fewest + epochs and end < 0.9 * most:
+        warnings.warn(
+            f"the learning-rate schedule ends at step {end}: the run has {fewest} steps if it"
+            f" trains on the labeled images alone, and up to {most} with added ones. Schedule it by"
+            " epoch: keras.callbacks.LearningRateScheduler(lambda epoch: ...)",
+            stacklevel=4,
         )
 
 

@@ -1,4 +1,5 @@
 import csv
+import warnings
 
 import keras
 import numpy as np
@@ -567,6 +568,50 @@ def test_a_finished_run_has_an_empty_history():
 def test_a_run_that_ends_before_its_first_selection_is_a_warning():
     with pytest.warns(UserWarning, match="epochs is 1 and every is 10, so nothing is selected"):
         fit(small_model(), make(Context(), every=10), epochs=1, batch_size=8, verbose=0)
+
+
+def test_a_run_that_a_callback_ends_before_it_trains_on_picks_is_a_warning():
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == self.last
+
+    for last, wanted in ((0, True), (1, True), (2, False)):
+        stop, selection = Stop(), make(Context(9.0), every=2)
+        stop.last = last
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            fit(small_model(), selection, epochs=8, batch_size=8, callbacks=[stop], verbose=0)
+        assert any("before any selected" in str(w.message) for w in said) == wanted
+
+
+schedules = keras.optimizers.schedules
+
+
+@pytest.mark.parametrize(  # 20 steps on D, 60 on D and U
+    ("schedule", "rule", "wanted"),
+    [
+        (schedules.CosineDecay(0.1, 20), True, True),
+        (schedules.CosineDecay(0.1, 22), True, True),
+        (schedules.PolynomialDecay(0.1, 20, 0.001), True, True),
+        (schedules.PiecewiseConstantDecay([10, 15], [0.1, 0.01, 0.001]), True, True),
+        (schedules.CosineDecay(0.1, 60), True, False),
+        (schedules.PiecewiseConstantDecay([30, 45], [0.1, 0.01, 0.001]), True, False),
+        (schedules.CosineDecay(0.0, 10, warmup_target=0.1, warmup_steps=50), True, False),
+        (schedules.ExponentialDecay(0.1, 1000, 0.96), True, False),
+        (schedules.CosineDecay(0.1, 20), False, False),
+        (0.1, True, False),
+    ],
+)
+def test_a_schedule_that_ends_before_the_run_is_a_warning(schedule, rule, wanted):
+    model = small_model()
+    model.compile(keras.optimizers.SGD(schedule), "sparse_categorical_crossentropy")
+    selection = make(Context(9.0) if rule else None, every=2)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        fit(model, selection, epochs=2, batch_size=8, verbose=0)
+    found = [str(w.message) for w in said if "schedule" in str(w.message)]
+    assert bool(found) == wanted
+    assert all("20 steps" in text and "up to 60" in text for text in found)
 
 
 def test_nan_in_an_image_is_a_warning_before_the_first_epoch():
