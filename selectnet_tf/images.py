@@ -10,6 +10,7 @@ import tensorflow as tf
 
 MOST_BYTES = 1 << 30  # a digest reads no more
 CHUNK_BYTES = 1 << 24
+LACKING = "images of dtype {}, which TensorFlow lacks: give numbers, or str for texts"
 RAGGED = "the images have several shapes: resize images, pad series and tokens"
 
 
@@ -35,6 +36,8 @@ class Images:
             if hasattr(part, "toarray"):  # SciPy's sparse matrices have it
                 raise ValueError("images are sparse: give x.toarray()")
         arrays = [part if _is_lazy(part) else _to_array(part) for part in parts]
+        for part in arrays:
+            _check_texts(part)
         if not all(part.shape for part in arrays):
             raise ValueError(
                 "images have to be arrays [n, ...]: join the inputs of a dict along an axis, and"
@@ -52,14 +55,9 @@ class Images:
         widest = np.result_type(*(part.dtype for part in self.parts))  # texts differ in length
         self.dtype = widest.newbyteorder("=")
         try:
-            known = tf.as_dtype(self.dtype) and self.dtype != object
+            tf.as_dtype(self.dtype)
         except TypeError:
-            known = False
-        if not known:
-            raise ValueError(
-                f"images of dtype {self.dtype}, which TensorFlow lacks: give numbers, or str for"
-                " texts"
-            )
+            raise ValueError(LACKING.format(self.dtype)) from None
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -100,7 +98,10 @@ class Images:
             places: int tensor [k] of static length.
         """
         images = tf.numpy_function(
-            lambda p: np.ascontiguousarray(self[p]), [places], self.dtype, stateful=False
+            lambda p: np.ascontiguousarray(self[p]),
+            [places],
+            tf.as_dtype(self.dtype),
+            stateful=False,
         )
         return tf.ensure_shape(images, [places.shape[0], *self.shape[1:]])
 
@@ -136,7 +137,9 @@ def digest(images: Any) -> str:
     found = hashlib.blake2b(f"{images.shape} {images.dtype.name}".encode(), digest_size=16)
     step = max(1, CHUNK_BYTES // row)
     for start in range(0, len(places), step):
-        found.update(images[places[start : start + step]].tobytes())
+        rows = images[places[start : start + step]]
+        # the bytes of objects are addresses
+        found.update(repr(rows.tolist()).encode() if rows.dtype == object else rows.tobytes())
     return found.hexdigest()
 
 
@@ -156,7 +159,21 @@ def map_steps(load: Callable[[tf.Tensor], Any], first: int, last: int) -> tf.dat
 
 def _kind(dtype: np.dtype) -> str:
     """Returns the type that all parts must share: the length of texts doesn't count."""
-    return {"U": "text", "S": "bytes"}.get(dtype.kind, dtype.name)
+    return {"U": "text", "O": "text", "S": "bytes"}.get(dtype.kind, dtype.name)
+
+
+def _check_texts(part: Any) -> None:
+    """Raises ValueError where an array of objects holds something other than texts."""
+    if part.dtype != object:
+        return
+    if not isinstance(part, np.ndarray) or (part.size and not isinstance(part.flat[0], str)):
+        raise ValueError(LACKING.format(part.dtype))
+    odd = next((i for i, text in enumerate(part.flat) if not isinstance(text, str)), None)
+    if odd is not None:
+        raise ValueError(
+            f"text {odd} is {part.flat[odd]!r}, no text: fill in missing ones, as by"
+            " frame['text'].fillna('')"
+        )
 
 
 def _is_lazy(part: Any) -> bool:

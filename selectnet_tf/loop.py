@@ -17,6 +17,7 @@ from selectnet_tf import augment as augmentation
 from selectnet_tf._validate import check_whole
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.images import MOST_BYTES
+from selectnet_tf.pool import Pool
 from selectnet_tf.scoring import check_input, find_not_finite, preserving_seeds
 from selectnet_tf.selection import Selection
 
@@ -29,6 +30,7 @@ FIT_ARGUMENTS = (
 )
 # functions of Keras's losses that take integer classes
 OF_CLASSES = ("sparse_categorical_crossentropy", "categorical_generalized_cross_entropy")
+OF_ONE_UNIT = ("binary_crossentropy", "binary_focal_crossentropy")
 OF_PROBABILITIES = (  # (function or class, package) of losses
     *((name, "keras") for name in OF_CLASSES),
     ("categorical_crossentropy", "keras"),
@@ -217,11 +219,15 @@ def _rehearse(
         loss in OF_PROBABILITIES for loss in _identify_losses(selection.model.loss)
     ):
         return  # nothing is scored, and a user's own loss may take any output
-    if selection.rehearse(rule=fresh) and class_weight is not None:
+    weighted = selection.rehearse(rule=fresh)
+    if weighted and class_weight is not None:
         raise ValueError(
             "class_weight is given beside sample weights, and Keras takes one of them: multiply it"
             " into Pool(sample_weight=)"
         )
+    if weighted and fresh and pool.weights is None:
+        # a train_step that takes no weights fails now, not after a round
+        pool.weights = np.ones(len(pool.index), np.float32)
 
 
 def _check_schedule(selection: Selection, batch_size: int, epochs: int) -> None:
@@ -283,9 +289,14 @@ def _check_arguments(
         )
     check_batch(batch_size, model.distribute_strategy.num_replicas_in_sync)
     check_input(model, selection.pool.images.dtype)
-    outputs = getattr(model, "outputs", None)
-    if not outputs or outputs[0].shape[-1] != 1:  # one unit takes integers; a rule refuses it later
-        _check_loss(model.loss, selection.pool.one_hot)
+    for layer in model._flatten_layers():
+        if getattr(layer, "stateful", False):
+            warnings.warn(
+                f"layer {layer.name} is stateful, so it carries its state from each batch to the"
+                " next one, of other images: build it with stateful=False",
+                stacklevel=3,
+            )
+    _check_loss(model, selection.pool)
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of mixed_float16
     if getattr(optimizer, "use_ema", False):
         raise ValueError(
@@ -335,15 +346,26 @@ def _check_position(checkpoint: Checkpoint, epoch: int, batch: int, batch_size: 
         )
 
 
-def _check_loss(loss: Any, one_hot: int) -> None:
-    """Raises ValueError where one of Keras's losses takes other labels than the pool's.
-
-    Args:
-        loss: the argument of `compile`.
-        one_hot: the number of one-hot columns, 0 for integer classes.
-    """
-    for name, package in _identify_losses(loss):
-        if package != "keras":
+def _check_loss(model: keras.Model, pool: Pool) -> None:
+    """Raises ValueError where one of Keras's losses takes other labels than the pool's."""
+    one_hot, losses = pool.one_hot, _identify_losses(model.loss)
+    outputs = getattr(model, "outputs", None)
+    units = outputs[0].shape[-1] if outputs else None
+    if units is None and any(name in OF_ONE_UNIT for name, _ in losses):
+        output = model.predict_on_batch(pool.images[:32])
+        units = keras.tree.flatten(output)[0].shape[-1]
+    for name, package in losses:
+        if units == 1 and (name, package) in OF_PROBABILITIES:
+            raise ValueError(
+                f"{name} wants an output for each class, and the model has one in all: use"
+                " binary_crossentropy behind a sigmoid, or Dense(2, activation='softmax')"
+            )
+        if units == 1 and one_hot and package == "keras":
+            raise ValueError(
+                "the pool's labels are one-hot, and the model has one output: give the Pool classes"
+                " 0 and 1"
+            )
+        if package != "keras" or units == 1:
             continue
         if one_hot and name in OF_CLASSES:
             raise ValueError(

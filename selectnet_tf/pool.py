@@ -21,8 +21,8 @@ class Pool:
         x_labeled: [n_labeled, ...] images of D, any dtype (uint8 is the cheapest: rescale inside
             the model). An array, an np.memmap or an h5py.Dataset: it is read batch by batch, never
             copied or changed.
-        y_labeled: [n_labeled] or [n_labeled, 1] integer classes from 0; or [n_labeled, m] one-hot
-            labels, and then a batch's labels are one-hot too.
+        y_labeled: [n_labeled] or [n_labeled, 1] classes from 0, as integers, bools or whole
+            floats; or [n_labeled, m] one-hot labels, and then a batch's are one-hot too.
         x_unlabeled: [n_unlabeled, ...] images of U, like x_labeled; may be empty without a rule.
         minor: the minor classes.
         seed: of the order, the augmentation and the oversampling.
@@ -330,6 +330,8 @@ def _parse_classes(y_labeled: Any, n: int) -> tuple[np.ndarray, int]:
             "y_labeled has to hold integer classes from 0: number its words, as by np.unique(y,"
             " return_inverse=True)"
         )
+    if y.dtype == bool or (y.dtype.kind == "f" and (y % 1 == 0).all() and abs(y).max() < 2**31):
+        y = y.astype(np.int64)
     if not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
         raise ValueError(
             f"y_labeled has to hold integer classes from 0, but is {y.dtype} from {y.min()} to"

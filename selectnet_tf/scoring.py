@@ -12,6 +12,10 @@ from selectnet_tf.images import Images, map_steps
 
 Found = tuple[np.ndarray, np.ndarray | None]
 Scoring = Callable[[], Found]
+DOUBLE = (
+    "the model already returns probabilities: leave out from_logits=True, in the loss and in"
+    " Selection"
+)
 
 
 class Scorer:
@@ -78,10 +82,21 @@ def to_probabilities(output: np.ndarray, from_logits: bool, last: int) -> np.nda
     """Returns a model's output as probabilities [n, m].
 
     Args:
-        output: [n, m].
+        output: [n, m], or [n, 1], the second class's, of a model with one sigmoid unit.
         from_logits: whether the output is logits.
         last: the largest labeled class.
     """
+    if output.ndim == 2 and output.shape[1] == 1 and last == 1:
+        if output.min() < 0 or output.max() > 1:
+            if not from_logits:
+                raise ValueError(
+                    f"the model's output is from {output.min():.3g} to {output.max():.3g}, no"
+                    " probability: end it in a sigmoid, or pass Selection(from_logits=True)"
+                )
+        elif from_logits and output.min() < output.max():
+            raise ValueError(DOUBLE)
+        second = np.exp(-np.logaddexp(0, -output)) if from_logits else output
+        return np.concatenate([1 - second, second], axis=1)
     if output.ndim != 2 or output.shape[1] <= last:
         raise ValueError(
             f"the model's output is {list(output.shape[1:])}, but has to be [m] for classes 0 to m"
@@ -91,10 +106,7 @@ def to_probabilities(output: np.ndarray, from_logits: bool, last: int) -> np.nda
     if from_logits:
         # a second softmax would leave no class above e / (e + m - 1)
         if output.min() >= 0 and abs(sums - 1).max() <= 0.02:
-            raise ValueError(
-                "the model already returns probabilities: leave out from_logits=True, in the loss"
-                " and in Selection"
-            )
+            raise ValueError(DOUBLE)
         powers = np.exp(output - output.max(1, keepdims=True))
         return np.asarray(powers / powers.sum(1, keepdims=True))
     if output.min() < 0 or abs(sums - 1).max() > 0.02:
@@ -217,7 +229,7 @@ def add_features(model: keras.Model) -> keras.Model:
             " SelectNet(inputs='probs+loss')"
         )
     try:
-        return keras.Model(model.inputs[0], [model.outputs[0], features])
+        return keras.Model(_inputs(model), [model.outputs[0], features])
     except ValueError:
         raise ValueError(
             "features can't be read from layers that were called in another model first: build the"
@@ -232,5 +244,12 @@ def _features(model: keras.Model) -> keras.KerasTensor:
     given = keras.Operation.input.fget(last)  # a model's own `input` is that of its own graph
     nested = isinstance(last, keras.Model) and getattr(last, "inputs", None)
     if len(weighted) == 1 and nested:
-        return keras.Model(last.inputs[0], _features(last))(given)
+        inputs = _inputs(last)
+        given = keras.tree.pack_sequence_as(inputs, keras.tree.flatten(given))
+        return keras.Model(inputs, _features(last))(given)
     return given
+
+
+def _inputs(model: keras.Model) -> Any:
+    """Returns the inputs of a functional or sequential model, in their structure."""
+    return model.inputs[0] if len(model.inputs) == 1 else model.input

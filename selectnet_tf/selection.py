@@ -103,7 +103,7 @@ class Selection(keras.callbacks.Callback):
         accumulate: whether an unlabeled image stays, as the class that it was last picked as;
             Algorithm 1 picks again each round.
         score_batch: images scored at once, over all replicas; None: eight times the `batch_size`
-            of `fit`, at most 250.
+            of `fit`, at most 250; or that size, where the model is built for it.
         from_logits: whether the model returns logits; None: as its loss says.
         on_round: called with each Round; prints it by default. None: no call.
         context: the labeled samples of D': "all" that are predicted as a minor class (Section
@@ -339,7 +339,9 @@ class Selection(keras.callbacks.Callback):
         return weights
 
     def _scorer(self) -> Scorer:
-        size = self.score_batch or min(250, 8 * self.batch_size)
+        built = [tensor.shape[0] for tensor in getattr(self.model, "inputs", None) or []]
+        fixed = self.batch_size in built  # as for a stateful layer
+        size = self.score_batch or (self.batch_size if fixed else min(250, 8 * self.batch_size))
         own = self._own
         if own is None or own.classifier is not self.model or own.batch_size != size:
             features = getattr(self.rule, "features", False)

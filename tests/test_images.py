@@ -237,6 +237,17 @@ def test_texts_may_be_of_several_lengths():
     assert Images(np.array(["a few", "words"]))[[1]].tolist() == ["words"]
 
 
+def test_texts_may_be_objects():
+    texts = Images(np.array(["a", "längere"], object), np.array(["b"]))
+    assert texts[[1, 2]].tolist() == ["längere", "b"]
+    data = tf.data.Dataset.from_tensor_slices([[2, 1]]).map(texts.gather)
+    assert next(data.as_numpy_iterator()).tolist() == [b"b", "längere".encode()]
+    assert digest(texts) == digest(np.array(["a", "längere", "b"], object))
+    assert digest(texts) != digest(np.array(["a", "kürzere", "b"], object))
+    with pytest.raises(ValueError, match=r"text 1 is nan, no text: fill in missing ones"):
+        Images(np.array(["a", np.nan], object))
+
+
 def test_a_digest_tells_arrays_apart(mapped, monkeypatch):
     plain = digest(A)
     assert len(plain) == 32 and digest(Images(A[:2], mapped[2:])) == plain == digest(

@@ -231,6 +231,10 @@ def one_hot():
     return Selection(Pool(X[:80], np.eye(4)[Y[:80]], X[80:], [2, 3]), Context(), every=1)
 
 
+def binary(rule=None, y=Y % 2):
+    return Selection(Pool(X[:80], y[:80], X[80:], [1]), rule or Context(9.0), every=1)
+
+
 def other(loss="sparse_categorical_crossentropy", units=4, activation="softmax", scale=1.0):
     model = keras.Sequential(
         [
@@ -378,6 +382,25 @@ LOGITS_OF_ONE_HOT = keras.losses.CategoricalCrossentropy(from_logits=True)
             {},
             r"output is \[1\]",
         ),
+        (lambda: other(units=1), lambda: make(Context()), {}, "wants an output for each class"),
+        (
+            lambda: other("binary_crossentropy", 1, "sigmoid"),
+            one_hot,
+            {},
+            "labels are one-hot, and the model has one output",
+        ),
+        (
+            lambda: other("binary_crossentropy", 1, None),
+            binary,
+            {},
+            "output is from .*, no probability: end it in a sigmoid",
+        ),
+        (
+            lambda: other(keras.losses.BinaryCrossentropy(from_logits=True), 1, "sigmoid"),
+            binary,
+            {},
+            "already returns probabilities",
+        ),
         (
             lambda: other(activation=None),
             lambda: make(Context()),
@@ -519,6 +542,56 @@ def test_one_output_in_a_dict_or_a_list_is_one(shape):
     selection = make(Context())
     fit(model, selection, epochs=1, batch_size=8, verbose=0)
     assert selection.history[0].candidates > 0
+
+
+class OneUnit(keras.Model):
+    def __init__(self, activation):
+        super().__init__()
+        self.flat, self.unit = keras.layers.Flatten(), keras.layers.Dense(1, activation)
+
+    def call(self, x):
+        return self.unit(self.flat(keras.ops.cast(x, "float32") / 255))
+
+
+@pytest.mark.parametrize("kind", [bool, int, float])
+@pytest.mark.parametrize("subclassed", [False, True])
+@pytest.mark.parametrize("logits", [False, True])
+def test_one_sigmoid_unit_is_two_classes(kind, subclassed, logits):
+    activation = None if logits else "sigmoid"
+    model = OneUnit(activation) if subclassed else other(units=1, activation=activation)
+    loss = keras.losses.BinaryCrossentropy(from_logits=logits)
+    model.compile("sgd", loss, metrics=["accuracy"], jit_compile=False)
+    selection = binary(y=(Y % 2).astype(kind))
+    fit(model, selection, epochs=1, batch_size=8, verbose=0)
+    scores = selection.score()
+    output = model.predict(X, verbose=0)
+    second = 1 / (1 + np.exp(-output)) if logits else output
+    np.testing.assert_allclose(scores.probs, np.hstack([1 - second, second]), atol=1e-6)
+    assert np.array_equal(scores.candidate, second[:, 0] > 0.5)
+
+
+def test_a_model_of_a_fixed_batch_is_scored_and_trained_in_it():
+    layers = [keras.layers.Flatten(), keras.layers.Dense(4, "softmax")]
+    layers.insert(0, keras.layers.Lambda(lambda x: keras.ops.reshape(x, (32, 4, 4, 1))))
+    model = keras.Sequential([keras.Input(batch_shape=(32, 4, 4, 1)), *layers])
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    selection = make(Context(9.0))
+    fit(model, selection, epochs=1, batch_size=32, verbose=0)
+    assert selection.score().probs.shape == (240, 4)
+
+
+def test_weights_of_a_rule_are_there_from_the_first_epoch():
+    batches = []
+
+    class Unpacking(keras.Sequential):
+        def train_step(self, data):
+            batches.append(len(data))
+            return super().train_step(data)
+
+    model = Unpacking(small_model().layers)
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    fit(model, make(lambda scores: scores.probs[:, 2], every=2), epochs=4, batch_size=8, verbose=0)
+    assert batches == [3]  # traced once
 
 
 def test_class_weights_and_a_mask_go_together():

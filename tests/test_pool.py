@@ -228,7 +228,6 @@ def test_an_augmentation_of_another_kind_is_refused_where_the_pipeline_is_made()
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), []), "minor is empty"),
         ((np.zeros((0, 2, 2)), np.zeros(0, int), np.zeros((1, 2, 2)), [0]), "no labeled image"),
         ((np.zeros((2, 2, 2)), ["a", "b"], np.zeros((1, 2, 2)), [0]), "number its words"),
-        ((np.zeros((2, 2, 2)), [True, False], np.zeros((1, 2, 2)), [0]), "integer classes from 0"),
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), 1), r"minor is 1, .* such as \[2, 3\]"),
         (
             (np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [True, False]),
@@ -255,6 +254,13 @@ def test_an_augmentation_of_another_kind_is_refused_where_the_pipeline_is_made()
 def test_bad_input_is_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         Pool(*arguments)
+
+
+@pytest.mark.parametrize("kind", [bool, np.float32, np.float64, np.uint8])
+def test_classes_may_be_bools_and_whole_floats(kind):
+    y = np.array([0, 1, 1]).astype(kind)
+    pool = Pool(np.zeros((3, 2)), y, np.zeros((1, 2)), [1])
+    assert pool.labels.tolist() == [0, 1, 1, -1] and pool.one_hot == 0
 
 
 def test_too_large_a_batch_is_refused_with_the_largest():

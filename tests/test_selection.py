@@ -380,6 +380,18 @@ def test_features_of_a_model_that_is_a_layer_are_those_of_its_last_layer():
         np.testing.assert_allclose(output, model(x), rtol=1e-5)
 
 
+def test_features_of_a_nested_model_of_two_inputs():
+    a, b = keras.Input((2,)), keras.Input((2,))
+    hidden = keras.layers.Concatenate()([a, b])
+    two = keras.Model({"a": a, "b": b}, keras.layers.Dense(4, activation="softmax")(hidden))
+    one = keras.Input((4,))
+    model = keras.Model(one, two({"b": one[:, 2:], "a": one[:, :2]}))
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    output, features = Scorer(model, x, features=True)()
+    assert np.array_equal(features, x)
+    np.testing.assert_allclose(output, model(x), rtol=1e-6)
+
+
 def test_features_that_are_no_rows_or_of_another_model_are_refused_before_the_first_epoch():
     x, y = blobs(60)
     convolved = keras.layers.GlobalAveragePooling2D()(
