@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import signal
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from types import FrameType
@@ -90,7 +91,8 @@ class Checkpoint(keras.callbacks.Callback):
     def signals(self) -> Iterator[None]:
         """Makes SIGINT and SIGTERM finish the batch, save, and raise Stopped.
 
-        With several steps an execution, they finish the epoch: releases of Keras count its batches
+        Outside the main thread, where Python takes no signals, nothing changes. With several steps
+        an execution, they finish the epoch: releases of Keras count its batches
         differently.
         """
 
@@ -98,6 +100,9 @@ class Checkpoint(keras.callbacks.Callback):
             self._signal = number
 
         self._signal = None  # forgets a signal of an earlier run
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield

@@ -47,6 +47,7 @@ def fit(
     batch_size: int = 32,
     augment: augmentation.Augment | None = None,
     callbacks: Any = (),
+    checkpoint: str | os.PathLike[str] | None = None,
     initial_epoch: int = 0,
     initial_batch: int = 0,
     verbose: str | int = "auto",
@@ -62,7 +63,10 @@ def fit(
         batch_size: images a step, over all replicas.
         augment: a callable (images, seed) -> images; see augment.py.
         callbacks: Keras callbacks, as for one `fit`; a Checkpoint among them runs last.
-        initial_epoch: the epoch to resume at, as Checkpoint.restore returns it.
+        checkpoint: a state file (.npz) of the run, to resume from where it exists, and to save to
+            after each epoch and on SIGINT and SIGTERM; see Checkpoint.
+        initial_epoch: the epoch to begin at without a state file, such as that of an earlier fit,
+            or as Checkpoint.restore returns it.
         initial_batch: the batch of that epoch to resume at, as Checkpoint.restore returns it.
         verbose: as in Keras.
         **fit_arguments: validation_data, validation_batch_size, validation_steps,
@@ -79,9 +83,28 @@ def fit(
             inside strategy.scope().
     """
     called = keras.tree.flatten(callbacks) if callbacks else []
+    _check_arguments(model, selection, batch_size, fit_arguments)
+    if checkpoint is not None:
+        saver = Checkpoint(checkpoint, {"selection": selection})
+        if saver.file.path.exists():
+            initial_epoch, initial_batch = saver.restore(model)
+            if verbose:
+                print(f"{checkpoint}: resumes after {initial_epoch} of {epochs} epochs", flush=True)
+        with saver.signals():
+            return fit(
+                model,
+                selection,
+                epochs=epochs,
+                batch_size=batch_size,
+                augment=augment,
+                callbacks=[*called, saver],
+                initial_epoch=initial_epoch,
+                initial_batch=initial_batch,
+                verbose=verbose,
+                **fit_arguments,
+            )
     saved = [c for c in called if isinstance(c, Checkpoint)]
     fresh = not initial_epoch and not initial_batch
-    _check_arguments(model, selection, batch_size, fit_arguments)
     _check_callbacks(called, initial_epoch, initial_batch, batch_size)
     replicas = model.distribute_strategy.num_replicas_in_sync
     shared = _share_callbacks(model, selection, called, verbose, batch_size)

@@ -400,6 +400,48 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     assert history.epoch == [2] and all(np.isfinite(w).all() for w in model.get_weights())
 
 
+def resuming(path, epochs=6, spy=(), **options):
+    """One process's worth of a run by fit's argument. Returns (model, selection, history)."""
+    keras.utils.set_random_seed(5)
+    pool = Pool(X[:80], Y[:80], X[80:], [2, 3])
+    selection = Selection(pool, SelectNet(1.0, 0.5, epochs=3), every=2, on_round=None)
+    model = small_model(norm=True, dropout=0.3)
+    given = {"batch_size": 8, "verbose": 0, "callbacks": spy, "checkpoint": path, **options}
+    return model, selection, fit(model, selection, epochs=epochs, **given)
+
+
+def test_a_run_resumes_by_one_argument(tmp_path, undisturbed, capsys):
+    path = tmp_path / "state.npz"
+    with pytest.raises(Stopped):
+        resuming(path, spy=At(2, 3, lambda: os.kill(os.getpid(), checkpoint.signal.SIGTERM)))
+    assert resuming(path, epochs=4)[2].epoch == [2, 3]
+    model, selection, history = resuming(path, verbose=2)  # a few more
+    assert history.epoch == [4, 5] and "resumes after 4 of 6 epochs" in capsys.readouterr().out
+    assert same(state(model, selection), undisturbed[0])
+    assert resuming(path)[2].epoch == []
+
+
+def test_fine_tuning_in_two_phases_resumes_in_each(tmp_path):
+    def script(folder, spy=()):
+        model, selection, first = resuming(folder / "frozen.npz", 2)
+        hidden = next(layer for layer in model.layers if isinstance(layer, keras.layers.Dense))
+        hidden.trainable = False
+        model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+        options = {"batch_size": 8, "verbose": 0, "initial_epoch": 2, "callbacks": spy}
+        options["checkpoint"] = folder / "whole.npz"
+        second = fit(model, selection, epochs=5, **options)
+        return state(model, selection), first.epoch, second.epoch
+
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole, *epochs = script(tmp_path / "a")
+    assert epochs == [[0, 1], [2, 3, 4]]
+    with pytest.raises(Killed):
+        script(tmp_path / "b", [At(4, 1, kill)])
+    again, *epochs = script(tmp_path / "b")
+    assert epochs == [[], [4]] and same(whole, again)
+
+
 def test_a_run_that_was_not_restored_is_not_overwritten(tmp_path):
     path = tmp_path / "state.npz"
     small(path, epochs=1)
