@@ -73,10 +73,10 @@ def _draw(folders: list[tuple[str, pathlib.Path]], file: pathlib.Path) -> bool:
         figure, panels = grid(
             len(tables),
             3.6,
-            3.3 + 0.17 * lines,
+            2.95 + 0.17 * lines,
             columns=columns,
             margin=0.3,
-            top=0.7 + 0.17 * lines,
+            top=0.35 + 0.17 * lines,
         )
         for panel, (title, folder, rows) in zip(panels, tables, strict=False):
             described = store.read_file(folder.parent.parent, folder.name, "classes.csv")
@@ -95,7 +95,7 @@ def _draw(folders: list[tuple[str, pathlib.Path]], file: pathlib.Path) -> bool:
                 )
             panel.set_title(title, fontsize=8)
             panel.set_yscale("symlog", linthresh=1)
-            panel.set_ylim(-0.2, max(10.0, panel.get_ylim()[1]))  # so that a line at 0 shows
+            panel.set_ylim(-0.2, max(10.0, 1.5 * panel.get_ylim()[1]))  # so that a line at 0 shows
             whole_epochs(panel)
             panel.grid(alpha=0.3)
             panel.legend(fontsize=6, ncols=2)

@@ -10,12 +10,13 @@ PAGES = [
     for path in [HOME / "README.md", *sorted((HOME / "docs").rglob("*.md"))]
     if blocks.BLOCK.search(path.read_text(encoding="utf-8"))
 ]
+RESULTS = blocks.Results(HOME / "results")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(HOME).as_posix())
 def test_the_blocks_are_fresh(page):
     text = page.read_text(encoding="utf-8")
-    assert blocks.fill(text, HOME / "results") == text, "run make report"
+    assert blocks.fill(text, RESULTS) == text, "run make report"
 
 
 def test_each_block_is_on_a_page():
@@ -24,19 +25,19 @@ def test_each_block_is_on_a_page():
 
 
 def test_a_block_is_written_and_the_text_around_it_kept(monkeypatch, tmp_path):
-    monkeypatch.setitem(blocks.BLOCKS, "two", lambda results: [results.name, "b"])
+    monkeypatch.setitem(blocks.BLOCKS, "two", lambda results: [results.folder.name, "b"])
     start, end = blocks.marks("two")
     assert (
-        blocks.fill(f"# A\n\n{start}\nold\n{end}\n\nmore\n", tmp_path / "r")
+        blocks.fill(f"# A\n\n{start}\nold\n{end}\n\nmore\n", blocks.Results(tmp_path / "r"))
         == f"# A\n\n{start}\nr\nb\n{end}\n\nmore\n"
     )
 
 
 def test_an_unknown_block_and_one_without_an_end_are_refused(tmp_path):
     with pytest.raises(ValueError, match="received nothing: rename or delete it"):
-        blocks.fill("\n".join(blocks.marks("nothing")), tmp_path)
+        blocks.fill("\n".join(blocks.marks("nothing")), blocks.Results(tmp_path))
     with pytest.raises(ValueError, match="block numbers has no end: add the line <!-- end of"):
-        blocks.fill(blocks.marks("numbers")[0], tmp_path)
+        blocks.fill(blocks.marks("numbers")[0], blocks.Results(tmp_path))
 
 
 def test_no_page_is_written_where_one_is_wrong(tmp_path):
