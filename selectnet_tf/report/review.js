@@ -1,12 +1,22 @@
 // The review page: shows images page by page, keeps a person's decisions and saves them as decisions.csv.
-const { run, classes, items, examples } = JSON.parse(document.getElementById("data").textContent);
+const { classes, items, examples } = JSON.parse(document.getElementById("data").textContent);
 const EACH = 24, at = (id) => document.getElementById(id);
 const KINDS = {
   picked: ["picked", "Images that were added. Those that you accept are labeled in the next run; those that you reject are never added again."],
   asked: ["to label", "The most uncertain images, without near duplicates: your labels help most here. Wrong means none of the classes."],
 };
-let decisions = {}, page = 0, current = 0, kind = Object.keys(KINDS).find((k) => items.some((p) => p.kind === k));
-try { decisions = JSON.parse(localStorage.getItem("review " + run)) || {}; } catch {} // a browser may keep nothing for files
+const decisions = {}, others = {}; // by digest: of this page, and loaded lines about images of other pages
+let page = 0, current = 0, saved = true, kind = Object.keys(KINDS).find((k) => items.some((p) => p.kind === k));
+const memory = (pick) => `review ${pick.digest} ${pick.label}`; // a pick has it on every page, in every run
+try {
+  localStorage.setItem("review", "1");
+  for (const pick of items) {
+    const found = JSON.parse(localStorage.getItem(memory(pick)));
+    if (found && (!found.label || classes.includes(found.label))) decisions[pick.digest] = found;
+  }
+} catch { tell("This browser keeps nothing for this page: save decisions.csv before you close it."); }
+
+function tell(text) { at("notice").textContent = text; }
 
 for (const [name, [text]] of Object.entries(KINDS)) {
   const some = items.filter((p) => p.kind === name).length;
@@ -28,9 +38,13 @@ function element(tag, properties, ...children) {
 }
 
 function decide(pick, decision, label) {
+  saved = false;
   if (decision) decisions[pick.digest] = { decision, label };
   else delete decisions[pick.digest];
-  try { localStorage.setItem("review " + run, JSON.stringify(decisions)); } catch {}
+  try {
+    if (decision) localStorage.setItem(memory(pick), JSON.stringify(decisions[pick.digest]));
+    else localStorage.removeItem(memory(pick));
+  } catch { tell("This browser keeps nothing for this page: save decisions.csv before you close it."); }
   const card = document.querySelector(`[data-digest="${pick.digest}"]`);
   if (card) mark(card, pick);
   count();
@@ -98,7 +112,13 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT" || at("large").open) return;
   const cards = [...at("grid").children], pick = cards[current] && items.find((p) => p.digest === cards[current].dataset.digest);
   if (!pick) return;
-  const go = (to) => { current = Math.min(Math.max(to, 0), cards.length - 1); cards[current].focus(); };
+  const go = (to) => { // beyond a page's ends are the other pages
+    const before = page;
+    if (to >= cards.length || to < 0) turn(to < 0 ? -1 : 1);
+    const shown = [...at("grid").children], last = shown.length - 1;
+    current = page === before ? Math.min(Math.max(to, 0), last) : to < 0 ? last : 0;
+    shown[current].focus();
+  };
   const key = event.key.toLowerCase();
   if (key === "arrowright") go(current + (document.activeElement === cards[current]));
   else if (key === "arrowleft") go(current - 1);
@@ -111,14 +131,46 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+const quoted = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+const cell = (text) => quoted(/^'*[=+@\t\r\n-]/.test(text) ? `'${text}` : text); // disarmed, as _csv_files.py does
+
 at("save").onclick = () => {
-  const quoted = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const cell = (text) => quoted(/^'*[=+@\t\r\n-]/.test(text) ? `'${text}` : text); // disarmed, as _csv_files.py does
   const lines = items.filter((p) => decisions[p.digest]).map((p) => [p.file, p.digest, decisions[p.digest].decision, decisions[p.digest].label]);
-  const text = [["file", "digest", "decision", "label"], ...lines].map((line) => line.map(cell).join(",") + "\n").join("");
+  const text = [["file", "digest", "decision", "label"], ...Object.values(others), ...lines].map((line) => line.map(cell).join(",") + "\n").join("");
   const link = element("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: "decisions.csv" });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  saved = true;
 };
+
+function parse(text) { // CSV as saved above, or saved again by a spreadsheet with commas
+  const rows = [[]];
+  for (const [, value, end] of text.replace(/^\ufeff/, "").matchAll(/("(?:[^"]|"")*"|[^",\r\n]*)(,|\r?\n|$)/g)) {
+    const plain = value.startsWith('"') ? value.slice(1, -1).replaceAll('""', '"') : value;
+    rows.at(-1).push(/^'+[=+@\t\r\n-]/.test(plain) ? plain.slice(1) : plain);
+    if (end !== ",") rows.push([]);
+  }
+  return rows.filter((row) => row.length > 1);
+}
+
+at("load").onchange = async () => {
+  const [header = [], ...rows] = parse(await at("load").files[0].text()), own = new Map(items.map((p) => [p.digest, p]));
+  const [file, digest, decision, label] = ["file", "digest", "decision", "label"].map((name) => header.indexOf(name));
+  at("load").value = "";
+  if (Math.min(digest, decision, label) < 0) return tell("This is no decisions.csv: it needs the columns digest, decision and label.");
+  const before = saved;
+  let wrong = 0, here = 0, elsewhere = 0;
+  for (const row of rows.filter((r) => r[decision])) {
+    const pick = own.get(row[digest]), names = row[decision] === "wrong" || classes.includes(row[label]);
+    if (!names || !["right", "corrected", "wrong"].includes(row[decision])) wrong += 1;
+    else if (pick) { decide(pick, row[decision], row[decision] === "wrong" ? "" : row[label]); here += 1; }
+    else { others[row[digest]] = [row[file] ?? "", row[digest], row[decision], row[label]]; elsewhere += 1; }
+  }
+  saved = before;
+  tell(`${here} decisions loaded` + (elsewhere ? `, and ${elsewhere} about images of other pages, which are saved with these` : "") + (wrong ? `; ${wrong} lines with an unknown decision or class are left out` : "") + ".");
+  show();
+};
+
+window.addEventListener("beforeunload", (event) => { if (!saved) event.preventDefault(); });
 
 show();

@@ -24,8 +24,9 @@ BODY = """<main class="review"><h1>Right or wrong?</h1>
 <kbd>U</kbd> undecided, <kbd>Enter</kbd> larger. Then save: the next run takes the file as <code>--decisions=decisions.csv</code>.</p>
 <div class="tools"><label>predicted as <select id="label"></select></label>
 <label>order <select id="order"><option value="least">least confident first</option><option value="most">most confident first</option></select></label>
-<span id="count" role="status"></span><button type="button" id="save">Save decisions.csv</button></div>
-<section id="examples" aria-label="labeled examples"></section>
+<span id="count" role="status"></span>
+<label>earlier decisions.csv <input type="file" id="load" accept=".csv,text/csv"></label><button type="button" id="save">Save decisions.csv</button></div>
+<p id="notice" role="alert"></p><section id="examples" aria-label="labeled examples"></section>
 <div id="grid"></div>
 <nav class="pages" aria-label="pages"><button type="button" id="back">&larr; before</button><span id="page"></span>
 <button type="button" id="next">next &rarr;</button></nav>
@@ -36,7 +37,7 @@ def write(folder: pathlib.Path, task: "Task") -> None:
     """Writes review.html, of the images in a run's selected.csv and ask.csv, into its folder."""
     if not task.listing or not task.files or not (items := _items(folder)):
         return
-    data = json.dumps(_data(folder, items, task, task.files, task.listing))  # ASCII: any file name
+    data = json.dumps(_data(items, task, task.files, task.listing))  # ASCII: any file name
     data = data.replace("<", "\\u003c")
     body = f'{BODY}<script type="application/json" id="data">{data}</script>'
     with replacing(folder / "review.html") as beside:
@@ -71,7 +72,6 @@ def _item(kind: str, row: dict[str, str], label: str, score: float, says: str) -
 
 
 def _data(
-    folder: pathlib.Path,
     items: list[dict[str, Any]],
     task: "Task",
     files: list[str],
@@ -92,7 +92,6 @@ def _data(
         }
     labels = sorted({item["label"] for item in items})
     return {
-        "run": folder.name,
         "classes": list(task.names),
         "items": items,
         "examples": {name: _examples(task, name) for name in labels},

@@ -116,6 +116,39 @@ def test_a_person_decides_and_saves(page, browser, tmp_path):
     assert found.accepted == {f"{34:032x}": "dog", f"{33:032x}": "emu", f"{31:032x}": "cat"}
 
 
+def test_keys_lead_through_all_pages_and_unsaved_decisions_are_asked_about(page, browser):
+    browser.get(f"file://{page[0]}")
+    browser.execute_script("document.querySelector('.card').focus()")
+    for _ in range(30):
+        browser.switch_to.active_element.send_keys("r")
+    assert browser.find_element("id", "page").text == "page 2 of 2"
+    assert browser.find_element("id", "count").text == "30 of 32 decided"
+    asks = (
+        "const e = new Event('beforeunload', {cancelable: true}); window.dispatchEvent(e);"
+        " return e.defaultPrevented"
+    )
+    assert browser.execute_script(asks)
+    browser.find_element("id", "save").click()
+    assert not browser.execute_script(asks)
+
+
+def test_an_earlier_file_is_loaded_and_saved_with_what_it_says_of_other_pages(
+    page, browser, tmp_path
+):
+    lines = [("a.png", f"{35:032x}", "wrong", ""), ("=b,.png", f"{99:032x}", "right", "cat")]
+    write_csv(tmp_path / "mine.csv", [("file", "digest", "decision", "label"), *lines])
+    browser.get(f"file://{page[0]}")
+    browser.find_element("id", "load").send_keys(str(tmp_path / "mine.csv"))
+    for _ in range(100):
+        if browser.find_element("id", "count").text != "0 of 32 decided":
+            break
+        time.sleep(0.05)
+    assert browser.find_element("id", "count").text == "1 of 32 decided"
+    browser.find_element("id", "save").click()
+    found = decisions.read_decisions(wait_for(tmp_path / "saved" / "decisions.csv"), NAMES)
+    assert found.rejected == {f"{35:032x}"} and found.accepted == {f"{99:032x}": "cat"}
+
+
 def test_pages_order_and_the_original_in_full(page, browser):
     path, files = page
     browser.get(f"file://{path}")
