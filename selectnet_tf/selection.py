@@ -97,23 +97,24 @@ class Selection(keras.callbacks.Callback):
         init: D in the first round (in all rounds, without a rule): "balanced" by sampling with
             replacement, "balanced_minor" for the minor classes alone, a number of further copies
             of the minors, or "none".
-        labeled_loss: the loss of a labeled sample: "predicted", -log p of the predicted class as
-            for unlabeled ones (eq. 3's y-hat); "true", -log p of its class; "two_hot", the released
-            code's sum of both where they differ.
-        accumulate: whether an unlabeled image stays, as the class that it was last picked as;
-            Algorithm 1 picks again each round.
         score_batch: images scored at once, over all replicas; None: eight times the `batch_size`
             of `fit`, at most 250; or that size, where the model is built for it.
         from_logits: whether the model returns logits; None: as its loss says.
         on_round: called with each Round; prints it by default. None: no call.
-        context: the labeled samples of D': "all" that are predicted as a minor class (Section
-            4.2), or only the "wrong" ones (3.2).
-        loss_norm: "union": one mean over D and D_add; "separate": the sum of a mean over each
-            (eq. 3).
         adjust: a callable (probs [n, m], pool) -> probs, such as AlignMinors; D', the loss and the
             pseudo-labels follow from it.
         scorer: a callable that returns (output [n, m], features [n, d] or None) of D and U, such
             as of a pool scored on other machines; None: a Scorer of the model.
+        labeled_loss: this and the next three are readings of the paper, which contradicts itself.
+            The loss of a labeled sample: "predicted", -log p of the predicted class as for
+            unlabeled ones (eq. 3's y-hat); "true", -log p of its class; "two_hot", the released
+            code's sum of both where they differ.
+        accumulate: whether an unlabeled image stays, as the class that it was last picked as;
+            Algorithm 1 picks again each round.
+        context: the labeled samples of D': "all" that are predicted as a minor class (Section
+            4.2), or only the "wrong" ones (3.2).
+        loss_norm: "union": one mean over D and D_add; "separate": the sum of a mean over each
+            (eq. 3).
 
     Attributes:
         history: the Rounds so far.
@@ -129,15 +130,15 @@ class Selection(keras.callbacks.Callback):
         *,
         every: int = 10,
         init: str | int = "balanced",
-        labeled_loss: str = "predicted",
-        accumulate: bool = False,
         score_batch: int | None = None,
         from_logits: bool | None = None,
         on_round: Callable[[Round], Any] | None = print,
-        context: str = "all",
-        loss_norm: str = "union",
         adjust: Adjust | None = None,
         scorer: Scoring | None = None,
+        labeled_loss: str = "predicted",
+        accumulate: bool = False,
+        context: str = "all",
+        loss_norm: str = "union",
     ) -> None:
         super().__init__()
         check_whole("every", every)
