@@ -4,13 +4,15 @@ An augmentation is a callable (images [B, H, W, C], seed int32 [2]) -> images of
 dtype and range. The same (seed, epoch, step) gives the same pixels, whatever ran before.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Augments = Augment | Mapping[Any, Augment]
 
 
 def shift_flip(shift: float = 0.2, flip: bool = True) -> Augment:
@@ -63,8 +65,15 @@ def crop_flip(pad: int = 4) -> Augment:
     return augment
 
 
-def apply_augment(augment: Augment, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Returns augment(images, seed), checked: [B, ...] of the same shape and dtype."""
+def apply_augment(augment: Any, images: Any, seed: tf.Tensor) -> Any:
+    """Returns augment(images, seed), checked: [B, ...] of the same shape and dtype.
+
+    Of several inputs, those that a dict `augment` names are augmented, by one seed.
+    """
+    if named := _name_inputs(augment, images):
+        for key, one in augment.items():
+            named[key] = apply_augment(one, named[key], seed)
+        return named if isinstance(images, dict) else tuple(named.values())
     found = augment(images, seed)
     if not tf.is_tensor(found):
         raise ValueError(
@@ -82,7 +91,7 @@ def apply_augment(augment: Augment, images: tf.Tensor, seed: tf.Tensor) -> tf.Te
     return tf.ensure_shape(found, images.shape)
 
 
-def check_augment(augment: Augment, images: np.ndarray) -> None:
+def check_augment(augment: Any, images: Any) -> None:
     """Raises ValueError where an augmentation ignores its seed, or changes shape, dtype or range.
 
     D and U are scored without it, so the model would be trained on scaled images and asked about
@@ -90,8 +99,12 @@ def check_augment(augment: Augment, images: np.ndarray) -> None:
 
     Args:
         augment: the augmentation; it is called twice.
-        images: [b, ...], a few images of the pool.
+        images: [b, ...], a few images of the pool; or a dict or tuple of several inputs.
     """
+    if named := _name_inputs(augment, images):
+        for key, one in augment.items():
+            check_augment(one, named[key])
+        return
     if isinstance(augment, keras.layers.Layer):
         raise ValueError(
             "augment is a Keras layer, whose randomness no seed decides: put it into the model,"
@@ -117,6 +130,25 @@ def check_augment(augment: Augment, images: np.ndarray) -> None:
         raise ValueError(
             f"augment turned values from {ends}: it has to keep the range; scale inside the model"
         )
+
+
+def _name_inputs(augment: Any, images: Any) -> dict[Any, Any]:
+    """Returns several inputs by name or place; {} of a lone array.
+
+    Raises:
+        ValueError: `augment` is not a dict from some of them, or is one for a lone array.
+    """
+    if not isinstance(images, (dict, tuple)):
+        if isinstance(augment, Mapping):
+            raise ValueError("augment is a dict, but the images are one input: give its value")
+        return {}
+    named = dict(images) if isinstance(images, dict) else dict(enumerate(images))
+    if not isinstance(augment, Mapping) or not augment.keys() <= named.keys():
+        raise ValueError(
+            f"augment has to say which of the inputs {list(named)} it is for, as in"
+            f" augment={{{next(iter(named))!r}: sn.shift_flip()}}"
+        )
+    return named
 
 
 def _sides(images: tf.Tensor) -> tuple[int, int, int]:

@@ -22,6 +22,7 @@ class Images:
             `dtype`, and int arrays as indices. Lists and tensors are copied into arrays.
 
     Attributes:
+        lengths: the number of images of each part.
         shape: (n, ...) of all parts together.
         dtype: in this machine's byte order, whatever the parts' is.
 
@@ -39,16 +40,14 @@ class Images:
         for part in arrays:
             _check_texts(part)
         if not all(part.shape for part in arrays):
-            raise ValueError(
-                "images have to be arrays [n, ...]: join the inputs of a dict along an axis, and"
-                " take them apart in the model"
-            )
+            raise ValueError("images are a number, but have to be an array [n, ...]")
         kinds = {(tuple(part.shape[1:]), _kind(part.dtype)) for part in arrays if len(part)}
         if len(kinds) > 1:
             found = ", ".join(f"{list(shape)} {dtype}" for shape, dtype in sorted(kinds))
             raise ValueError(
                 f"images of several shapes or types: {found}: bring them to one shape and type"
             )
+        self.lengths = [len(part) for part in arrays]
         self.parts = [part for part in arrays if len(part)] or arrays[:1]
         self._starts = np.cumsum([0, *(len(part) for part in self.parts)])
         self.shape: tuple[int, ...] = (int(self._starts[-1]), *self.parts[0].shape[1:])
@@ -63,11 +62,16 @@ class Images:
         return self.shape[0]
 
     @property
+    def leaves(self) -> dict[Any, "Images"]:
+        """The Images of each input, by its name or place; of one input, itself."""
+        return {"": self}
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all images."""
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
-    def __getitem__(self, places: Any) -> np.ndarray:
+    def __getitem__(self, places: Any) -> Any:
         """Returns the images at `places`: [k, ...].
 
         Args:
@@ -91,7 +95,7 @@ class Images:
                 found[here] = _read(part, places[here] - self._starts[i], self.dtype)
         return found
 
-    def gather(self, places: tf.Tensor) -> tf.Tensor:
+    def gather(self, places: tf.Tensor) -> Any:
         """Returns images as a tensor [k, ...], in a tf.data pipeline or a tf.function.
 
         Args:
@@ -104,6 +108,56 @@ class Images:
             stateful=False,
         )
         return tf.ensure_shape(images, [places.shape[0], *self.shape[1:]])
+
+
+class Inputs(Images):
+    """Several inputs of each sample, such as tokens and their mask, with the methods of Images.
+
+    Args:
+        *parts: dicts with the same keys, or tuples of the same length, of parts for Images; []
+            where there are none.
+    """
+
+    def __init__(self, *parts: Any) -> None:
+        first = next(part for part in parts if _is_several(part))
+        named = [_name_inputs(part, first) for part in parts]
+        self._leaves: dict[Any, Images] = {}
+        for key in named[0]:
+            try:
+                self._leaves[key] = Images(*(part[key] for part in named))
+            except ValueError as error:
+                raise ValueError(f"input {key!r}: {error}") from None
+        lengths = {key: leaf.lengths for key, leaf in self.leaves.items()}
+        self.lengths, *others = lengths.values()
+        if any(other != self.lengths for other in others):
+            raise ValueError(f"inputs of several lengths: {lengths}: give one row for each sample")
+        self._kind = type(first)
+
+    def __len__(self) -> int:
+        return sum(self.lengths)
+
+    @property
+    def leaves(self) -> dict[Any, Images]:
+        return self._leaves
+
+    @property
+    def nbytes(self) -> int:
+        return sum(leaf.nbytes for leaf in self.leaves.values())
+
+    def __getitem__(self, places: Any) -> Any:
+        return self._pack({key: leaf[places] for key, leaf in self.leaves.items()})
+
+    def gather(self, places: tf.Tensor) -> Any:
+        return self._pack({key: leaf.gather(places) for key, leaf in self.leaves.items()})
+
+    def _pack(self, found: dict[Any, Any]) -> Any:
+        return tuple(found.values()) if issubclass(self._kind, tuple) else found
+
+
+def open_images(*parts: Any) -> Images:
+    """Returns Images of parts, or Inputs where one is a dict or a tuple of arrays."""
+    several = any(_is_several(part) for part in parts)
+    return Inputs(*parts) if several else Images(*parts)
 
 
 class Subset:
@@ -131,6 +185,9 @@ def digest(images: Any) -> str:
         images: Images, or a part for Images: [n, ...].
     """
     images = images if isinstance(images, Images) else Images(images)
+    if isinstance(images, Inputs):
+        of_leaves = repr({key: digest(leaf) for key, leaf in images.leaves.items()})
+        return hashlib.blake2b(of_leaves.encode(), digest_size=16).hexdigest()
     row = max(1, int(np.prod(images.shape[1:])) * images.dtype.itemsize)
     n, most = len(images), max(2, MOST_BYTES // row)
     places = np.arange(n) if n <= most else np.linspace(0, n - 1, most).astype(np.int64)
@@ -155,6 +212,26 @@ def map_steps(load: Callable[[tf.Tensor], Any], first: int, last: int) -> tf.dat
         load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     return steps.prefetch(2).with_options(options)
+
+
+def _is_several(part: Any) -> bool:
+    """Returns whether a part is a dict, or a tuple of arrays, and not one array."""
+    arrays = isinstance(part, tuple) and all(getattr(one, "shape", ()) for one in part)
+    return bool(part) if arrays else isinstance(part, dict)
+
+
+def _name_inputs(part: Any, first: Any) -> dict[Any, Any]:
+    """Returns the inputs of a part by key or place, as many as `first`, a dict or a tuple, has."""
+    named = dict(first) if isinstance(first, dict) else dict(enumerate(first))
+    if not _is_several(part) and not len(part):
+        return {key: one[:0] for key, one in named.items()}
+    keys: Any = part.keys() if isinstance(part, dict) else range(len(part))
+    if isinstance(part, dict) != isinstance(first, dict) or set(keys) != set(named):
+        raise ValueError(
+            "labeled and unlabeled images have different inputs: give both a dict of the same"
+            " keys, or a tuple of the same length"
+        )
+    return {key: part[key] for key in named}
 
 
 def _kind(dtype: np.dtype) -> str:

@@ -45,7 +45,7 @@ def fit(
     *,
     epochs: int,
     batch_size: int = 32,
-    augment: augmentation.Augment | None = None,
+    augment: augmentation.Augments | None = None,
     callbacks: Any = (),
     checkpoint: str | os.PathLike[str] | None = None,
     initial_epoch: int = 0,
@@ -56,12 +56,13 @@ def fit(
     """Trains a compiled model on the selection's pool, swapping the training set between rounds.
 
     Args:
-        model: a compiled keras.Model with one input and one output, probabilities or logits; its
-            loss is a sparse categorical one, or a categorical one for one-hot labels.
+        model: a compiled keras.Model with one output, probabilities or logits; its loss is a sparse
+            categorical one, a categorical one for one-hot labels, or a binary one of one unit.
         selection: the Selection. It acts before the callbacks, unless it is among them.
         epochs: epochs of the whole run; a multiple of `selection.every` ends on a last scoring.
         batch_size: images a step, over all replicas.
-        augment: a callable (images, seed) -> images; see augment.py.
+        augment: a callable (images, seed) -> images, or, of several inputs, a dict of them by the
+            input's name or place; see augment.py.
         callbacks: Keras callbacks, as for one `fit`; a Checkpoint among them runs last.
         checkpoint: a state file (.npz) of the run, to resume from where it exists, and to save to
             after each epoch and on SIGINT and SIGTERM; see Checkpoint.
@@ -206,7 +207,7 @@ def _share_callbacks(
 
 def _rehearse(
     selection: Selection,
-    augment: augmentation.Augment | None,
+    augment: augmentation.Augments | None,
     batch_size: int,
     epochs: int,
     fresh: bool,
@@ -311,7 +312,7 @@ def _check_arguments(
             f" arguments, fit takes {', '.join(FIT_ARGUMENTS)})"
         )
     check_batch(batch_size, model.distribute_strategy.num_replicas_in_sync)
-    check_input(model, selection.pool.images.dtype)
+    check_input(model, selection.pool.images)
     for layer in model._flatten_layers():
         if getattr(layer, "stateful", False):
             warnings.warn(

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from selectnet_tf import augment as augmentation
 from selectnet_tf._validate import check_whole
-from selectnet_tf.images import RAGGED, Images, digest, map_steps
+from selectnet_tf.images import RAGGED, digest, map_steps, open_images
 
 
 class Pool:
@@ -20,7 +20,8 @@ class Pool:
     Args:
         x_labeled: [n_labeled, ...] images of D, any dtype (uint8 is the cheapest: rescale inside
             the model). An array, an np.memmap or an h5py.Dataset: it is read batch by batch, never
-            copied or changed.
+            copied or changed. For a model of several inputs, a dict of such arrays by the inputs'
+            names, or a tuple of them in the inputs' order.
         y_labeled: [n_labeled] or [n_labeled, 1] classes from 0, as integers, bools or whole
             floats; or [n_labeled, m] one-hot labels, and then a batch's are one-hot too.
         x_unlabeled: [n_unlabeled, ...] images of U, like x_labeled; may be empty without a rule.
@@ -30,7 +31,7 @@ class Pool:
             images weigh 1.
 
     Attributes:
-        images: the Images, [n, ...], D first.
+        images: the Images, [n, ...], D first; of several inputs, they index to a dict or tuple.
         labels: [n] int32, -1 where unlabeled.
         labeled: [n] bool.
         one_hot: the number of classes where y_labeled is one-hot, else 0.
@@ -63,8 +64,8 @@ class Pool:
             raise ValueError(
                 "Pool takes arrays: use Pool.from_dataset(labeled, unlabeled, minor) for tf.data"
             )
-        self.images = Images(x_labeled, x_unlabeled)
-        y, self.one_hot = _parse_classes(y_labeled, len(x_labeled))
+        self.images = open_images(x_labeled, x_unlabeled)
+        y, self.one_hot = _parse_classes(y_labeled, self.images.lengths[0])
         self.minor = _parse_minor(minor, y)
         n = len(self.images)
         self.labeled = np.arange(n) < len(y)
@@ -92,7 +93,8 @@ class Pool:
         shape: a row of a table, a series, tokens.
 
         Args:
-            labeled: pairs (image, class) or triples (image, class, weight).
+            labeled: pairs (image, class) or triples (image, class, weight). An image may be a dict
+                or a tuple of arrays, for a model of several inputs.
             unlabeled: images, or tuples that begin with one.
             minor: the minor classes.
             seed: as in Pool.
@@ -206,7 +208,7 @@ class Pool:
         return np.bincount(targets, weights / mean)
 
     def dataset(
-        self, batch_size: int, augment: augmentation.Augment | None = None, first_batch: int = 0
+        self, batch_size: int, augment: augmentation.Augments | None = None, first_batch: int = 0
     ) -> tf.data.Dataset:
         """Returns the training set as batches: images [B, ...], labels [B] and any weights [B].
 
@@ -216,7 +218,8 @@ class Pool:
 
         Args:
             batch_size: B.
-            augment: a callable (images, seed) -> images; see augment.py.
+            augment: a callable (images, seed) -> images, or a dict of them by input; see
+                augment.py.
             first_batch: the step to begin with.
 
         Raises:
@@ -396,44 +399,47 @@ def _parse_weights(sample_weight: Any, labeled: int, n: int) -> np.ndarray:
 
 def _read_labeled(
     dataset: tf.data.Dataset,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+) -> tuple[Any, np.ndarray, np.ndarray | None]:
     """Returns images [n, ...], classes [n] or [n, m], and weights [n] or None."""
     _check_finite(dataset, "labeled")
     spec = dataset.element_spec
     rows = isinstance(spec, (tuple, list)) and len(spec) in (2, 3)
-    if not rows or not all(isinstance(part, tf.TypeSpec) for part in spec):
+    inputs = _flatten(spec[0]) if rows else []
+    if not inputs or not all(isinstance(part, tf.TypeSpec) for part in [*inputs, *spec[1:]]):
         raise ValueError(
-            "labeled has to give (image, class) pairs, or (image, class, weight), each one array:"
-            " map it to that"
+            "labeled has to give (image, class) pairs, or (image, class, weight), of arrays: map it"
+            " to that"
         )
-    if any(part.shape.rank is None for part in spec):
+    if any(part.shape.rank is None for part in [*inputs, *spec[1:]]):
         raise ValueError(
             "labeled gives arrays of unknown shape: give the dataset an output_signature"
         )
-    found = list((dataset.unbatch() if _is_batched(*spec[:2]) else dataset).as_numpy_iterator())
+    batched = _is_batched(inputs[0], spec[1])
+    found = list((dataset.unbatch() if batched else dataset).as_numpy_iterator())
     if not found:
         raise ValueError("no labeled image: give some of each class")
     x, y, *weight = zip(*found, strict=True)
     return _stack(x), np.stack(y), np.stack(weight[0]) if weight else None
 
 
-def _read_unlabeled(dataset: tf.data.Dataset, x_labeled: np.ndarray) -> np.ndarray:
+def _read_unlabeled(dataset: tf.data.Dataset, x_labeled: Any) -> Any:
     """Returns images [n, ...]; a dataset of the rank of x_labeled [n_labeled, ...] is batched."""
     _check_finite(dataset, "unlabeled")
     if isinstance(dataset.element_spec, (tuple, list)):
         dataset = dataset.map(lambda image, *_: image)
-    if not isinstance(dataset.element_spec, tf.TypeSpec):
+    spec = _flatten(dataset.element_spec)
+    if not all(isinstance(part, tf.TypeSpec) for part in spec):
         raise ValueError(
-            "unlabeled has to give images, each one array: map it, as in unlabeled.map(lambda row:"
+            "unlabeled has to give images, of arrays: map it, as in unlabeled.map(lambda row:"
             " row['image'])"
         )
-    rank = dataset.element_spec.shape.rank
-    if rank is None:
+    if any(part.shape.rank is None for part in spec):
         raise ValueError(
             "unlabeled gives arrays of unknown shape: give the dataset an output_signature"
         )
-    found = list((dataset.unbatch() if rank == x_labeled.ndim else dataset).as_numpy_iterator())
-    return _stack(found) if found else x_labeled[:0]
+    batched = spec[0].shape.rank == _flatten(x_labeled)[0].ndim
+    found = list((dataset.unbatch() if batched else dataset).as_numpy_iterator())
+    return _stack(found) if found else []
 
 
 def _check_finite(dataset: tf.data.Dataset, name: str) -> None:
@@ -452,7 +458,18 @@ def _is_batched(images: tf.TypeSpec, labels: tf.TypeSpec) -> bool:
     return size is None or (same and labels.dtype.is_integer)
 
 
-def _stack(rows: Sequence[np.ndarray]) -> np.ndarray:
+def _flatten(inputs: Any) -> list[Any]:
+    """Returns the arrays, or specs, of a dict or tuple of inputs, or of one."""
+    if isinstance(inputs, dict):
+        return list(inputs.values())
+    return list(inputs) if isinstance(inputs, tuple) else [inputs]
+
+
+def _stack(rows: Sequence[Any]) -> Any:
+    if isinstance(rows[0], dict):
+        return {key: _stack([row[key] for row in rows]) for key in rows[0]}
+    if isinstance(rows[0], tuple):
+        return tuple(map(_stack, zip(*rows, strict=True)))
     if len({np.shape(row) for row in rows}) > 1:
         raise ValueError(RAGGED)
     return np.stack(rows)

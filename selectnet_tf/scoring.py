@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selectnet_tf.images import Images, map_steps
+from selectnet_tf.images import Images, map_steps, open_images
 
 Found = tuple[np.ndarray, np.ndarray | None]
 Scoring = Callable[[], Found]
@@ -25,8 +25,8 @@ class Scorer:
     is cut off again. The dataset and the compiled function serve every pass.
 
     Args:
-        model: a keras.Model with one input and one output.
-        images: [n, ...] array, or Images.
+        model: a keras.Model with one output.
+        images: [n, ...] array, a dict or tuple of arrays, or Images.
         batch_size: images at once over all replicas; rounded to a multiple of them.
         features: also return the input of the last layer with weights, inside a nested model that
             holds all weights.
@@ -35,8 +35,8 @@ class Scorer:
     def __init__(
         self, model: keras.Model, images: Any, batch_size: int = 250, features: bool = False
     ) -> None:
-        images = images if isinstance(images, Images) else Images(images)
-        check_input(model, images.dtype)
+        images = images if isinstance(images, Images) else open_images(images)
+        check_input(model, images)
         self.n, self.batch_size = len(images), batch_size
         replicas = model.distribute_strategy.num_replicas_in_sync
         batch = max(1, min(batch_size, self.n) // replicas) * replicas
@@ -51,9 +51,10 @@ class Scorer:
             with model.distribute_strategy.scope():
                 self.model = add_features(model)
 
-        def load(step: tf.Tensor) -> tf.Tensor:
+        def load(step: tf.Tensor) -> tuple[Any]:
             places = tf.cast(step, tf.int32) * batch + tf.range(batch)
-            return images.gather(tf.minimum(places, self.n - 1))
+            # in a tuple, since Keras takes a lone pair as images and labels
+            return (images.gather(tf.minimum(places, self.n - 1)),)
 
         self.dataset = map_steps(load, 0, -(-self.n // batch))
 
@@ -120,11 +121,12 @@ def to_probabilities(output: np.ndarray, from_logits: bool, last: int) -> np.nda
 
 def find_not_finite(images: Images) -> int | None:
     """Returns the position of the first image with NaN or infinity, or None."""
-    for start in range(0, len(images), 1000) if images.dtype.kind == "f" else ():
-        some = images[start : start + 1000]
-        wrong = ~np.isfinite(some).reshape(len(some), -1).all(1)
-        if wrong.any():
-            return start + int(wrong.argmax())
+    for leaf in images.leaves.values():
+        for start in range(0, len(leaf), 1000) if leaf.dtype.kind == "f" else ():
+            some = leaf[start : start + 1000]
+            wrong = ~np.isfinite(some).reshape(len(some), -1).all(1)
+            if wrong.any():
+                return start + int(wrong.argmax())
     return None
 
 
@@ -155,20 +157,27 @@ def check_finite(output: np.ndarray, images: Images, trained: bool = True) -> No
     )
 
 
-def check_input(model: keras.Model, dtype: np.dtype) -> None:
-    """Raises ValueError where a model has several inputs, or would truncate the images' values.
-
-    Args:
-        model: the model.
-        dtype: the images'.
-    """
-    tensors = getattr(model, "inputs", None) or []
-    if len(tensors) > 1:
+def check_input(model: keras.Model, images: Images) -> None:
+    """Raises ValueError where a model takes other inputs, or would truncate the images' values."""
+    tensors, leaves = getattr(model, "inputs", None) or [], images.leaves
+    if not tensors:
+        return  # of a subclass, known once it is called
+    struct = model.input if len(tensors) > 1 else None
+    given = struct if isinstance(struct, dict) else dict(enumerate(tensors))
+    if len(tensors) == len(leaves) == 1:
+        given = dict.fromkeys(leaves, tensors[0])
+    elif not isinstance(struct, dict) and not leaves.keys() <= given.keys():
+        given = {t.name: t for t in tensors}
+    if given.keys() != leaves.keys():
         raise ValueError(
-            f"the model has {len(tensors)} inputs, but has to have one: join them along an axis,"
-            " and take them apart inside it"
+            f"the model's inputs are {list(map(str, given))}, and the images are"
+            f" {list(map(str, leaves)) if len(leaves) > 1 else 'one array'}: give the Pool a"
+            " dict of arrays by the inputs' names, or a tuple of arrays in their order"
         )
-    for wanted in {np.dtype(t.dtype) for t in tensors if t.dtype not in ("string", "bfloat16")}:
+    for key, leaf in leaves.items():
+        if given[key].dtype in ("string", "bfloat16"):
+            continue
+        wanted, dtype = np.dtype(given[key].dtype), leaf.dtype
         narrow = wanted.itemsize < 4 and not np.can_cast(dtype, wanted, "safe")
         if wanted.kind in "iu" and (dtype.kind == "f" or narrow):
             raise ValueError(

@@ -263,22 +263,19 @@ PAIRS, ALONE = (
         (PAIRS.repeat(), ALONE, "labeled never ends"),
         (PAIRS, ALONE.repeat(), "unlabeled never ends, .* take\\(n\\)"),
         (ALONE, ALONE, "has to give \\(image, class\\) pairs"),
-        (PAIRS.map(lambda x, y: ({"a": x}, y)), ALONE, "each one array"),
+        (PAIRS.map(lambda x, y: ({"a": x}, y)), ALONE, "different inputs: give both a dict"),
+        (PAIRS.map(lambda x, y: ({"a": {"b": x}}, y)), ALONE, "of arrays: map it to that"),
         (PAIRS.map(lambda x, y: (x, y, "name")), ALONE, "sample_weight is"),
         (
             PAIRS.map(lambda x, y: (x, y, 1.0, y)),
             ALONE,
-            r"\(image, class, weight\), each one array: map it to that",
+            r"\(image, class, weight\), of arrays: map it to that",
         ),
+        (PAIRS, ALONE.map(lambda x: {"a": x}), "different inputs"),
         (
             PAIRS,
-            ALONE.map(lambda x: {"a": x}),
-            "unlabeled has to give images, each one array: map it",
-        ),
-        (
-            PAIRS,
-            ALONE.map(lambda x: ({"a": x}, 0)),
-            "unlabeled has to give images, each one array: map it",
+            ALONE.map(lambda x: ({"a": {"b": x}}, 0)),
+            "unlabeled has to give images, of arrays",
         ),
         (
             PAIRS,
@@ -307,6 +304,90 @@ PAIRS, ALONE = (
 def test_datasets_that_no_pool_can_hold_are_refused(labeled, unlabeled, words):
     with pytest.raises(ValueError, match=words):
         sn.Pool.from_dataset(labeled, unlabeled, [2])
+
+
+TOKENS = np.arange(480, dtype=np.int32).reshape(120, 4) % 7
+
+
+def two_inputs(kind=dict):
+    images, tokens = keras.Input((4, 4, 1), name="image"), keras.Input((4,), name="tokens")
+    flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))
+    hidden = keras.layers.Dense(8)(keras.layers.Concatenate()([flat, tokens]))
+    inputs = {"image": images, "tokens": tokens} if kind is dict else (images, tokens)
+    model = keras.Model(inputs, keras.layers.Dense(4, "softmax")(keras.layers.Dropout(0.3)(hidden)))
+    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+    return model
+
+
+def parts(kind, places):
+    arrays = {"image": X[places], "tokens": TOKENS[places]}
+    return arrays if kind is dict else tuple(arrays.values())
+
+
+@pytest.mark.parametrize("kind", [dict, tuple])
+def test_several_inputs_are_read_augmented_scored_and_resumed_together(kind, tmp_path):
+    given = []
+
+    def roll(images, seed):
+        given.append(images.shape)
+        return tf.roll(images, 1, 1)
+
+    def run(path, epochs):
+        keras.utils.set_random_seed(0)
+        pool = sn.Pool(parts(kind, slice(60)), Y[:60], parts(kind, slice(60, None)), [2, 3])
+        rule = sn.SelectNet(2.0, 0.1, inputs="penultimate+loss", epochs=1)
+        selection = sn.Selection(pool, rule, every=1, on_round=None)
+        model, name = two_inputs(kind), "image" if kind is dict else 0
+        options = {"batch_size": 10, "verbose": 0, "augment": {name: roll}}
+        sn.fit(model, selection, epochs=epochs, checkpoint=path, **options)
+        return model, pool, selection
+
+    run(tmp_path / "state.npz", 1)
+    resumed, *_ = run(tmp_path / "state.npz", 3)
+    model, pool, selection = run(tmp_path / "whole.npz", 3)
+    for a, b in zip(resumed.get_weights(), model.get_weights(), strict=True):
+        assert np.array_equal(a, b)
+    assert {tuple(shape[1:]) for shape in given} == {(4, 4, 1)} and selection.history[-1].candidates
+    expected = model.predict(parts(kind, slice(None)), verbose=0)
+    np.testing.assert_allclose(selection.score().probs, expected, atol=1e-6)
+    batch, labels = next(iter(pool.dataset(10)))
+    tokens = np.asarray(batch["tokens" if kind is dict else 1])
+    places = pool._pass[0][:10]
+    assert np.array_equal(tokens, TOKENS[places]) and np.array_equal(labels, pool._pass[1][:10])
+    other = {"image": X[:60], "tokens": TOKENS[:60] + 1}
+    other = other if kind is dict else tuple(other.values())
+    changed = sn.Pool(other, Y[:60], parts(kind, slice(60, None)), [2, 3])
+    with pytest.raises(ValueError, match="the state is of other images"):
+        changed.set_state(pool.get_state())
+
+
+def test_a_pool_of_datasets_of_several_inputs():
+    labeled = tf.data.Dataset.from_tensor_slices((parts(dict, slice(60)), Y[:60])).batch(7)
+    unlabeled = tf.data.Dataset.from_tensor_slices(parts(dict, slice(60, None)))
+    pool = sn.Pool.from_dataset(labeled, unlabeled, [2])
+    assert np.array_equal(pool.images[[1, 70]]["tokens"], TOKENS[[1, 70]])
+    assert np.array_equal(pool.images[:]["image"], X)
+
+
+@pytest.mark.parametrize(
+    ("unlabeled", "words"),
+    [
+        ({"image": X[60:]}, "different inputs: give both a dict of the same keys"),
+        (X[60:], "different inputs"),
+        ({"image": X[60:], "tokens": TOKENS[61:]}, "inputs of several lengths"),
+        ({"image": X[60:], "tokens": TOKENS[60:, :3]}, "input 'tokens': images of several shapes"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(unlabeled, words):
+    with pytest.raises(ValueError, match=words):
+        sn.Pool(parts(dict, slice(60)), Y[:60], unlabeled, [2])
+
+
+@pytest.mark.parametrize("augment", [sn.shift_flip(), {"picture": sn.shift_flip()}])
+def test_an_augmentation_names_its_input(augment):
+    pool = sn.Pool(parts(dict, slice(60)), Y[:60], parts(dict, slice(60, None)), [2])
+    with pytest.raises(ValueError, match=r"which of the inputs \['image', 'tokens'\] it is for"):
+        sn.fit(two_inputs(), sn.Selection(pool), epochs=1, batch_size=10, augment=augment)
 
 
 def test_a_pool_of_folders(tmp_path):

@@ -1,4 +1,4 @@
-"""examples/table.py and experiments/tables.py, on one split."""
+"""The examples of tables and several inputs, and experiments/tables.py, on one split."""
 
 import importlib.util
 import pathlib
@@ -28,6 +28,14 @@ def test_the_example_compares_four_classifiers(capsys):
         "balanced forest",
     ]
     assert [name for name, _ in found] == names and all(float(value) > 0.8 for _, value in found)
+
+
+def test_the_example_of_several_inputs_compares_with_and_without_the_pool(capsys):
+    load("examples/several_inputs.py").main(epochs=5)
+    found = re.findall(
+        r": recall (\d\.\d+) .*, (\d\.\d+) with (\d+) added", capsys.readouterr().out
+    )
+    assert len(found) == 2 and all(0 <= float(recall) <= 1 for recall in found[0][:2])
 
 
 @pytest.fixture(scope="module")
