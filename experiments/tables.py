@@ -69,6 +69,7 @@ def classifier(method: str, seed: int) -> Any:
 
 
 KINDS = ("", "logistic ", "bayes ")
+KIND = "^(logistic |bayes )"
 WITH_POOL = [f"{kind}{way}" for kind in KINDS for way in ("default", "context 0.6", "random")]
 METHODS = [*(f"{kind}no pool" for kind in KINDS), "balanced forest", "boosting", "oracle"]
 
@@ -154,7 +155,7 @@ def means(rows: pd.DataFrame, base: str = "no pool") -> pd.DataFrame:
     interval over the tables (Student's t); worst: of the table where it is lowest; better: on how
     many tables it is above 0. right: share of the picks that are rare.
     """
-    kind = rows["method"].str.extract("^(logistic |bayes )", expand=False).fillna("")
+    kind = rows["method"].str.extract(KIND, expand=False).fillna("")
     key = ["rare", "table", "seed", "method"]
     other = pd.MultiIndex.from_frame(rows[key].assign(method=kind + base))
     gain = (
@@ -173,7 +174,24 @@ def means(rows: pd.DataFrame, base: str = "no pool") -> pd.DataFrame:
         "tables": others["table"].nunique(), "seeds": others["seed"].nunique(),
         "seconds": others["seconds"].mean(),
     })  # fmt: skip
-    return found.sort_values(["rare", "average_precision"], ascending=[True, False])
+    found["kind"] = found.index.get_level_values("method").str.extract(KIND, expand=False)
+    order = {"by": ["rare", "kind", "average_precision"], "ascending": [True, True, False]}
+    return found.sort_values(**order, na_position="first").drop(columns="kind")
+
+
+def page(found: pd.DataFrame) -> Iterator[str]:
+    """The lines of docs/scikit-learn.md's tables."""
+    for rare, rows in found.groupby(level="rare"):
+        yield f"\n| {rare} rare rows | average precision | gain | at worst | added | of them rare |"
+        yield "|---|---|---|---|---|---|"
+        for (_, method), row in rows.iterrows():
+            gain = f"{row['gain']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+            cells = ["0" if row["gain"] == row["worst"] == row["better"] == 0 else gain]
+            cells += ["0" if row["worst"] == 0 else f"{row['worst']:+.3f}"]
+            cells += [f"{row['picked']:.0f}" if row["picked"] >= 0 else ""]
+            cells += [f"{row['right']:.0%}" if row["picked"] > 0 else ""]
+            line = f"| `{method}` | {row['average_precision']:.3f} | {' | '.join(cells)} |"
+            yield line.replace("-0.", "−0.").replace("|  ", "| ")
 
 
 def main(arguments: list[str]) -> None:
@@ -194,8 +212,8 @@ def main(arguments: list[str]) -> None:
                 rows.append(row | {"seconds": round(time.perf_counter() - start, 2)} | made_by())
             write_frame(path, pd.DataFrame(rows))
             print(f"seed {seed}: {name} done", flush=True)
-    for base in ("no pool", "random"):
-        print(f"\ngain: above {base}\n{means(pd.DataFrame(rows), base).round(4).to_string()}")
+    print(*page(means(pd.DataFrame(rows))), sep="\n")
+    print(f"\ngain: above random\n{means(pd.DataFrame(rows), 'random').round(4).to_string()}")
 
 
 if __name__ == "__main__":

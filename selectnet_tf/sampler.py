@@ -256,7 +256,7 @@ class SelectionClassifier(_Options, ClassifierMixin, MetaEstimatorMixin, BaseEst
         return np.asarray(self.estimator_.decision_function(X))
 
 
-class LabeledFolds:
+class LabeledFolds(StratifiedKFold):
     """Stratified folds with the unlabeled samples in every training part and in no test part.
 
     Args:
@@ -265,17 +265,12 @@ class LabeledFolds:
         random_state: as in scikit-learn's StratifiedKFold.
     """
 
-    def __init__(
-        self, n_splits: int = 5, *, shuffle: bool = False, random_state: Any = None
-    ) -> None:
-        self.n_splits, self.shuffle, self.random_state = n_splits, shuffle, random_state
-
     def split(self, X: Any, y: Any, groups: Any = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields (training positions, test positions) in X of each fold.
 
         Training scores (`return_train_score`) count the unlabeled samples as a class of their own.
-        Numbers in an array of objects, which scikit-learn's scores refuse, and classes without an
-        unlabeled sample are warnings.
+        Warns of numbers in an array of objects, which scikit-learn's scores refuse, and of a y
+        without unlabeled samples.
 
         Args:
             X: [n, ...] samples.
@@ -296,25 +291,16 @@ class LabeledFolds:
                 ' -1 by a class, so fit its members before and give it cv="prefit"',
                 stacklevel=2,
             )
-        labeled = np.flatnonzero(codes >= 0)
         check_consistent_length(codes, groups)
-        # StackingClassifier sets random_state, which no fold without shuffle may have
-        options = {"shuffle": True, "random_state": self.random_state} if self.shuffle else {}
-        kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-        groups = np.arange(len(codes)) if groups is None else np.asarray(groups)
-        folds = kind(self.n_splits, **options)
-        for _, test in folds.split(labeled[:, None], codes[labeled], groups[labeled]):
-            test = labeled[test]
-            yield np.flatnonzero(~np.isin(groups, groups[test])), test
-
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
-        return self.n_splits
-
-    def __repr__(self) -> str:
-        return (
-            f"LabeledFolds(n_splits={self.n_splits}, shuffle={self.shuffle},"
-            f" random_state={self.random_state})"
-        )
+        labeled = np.flatnonzero(codes >= 0)
+        group = np.arange(len(codes)) if groups is None else np.asarray(groups)
+        folds = super().split(labeled[:, None], codes[labeled])
+        if groups is not None:
+            state = self.random_state if self.shuffle else None
+            kind = StratifiedGroupKFold(self.n_splits, shuffle=self.shuffle, random_state=state)
+            folds = kind.split(labeled[:, None], codes[labeled], group[labeled])
+        for _, test in folds:
+            yield np.flatnonzero(~np.isin(group, group[labeled[test]])), labeled[test]
 
 
 def _parse_labels(
