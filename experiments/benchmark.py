@@ -8,6 +8,8 @@ training    images a second of simple, resnet20 and resnet56 at batch 32 and 128
             installed: pip install torch). Each is a warm process of its own. They take turns, one
             epoch each, and medians of the turns are compared: between an epoch's first and last
             step and, with Keras, over the whole epoch ("whole epoch").
+head        samples a second of one Dense layer on 64 features, as --freeze trains one: ours and
+            model.fit, one step and 32 steps a call, and NumPy by hand, an epoch each in turn.
 onednn      ours with TensorFlow's oneDNN convolutions, as the commands use them, beside without.
 precision   ours with --precision=mixed_bfloat16 beside float32.
 ceiling     our training's share of the machine's floating-point rate (three forward passes' work).
@@ -138,6 +140,16 @@ def training(table, repeats):
                     ]
                     if kind != "ours" and ratios:
                         table.add("training", f"ours / {kind}{words}", ratios, "ratio", arch, batch)
+
+
+def head(table, repeats):
+    with Worker("head", images=20_000) as worker:
+        found = [worker.turn() for _ in range(repeats)]
+    for what in found[0]:
+        table.add("head", what, [turn[what] for turn in found], "samples/s", "", 32)
+        if not what.startswith("ours"):
+            ratios = [turn["ours, 32 a call"] / turn[what] for turn in found]
+            table.add("head", f"ours, 32 a call / {what}", ratios, "ratio", "", 32)
 
 
 def onednn(table, repeats):
@@ -398,7 +410,7 @@ def draw(path, lines):
 
 SECTIONS = {
     f.__name__: f
-    for f in (training, onednn, precision, ceiling, selection, memory, growth, start, jobs)
+    for f in (training, head, onednn, precision, ceiling, selection, memory, growth, start, jobs)
 }
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ bfloat16      ours with --precision=mixed_bfloat16
 stock         the same network as Keras ships it: its BatchNormalization, its random layers in the
               tf.data pipeline, arrays that are shuffled and batched
 torch         PyTorch eager, channels_last, with the same network and augmentation
+head          one Dense layer on 64 features: our fit, model.fit, both with 32 steps an execution,
+              and NumPy by hand, an epoch each
 ceiling       a large matrix product, and the fastest of some convolutions
 selection     one round beside one pure forward pass
 memory        peak resident memory of an epoch and a scoring
@@ -126,6 +128,57 @@ def pytorch(arch, batch, n):
             optimizer.step()
 
     return lambda: rate(n // batch * batch, epoch)
+
+
+def head(arch, batch, n):
+    import keras
+
+    from selectnet_tf.loop import fit
+    from selectnet_tf.pool import Pool
+    from selectnet_tf.selection import Selection
+
+    x = np.random.default_rng(0).normal(size=(n, 64)).astype(np.float32)
+    y = (np.arange(n) % 10).astype(np.int32)
+    chosen = Selection(Pool(x, y, x[:0], [0]), init="none")
+
+    def made(steps):
+        model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10, activation="softmax")])
+        model.compile(
+            keras.optimizers.SGD(0.1, 0.9),
+            "sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+            steps_per_execution=steps,
+            jit_compile=False,
+        )
+        return model
+
+    def by_hand():
+        kernel, bias = np.zeros((64, 10), np.float32), np.zeros(10, np.float32)
+        speeds = [np.zeros_like(kernel), np.zeros_like(bias)]
+        order = np.random.default_rng(0).permutation(n)
+        for step in range(n // batch):
+            rows = order[step * batch : (step + 1) * batch]
+            logits = x[rows] @ kernel + bias
+            slope = np.exp(logits - logits.max(1, keepdims=True))
+            slope /= slope.sum(1, keepdims=True)
+            slope[np.arange(batch), y[rows]] -= 1
+            slope /= batch
+            for variable, speed, gradient in zip(
+                (kernel, bias), speeds, (x[rows].T @ slope, slope.sum(0)), strict=True
+            ):
+                speed *= 0.9
+                speed -= 0.1 * gradient
+                variable += speed
+
+    calls = {"NumPy": by_hand}
+    for steps in (1, 32):
+        ours, stock = made(steps), made(steps)
+        calls[f"ours, {steps} a call"] = lambda model=ours: fit(
+            model, chosen, epochs=1, batch_size=batch, verbose=0
+        )
+        calls[f"model.fit, {steps} a call"] = lambda model=stock: model.fit(x, y, batch, verbose=0)
+    samples = n // batch * batch
+    return lambda: {what: rate(samples, call)["images_per_second"] for what, call in calls.items()}
 
 
 def torch_network(nn, arch):
@@ -395,6 +448,7 @@ KINDS = {
     "bfloat16": bfloat16,
     "stock": stock,
     "torch": pytorch,
+    "head": head,
     "ceiling": ceiling,
     "selection": selection,
     "memory": memory,

@@ -13,6 +13,8 @@ from selectnet_tf import augment as augmentation
 from selectnet_tf._validate import check_whole
 from selectnet_tf.images import RAGGED, digest, map_steps, open_images
 
+GROUP_BYTES = 1 << 21  # of small images, up to 32 batches of this size together are read at once
+
 
 class Pool:
     """The labeled set D and the unlabeled pool U as one sequence, and an index into it.
@@ -233,26 +235,40 @@ class Pool:
             )
         seed = self.seed % 2**31
         weighted = self.weights is not None
+        batch_bytes = batch_size * self.images.nbytes // len(self.images)
+        group = max(1, min(32, GROUP_BYTES // max(1, batch_bytes)))  # steps read at once
 
-        def slice_pass(step: int) -> tuple[Any, ...]:
+        def slice_pass(first: int) -> tuple[Any, ...]:
             # No tf.Variable: under op determinism (GPUs), tf.data does not prefetch past one.
             index, targets, weights, epoch = self._pass
-            here = slice(step * batch_size, (step + 1) * batch_size)
-            return index[here], targets[here], weights[here], epoch
+            here = np.arange(first, min(first + group, steps), dtype=np.int32)
+            rows = slice(here[0] * batch_size, (here[-1] + 1) * batch_size)
+            places = np.stack([np.full_like(here, epoch), here], axis=1)
+            return index[rows], targets[rows], weights[rows], places
 
-        def load(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def load(first: tf.Tensor) -> tuple[Any, ...]:
             kinds = [tf.int32, tf.int32, tf.float32, tf.int32]
-            *rows, epoch = tf.numpy_function(slice_pass, [step], kinds, stateful=False)
-            index, classes, weights = (tf.ensure_shape(x, [batch_size]) for x in rows)
-            images = self.images.gather(index)
-            if augment:
-                seeds = tf.stack([seed, tf.ensure_shape(epoch, [])])
-                fold = tf.random.fold_in(seeds, tf.cast(step, tf.int32))
-                images = augmentation.apply_augment(augment, images, fold)
+            *rows, places = tf.numpy_function(slice_pass, [first], kinds, stateful=False)
+            index, classes, weights = (tf.ensure_shape(x, [None]) for x in rows)
             labels = tf.one_hot(classes, self.one_hot) if self.one_hot else classes
-            return (images, labels, weights) if weighted else (images, labels)
+            data = (self.images.gather(index), labels, weights)[: 2 + weighted]
+            batches = (tf.reshape(x, [-1, batch_size, *x.shape[1:]]) for x in data)
+            if augment is None:
+                return tuple(batches)
+            return *batches, tf.ensure_shape(places, [None, 2])
 
-        return map_steps(load, first_batch, steps)
+        data = map_steps(load, first_batch, steps, group).unbatch()
+        if augment is not None:
+
+            def change(images: tf.Tensor, *rest: tf.Tensor) -> tuple[tf.Tensor, ...]:
+                *others, place = rest
+                fold = tf.random.fold_in(tf.stack([seed, place[0]]), place[1])
+                return augmentation.apply_augment(augment, images, fold), *others
+
+            data = data.map(change, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            data = data.prefetch(2)
+        left = max(0, steps - first_batch)
+        return data.apply(tf.data.experimental.assert_cardinality(left))
 
     @functools.cached_property
     def identity(self) -> dict[str, np.ndarray]:

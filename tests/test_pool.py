@@ -42,6 +42,15 @@ def test_a_pass_can_be_entered_at_any_batch():
     assert passes(pool, 1, 4, augment=augment.shift_flip(), first_batch=3) == whole[3:]
 
 
+@pytest.mark.parametrize("first", [0, 3, 39])
+def test_steps_read_together_are_those_read_one_by_one(first, monkeypatch):
+    pool = make(labels=[0] * 40 + [1] * 38 + [2] * 3)
+    options = {"augment": augment.shift_flip(), "first_batch": first}
+    together = passes(pool, 1, **options)
+    monkeypatch.setattr("selectnet_tf.pool.GROUP_BYTES", 0)
+    assert together == passes(pool, 1, **options) and len(together) == 40 - first
+
+
 def test_the_remainder_is_left_out_and_the_length_known():
     pool = make()
     assert pool.dataset(4).cardinality() == 1

@@ -48,7 +48,14 @@ def compile_model(
         for variable in model.trainable_variables:
             free = class_balanced and variable is last_bias
             variable.regularizer = None if free else keras.regularizers.L2(CUI_L2)
-    model.compile(make_optimizer(training), loss, metrics=["accuracy"], jit_compile=training.jit)
+    small = training.freeze and training.training != "cui"  # WarmUp sets the rate at each step
+    model.compile(
+        make_optimizer(training),
+        loss,
+        metrics=["accuracy"],
+        jit_compile=training.jit,
+        steps_per_execution=32 if small else 1,
+    )
 
 
 def make_optimizer(training: TrainingRecipe) -> keras.optimizers.Optimizer:
