@@ -252,9 +252,11 @@ class Pool:
             index, classes, weights = (tf.ensure_shape(x, [None]) for x in rows)
             labels = tf.one_hot(classes, self.one_hot) if self.one_hot else classes
             data = (self.images.gather(index), labels, weights)[: 2 + weighted]
-            batches = (tf.reshape(x, [-1, batch_size, *x.shape[1:]]) for x in data)
+            batches = tf.nest.map_structure(
+                lambda x: tf.reshape(x, [-1, batch_size, *x.shape[1:]]), data
+            )
             if augment is None:
-                return tuple(batches)
+                return batches
             return *batches, tf.ensure_shape(places, [None, 2])
 
         data = map_steps(load, first_batch, steps, group).unbatch()
