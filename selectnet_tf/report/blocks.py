@@ -563,6 +563,47 @@ def _folder_table(rows: Iterable[tuple[str, Any]]) -> list[str]:
     return _table([*head, "wrong minor class", "major class", "out-of-distribution"], lines)
 
 
+def _selecting(results: Results) -> list[str]:
+    """Returns the 60-epoch runs of methods that select beside their controls."""
+    kinds = {
+        "whole network": {"precision": "mixed_bfloat16"},
+        "frozen": {"weights": "efficientnet_lite0.keras", "freeze": "True"},
+    }
+    rows = []
+    for (kind, changes), method in itertools.product(kinds.items(), CONTROLLED):
+        key = (*COLUMN, method, "paper", 60, changes)
+        found = [
+            run
+            for run in results.runs
+            if (run.dataset, run.arch, run.method, run.preset, run.epochs, dict(run.changes)) == key
+        ]
+        epochs = [results.of_run(run.name, "epochs").tail(10) for run in found]
+        ends = [results.of_run(run.name, "selection") for run in found if method != "oversampling"]
+        right = ["–", "–"]
+        if ends:
+            right = [f"{statistics.fmean(e.precision.iloc[i] for e in ends):.0%}" for i in (0, -1)]
+        accuracy = [float(e.val_accuracy.mean()) for e in epochs]
+        minor = [float(e.val_minor_accuracy.mean()) for e in epochs]
+        rows.append([f"`{method}`, {kind}", _with_n(accuracy), _with_n(minor), *right])
+    head = ["60 epochs", "epochs 51 to 60", "minor classes", "right after epoch 10", "after 60"]
+    return _table(head, rows)
+
+
+def _own_images(results: Results) -> list[str]:
+    """Returns the means over the seeds of results/folders.csv."""
+    shares = ["accuracy", "minor_accuracy", "major_accuracy"]
+    rows = []
+    for run, lines in results.csv("folders").groupby("run", sort=False):
+        cells = [tables.spread(lines[share].tolist()) for share in shares]
+        added = lines.filter(like="picked_")
+        counts = [""] * 2
+        if added.notna().all(axis=None) and (total := added.sum(axis=1).mean()):
+            counts = [f"{total:,.0f}", f"{added.picked_right.mean() / total:.0%}"]
+        rows.append([str(run), tables.counted(len(lines)), *cells, *counts])
+    return _table(["run", "n", "accuracy", "birds and frogs", "the others", "added", "right"], rows)
+
+
+CONTROLLED = ("oversampling", "random", "context", "selectnet")
 PAPER_RUNS: dict[str, tuple[str, str, dict[str, str]]] = {
     f"`{m}`": (m, "paper", {}) for m in (*METHODS, "oracle")
 }
@@ -639,6 +680,8 @@ BLOCKS: dict[str, Callable[[Results], list[str]]] = {
         "birds picked",
     ),
     "agreement": _agreement,
+    "selecting": _selecting,
+    "own-images": _own_images,
     "full-runs": _full_runs,
     "resnet20": _resnet20,
     "folders": _folders,

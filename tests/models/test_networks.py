@@ -149,9 +149,9 @@ def test_efficientnet_s_second_rescaling_stands_before_the_normalization():
         np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3)).astype("float32"),
         _Normalized(mean, std**2),
     )
-    found = base.layers[0](networks._rescaled(x, base) / 255)
+    found = base.layers[0](networks._rescale_imagenet(x, base) / 255)
     np.testing.assert_allclose(found, (x / 255 - mean) / std / np.sqrt(std), rtol=1e-4, atol=1e-4)
-    assert networks._rescaled(x, _Normalized([0, 0, 0], [1, 1, 1])) is x
+    assert networks._rescale_imagenet(x, _Normalized([0, 0, 0], [1, 1, 1])) is x
 
 
 def test_fresh_batch_normalizations_learn_their_statistics_soon(tmp_path):

@@ -51,14 +51,14 @@ def test_wrong_ones_are_marked_with_their_true_class():
     page = gallery.render(rows(), NAMES, X)
     first = page.split('id="g0-0"')[1].split('id="g0-1"')[0]
     assert (
-        "3 picked from the pool, 66.7% of them" in first
+        "3 added from the pool, 66.7% of them right" in first
         and "as bird: 2, 1 wrong" in first
         and "as frog: 1, 0 wrong" in first
     )
     assert (
         first.count("most wrong") == 1 and first.count("pick wrong") == 2 and "is deer" in first
     )  # once among the most confident
-    assert 'title="training image 5, picked as bird, score 0.9000"' in first
+    assert 'title="image 5, added as bird, score 0.9000"' in first
 
 
 def test_each_tile_shows_the_picked_image():
@@ -69,7 +69,7 @@ def test_each_tile_shows_the_picked_image():
     pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet))).convert("RGB")).astype(int)
     places = re.findall(r'sprite-g0-0" style="background-position:(-?\d+)px (-?\d+)px"></i>', page)
     shown = [pixels[-int(y) // 2 + 16, -int(x) // 2 + 16, 0] for x, y in places]
-    named = [int(n) for n in re.findall(r"training image (\d+)", page.split('id="g0-1"')[0])]
+    named = [int(n) for n in re.findall(r"image (\d+)", page.split('id="g0-1"')[0])]
     assert len(shown) == len(named) and np.abs(np.array(shown) - 30 * np.array(named)).max() < 12
 
 
@@ -83,7 +83,7 @@ def test_a_run_of_many_classes_shows_the_largest():
     lines = excerpt(10, np.zeros(len(many), int), many, np.linspace(1, 0.5, len(many)))
     picks = [dict(zip(COLUMNS, map(str, line), strict=True)) for line in lines]
     page = gallery.render(picks, [str(c) for c in range(30)])
-    assert "465 picked from the pool</p>" in page
+    assert "465 added from the pool</p>" in page
     assert (
         page.count("<h5>") == MOST_CLASSES and "as 29: 30" in page and "and 20 more classes" in page
     )

@@ -516,7 +516,7 @@ def test_mixed_precision_trains_and_resumes(arch, precision, tmp_path, monkeypat
 def test_mixed_precision_is_the_classifier_s_alone_and_a_run_of_its_own(arch):
     recipe = small(arch=arch, precision="mixed_float16")
     x, y = np.zeros((8, 16, 16, 3), np.uint8), np.zeros(8, np.int32)
-    task = types.SimpleNamespace(x_labeled=x, y_labeled=y, names=("a", "b"))
+    task = types.SimpleNamespace(x_labeled=x, y_labeled=y, names=("a", "b"), fit=None)
     model = train.make_model(recipe.training, task, train.make_strategy(), 0)
     assert {v.dtype for v in model.trainable_variables} == {
         "float32"
