@@ -246,7 +246,7 @@ class Pool:
             places = np.stack([np.full_like(here, epoch), here], axis=1)
             return index[rows], targets[rows], weights[rows], places
 
-        def load(first: tf.Tensor) -> tuple[Any, ...]:
+        def load(first: tf.Tensor) -> Any:
             kinds = [tf.int32, tf.int32, tf.float32, tf.int32]
             *rows, places = tf.numpy_function(slice_pass, [first], kinds, stateful=False)
             index, classes, weights = (tf.ensure_shape(x, [None]) for x in rows)
