@@ -35,11 +35,12 @@ HEADER = ("run", "seed", "epochs", "decided", *SHARES, *(f"picked_{k}" for k in 
 
 def make_recipe(folder: pathlib.Path, **changes: object) -> recipes.Recipe:
     """Returns the recipe of a frozen network on the folder's images."""
-    parts = (("labeled", "labeled"), ("unlabeled", "pool"), ("test", "test"))
-    places = {f"{field}_dir": str(folder / part) for field, part in parts}
-    given = {"weights": flags.FLAGS.weights, "image_size": flags.FLAGS.image_size}
+    given = images.places(folder) | {
+        "weights": flags.FLAGS.weights,
+        "image_size": flags.FLAGS.image_size,
+    }
     return recipes.make(
-        dataset="folder", freeze=True, epochs=flags.FLAGS.epochs, **given, **changes, **places
+        dataset="folder", freeze=True, epochs=flags.FLAGS.epochs, **given, **changes
     )
 
 

@@ -131,16 +131,20 @@ def kinds(folder: pathlib.Path, selected: pathlib.Path) -> collections.Counter:
     return counts
 
 
+def places(folder: pathlib.Path) -> dict[str, str]:
+    """Returns the folders' fields of a recipe."""
+    parts = (("labeled", "labeled"), ("unlabeled", "pool"), ("test", "test"))
+    return {f"{field}_dir": str(folder / part) for field, part in parts}
+
+
 def recipe_of(folder: pathlib.Path, name: str, epochs: int) -> recipes.Recipe:
     """Returns the recipe of one of RUNS."""
-    places = {
-        f"{field}_dir": str(folder / part)
-        for field, part in (("labeled", "labeled"), ("unlabeled", "pool"), ("test", "test"))
-    }
     changes = RUNS[name]
     if changes.get("freeze"):
         changes = {**changes, "weights": str(folder / "backbone.keras")}
-    return recipes.make(dataset="folder", image_size=32, **{"epochs": epochs, **changes}, **places)
+    return recipes.make(
+        dataset="folder", image_size=32, **{"epochs": epochs, **changes}, **places(folder)
+    )
 
 
 def measure(folder: pathlib.Path, name: str, epochs: int, results: str = "results") -> tuple:

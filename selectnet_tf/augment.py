@@ -11,6 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from selectnet_tf.images import name_inputs
+
 Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 Augments = Augment | Mapping[Any, Augment]
 
@@ -142,7 +144,7 @@ def _name_inputs(augment: Any, images: Any) -> dict[Any, Any]:
         if isinstance(augment, Mapping):
             raise ValueError("augment is a dict, but the images are one input: give its value")
         return {}
-    named = dict(images) if isinstance(images, dict) else dict(enumerate(images))
+    named = name_inputs(images)
     if not isinstance(augment, Mapping) or not augment.keys() <= named.keys():
         raise ValueError(
             f"augment has to say which of the inputs {list(named)} it is for, as in"

@@ -216,6 +216,13 @@ def map_steps(
     return steps.prefetch(2).with_options(options)
 
 
+def name_inputs(inputs: Any) -> dict[Any, Any]:
+    """Returns the inputs in a dict or tuple by name or place; a lone one as ""."""
+    if isinstance(inputs, dict):
+        return dict(inputs)
+    return dict(enumerate(inputs)) if isinstance(inputs, tuple) else {"": inputs}
+
+
 def _is_several(part: Any) -> bool:
     """Returns whether a part is a dict, or a tuple of arrays, and not one array."""
     arrays = isinstance(part, tuple) and all(getattr(one, "shape", ()) for one in part)
@@ -224,7 +231,7 @@ def _is_several(part: Any) -> bool:
 
 def _name_inputs(part: Any, first: Any) -> dict[Any, Any]:
     """Returns the inputs of a part by key or place, as many as `first`, a dict or a tuple, has."""
-    named = dict(first) if isinstance(first, dict) else dict(enumerate(first))
+    named = name_inputs(first)
     if not _is_several(part) and not len(part):
         return {key: one[:0] for key, one in named.items()}
     keys: Any = part.keys() if isinstance(part, dict) else range(len(part))

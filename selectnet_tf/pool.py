@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from selectnet_tf import augment as augmentation
 from selectnet_tf._validate import check_whole
-from selectnet_tf.images import RAGGED, digest, map_steps, open_images
+from selectnet_tf.images import RAGGED, digest, map_steps, name_inputs, open_images
 
 GROUP_BYTES = 1 << 21  # of small images, up to 32 batches of this size together are read at once
 
@@ -128,10 +128,13 @@ class Pool:
         from selectnet_tf.data.folders import decoding, listing
 
         roots = [pathlib.Path(root).expanduser() for root in (labeled_dir, unlabeled_dir)]
-        paths = [root / file for root in roots for file in listing.list_images(root).files]
+        listed = [listing.list_images(root) for root in roots]
+        pairs = list(zip(roots, listed, strict=True))
+        paths = [root / file for root, each in pairs for file in each.files]
         levels = decoding.find_levels(decoding.read_headers(paths).deep)
         labeled, unlabeled = (
-            listing.read_folder(root, image_size, cache_dir, levels=levels) for root in roots
+            listing.read_folder(root, image_size, cache_dir, listing=each, levels=levels)
+            for root, each in pairs
         )
         names, y = labeled.classes(labeled_dir)
         pool = cls(labeled.images, y, unlabeled.images, _parse_names(minor, names), seed)
@@ -422,7 +425,7 @@ def _read_labeled(
     _check_finite(dataset, "labeled")
     spec = dataset.element_spec
     rows = isinstance(spec, (tuple, list)) and len(spec) in (2, 3)
-    inputs = _flatten(spec[0]) if rows else []
+    inputs = list(name_inputs(spec[0]).values()) if rows else []
     if not inputs or not all(isinstance(part, tf.TypeSpec) for part in [*inputs, *spec[1:]]):
         raise ValueError(
             "labeled has to give (image, class) pairs, or (image, class, weight), of arrays: map it"
@@ -445,7 +448,7 @@ def _read_unlabeled(dataset: tf.data.Dataset, x_labeled: Any) -> Any:
     _check_finite(dataset, "unlabeled")
     if isinstance(dataset.element_spec, (tuple, list)):
         dataset = dataset.map(lambda image, *_: image)
-    spec = _flatten(dataset.element_spec)
+    spec = list(name_inputs(dataset.element_spec).values())
     if not all(isinstance(part, tf.TypeSpec) for part in spec):
         raise ValueError(
             "unlabeled has to give images, of arrays: map it, as in unlabeled.map(lambda row:"
@@ -455,7 +458,7 @@ def _read_unlabeled(dataset: tf.data.Dataset, x_labeled: Any) -> Any:
         raise ValueError(
             "unlabeled gives arrays of unknown shape: give the dataset an output_signature"
         )
-    batched = spec[0].shape.rank == _flatten(x_labeled)[0].ndim
+    batched = spec[0].shape.rank == next(iter(name_inputs(x_labeled).values())).ndim
     found = list((dataset.unbatch() if batched else dataset).as_numpy_iterator())
     return _stack(found) if found else []
 
@@ -474,13 +477,6 @@ def _is_batched(images: tf.TypeSpec, labels: tf.TypeSpec) -> bool:
     size = labels.shape[0]
     same = bool(images.shape.rank) and images.shape[0] == size
     return size is None or (same and labels.dtype.is_integer)
-
-
-def _flatten(inputs: Any) -> list[Any]:
-    """Returns the arrays, or specs, of a dict or tuple of inputs, or of one."""
-    if isinstance(inputs, dict):
-        return list(inputs.values())
-    return list(inputs) if isinstance(inputs, tuple) else [inputs]
 
 
 def _stack(rows: Sequence[Any]) -> Any:

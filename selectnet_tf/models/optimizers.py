@@ -3,6 +3,7 @@ two CIFAR-10 examples, or Cui et al.'s (Table 3).
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -76,17 +77,18 @@ def callbacks(training: TrainingRecipe, pool: Pool) -> list[keras.callbacks.Call
     """Returns the learning rate's schedule, a function of the epoch and the batch alone, so that a
     resumed run follows it.
     """
-    if training.training == "keras" or training.lr_schedule == "cosine":
-
-        def share(epoch: int) -> float:
-            if training.training == "keras":
-                return keras_share(epoch)
-            return (1 + math.cos(math.pi * epoch / training.epochs)) / 2
-
-        return [keras.callbacks.LearningRateScheduler(lambda epoch: training.lr * share(epoch))]
+    if training.training == "keras":
+        return [_schedule(training.lr, keras_share)]
+    if training.lr_schedule == "cosine":
+        turn = math.pi / training.epochs
+        return [_schedule(training.lr, lambda epoch: (1 + math.cos(turn * epoch)) / 2)]
     if training.training == "cui":
         return [WarmUp(training.lr, pool, training.batch_size)]
     return []
+
+
+def _schedule(lr: float, share: Callable[[int], float]) -> keras.callbacks.Callback:
+    return keras.callbacks.LearningRateScheduler(lambda epoch: lr * share(epoch))
 
 
 def keras_share(epoch: int) -> float:

@@ -135,9 +135,11 @@ class Results:
     def of_run(self, name: str, stem: str) -> pd.DataFrame:
         return self._read(store.find_folder(self.folder, name) / f"{stem}.csv")
 
-    def full(self, method: str, preset: str = "paper", **changes: str) -> list[store.Run]:
-        """Returns the full-length runs of a recipe, one a seed."""
-        wanted = (*COLUMN, method, preset, paper.FULL, changes)
+    def full(
+        self, method: str, preset: str = "paper", epochs: int = paper.FULL, /, **changes: str
+    ) -> list[store.Run]:
+        """Returns the runs of a recipe, of full length by default, one a seed."""
+        wanted = (*COLUMN, method, preset, epochs, changes)
         return [
             run
             for run in self.runs
@@ -571,12 +573,7 @@ def _selecting(results: Results) -> list[str]:
     }
     rows = []
     for (kind, changes), method in itertools.product(kinds.items(), CONTROLLED):
-        key = (*COLUMN, method, "paper", 60, changes)
-        found = [
-            run
-            for run in results.runs
-            if (run.dataset, run.arch, run.method, run.preset, run.epochs, dict(run.changes)) == key
-        ]
+        found = results.full(method, "paper", 60, **changes)
         epochs = [results.of_run(run.name, "epochs").tail(10) for run in found]
         ends = [results.of_run(run.name, "selection") for run in found if method != "oversampling"]
         right = ["–", "–"]

@@ -14,13 +14,17 @@ from selectnet_tf.data import load
 from selectnet_tf.data.folders import decoding, listing, survey
 
 
-def look(tree, **changes):
+def recipe_of(tree, **changes):
     places = {
         "labeled_dir": str(tree / "labeled"),
         "unlabeled_dir": str(tree / "pool"),
         "image_size": 16,
     }
-    recipe = recipes.make(dataset="folder", **{**places, **changes})
+    return recipes.make(dataset="folder", **{**places, **changes})
+
+
+def look(tree, **changes):
+    recipe = recipe_of(tree, **changes)
     return survey.survey_folders(recipe.data, recipe.training)
 
 
@@ -100,12 +104,7 @@ def test_home_and_several_folders(tree, monkeypatch):
 def test_details_say_sizes_depth_copies_space_and_what_is_broken(tree):
     shutil.copyfile(tree / "labeled" / "cat" / "01.png", tree / "pool" / "copy.png")
     Image.fromarray(np.full((30, 50), 999, np.uint16)).save(tree / "pool" / "deep.png")
-    recipe = recipes.make(
-        dataset="folder",
-        labeled_dir=str(tree / "labeled"),
-        unlabeled_dir=str(tree / "pool"),
-        image_size=16,
-    )
+    recipe = recipe_of(tree)
     found = survey.survey_folders(recipe.data, recipe.training)
     said, seconds = survey.describe_files(found, recipe.data, tree / "not" / "yet")
     assert said[:3] == [
@@ -124,12 +123,7 @@ def test_details_say_sizes_depth_copies_space_and_what_is_broken(tree):
 def test_a_survey_suggests_size_network_and_epochs_and_a_task_needs_no_second_listing(
     tree, tmp_path, monkeypatch
 ):
-    recipe = recipes.make(
-        dataset="folder",
-        labeled_dir=str(tree / "labeled"),
-        unlabeled_dir=str(tree / "pool"),
-        image_size=16,
-    )
+    recipe = recipe_of(tree)
     found = survey.survey_folders(recipe.data, recipe.training)
     few = {"image_size": 16, "arch": "resnet8", "epochs": 200}
     assert survey.suggest(found, recipe.training) == few
