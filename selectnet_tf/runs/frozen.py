@@ -47,7 +47,10 @@ def backbone(training: TrainingRecipe, shape: tuple[int, ...]) -> keras.Model:
 
 
 def embed(
-    task: Task, training: TrainingRecipe, cache_dir: pathlib.Path
+    task: Task,
+    training: TrainingRecipe,
+    cache_dir: pathlib.Path,
+    network: keras.Model | None = None,
 ) -> tuple[Task, keras.Model]:
     """Returns (the task with features in place of its images, the backbone).
 
@@ -58,8 +61,9 @@ def embed(
         task: images.
         training: backbone, views and their shift.
         cache_dir: folder of the cache.
+        network: the backbone; None: it is built.
     """
-    network = backbone(training, task.x_labeled.shape[1:])
+    network = network or backbone(training, task.x_labeled.shape[1:])
     weights = b"".join(np.ascontiguousarray(w).tobytes() for w in network.get_weights())
     place = cache_dir / f"embeddings-{network.output_shape[-1]}-{digest(weights)[:16]}.npz"
     known = _load(place)

@@ -95,8 +95,9 @@ def _run(
 ) -> dict[str, Any]:
     training, seed = recipe.training, recipe.seed
     strategy = _strategy_of(training, replicas)
+    network = None
     if isinstance(recipe.data, FolderData) and training.weights:  # finds wrong ones at once
-        frozen.backbone(training, (recipe.data.image_size, recipe.data.image_size, 3))
+        network = frozen.backbone(training, (recipe.data.image_size, recipe.data.image_size, 3))
     task = load.make_task(recipe, data_dir, cache_dir, survey)
     print("\n".join([f"{folder.name}: {task.says[0]}", *map(printable, task.says[1:])]), flush=True)
     labeled = len(task.y_labeled)
@@ -105,7 +106,9 @@ def _run(
             f"batch_size is {training.batch_size}, but there are {labeled} labeled images: use"
             f" --batch_size={labeled} or less"
         )
-    seen, backbone = frozen.embed(task, training, cache_dir) if training.freeze else (task, None)
+    seen, backbone = task, None
+    if training.freeze:
+        seen, backbone = frozen.embed(task, training, cache_dir, network)
     pool = Pool(seen.x_labeled, seen.y_labeled, seen.x_unlabeled, seen.minor, seed=seed)
     class_balanced = recipe.selection.method == "class_balanced"
     model = make_model(training, seen, strategy, seed, class_balanced)
