@@ -259,10 +259,7 @@ class SelectionClassifier(_Options, ClassifierMixin, MetaEstimatorMixin, BaseEst
 class LabeledFolds(StratifiedKFold):
     """Stratified folds with the unlabeled samples in every training part and in no test part.
 
-    Args:
-        n_splits: the number of folds.
-        shuffle: as in scikit-learn's StratifiedKFold.
-        random_state: as in scikit-learn's StratifiedKFold.
+    `n_splits`, `shuffle` and `random_state` are those of scikit-learn's StratifiedKFold.
     """
 
     def split(self, X: Any, y: Any, groups: Any = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
