@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -103,6 +104,21 @@ def write_run(results, accuracy=0.5, extra=None, **changes):
     return recipe
 
 
+class At(keras.callbacks.Callback):
+    """Acts after a batch of an epoch."""
+
+    def __init__(self, epoch, batch, act):
+        super().__init__()
+        self.place, self.act, self.epoch = (epoch, batch), act, None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.place:
+            self.act()
+
+
 @pytest.fixture
 def two_replicas():
     from selectnet_tf.runs.train import make_strategy
@@ -110,17 +126,85 @@ def two_replicas():
     return make_strategy(2)
 
 
-@pytest.fixture
-def tiny_cifar(monkeypatch):
-    """A data set under the name cifar10 that is small: 4 classes of blobs on 16 x 16, 160 for training and 37 for the test."""
+def load_blobs(*_):
+    """Stands for CIFAR-10: 4 classes of blobs on 16 x 16, 160 for training and 37 for the test."""
     from selectnet_tf.data import cifar
 
-    def load(name, data_dir=None):
-        x, y = blobs(197)
-        x = x.repeat(4, 1).repeat(4, 2)
-        return cifar.Data(x[:160], y[:160], x[160:], y[160:], 4)
+    x, y = blobs(197)
+    x = x.repeat(4, 1).repeat(4, 2)
+    return cifar.Data(x[:160], y[:160], x[160:], y[160:], 4)
 
-    monkeypatch.setattr(cifar, "load", load)
+
+@pytest.fixture
+def tiny_cifar(monkeypatch):
+    from selectnet_tf.data import cifar
+
+    monkeypatch.setattr(cifar, "load", load_blobs)
+
+
+def small_recipe(**options):
+    """A recipe for `tiny_cifar`, without fields that its method does not read."""
+    from selectnet_tf import recipes
+
+    ratios = {"minor": (2, 3), "minor_ratio": 0.1, "major_ratio": 0.75}
+    given = {"epochs": 4, "every": 2, "batch_size": 16, "lr": 0.05} | ratios | options
+    method = given.get("method", "selectnet")
+    if method in recipes.SELECTING and "lambda_schedule" not in given:
+        given = {"threshold": 1.2} | given
+    if method in ("selectnet", "balanced"):
+        given = {"beta": 0.5} | given
+    return recipes.make(arch=given.pop("arch", "simple"), **given)
+
+
+def train_small(results, replicas=0, force=False, **options):
+    """Trains such a recipe, or resumes it. Returns its row."""
+    from selectnet_tf.runs import train
+
+    places = {"results_dir": results, "replicas": replicas, "force": force}
+    return train.train(small_recipe(**options), verbose=0, **places)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """Trains such a recipe once for all tests: a function of its changes that returns the folder of results, to read or copy."""
+    from selectnet_tf.data import cifar
+
+    made = {}
+
+    def finish(**options):
+        key = tuple(sorted(options.items()))
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp("finished")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(cifar, "load", load_blobs)
+                train_small(made[key], **options)
+        return made[key]
+
+    return finish
+
+
+def read_bits(results):
+    """All that a run leaves but clocks: texts as they are, arrays, weights, the row."""
+    import h5py
+    import pandas as pd
+
+    (folder,) = (results / "runs").iterdir()
+    found = {}
+    for name in ("epochs.csv", "classes.csv", "recipe.json", "selection.csv"):
+        if (folder / name).exists():
+            found[name] = (folder / name).read_bytes()
+    for name in ("selected.npz", "split.npz"):
+        with np.load(folder / name) as arrays:
+            found |= {f"{name}/{k}": arrays[k].tobytes() for k in arrays.files}
+    with (
+        zipfile.ZipFile(folder / "model.keras") as file,
+        h5py.File(file.open("model.weights.h5")) as weights,
+    ):
+        items = []
+        weights.visititems(lambda name, item: items.append((name, item)))
+        found |= {k: v[()].tobytes() for k, v in items if isinstance(v, h5py.Dataset)}
+    row = pd.read_csv(results / "runs.csv", dtype=str)
+    return found | {"row": row.drop(columns=["seconds", "selection_seconds"]).to_csv()}
 
 
 def picture(path, colour, seed):
@@ -130,8 +214,7 @@ def picture(path, colour, seed):
     Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8)).save(path)
 
 
-@pytest.fixture
-def tree(tmp_path):
+def make_tree(tmp_path):
     """20 cats, 20 dogs, 4 emus; 30 unlabeled pictures of all three, three of which are labeled ones; one broken."""
     for name, n in (("cat", 20), ("dog", 20), ("emu", 4)):
         for i in range(n):
@@ -145,7 +228,40 @@ def tree(tmp_path):
     return tmp_path
 
 
-@pytest.fixture(params=[(1280, 900), (390, 844)], ids=["laptop", "phone"])
+@pytest.fixture
+def tree(tmp_path):
+    return make_tree(tmp_path)
+
+
+def read_files(folder):
+    """{path: (content, time of the last change)} of all files in a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+@pytest.fixture(scope="session")
+def folders_run(tmp_path_factory):
+    """A finished context run on a tree, to read: (tree, its files before the run, the row, the run's folder)."""
+    from selectnet_tf import recipes
+    from selectnet_tf.report import review_page
+    from selectnet_tf.runs import train
+
+    tree = make_tree(tmp_path_factory.mktemp("tree"))
+    before = read_files(tree)
+    recipe = recipes.make(
+        dataset="folder", labeled_dir=str(tree / "labeled"), unlabeled_dir=str(tree / "pool"), image_size=16, method="context",
+        arch="resnet8", epochs=12, every=6, batch_size=8, augment="none", threshold=0.9,
+    )  # fmt: skip
+    row = train.train(recipe, results_dir=tree / "results", verbose=0, finish=review_page.write)
+    return tree, before, row, tree / "results" / "runs" / row["name"]
+
+
+@pytest.fixture(
+    params=[
+        pytest.param((1280, 900), id="laptop"),
+        pytest.param((390, 844), id="phone", marks=pytest.mark.slow),
+    ]
+)
 def browser(request, tmp_path):
     """Chromium, as wide as a laptop and as a phone. What it saves goes to tmp_path / "saved"."""
     if not CHROMIUM or not DRIVER:

@@ -44,16 +44,12 @@ def test_streams_that_lack_letters_or_room_or_are_closed(code, end, expected, tm
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (
-            ["--folders=a", "--folders=b"],
-            "--folders is given 2 times: give it once; if it takes several values, give"
-            " --folders=a,b",
-        ),
+        (["--folders=a", "--folders=b"], "--folders is given 2 times: give it once; if it takes several values, give --folders=a,b"),
         (["--steps=3", "--steps", "3"], "--steps is given 2 times: give it once"),
         (["--quick", "--noquick", "--quick"], "--quick is given 3 times: give it once"),
         (["--folders=a,b", "--steps=3", "--quick", "--each=a", "--each=b"], ""),
     ],
-)
+)  # fmt: skip
 def test_a_flag_given_twice_is_refused(words, error, capsys, monkeypatch):
     own = flags.FlagValues()
     monkeypatch.setattr(_console.flags, "FLAGS", own)

@@ -53,15 +53,11 @@ MISMATCH = "Failed to initialize NVML: Driver/library version mismatch"
 @pytest.mark.parametrize(
     ("text", "code", "words"),
     [
-        (
-            f"{MISMATCH}\nNVML library version: 570.1",
-            18,
-            f"nvidia-smi fails (exit 18): {MISMATCH}: restart the machine",
-        ),
+        (f"{MISMATCH}\nNVML library version: 570.1", 18, f"nvidia-smi fails (exit 18): {MISMATCH}: restart the machine"),
         ("", 9, "nvidia-smi fails (exit 9): no output: "),
         ("END\nexec sleep 30\n", 0, "nvidia-smi gave no answer in 0.2 s: "),
     ],
-)
+)  # fmt: skip
 def test_a_driver_that_fails_or_hangs_is_a_problem(text, code, words, nvidia_smi, monkeypatch):
     monkeypatch.setattr(_devices, "LIMIT", 0.2)
     nvidia_smi(text, code)
@@ -98,10 +94,7 @@ def test_cuda_visible_devices_chooses(given, visible, nvidia_smi, monkeypatch):
 
 @pytest.mark.parametrize(
     ("found", "words"),
-    [
-        (0, "nvidia-smi lists NVIDIA H100 80GB HBM3, Tesla T4, but TensorFlow finds no GPU"),
-        (1, ""),
-    ],
+    [(0, "nvidia-smi lists NVIDIA H100 80GB HBM3, Tesla T4, but TensorFlow finds no GPU"), (1, "")],
 )
 def test_cards_that_tensorflow_does_not_find_are_a_problem(found, words, nvidia_smi, monkeypatch):
     nvidia_smi()
@@ -189,19 +182,13 @@ def test_the_cpu_by_choice_is_no_problem(nvidia_smi, monkeypatch):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (
-            {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}},
-            "over 2 machines",
-        ),
-        (
-            {"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"], "ps": ["d:1"]}},
-            "over 3 machines",
-        ),
+        ({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}, "over 2 machines"),
+        ({"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"], "ps": ["d:1"]}}, "over 3 machines"),
         ({"cluster": {"chief": ["a:1"]}}, ""),
         ({}, ""),
         ([1], ""),
     ],
-)
+)  # fmt: skip
 def test_one_training_over_several_machines_is_refused(config, words, nvidia_smi, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
     problem = _devices.find_problem()

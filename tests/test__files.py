@@ -26,8 +26,5 @@ def test_several_paths_are_told_from_one_with_a_comma(tmp_path, monkeypatch):
     (tmp_path / "a, b.csv").touch()
     assert _files.split_paths("~/a, b.csv") == [f"{tmp_path}/a, b.csv"] and _files.split_paths(
         "~/a, ~/c.csv ,"
-    ) == [
-        f"{tmp_path}/a",
-        f"{tmp_path}/c.csv",
-    ]
+    ) == [f"{tmp_path}/a", f"{tmp_path}/c.csv"]
     assert _files.split_paths("") == []

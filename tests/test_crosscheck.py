@@ -2,14 +2,12 @@
 
 import importlib.util
 import pathlib
-import re
 import sys
 import types
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 FOLDER = pathlib.Path(__file__).parent.parent / "experiments" / "crosscheck"
 MADE = ["abc1234", "torch 2, numba 1", "a card"]
@@ -76,31 +74,3 @@ def test_copies_and_a_cosine_are_a_member_s(train):
     assert counts.tolist() == [50 * 21 if c in train.MINOR else 4500 for c in range(10)]
     assert [member.rate_at(epoch, 40) for epoch in (0, 20)] == pytest.approx([0.01, 0.005])
     assert member.optimizer() == (0, 0.01, 0.0, 0.2)
-
-
-def test_an_origin_names_commit_and_versions(train, monkeypatch):
-    commit, versions, device = train.origin("a card")
-    assert re.fullmatch("[0-9a-f]{7,40}(-dirty)?|unknown", commit) and device == "a card"
-    assert re.fullmatch(r"python 3\.\S+, torch 1\.0, triton 1\.0, numba 1\.0, numpy \S+", versions)
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert train.origin("a card")[0] == "unknown"
-
-
-@pytest.mark.parametrize(
-    "origin",
-    [{}, dict(zip(("commit", "versions", "device", "seconds"), [*MADE, 1.5], strict=True))],
-)
-def test_figures_take_rows_with_and_without_an_origin(origin):
-    figure = load("figure")
-    for table, fill in (
-        ("crosscheck", figure.recipes),
-        ("crosscheck_selectnet", figure.robust),
-        ("crosscheck_selectnet", figure.released),
-    ):
-        epochs, picks = (
-            pd.read_csv(figure.RESULTS / f"{table}{end}.csv").assign(**origin)
-            for end in ("", "_picks")
-        )
-        panels = Figure().subplots(1, 3)
-        fill(panels, epochs, picks)
-        assert all(len(panel.lines) >= 2 for panel in panels)

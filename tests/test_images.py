@@ -92,8 +92,7 @@ def test_what_does_not_fit_together_is_refused():
         Images(A, A.astype(np.float32))
     for ragged in ([[1, 2], [3]], tf.ragged.constant([[1, 2], [3]])):
         with pytest.raises(
-            ValueError,
-            match="the images have several shapes: resize images, pad series and tokens",
+            ValueError, match="the images have several shapes: resize images, pad series and tokens"
         ):
             Images(ragged)
 

@@ -48,9 +48,14 @@ def select(model, y=Y, rule=None, callbacks=(), epochs=4, **options):
     return selection, history
 
 
-@pytest.mark.parametrize("kind", ["functional", "sequential", "subclassed"])
-@pytest.mark.parametrize("labels", ["sparse", "one-hot"])
-@pytest.mark.parametrize("output", ["softmax", "logits"])
+@pytest.mark.parametrize(
+    ("kind", "labels", "output"),
+    [
+        ("functional", "sparse", "softmax"),
+        ("sequential", "one-hot", "logits"),
+        ("subclassed", "sparse", "logits"),
+    ],
+)
 def test_models_labels_and_outputs_of_every_kind(kind, labels, output):
     keras.utils.set_random_seed(0)
     logits = output == "logits"
@@ -69,10 +74,9 @@ def test_models_labels_and_outputs_of_every_kind(kind, labels, output):
     assert np.array_equal(selection.pool.labels[:60], Y[:60])
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision(policy):
+def test_mixed_precision():
     before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy(policy)
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
     try:
         model = network("functional")
         model.compile(
@@ -103,31 +107,20 @@ def test_extra_losses_are_trained():
     assert after < before / 2 and history.history["loss"][0] > after + 1
 
 
+def test_a_rule_is_any_function_of_scores():
+    keras.utils.set_random_seed(0)
+    selection, _ = select(small_model(), rule=top_k, epochs=8)
+    last = selection.history[-1]
+    assert set(last.predicted) <= {2, 3} and len(last.index) > 0
+    assert (np.bincount(last.target, minlength=4) <= 3).all()
+
+
 def top_k(scores, k=3):  # the surest k of each minor class
     rank = np.full(len(scores.loss), np.inf)
     for c in np.unique(scores.probs.argmax(1)[scores.candidate]):
         places = np.flatnonzero(scores.candidate & ~scores.labeled & (scores.probs.argmax(1) == c))
         rank[places[scores.loss[places].argsort()]] = np.arange(len(places))
     return rank < k
-
-
-def margin(scores):  # a clear distance to the second class
-    two = np.sort(scores.probs, 1)[:, -2:]
-    return two[:, 1] - two[:, 0] > 0.2
-
-
-def entropy(scores):
-    return -(scores.probs * np.log(scores.probs + 1e-12)).sum(1) < 0.9
-
-
-@pytest.mark.parametrize("rule", [top_k, margin, entropy])
-def test_a_rule_is_any_function_of_scores(rule):
-    keras.utils.set_random_seed(0)
-    selection, _ = select(small_model(), rule=rule, epochs=8)
-    last = selection.history[-1]
-    assert set(last.predicted) <= {2, 3} and len(last.index) > 0
-    if rule is top_k:
-        assert (np.bincount(last.target, minlength=4) <= 3).all()
 
 
 def test_usual_callbacks_see_one_run(tmp_path):
@@ -157,56 +150,17 @@ def test_usual_callbacks_see_one_run(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    ("model", "said"),
-    [
-        (lambda: network("functional"), "the model is not compiled"),
-        (
-            lambda: compiled(network("functional", "linear")),
-            "no probabilities .* pass Selection\\(from_logits=True\\)",
-        ),
-        (
-            lambda: compiled(
-                keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3, "softmax")])
-            ),
-            r"output is \[3\], but .* a class 3",
-        ),
-    ],
-)
-def test_what_a_model_lacks_is_said(model, said):
-    with pytest.raises(ValueError, match=said):
-        selection = sn.Selection(
-            sn.Pool(X[:60], Y[:60], X[60:], [2, 3]), sn.Context(), every=1, on_round=lambda _: None
-        )
-        made = model()
-        if not made.compiled:
-            sn.fit(made, selection, epochs=1, verbose=0)
-        selection.set_model(made)
-        selection.select(1)
-
-
-def compiled(model):
-    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
-    return model
-
-
 def test_labels_that_are_not_one_hot_are_refused():
     with pytest.raises(ValueError, match="rows are not one-hot"):
         sn.Pool(X[:2], np.array([[0.5, 0.5], [0, 1]]), X[2:], [1])
 
 
-@pytest.mark.parametrize("batched", [True, False])
-@pytest.mark.parametrize("one_hot", [True, False])
-def test_a_pool_of_datasets(batched, one_hot):
-    labeled = tf.data.Dataset.from_tensor_slices((X[:60], np.eye(4)[Y[:60]] if one_hot else Y[:60]))
-    unlabeled = tf.data.Dataset.from_tensor_slices((X[60:], Y[60:]) if one_hot else X[60:])
-    if batched:
-        labeled, unlabeled = labeled.batch(7), unlabeled.batch(7)
-    pool = sn.Pool.from_dataset(labeled, unlabeled, minor=[2, 3])
-    assert np.array_equal(pool.images[:], X) and np.array_equal(
-        pool.labels, np.where(np.arange(120) < 60, Y, -1)
-    )
-    assert pool.one_hot == (4 if one_hot else 0)
+def test_a_pool_of_datasets_takes_no_label_of_the_unlabeled():
+    labeled = tf.data.Dataset.from_tensor_slices((X[:60], np.eye(4)[Y[:60]]))
+    unlabeled = tf.data.Dataset.from_tensor_slices((X[60:], Y[60:]))
+    pool = sn.Pool.from_dataset(labeled.batch(7), unlabeled.batch(7), minor=[2, 3])
+    assert np.array_equal(pool.images[:], X) and pool.one_hot == 4
+    assert np.array_equal(pool.labels, np.where(np.arange(120) < 60, Y, -1))
 
 
 SERIES, ROWS, TOKENS = (
@@ -236,9 +190,7 @@ def test_a_dataset_s_weights_are_the_pool_s(batch):
     "y",
     [CLASSES, CLASSES[:, None], np.eye(3)[CLASSES], np.eye(5, dtype=np.float32)[[0, 1, 2, 0, 1]]],
 )
-@pytest.mark.parametrize(
-    "batch", [None, {"batch_size": 2}, {"batch_size": 5, "drop_remainder": True}]
-)
+@pytest.mark.parametrize("batch", [None, {"batch_size": 5, "drop_remainder": True}])
 def test_a_pool_of_datasets_of_anything(x, y, batch):
     labeled, unlabeled = (
         tf.data.Dataset.from_tensor_slices((x[:5], y)),
@@ -266,41 +218,22 @@ PAIRS, ALONE = (
         (PAIRS.map(lambda x, y: ({"a": x}, y)), ALONE, "different inputs: give both a dict"),
         (PAIRS.map(lambda x, y: ({"a": {"b": x}}, y)), ALONE, "of arrays: map it to that"),
         (PAIRS.map(lambda x, y: (x, y, "name")), ALONE, "sample_weight is"),
-        (
-            PAIRS.map(lambda x, y: (x, y, 1.0, y)),
-            ALONE,
-            r"\(image, class, weight\), of arrays: map it to that",
-        ),
+        (PAIRS.map(lambda x, y: (x, y, 1.0, y)), ALONE, r"\(image, class, weight\), of arrays: map it to that"),
         (PAIRS, ALONE.map(lambda x: {"a": x}), "different inputs"),
-        (
-            PAIRS,
-            ALONE.map(lambda x: ({"a": {"b": x}}, 0)),
-            "unlabeled has to give images, of arrays",
-        ),
-        (
-            PAIRS,
-            tf.data.Dataset.from_generator(lambda: iter([np.zeros(3)]), output_types=tf.float64),
-            "unlabeled gives .* output_signature",
-        ),
+        (PAIRS, ALONE.map(lambda x: ({"a": {"b": x}}, 0)), "unlabeled has to give images, of arrays"),
+        (PAIRS, tf.data.Dataset.from_generator(lambda: iter([np.zeros(3)]), output_types=tf.float64), "unlabeled gives .* output_signature"),
         (PAIRS.take(0), ALONE, "no labeled image"),
         (PAIRS, ALONE.map(lambda x: tf.zeros([4])), "several shapes or types"),
+        (tf.data.Dataset.from_generator(lambda: iter([(np.zeros(2), 0)]), output_types=(tf.float32, tf.int32)), ALONE, "output_signature"),
         (
             tf.data.Dataset.from_generator(
-                lambda: iter([(np.zeros(2), 0)]), output_types=(tf.float32, tf.int32)
-            ),
-            ALONE,
-            "output_signature",
-        ),
-        (
-            tf.data.Dataset.from_generator(
-                lambda: iter([(np.zeros(2), 0), (np.zeros(3), 1)]),
-                output_signature=(tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32)),
+                lambda: iter([(np.zeros(2), 0), (np.zeros(3), 1)]), output_signature=(tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32))
             ),
             ALONE,
             "several shapes: resize images, pad series and tokens",
         ),
     ],
-)
+)  # fmt: skip
 def test_datasets_that_no_pool_can_hold_are_refused(labeled, unlabeled, words):
     with pytest.raises(ValueError, match=words):
         sn.Pool.from_dataset(labeled, unlabeled, [2])
@@ -416,8 +349,6 @@ def test_a_pool_of_folders(tmp_path):
     [
         (["2", "10"], 1, ""),
         (["1", "2"], 1, "minor class 1 is folder '1', or class 1, which is '2': give its name"),
-        (["2", "10"], 2, "minor class 2 is folder '2', or class 2, which is none: give its name"),
-        (["0", "1"], 1, ""),
     ],
 )
 def test_a_number_that_is_another_folder_s_name_is_refused(folders, number, words, tmp_path):

@@ -136,29 +136,14 @@ def test_state_round_trip():
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        (
-            make(unlabeled=3),
-            r"numbers of labeled and unlabeled images: it has \[6, 4\] and this pool \[6, 3\]",
-        ),
+        (make(unlabeled=3), r"numbers of labeled and unlabeled images: it has \[6, 4\] and this pool \[6, 3\]"),
         (make(labels=(0, 0, 0, 0, 1, 2, 0), unlabeled=3), "numbers of labeled"),
         (make(labels=(0, 0, 0, 0, 2, 1)), "other labels: they have changed"),
         (make(minor=(2,)), r"minor classes: it has \[1, 2\] and this pool \[2\]"),
-        (
-            Pool(make().images[:6] + 1, [0, 0, 0, 0, 1, 2], make().images[6:], (1, 2)),
-            "other images: they have",
-        ),
-        (
-            Pool(
-                make().images[:6],
-                [0, 0, 0, 0, 1, 2],
-                make().images[6:],
-                (1, 2),
-                sample_weight=np.ones(6),
-            ),
-            "other labels",
-        ),
+        (Pool(make().images[:6] + 1, [0, 0, 0, 0, 1, 2], make().images[6:], (1, 2)), "other images: they have"),
+        (Pool(make().images[:6], [0, 0, 0, 0, 1, 2], make().images[6:], (1, 2), sample_weight=np.ones(6)), "other labels"),
     ],
-)
+)  # fmt: skip
 def test_a_state_of_other_data_is_refused(other, words):
     with pytest.raises(ValueError, match=words):
         other.set_state(make().get_state())
@@ -222,44 +207,23 @@ def test_an_augmentation_of_another_kind_is_refused_where_the_pipeline_is_made()
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 3, 2)), [0]), "bring them to one shape"),
         ((np.zeros((2, 2, 2)), [0, -1], np.zeros((1, 2, 2)), [0]), "integer classes from 0"),
         ((np.zeros((2, 2, 2)), [0.5, 1.0], np.zeros((1, 2, 2)), [0]), "integer classes from 0"),
-        (
-            (np.zeros((3, 2, 2)), [0, 2, 2**32 + 2], np.zeros((1, 2, 2)), [2]),
-            "class 4294967298, beyond 32 bits: number the classes",
-        ),
-        (
-            (np.zeros((2, 2, 2)), np.array([0, 2**63], np.uint64), np.zeros((1, 2, 2)), [0]),
-            "beyond 32 bits",
-        ),
-        (
-            (np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [5]),
-            r"without a labeled image: \[5\]",
-        ),
+        ((np.zeros((3, 2, 2)), [0, 2, 2**32 + 2], np.zeros((1, 2, 2)), [2]), "class 4294967298, beyond 32 bits: number the classes"),
+        ((np.zeros((2, 2, 2)), np.array([0, 2**63], np.uint64), np.zeros((1, 2, 2)), [0]), "beyond 32 bits"),
+        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [5]), r"without a labeled image: \[5\]"),
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), []), "minor is empty"),
         ((np.zeros((0, 2, 2)), np.zeros(0, int), np.zeros((1, 2, 2)), [0]), "no labeled image"),
         ((np.zeros((2, 2, 2)), ["a", "b"], np.zeros((1, 2, 2)), [0]), "number its words"),
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), 1), r"minor is 1, .* such as \[2, 3\]"),
-        (
-            (np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [True, False]),
-            "a list of integer classes",
-        ),
+        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [True, False]), "a list of integer classes"),
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), ["b"]), "a list of integer classes"),
-        (
-            (np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], 0, [1.0]),
-            r"sample_weight .* has to be \[2\]",
-        ),
-        (
-            (np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], 0, [1.0, -1.0]),
-            "finite numbers from 0",
-        ),
-        (
-            (np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], None),
-            "seed is None, but has to be a whole number from 0",
-        ),
+        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], 0, [1.0]), r"sample_weight .* has to be \[2\]"),
+        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], 0, [1.0, -1.0]), "finite numbers from 0"),
+        ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], None), "seed is None, but has to be a whole number from 0"),
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], -1), "seed is -1"),
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [1], 1.7), "seed is 1.7"),
         ((tf.data.Dataset.range(3), [0, 1], np.zeros((1, 2, 2)), [1]), "use Pool.from_dataset"),
     ],
-)
+)  # fmt: skip
 def test_bad_input_is_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         Pool(*arguments)

@@ -222,39 +222,15 @@ def test_a_refitted_classifier_knows_the_columns_of_its_last_fit():
     )
 
 
-def test_mixed_lists_come_back_as_they_were_and_objects_are_no_numbers_to_scores():
-    x, y, _ = two_classes()
-    rows = [[float(a), "text"] for a in x[:, 0]]
-    pipeline = make_pipeline(
-        FunctionTransformer(lambda rows: np.asarray(rows, object)[:, :1].astype(float)),
-        LogisticRegression(),
-    )
-    more, _ = sn.SelectionSampler(pipeline, sn.Context(0.6)).fit_resample(rows, y)
-    assert {type(a) for a, _ in more} == {float} and {b for _, b in more} == {"text"}
-    for objects in (
-        np.where(y < 0, None, y),
-        pandas.DataFrame({"y": np.where(y < 0, None, y)}),
-        y.astype(object),
-    ):
-        with pytest.warns(UserWarning, match="give it a numeric dtype, -1 or NaN where unlabeled"):
-            assert len(list(sn.LabeledFolds(3).split(x, objects))) == 3
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (
-            {"sampling_strategy": None},
-            "no class is minor, .* name the minor classes in sampling_strategy",
-        ),
+        ({"sampling_strategy": None}, "no class is minor, .* name the minor classes in sampling_strategy"),
         ({"rounds": 2.0}, "rounds is 2.0, but has to be a whole number"),
         ({"rule": "context"}, "rule is 'context', but has to be a callable"),
-        (
-            {"rule": sn.Capped(sn.SelectNet(inputs="penultimate"))},
-            "SelectNet reads a network's features, .*: give inputs='probs.loss'$",
-        ),
+        ({"rule": sn.Capped(sn.SelectNet(inputs="penultimate"))}, "SelectNet reads a network's features, .*: give inputs='probs.loss'$"),
     ],
-)
+)  # fmt: skip
 def test_what_no_sampler_can_take_is_said(options, words):
     x, y, _ = two_classes()
     with pytest.raises(ValueError, match=words):

@@ -18,6 +18,7 @@ def load(place):
     return module
 
 
+@pytest.mark.slow
 def test_the_example_compares_four_classifiers(capsys):
     load("examples/table.py").main(seeds=1)
     found = re.findall(r"^(.+?) +(0\.\d+) \(std 0\.000, n=1\)$", capsys.readouterr().out, re.M)
@@ -30,6 +31,7 @@ def test_the_example_compares_four_classifiers(capsys):
     assert [name for name, _ in found] == names and all(float(value) > 0.8 for _, value in found)
 
 
+@pytest.mark.slow
 def test_the_example_of_several_inputs_compares_with_and_without_the_pool(capsys):
     load("examples/several_inputs.py").main(epochs=5)
     found = re.findall(

@@ -134,20 +134,11 @@ def test_a_line_that_fails_is_a_line(examine, monkeypatch):
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        (
-            "raise ImportError(\"No module named 'tensorflow'\")",
-            "No module named 'tensorflow': python -m pip install -e .",
-        ),
-        (
-            "raise ImportError('libstdc++.so.6: version not found')",
-            "libstdc++.so.6: version not found: reinstall it",
-        ),
-        (
-            "import os, signal; os.kill(os.getpid(), signal.SIGILL)",
-            f"killed by signal {int(signal.SIGILL)} at its import",
-        ),
+        ("raise ImportError(\"No module named 'tensorflow'\")", "No module named 'tensorflow': python -m pip install -e ."),
+        ("raise ImportError('libstdc++.so.6: version not found')", "libstdc++.so.6: version not found: reinstall it"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", f"killed by signal {int(signal.SIGILL)} at its import"),
     ],
-)
+)  # fmt: skip
 def test_a_tensorflow_that_dies_is_a_line(module, words, tmp_path, monkeypatch, capsys):
     (tmp_path / "tensorflow.py").write_text(module)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{pathlib.Path(doctor.__file__).parents[2]}")

@@ -11,29 +11,6 @@ from conftest import selectnet
 score = functools.partial(selectnet, "score")
 
 
-@pytest.mark.parametrize(
-    ("flags", "code", "words"),
-    [
-        ([], 2, "give --model, --images and --out"),
-        (["model.keras"], 2, "--name=value"),
-        (
-            ["--model=nowhere.keras", "--images=a", "--out=b"],
-            1,
-            "--model: expected the model.keras of a run, received ",
-        ),
-        (["--model=nowhere.keras", "--images=a", "--out=b", "--shard=0"], 2, "shard"),
-    ],
-)
-def test_a_wrong_flag_is_one_line(flags, code, words, tmp_path):
-    found = score(*flags, cwd=tmp_path)
-    assert found.returncode == code and found.stdout == "" and not list(tmp_path.iterdir())
-    assert (
-        found.stderr.startswith("error: ")
-        and words in found.stderr
-        and found.stderr.count("\n") == 1
-    )
-
-
 def test_a_wrong_pool_costs_no_import(tmp_path):
     for name in ("tensorflow", "keras", "ray", "pyarrow"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError")

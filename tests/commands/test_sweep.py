@@ -8,47 +8,25 @@ import subprocess
 import sys
 
 import pytest
-from conftest import write_run
+from conftest import selectnet, write_run
 
 from selectnet_tf import recipes
 
 HOME = pathlib.Path(__file__).parents[2]
+CELL = ("sweep", "table1", "--print", "--datasets=digits-4minor", "--archs=simple", "--seeds=0")
 
 
 def test_print_gives_a_command_for_each_missing_cell(tmp_path):
     made = {"dataset": "digits-4minor", "epochs": 4, "every": 4}
     (tmp_path / "my results").mkdir()
     write_run(tmp_path / "my results", **made, method="context")
-    words = [
-        "table1",
-        "--print",
-        "--datasets=digits-4minor",
-        "--archs=simple",
-        "--epochs=4",
-        "--seeds=0",
-        "--device=cpu",
-    ]
-    words += [
-        "--methods=context,selectnet,oversampling",
-        "--results_dir=my results",
-        "--data_dir=data",
-    ]
-    found = subprocess.run(
-        [sys.executable, "-m", "selectnet_tf", "sweep", *words],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
+    words = [*CELL, "--epochs=4", "--device=cpu", "--results_dir=my results", "--data_dir=data"]
+    found = selectnet(*words, "--methods=context,selectnet,oversampling", cwd=tmp_path)
     assert found.returncode == 0, found.stderr
     lines = [shlex.split(line) for line in found.stdout.splitlines()]
-    places = [
-        f"--results_dir={tmp_path / 'my results'}",
-        f"--data_dir={tmp_path / 'data'}",
-        "--device=cpu",
-    ]
-    assert [line[:3] + line[-3:] for line in lines] == [
-        [sys.executable, "-m", "selectnet_tf.run", *places]
-    ] * 2
+    places = [f"--results_dir={tmp_path / 'my results'}", f"--data_dir={tmp_path / 'data'}"]
+    run = [sys.executable, "-m", "selectnet_tf.run", *places, "--device=cpu"]
+    assert [line[:3] + line[-3:] for line in lines] == [run] * 2
     given = [dict(word.removeprefix("--").split("=", 1) for word in line[3:-3]) for line in lines]
     assert {
         recipes.make(
@@ -58,78 +36,18 @@ def test_print_gives_a_command_for_each_missing_cell(tmp_path):
     } == {recipes.make(**made, method=method).name for method in ("selectnet", "oversampling")}
 
 
-def test_commands_that_found_no_room_are_no_success():
-    words = [
-        "table1",
-        "--print",
-        "--datasets=digits-4minor",
-        "--archs=simple",
-        "--seeds=0",
-        "--methods=context",
-    ]
-    with open("/dev/full", "w") as full:
-        found = subprocess.run(
-            [sys.executable, "-m", "selectnet_tf", "sweep", *words],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    assert found.returncode == 1 and found.stderr == "error: [Errno 28] No space left on device\n"
-
-
-def test_who_reads_enough_commands_ends_without_an_error():
-    words = [
-        sys.executable,
-        "-m",
-        "selectnet_tf",
-        "sweep",
-        "table1",
-        "--print",
-        f"--seeds={','.join(map(str, range(300)))}",
-    ]
-    found = subprocess.run(
-        ["/bin/bash", "-c", f"set -o pipefail; {shlex.join(words)} | head -1"],
-        capture_output=True,
-        text=True,
-    )
-    assert found.returncode == 0 and found.stderr == "" and found.stdout.count("\n") == 1
-
-
 def test_the_home_folder_is_the_same_one_for_the_sweep_and_its_runs(tmp_path):
-    words = [
-        "table1",
-        "--print",
-        "--datasets=digits-4minor",
-        "--archs=simple",
-        "--seeds=0",
-        "--methods=context",
-    ]
-    words += ["--results_dir=~/results", "--data_dir=~/data"]
-    command, home = (
-        [sys.executable, "-m", "selectnet_tf", "sweep", *words],
-        {**os.environ, "HOME": str(tmp_path)},
-    )
-    found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=home)
-    assert shlex.split(found.stdout)[-2:] == [
-        f"--results_dir={tmp_path / 'results'}",
-        f"--data_dir={tmp_path / 'data'}",
-    ], found.stderr
+    words = [*CELL, "--methods=context", "--results_dir=~/results", "--data_dir=~/data"]
+    found = selectnet(*words, cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path)})
+    places = [f"--results_dir={tmp_path / 'results'}", f"--data_dir={tmp_path / 'data'}"]
+    assert shlex.split(found.stdout)[-2:] == places, found.stderr
     assert not (tmp_path / "~").exists()
 
 
 def test_without_ray_the_extra_is_named(tmp_path):
     (tmp_path / "ray.py").write_text("raise ImportError")
-    words = [
-        sys.executable,
-        "-m",
-        "selectnet_tf",
-        "sweep",
-        "table1",
-        "--datasets=digits-4minor",
-        "--ray=auto",
-        "--results_dir=results",
-    ]
-    found = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    flags = ["--datasets=digits-4minor", "--ray=auto", "--results_dir=results"]
+    found = selectnet("sweep", "table1", *flags, cwd=tmp_path)
     assert found.returncode == 1 and found.stdout == ""
     assert found.stderr == "error: --ray needs Ray: python -m pip install -e '.[scale]'\n"
 

@@ -90,21 +90,12 @@ def test_minor_classes_by_name_or_number(tree):
         ({"minor": ("lynx",)}, "--minor: expected names among cat, dog, emu, received 'lynx'"),
         ({"minor": ("cat", "dog", "emu")}, "--minor names every class"),
         ({"labeled_dir": "POOL", "unlabeled_dir": "OTHER"}, "no class is below half"),
-        (
-            {"labeled_dir": "POOL"},
-            "pool is given twice: give different folders to --labeled_dir, --test_dir, --unlabeled_dir",
-        ),
+        ({"labeled_dir": "POOL"}, "pool is given twice: give different folders to --labeled_dir, --test_dir, --unlabeled_dir"),
         ({"labeled_dir": "POOL/1"}, "is in no class's folder"),
-        (
-            {"unlabeled_dir": "nowhere"},
-            "--unlabeled_dir: expected a folder of images, received nowhere",
-        ),
-        (
-            {"test_dir": "POOL", "unlabeled_dir": "OTHER"},
-            "received 0, 1, 2, 3: rename or remove them",
-        ),
+        ({"unlabeled_dir": "nowhere"}, "--unlabeled_dir: expected a folder of images, received nowhere"),
+        ({"test_dir": "POOL", "unlabeled_dir": "OTHER"}, "received 0, 1, 2, 3: rename or remove them"),
     ],
-)
+)  # fmt: skip
 def test_what_is_wrong_is_said(changes, said, tree):
     (tree / "pool" / "torn.jpg").unlink()
     (tree / "other").mkdir()

@@ -82,10 +82,7 @@ def test_a_file_cannot_make_numpy_read_memory():
         read(crash())
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [(np.ndarray, (10**13,), b"b"), (np.ndarray, (0,), b"b", 1)],
-)
+@pytest.mark.parametrize("arguments", [(np.ndarray, (10**13,), b"b"), (np.ndarray, (0,), b"b", 1)])
 def test_a_small_file_cannot_claim_a_huge_array(arguments):
     class Huge:
         def __reduce__(self):

@@ -120,8 +120,7 @@ def test_near_copies_in_two_classes_leave_none_untested():
         [0, 1, 1, 2, 2, 0]
     )  # no group can be held out without another class losing both of its own
     with pytest.raises(
-        ValueError,
-        match="no group of class . can be held out without .*: give --test_dir",
+        ValueError, match="no group of class . can be held out without .*: give --test_dir"
     ):
         splits.hold_out_groups(
             np.array([0, 0, 1, 1, 2, 2]),

@@ -47,9 +47,8 @@ def step(layer, x, training):
 @pytest.mark.parametrize(
     "options",
     [
-        {}, {"momentum": 0.9, "epsilon": 1e-5 + 1e-6}, {"epsilon": 1e-7}, {"center": False}, {"scale": False}, {"axis": 3},
-        {"axis": 1}, {"axis": 2}, {"trainable": False}, {"gamma_regularizer": "l2"}, {"dtype": "mixed_float16"}, {"dtype": "mixed_bfloat16"},
-        {"dtype": "bfloat16"},
+        {}, {"momentum": 0.9, "epsilon": 1e-5 + 1e-6}, {"epsilon": 1e-7}, {"center": False}, {"scale": False},
+        {"axis": 1}, {"trainable": False}, {"dtype": "mixed_float16"},
     ],
 )  # fmt: skip
 def test_it_is_keras_s_own_to_rounding(options, training):
@@ -126,6 +125,7 @@ def trained(kind, strategy, synchronized):
     return [w.numpy() for w in model.weights]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("synchronized", [True, False])
 def test_two_replicas_train_as_with_keras_s_own(synchronized, two_replicas):
     for a, b in zip(

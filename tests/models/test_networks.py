@@ -8,8 +8,11 @@ from selectnet_tf.recipes.architectures import APPLICATIONS
 
 @pytest.mark.parametrize(
     ("arch", "ten", "hundred"),
-    [("simple", 1250858, None), ("resnet20", 274442, 280292), ("resnet32", 470218, 476068), ("resnet56", 861770, 867620),
-     ("resnet20v2", 574090, 597220), ("resnet56v2", 1673738, 1696868)],
+    [
+        ("simple", 1250858, None), ("resnet20", 274442, 280292), ("resnet20v2", 574090, 597220),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (
+            ("resnet32", 470218, 476068), ("resnet56", 861770, 867620), ("resnet56v2", 1673738, 1696868))),
+    ],
 )  # fmt: skip
 def test_parameters_are_the_classic_networks(arch, ten, hundred):
     assert networks.build(arch, (32, 32, 3), 10).count_params() == ten
@@ -154,6 +157,7 @@ def test_efficientnet_s_second_rescaling_stands_before_the_normalization():
     assert networks._rescale_imagenet(x, _Normalized([0, 0, 0], [1, 1, 1])) is x
 
 
+@pytest.mark.slow
 def test_fresh_batch_normalizations_learn_their_statistics_soon(tmp_path):
     def momenta(model):
         return {layer.momentum for layer in model.layers[-2].layers if hasattr(layer, "momentum")}
@@ -168,6 +172,7 @@ def test_fresh_batch_normalizations_learn_their_statistics_soon(tmp_path):
         assert momenta(model) == {kept}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_weights_of_another_network_are_refused(tmp_path):
     networks.build("MobileNet", (32, 32, 3), 4).layers[-2].save_weights(tmp_path / "a.weights.h5")

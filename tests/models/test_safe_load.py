@@ -80,22 +80,14 @@ def names(**changes):
         (names(class_name="TFSMLayer"), "keras.layers.TFSMLayer"),
         (names(module="os", class_name="system"), "os.system"),
         (names(module="builtins", class_name="function"), "builtins.function"),
-        (
-            names(module="keras.config", class_name="enable_unsafe_deserialization"),
-            "keras.config.enable_unsafe_deserialization",
-        ),
+        (names(module="keras.config", class_name="enable_unsafe_deserialization"), "keras.config.enable_unsafe_deserialization"),
         (names(module="keras.utils", class_name="get_file"), "keras.utils.get_file"),
         (names(module=None, class_name="__lambda__"), "None.__lambda__"),
         (names(module=["keras"]), r"\['keras'\].Dense"),
         (names(registered_name="mine>Dense"), "keras.layers.Dense"),
-        (
-            lambda layers: layers[-1]["config"].update(
-                activation={"module": "builtins", "class_name": "eval"}
-            ),
-            "builtins.eval",
-        ),
+        (lambda layers: layers[-1]["config"].update(activation={"module": "builtins", "class_name": "eval"}), "builtins.eval"),
     ],
-)
+)  # fmt: skip
 def test_a_file_that_names_anything_else_is_not_handed_to_keras(change, said, file, monkeypatch):
     monkeypatch.setattr(keras.saving, "load_model", lambda *_, **__: pytest.fail("handed to Keras"))
     with pytest.raises(

@@ -36,6 +36,7 @@ def report(results, monkeypatch):  # noqa: F811
     return page.write(results, store.read_runs(results)[0], "anywhere")
 
 
+@pytest.mark.slow
 def test_a_reader_finds_everything(report, browser):
     browser.get(f"file://{report}")
     assert "selectnet_tf" in browser.title and not browser.get_log("browser")
@@ -54,6 +55,7 @@ def test_a_reader_finds_everything(report, browser):
     assert browser.find_element("css selector", "h2").text == "Runs"
 
 
+@pytest.mark.slow
 def test_a_round_is_shown_when_its_button_is_pressed(report, browser):
     browser.get(f"file://{report}")
     first, last = browser.find_elements("css selector", "details[open] .round")

@@ -140,14 +140,7 @@ def test_the_files(tmp_path):
     table = {
         (line["class"], line["threshold"]): line for line in read_csv(tmp_path / "thresholds.csv")
     }
-    assert table["cat", "0.5"] == {
-        "class": "cat",
-        "threshold": "0.5",
-        "taken": "2",
-        "right": "1",
-        "precision": "0.5",
-        "recall": "0.5",
-    }
+    assert ",".join(table["cat", "0.5"].values()) == "cat,0.5,2,1,0.5,0.5"
     assert table["cat", "0.99"]["precision"] == "" and table["dog", "0.1"]["recall"] == "1.0"
     assert read_csv(tmp_path / "calibration.csv")[0] == {
         "class": "cat", "share": "0.4", "mean_probability": "0.5", "brier": "0.213", "calibration_error": "0.2",

@@ -7,23 +7,13 @@ def test_table_lines_up():
         for m in ("context", "self_paced")
     ]
     lines = outputs.format_results(rows).splitlines()
-    assert (
-        outputs.format_results([rows[0] | {"minor_accuracy": ""}]).splitlines()[1].split()[2]
-        == "nan"
-    )  # an empty cell of runs.csv
-    assert (
-        outputs.format_results([rows[0] | {"minor_accuracy": 0.0}]).splitlines()[1].split()[2]
-        == "0.0000"
-    )  # of a collapsed class
-    assert (
-        lines[1].split() == ["context", "0.5000", "0.2500", "1.0000", "0.4000"]
-        and len({len(line) for line in lines}) == 1
-    )
+    for minor, shown in (("", "nan"), (0.0, "0.0000")):  # empty in runs.csv; a collapsed class
+        line = outputs.format_results([rows[0] | {"minor_accuracy": minor}]).splitlines()[1]
+        assert line.split()[2] == shown
+    assert lines[1].split() == ["context", "0.5000", "0.2500", "1.0000", "0.4000"]
+    assert len({len(line) for line in lines}) == 1
 
 
 def test_durations():
-    assert [log._format_duration(s) for s in (5, 65, 3600 * 3 + 125)] == [
-        "0 min 05 s",
-        "1 min 05 s",
-        "3 h 02 min",
-    ]
+    found = [log._format_duration(s) for s in (5, 65, 3600 * 3 + 125)]
+    assert found == ["0 min 05 s", "1 min 05 s", "3 h 02 min"]

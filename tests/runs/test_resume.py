@@ -1,3 +1,4 @@
+import collections
 import os
 import shutil
 import subprocess
@@ -138,20 +139,10 @@ def start(tree):
 def test_files_csv_says_what_each_file_is(start, tree):
     folder, _ = start()
     rows = {row["file"]: row for row in read_csv(folder / "files.csv")}
-    assert len(rows) == 75 and list(next(iter(rows.values()))) == [
-        "file",
-        "digest",
-        "part",
-        "class",
-        "why",
-    ]
-    parts = [row["part"] for row in rows.values()]
-    assert [parts.count(part) for part in ("labeled", "test", "unlabeled", "left out")] == [
-        35,
-        9,
-        27,
-        4,
-    ]
+    first = next(iter(rows.values()))
+    assert len(rows) == 75 and list(first) == ["file", "digest", "part", "class", "why"]
+    parts = collections.Counter(row["part"] for row in rows.values())
+    assert parts == {"labeled": 35, "test": 9, "unlabeled": 27, "left out": 4}
     assert (
         rows[str(tree / "pool" / "0" / "00.png")]["why"] == "a duplicate of a labeled or test image"
     )

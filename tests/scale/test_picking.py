@@ -212,13 +212,6 @@ def test_raw_pixels_become_images(shape, mode, tmp_path):
     )
 
 
-def test_images_of_a_folder_are_copied_as_they_are(tree, tmp_path):
-    ids = [f for f in listing.list_images(tree / "pool").files if f != "torn.jpg"]
-    picking.write(found(ids), tree / "pool", ["dog"], tmp_path / "picks")
-    copies = sorted(p.read_bytes() for p in (tmp_path / "picks" / "dog").iterdir())
-    assert copies == sorted((tree / "pool" / i).read_bytes() for i in ids)
-
-
 def test_picks_are_whole_or_not_there(tmp_path):
     images = pa.array([encoded(1), None], pa.binary())
     pq.write_table(pa.table({"id": ["a", "b"], "image": images}), tmp_path / "pool.parquet")

@@ -109,18 +109,12 @@ def test_rarer_suffixes_are_read(suffix, tmp_path):
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        (
-            ["cat/a.png", "dog/b.txt", "owl/"],
-            "has no image in dog, owl: add some or remove the folder",
-        ),
-        (
-            ["train/cat/a.png", "val/cat/b.png"],
-            "holds train/, val/: give --labeled_dir=.*/train and --test_dir",
-        ),
+        (["cat/a.png", "dog/b.txt", "owl/"], "has no image in dog, owl: add some or remove the folder"),
+        (["train/cat/a.png", "val/cat/b.png"], "holds train/, val/: give --labeled_dir=.*/train and --test_dir"),
         (["cat/a.png"], "expected at least two classes, .* has one folder of images, cat"),
         (["cat/a.png", "b.png"], "b.png is in no class's folder"),
     ],
-)
+)  # fmt: skip
 def test_classes_do_not_vanish(files, said, tmp_path):
     for file in files:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)

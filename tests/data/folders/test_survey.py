@@ -46,29 +46,14 @@ def test_counts_by_class_and_what_is_not_read(tree):
     [
         ({"labeled_dir": "LABELED,LABELED/."}, "labeled is given twice"),
         ({"test_dir": "LABELED"}, "labeled is given twice"),
-        (
-            {"minor": ("lynx", "emu", "gnu")},
-            "--minor: expected names among cat, dog, emu, received 'gnu', 'lynx'",
-        ),
-        (
-            {"image_size": 8},
-            "simple needs images of at least 12 x 12: give a larger --image_size than 8",
-        ),
-        (
-            {"arch": "MobileNetV2", "image_size": 24},
-            "MobileNetV2 needs images of at least 32 x 32",
-        ),
-        (
-            {"arch": "MobileNetV2", "image_size": 32, "weights": "none.h5"},
-            "--weights: expected imagenet or a file, received none.h5",
-        ),
+        ({"minor": ("lynx", "emu", "gnu")}, "--minor: expected names among cat, dog, emu, received 'gnu', 'lynx'"),
+        ({"image_size": 8}, "simple needs images of at least 12 x 12: give a larger --image_size than 8"),
+        ({"arch": "MobileNetV2", "image_size": 24}, "MobileNetV2 needs images of at least 32 x 32"),
+        ({"arch": "MobileNetV2", "image_size": 32, "weights": "none.h5"}, "--weights: expected imagenet or a file, received none.h5"),
         ({"decisions": "none.csv"}, "--decisions: expected a CSV file with columns digest"),
-        (
-            {"test_dir": "TEST"},
-            "has no image of the minor class emu: add some to --test_dir",
-        ),
+        ({"test_dir": "TEST"}, "has no image of the minor class emu: add some to --test_dir"),
     ],
-)
+)  # fmt: skip
 def test_mistakes_show_before_anything_is_decoded(changes, said, tree, monkeypatch):
     monkeypatch.setattr(decoding, "decode_and_look", lambda *_: pytest.fail("decoded"))
     picture(tree / "test" / "cat" / "a.png", COLOURS["cat"], 1)
