@@ -87,6 +87,7 @@ def test_the_best_is_that_of_the_held_out_images_and_only_once_all_are_known(tmp
     assert imread(tmp_path / "ablation.png").std() > 0.02
 
 
+@pytest.mark.slow
 def test_its_plan_and_a_wrong_command_line(tmp_path):
     def command(*flags):
         return subprocess.run(

@@ -23,6 +23,7 @@ def test_minor_classes_of_folders_are_names(tmp_path):
     assert found.stdout == "('007', '1')\n", found.stderr
 
 
+@pytest.mark.slow
 def test_two_folders_are_all_that_a_dry_run_needs_and_it_leaves_nothing(tree):
     before = sorted(tree.rglob("*"))
     found = run("--labeled_dir=labeled", "--unlabeled_dir=pool", "--dry_run", cwd=tree)

@@ -94,13 +94,10 @@ def test_too_small_images_are_refused():
         networks.build("simple", (8, 8, 1), 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arch", "module"),
-    [
-        ("MobileNetV2", "mobilenet_v2"),
-        pytest.param("ResNet50", "resnet50", marks=pytest.mark.slow),
-        pytest.param("DenseNet121", "densenet", marks=pytest.mark.slow),
-    ],
+    [("MobileNetV2", "mobilenet_v2"), ("ResNet50", "resnet50"), ("DenseNet121", "densenet")],
 )
 def test_networks_of_keras_applications_see_the_pixels_that_they_want(arch, module, tmp_path):
     model = networks.build(arch, (32, 32, 3), 4)
