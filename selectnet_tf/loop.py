@@ -257,7 +257,7 @@ def _rehearse(
 def _check_schedule(selection: Selection, batch_size: int, epochs: int) -> None:
     """Warns where a learning-rate schedule of steps, sized on D, ends before the run may.
 
-    A schedule ends where its rate stays within a hundredth of its largest from the last one.
+    A schedule ends where its rate stays within a hundredth of its range from the last one.
     """
     optimizer = selection.model.optimizer
     schedule = getattr(getattr(optimizer, "inner_optimizer", optimizer), "_learning_rate", None)
@@ -270,7 +270,7 @@ def _check_schedule(selection: Selection, batch_size: int, epochs: int) -> None:
     fewest, most = (n // batch_size * epochs for n in (known, all_images))
     steps = np.linspace(0, most, 101, dtype=np.int64)
     rates = np.array([float(schedule(int(step))) for step in steps])
-    moving = np.flatnonzero(abs(rates - rates[-1]) > rates.max() / 100)
+    moving = np.flatnonzero(abs(rates - rates[-1]) > np.ptp(rates) / 100)
     end = steps[moving[-1] + 1] if len(moving) else 0
     # plus an epoch's last, partial batch
     if rates[-1] < rates.max() and 0 < end <= fewest + epochs and end < 0.9 * most:

@@ -376,6 +376,7 @@ schedules = keras.optimizers.schedules
         (schedules.PiecewiseConstantDecay([30, 45], [0.1, 0.01, 0.001]), True, False),
         (schedules.CosineDecay(0.0, 10, warmup_target=0.1, warmup_steps=50), True, False),
         (schedules.ExponentialDecay(0.1, 1000, 0.96), True, False),
+        (schedules.InverseTimeDecay(0.1, 1, 2e-4), True, False),
         (schedules.CosineDecay(0.1, 20), False, False),
         (0.1, True, False),
     ],
