@@ -43,7 +43,7 @@ GROUPS = {  # of --help: the flags that people need first, then those of --helpf
         " selector_fit selector_init selector_lr selector_epochs selector_batch",
     ),
     "hardware": ("device", "replicas precision jit deterministic"),
-    "output": ("results_dir force", "verbose"),
+    "output": ("results_dir force baselines", "verbose"),
 }
 
 
@@ -74,6 +74,12 @@ def define_flags() -> None:
     flags.DEFINE_integer("replicas", 0, "replicas of MirroredStrategy; 0: one per GPU")
     flags.DEFINE_enum("device", "auto", _devices.CHOICES, "auto: all GPUs, if any; cpu: no GPU")
     flags.DEFINE_bool("force", False, "train again from the start, even a finished run")
+    flags.DEFINE_bool(
+        "baselines",
+        None,
+        "dataset=folder: also train logit_adjusted and random, and compare this run with them and"
+        " with a logistic regression; default: with --freeze, else those that are there",
+    )
     flags.DEFINE_bool(
         "dry_run",
         False,
@@ -173,8 +179,10 @@ def main(argv: list[str]) -> int:
         return fail(error, 2)
     results = expand_path(FLAGS.results_dir)
     cache_dir = expand_path(FLAGS.cache_dir) if FLAGS.cache_dir else results / "cache"
-    if FLAGS.dry_run and not isinstance(recipe.data, recipes.FolderData):
-        return fail("--dry_run is for --dataset=folder: leave it out", 2)
+    own = isinstance(recipe.data, recipes.FolderData)
+    for name in ("dry_run", "baselines"):
+        if FLAGS[name].value and not own:
+            return fail(f"--{name} is for --dataset=folder: leave it out", 2)
     signal.signal(signal.SIGTERM, _terminated)
     try:
         recipe, survey = _look_at_data(recipe, results)
@@ -185,23 +193,29 @@ def main(argv: list[str]) -> int:
             import tensorflow  # noqa: F401
         if problem := _devices.find_problem():
             return fail(problem, 1)
-        from selectnet_tf.report import review_page
-        from selectnet_tf.runs import outputs, train
+        from selectnet_tf.report import compare, review_page
+        from selectnet_tf.runs import baselines, outputs, train
 
-        row = train.train(
-            recipe,
-            data_dir=FLAGS.data_dir,
-            results_dir=results,
-            replicas=FLAGS.replicas,
-            force=FLAGS.force,
-            verbose=1 if sys.stdout.isatty() else 2,
-            finish=review_page.write,
-            cache_dir=cache_dir,
-            survey=survey,
-        )
+        options: dict[str, Any] = {
+            "replicas": FLAGS.replicas,
+            "force": FLAGS.force,
+            "verbose": 1 if sys.stdout.isatty() else 2,
+            "finish": review_page.write,
+            "cache_dir": cache_dir,
+            "survey": survey,
+        }
+        row = train.train(recipe, data_dir=FLAGS.data_dir, results_dir=results, **options)
+        compared = []
+        if own and FLAGS.baselines is not False:
+            others = recipe.training.freeze if FLAGS.baselines is None else True
+            found = baselines.train_all(recipe, results, others=others, **options)
+            rows = compare.write_baselines(results, row["name"], row["method"], found)
+            compared = ["", *compare.describe_baselines(rows)]
         print(
             f"\n{outputs.format_results([row])}\n\nfiles: {results / 'runs' / row['name']}/, row in"
-            f" {results / 'runs.csv'}"
+            f" {results / 'runs.csv'}",
+            *compared,
+            sep="\n",
         )
     except SystemExit as stop:  # checkpoint.Stopped, or _terminated
         return fail(_describe_progress(recipe), stop.code if isinstance(stop.code, int) else 1)

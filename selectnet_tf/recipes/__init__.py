@@ -25,7 +25,7 @@ from selectnet_tf.recipes.recipe import (
     default_training,
     preset_values,
 )
-from selectnet_tf.recipes.validation import make
+from selectnet_tf.recipes.validation import make, with_method
 
 __all__ = [
     "DATASETS",
@@ -50,4 +50,5 @@ __all__ = [
     "default_training",
     "make",
     "preset_values",
+    "with_method",
 ]

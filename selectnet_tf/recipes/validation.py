@@ -160,6 +160,22 @@ def make(**changes: Any) -> Recipe:
     return recipe
 
 
+def with_method(recipe: Recipe, method: str) -> Recipe:
+    """Returns the recipe with another method, without the fields that only the former reads."""
+    base = recipe.preset_values()
+    own = {k: v for k, v in recipe.flat().items() if v != base[k]}
+    identity = ("dataset", "arch", "preset", "seed", "training")
+    given = {k: recipe.flat()[k] for k in identity} | own | {"method": method}
+    if method == "logit_adjusted":  # its loss is its own
+        given.pop("prior_loss", None)
+    values = preset_values(*(given[k] for k in ("dataset", "arch", "method", "preset", "training")))
+    other = assemble(values | given)
+    unread = (field for fields, reads, _ in READ for field in fields.split() if not reads(other))
+    for field in unread:
+        given.pop(field, None)
+    return make(**given)
+
+
 def _minor_order(dataset: str) -> Callable[[Any], Any]:
     if dataset == FolderData.dataset:
         return str

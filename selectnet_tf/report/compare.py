@@ -1,17 +1,28 @@
-"""Compares two groups of runs, paired by seed, on the same test images. No TensorFlow."""
+"""Compares runs on the same test images: two groups by seed, or one and its baselines.
+
+No TensorFlow.
+"""
 
 import fnmatch
 import pathlib
 import zipfile
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from selectnet_tf._console import align_columns
+from selectnet_tf._csv_files import read_csv, write_csv
 from selectnet_tf.runs import store
 
+if TYPE_CHECKING:
+    from selectnet_tf.runs.baselines import Baseline
+
 DRAWS = 2000
+TABLE = "baselines.csv"
+PARTS = ("all", "minor")  # of the test set, that a baseline is judged by
+NUMBERS = ("images", "accuracy", "difference", "low", "high", "p")  # of each of PARTS
+COLUMNS = ("name", "verdict", *(f"{part}_{n}" for part in PARTS for n in NUMBERS), "model", "why")
 
 
 class Pair(NamedTuple):
@@ -77,22 +88,28 @@ def pair(results: pathlib.Path, a: str, b: str) -> list[Pair]:
 
 
 def _pair(results: pathlib.Path, a: store.Run, b: store.Run) -> Pair:
-    (truth, right_a), (other, right_b) = (_predictions(results, run.name) for run in (a, b))
+    folders = (store.find_folder(results, run.name) for run in (a, b))
+    (truth, right_a), (other, right_b) = map(_predictions, folders)
     if _tested_on(a.row) != _tested_on(b.row) or not np.array_equal(truth, other):
         cure = "compare runs of one data set, with the same --minor and --validation"
         raise ValueError(f"{a.name} and {b.name} have different test sets: {cure}")
-    classes = store.read_file(results, a.name, "classes.csv")
-    if len(classes) <= truth.max():
-        raise ValueError(f"{a.name} has no whole classes.csv: train it again with --force")
     kept = min(len(right_a), len(right_b))
-    minor = np.array([row["minor"] == "1" for row in classes])
-    called = [row.get("name") or row["class"] for row in classes]
     right = np.stack([right_a[-kept:], right_b[-kept:]])
-    return Pair(a.seed, (a.name, b.name), truth, right, minor, called)
+    return Pair(a.seed, (a.name, b.name), truth, right, *_classes(results, a.name, truth))
 
 
-def _predictions(results: pathlib.Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    path = store.find_folder(results, name) / "predictions.npz"
+def _classes(results: pathlib.Path, name: str, truth: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Returns (whether each class is minor, the names of the classes) of a run."""
+    classes = store.read_file(results, name, "classes.csv")
+    if len(classes) <= truth.max():
+        raise ValueError(f"{name} has no whole classes.csv: train it again with --force")
+    minor = np.array([row["minor"] == "1" for row in classes])
+    return minor, [row.get("name") or row["class"] for row in classes]
+
+
+def _predictions(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (true classes [n], correct predictions [k, n]) of a run's folder."""
+    path, name = folder / "predictions.npz", folder.name
     try:
         with np.load(path) as file:
             truth, predicted = file["truth"].astype(int), file["predicted"]
@@ -213,3 +230,124 @@ def _tests(pairs: Sequence[Pair]) -> str:
             only_a, only_b, value = mcnemar(*p.right[:, -1, where])
             table.append((str(p.seed), part, f"{only_a:,}", f"{only_b:,}", f"{value:.2g}"))
     return align_columns(table)
+
+
+def write_baselines(
+    results: pathlib.Path, name: str, method: str, found: "Sequence[Baseline]"
+) -> list[dict[str, str]]:
+    """Writes a run's baselines.csv. Returns its rows, the run's first.
+
+    A model is compared as it was saved, after its last epoch. `difference` is a baseline's accuracy
+    minus the run's; `low` and `high` are its paired 95% interval, `p` an exact McNemar test's.
+
+    Args:
+        results: folder of the results.
+        name: the run's.
+        method: the run's.
+        found: the baselines.
+    """
+    folder = store.find_folder(results, name)
+    truth, right = _predictions(folder)
+    minor, classes = _classes(results, name, truth)
+    parts = {"all": truth >= 0, "minor": minor[truth]}
+    rows = [{"name": f"this run: {method}", "model": str(folder / "model.keras")}]
+    rows[0] |= _describe_parts(parts, right[-1])
+    for baseline in found:
+        row = {"name": baseline.name, "why": baseline.why, "verdict": "not run"}
+        if baseline.folder:
+            other = _predictions(baseline.folder)[1][-1]
+            both = np.stack([other, right[-1]])[:, None]
+            gaps = differences([Pair(0, (baseline.name, name), truth, both, minor, classes)])
+            row |= _describe_parts(parts, other, right[-1], gaps)
+            row |= {"model": str(baseline.folder / "model.keras"), "verdict": _judge(row)}
+        rows.append(row)
+    rows = [{column: row.get(column, "") for column in COLUMNS} for row in rows]
+    write_csv(folder / TABLE, [COLUMNS, *([*row.values()] for row in rows)])
+    return rows
+
+
+def _describe_parts(
+    parts: dict[str, np.ndarray],
+    right: np.ndarray,
+    run: np.ndarray | None = None,
+    gaps: dict[str, tuple[float, float, float, float]] | None = None,
+) -> dict[str, str]:
+    """Returns the cells of NUMBERS for each of the parts, masks [n] of the test images."""
+    cells: dict[str, str] = {}
+    for part, where in parts.items():
+        cells |= {f"{part}_images": str(where.sum())}
+        cells |= {f"{part}_accuracy": f"{right[where].mean():.4f}"}
+        if run is not None and gaps:
+            a, b, low, high = gaps[part]
+            values = {"difference": a - b, "low": low, "high": high}
+            cells |= {f"{part}_{k}": f"{v:+.4f}" for k, v in values.items()}
+            cells[f"{part}_p"] = f"{mcnemar(right[where], run[where])[2]:.2g}"
+    return cells
+
+
+def _judge(row: dict[str, str]) -> str:
+    """Returns whether a baseline is better than the run, worse, mixed or level.
+
+    A difference counts if its interval excludes 0 and the exact test agrees: an interval drawn from
+    a few images is too narrow.
+    """
+    clear = [part for part in PARTS if float(row[f"{part}_p"]) < 0.05]
+    higher = any(float(row[f"{part}_low"]) > 0 for part in clear)
+    lower = any(float(row[f"{part}_high"]) < 0 for part in clear)
+    return {(1, 0): "better", (0, 1): "worse", (1, 1): "mixed", (0, 0): "level"}[higher, lower]
+
+
+def layout_baselines(rows: Sequence[dict[str, str]]) -> list[tuple[str, ...]]:
+    """Returns the cells of baselines.csv's rows for people, the header first."""
+    table: list[tuple[str, ...]] = [
+        ("", "accuracy", "difference", "minor classes", "difference", "")
+    ]
+    for row in rows:
+        cells = [row["name"]]
+        for part in PARTS:
+            cells += [row[f"{part}_accuracy"] or "–", _describe_gap(row, part)]
+        table.append((*cells, row["verdict"] if row["model"] else ""))
+    return table
+
+
+def _describe_gap(row: dict[str, str], part: str) -> str:
+    if not row[f"{part}_difference"]:
+        return ""
+    difference, low, high = (float(row[f"{part}_{n}"]) for n in ("difference", "low", "high"))
+    return f"{difference:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def advise(rows: Sequence[dict[str, str]]) -> list[str]:
+    """Returns lines on the models of baselines.csv's rows: which to use, and what was not run."""
+    others = rows[1:]
+    better = [row for row in others if row["verdict"] == "better"]
+    if better:
+        best = max(better, key=lambda row: sum(float(row[f"{p}_difference"]) for p in PARTS))
+        gaps = f"accuracy {_describe_gap(best, 'all')}, minor {_describe_gap(best, 'minor')}"
+        said = [f"use {best['name']}: {gaps}: {best['model']}"]
+    elif any(row["verdict"] != "not run" for row in others):
+        level = [row["name"] for row in others if row["verdict"] == "level"]
+        said = ["no baseline is better" + f"; level: {', '.join(level)}" * bool(level)]
+    else:
+        said = []
+    return said + [f"{row['name']}: {row['why']}" for row in others if row["why"]]
+
+
+def describe_baselines(rows: Sequence[dict[str, str]]) -> list[str]:
+    """Returns baselines.csv's rows as lines for the screen."""
+    images = (f"{int(rows[0][f'{part}_images']):,}" for part in PARTS)
+    return [
+        "baselines on the same {} test images, {} of minor classes; differences with their paired"
+        " 95% intervals".format(*images),
+        align_columns(layout_baselines(rows)),
+        *advise(rows),
+    ]
+
+
+def read_baselines(folder: pathlib.Path) -> list[dict[str, str]]:
+    """Returns the rows of a run's baselines.csv; empty if it is missing or damaged."""
+    try:
+        rows = read_csv(folder / TABLE)
+    except ValueError:
+        return []
+    return rows if all(set(COLUMNS) <= row.keys() for row in rows) else []

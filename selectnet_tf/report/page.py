@@ -19,7 +19,7 @@ from selectnet_tf._csv_files import read_csv
 from selectnet_tf._files import replacing
 from selectnet_tf.data import cifar
 from selectnet_tf.data.folders import decoding, duplicates
-from selectnet_tf.report import byclass, figures, gallery, paper, tables
+from selectnet_tf.report import byclass, compare, figures, gallery, paper, tables
 from selectnet_tf.report.document import document
 from selectnet_tf.runs import store
 
@@ -99,7 +99,19 @@ def _runs(results: pathlib.Path, found: list[store.Run]) -> str:
         images = sum(each.images for each in classes)
         size = f": {images:,} test images" if images else ""
         parts.append(f"<h3>{html.escape(dataset)}{size}</h3>{_methods(results, chosen)}")
+        parts += [_baselines(results, run) for run in chosen]
     return "".join(parts)
+
+
+def _baselines(results: pathlib.Path, run: store.Run) -> str:
+    """Returns a run's baselines.csv, "" where it has none."""
+    rows = compare.read_baselines(store.find_folder(results, run.name))
+    if not rows:
+        return ""
+    head, *lines = [[*map(html.escape, line)] for line in compare.layout_baselines(rows)]
+    advice = "".join(f"<p>{html.escape(line)}</p>" for line in compare.advise(rows))
+    title = f"<h4>Baselines of {html.escape(run.name)}</h4>"
+    return f"{title}{_table(head, lines)}{advice}"
 
 
 def _methods(results: pathlib.Path, found: list[store.Run]) -> str:

@@ -44,7 +44,10 @@ def line(found: Survey, recipe: Recipe) -> str:
     epochs = recipe.training.epochs
     often = f"{epochs:,} epoch{'s' * (epochs > 1)} of up to {images:,} images"
     amount = f"about {plan.format_hours(took)}" if took >= 60 else "under a minute"
-    return f"  training takes {amount} on this idle machine: {often}, estimated from a few steps"
+    more = "; two baselines take as long each" if recipe.training.freeze else ""
+    return (
+        f"  training takes {amount} on this idle machine: {often}, estimated from a few steps{more}"
+    )
 
 
 def split(found: Survey, recipe: Recipe) -> str:

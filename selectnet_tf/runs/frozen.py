@@ -49,7 +49,7 @@ def backbone(training: TrainingRecipe, shape: tuple[int, ...]) -> keras.Model:
 def embed(
     task: Task,
     training: TrainingRecipe,
-    cache_dir: pathlib.Path,
+    cache_dir: pathlib.Path | None,
     network: keras.Model | None = None,
 ) -> tuple[Task, keras.Model]:
     """Returns (the task with features in place of its images, the backbone).
@@ -60,13 +60,12 @@ def embed(
     Args:
         task: images.
         training: backbone, views and their shift.
-        cache_dir: folder of the cache.
+        cache_dir: folder of the cache; None: there is none.
         network: the backbone; None: it is built.
     """
     network = network or backbone(training, task.x_labeled.shape[1:])
-    weights = b"".join(np.ascontiguousarray(w).tobytes() for w in network.get_weights())
-    place = cache_dir / f"embeddings-{network.output_shape[-1]}-{digest(weights)[:16]}.npz"
-    known = _load(place)
+    place = cache_dir and cache_dir / _name_cache(network)
+    known = _load(place) if place else {}
     before = len(known)
     pixels = round(training.shift * task.x_labeled.shape[1])
     try:
@@ -79,8 +78,8 @@ def embed(
             for v in range(1, training.views)
         ]
     finally:  # also when stopped
-        if len(known) > before:
-            cache_dir.mkdir(parents=True, exist_ok=True)
+        if place and len(known) > before:
+            place.parent.mkdir(parents=True, exist_ok=True)
             write_npz(place, keys=np.array(list(known)), rows=np.stack(list(known.values())))
     if training.views > 1:
         others = [
@@ -139,6 +138,11 @@ def join(network: keras.Model, head: keras.Model, name: str) -> keras.Model:
     """Returns backbone and head as one model of images."""
     standardized, classes = (head.get_layer(layer) for layer in ("standardized", "classes"))
     return keras.Model(network.inputs, classes(standardized(network.outputs[0])), name=name)
+
+
+def _name_cache(network: keras.Model) -> str:
+    weights = b"".join(np.ascontiguousarray(w).tobytes() for w in network.get_weights())
+    return f"embeddings-{network.output_shape[-1]}-{digest(weights)[:16]}.npz"
 
 
 def _load(place: pathlib.Path) -> dict[str, np.ndarray]:

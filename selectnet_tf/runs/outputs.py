@@ -15,7 +15,6 @@ from selectnet_tf.data.task import Task
 from selectnet_tf.pool import Pool
 from selectnet_tf.recipes import Recipe
 from selectnet_tf.runs import evaluation
-from selectnet_tf.runs.log import Evaluate
 from selectnet_tf.runs.resume import VERSIONS, Fingerprint
 
 
@@ -46,14 +45,18 @@ def write_recipe(
     )
 
 
-def write_predictions(folder: pathlib.Path, evaluate: Evaluate) -> None:
+def write_predictions(
+    folder: pathlib.Path, truth: np.ndarray, predicted: Sequence[np.ndarray]
+) -> None:
     """Writes predictions.npz, by which `report compare` compares two runs image by image.
 
-    `truth` [n] and `predicted` [k, n] are classes of the test set, after the last k <= 10 epochs.
+    Args:
+        folder: the run's folder.
+        truth: true classes of the test set, [n].
+        predicted: predicted classes after each of the last k <= 10 epochs, [n] each.
     """
-    predicted = np.array(evaluate.predicted)
-    truth = evaluate.truth.astype(predicted.dtype)
-    write_npz(folder / "predictions.npz", truth=truth, predicted=predicted)
+    classes = np.array(predicted)
+    write_npz(folder / "predictions.npz", truth=truth.astype(classes.dtype), predicted=classes)
 
 
 def write_model(path: pathlib.Path, model: keras.Model, task: Task) -> None:

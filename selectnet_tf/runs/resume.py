@@ -131,23 +131,29 @@ def check_same_images(folder: pathlib.Path, task: Task) -> None:
     """
     if task.listing is None:
         return
-    header, *lines = task.listing
-    now = [dict(zip(header, line, strict=True)) | {"file": as_cell(line[0])} for line in lines]
+    now = list_images(task)
     if not (folder / "state.npz").exists() or not (folder / FILES).exists():
-        write_csv(folder / FILES, [header, *([*row.values()] for row in now)])
+        write_csv(folder / FILES, [task.listing[0], *([*row.values()] for row in now)])
         return
-    before, after = (
-        {row["file"]: row for row in rows if row["digest"]}
-        for rows in (read_csv(folder / FILES), now)
-    )
-    files = before.keys() | after.keys()
-    changes = collections.Counter(_name_change(before.get(f), after.get(f)) for f in files)
-    found = ", ".join(f"{count:,} {change}" for change, count in sorted(changes.items()) if change)
-    if found:
+    if found := describe_changes(read_csv(folder / FILES), now):
         raise ValueError(
             f"images have changed since this run started ({found}; {folder / FILES} lists the"
             " former ones): restore them to resume, or pass --force to start over"
         )
+
+
+def list_images(task: Task) -> list[dict[str, Any]]:
+    """Returns the rows of a task's files.csv."""
+    header, *lines = task.listing or [()]
+    return [dict(zip(header, line, strict=True)) | {"file": as_cell(line[0])} for line in lines]
+
+
+def describe_changes(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
+    """Returns the number of images that differ between two files.csv by kind, "" if none does."""
+    old, new = ({row["file"]: row for row in rows if row["digest"]} for rows in (before, after))
+    files = old.keys() | new.keys()
+    changes = collections.Counter(_name_change(old.get(f), new.get(f)) for f in files)
+    return ", ".join(f"{count:,} {change}" for change, count in sorted(changes.items()) if change)
 
 
 def find_finished_row(

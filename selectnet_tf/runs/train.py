@@ -119,7 +119,7 @@ def _run(
     rounds = training.epochs // recipe.selection.every
     selection = methods.make_selection(recipe.selection, recipe.data, pool, rounds, seed)
     evaluate, probs, logger = _fit(recipe, seen, selection, model, folder, verbose, fingerprint)
-    outputs.write_predictions(folder, evaluate)
+    outputs.write_predictions(folder, evaluate.truth, evaluate.predicted)
     outputs.write_model(
         folder / "model.keras",
         frozen.join(backbone, model, training.arch) if backbone else model,

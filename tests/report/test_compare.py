@@ -3,6 +3,7 @@ import pytest
 from conftest import write_run
 
 from selectnet_tf.report import compare
+from selectnet_tf.runs.baselines import Baseline
 
 TRUTH = np.array([0] * 4 + [1] * 4)
 CLASSES = "class,name,minor,f1,as_0,as_1\n0,bird,1,0.5,3,1\n1,cat,0,0.7,1,3\n"
@@ -107,3 +108,33 @@ def test_what_can_not_be_paired_is_refused_in_one_line(a, b, words, tmp_path):
     with pytest.raises(ValueError, match=".") as error:
         compare.pair(tmp_path, a, b)
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("run", "baseline", "verdict"),
+    [  # right predictions of birds (minor) and of cats, of 4 or 40 each
+        ((0, 4), (4, 4), "level"),  # p = 0.12, though drawing images can't show it
+        ((0, 40), (40, 40), "better"),
+        ((40, 40), (0, 40), "worse"),
+        ((0, 40), (20, 0), "mixed"),
+        ((20, 20), (20, 20), "level"),
+    ],
+)
+def test_a_baseline_wins_where_interval_and_exact_test_agree(run, baseline, verdict, tmp_path):
+    size = 4 if max(run) == 4 else 40
+    truth = np.repeat([0, 1], size)
+
+    def predicted(right):
+        wrong = np.concatenate([np.arange(size) >= count for count in right])
+        return [np.where(wrong, 1 - truth, truth)]
+
+    name = keep(tmp_path, predicted(run), truth, method="context")
+    other = tmp_path / "runs" / keep(tmp_path, predicted(baseline), truth, method="random")
+    found = [Baseline("random", other), Baseline("logistic", None, "train it")]
+    rows = compare.write_baselines(tmp_path, name, "context", found)
+    assert [row["verdict"] for row in rows] == ["", verdict, "not run"]
+    said = compare.describe_baselines(rows)
+    uses = [line for line in said if line.startswith("use random: ")]
+    assert bool(uses) == (verdict == "better") and all(str(other) in line for line in uses)
+    assert said[-1] == "logistic: train it"
+    assert compare.read_baselines(tmp_path / "runs" / name) == rows

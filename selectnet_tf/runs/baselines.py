@@ -1,0 +1,207 @@
+"""Baselines of a run on one's own images: a logistic regression, and other methods' runs."""
+
+import dataclasses
+import pathlib
+import shlex
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedKFold
+from sklearn.utils.class_weight import compute_sample_weight
+
+from selectnet_tf import recipes
+from selectnet_tf._csv_files import read_csv
+from selectnet_tf._files import FULL, printable
+from selectnet_tf.data import load
+from selectnet_tf.data.folders.survey import Survey
+from selectnet_tf.recipes import FolderData, Recipe
+from selectnet_tf.runs import evaluation, frozen, outputs, resume, store, train
+
+METHODS = ("logit_adjusted", "random")
+LOGISTIC = "logistic"  # the regression's folder in the run's
+DECAYS = (0.01, 0.1, 1.0)  # weights of half the squared norm beside the mean loss, to choose from
+FOLDS, MOST = 3, 200  # of the choice, and its images of a class
+
+
+class Baseline(NamedTuple):
+    """A baseline of a run.
+
+    Attributes:
+        name: for people.
+        folder: holds its model.keras and predictions.npz; None: it was not run.
+        why: why not, and the command that trains it.
+    """
+
+    name: str
+    folder: pathlib.Path | None
+    why: str = ""
+
+
+def train_all(
+    recipe: Recipe,
+    results: pathlib.Path,
+    cache_dir: pathlib.Path,
+    survey: Survey | None = None,
+    others: bool = True,
+    **options: Any,
+) -> list[Baseline]:
+    """Returns the baselines of a finished run; trains those that are not finished.
+
+    What one of them raises is its `why`, but for a full disk.
+
+    Args:
+        recipe: the run's, of images in folders.
+        results: folder of the results.
+        cache_dir: folder of decoded images.
+        survey: of the recipe's folders; None: they are surveyed.
+        others: train METHODS, too; False: finished runs of them are found.
+        options: for train.train, such as force and finish.
+    """
+    features = "frozen" if recipe.training.weights else "this run's"
+    name = f"logistic regression, {features} features"
+    folder = results / "runs" / store.find_name(results, recipe)
+    found = []
+    try:
+        fit_logistic(recipe, folder, cache_dir, survey)
+        found.append(Baseline(name, folder / LOGISTIC))
+    except (ValueError, OSError) as error:
+        found.append(Baseline(name, None, _reason(error)))
+    assert isinstance(recipe.data, FolderData)
+    for method in METHODS:
+        without_pool = method in recipes.SELECTING and not recipe.data.unlabeled_dir
+        if method == recipe.selection.method or without_pool:
+            continue
+        try:
+            other = recipes.with_method(recipe, method)
+            if others:
+                train.train(
+                    other, results_dir=results, cache_dir=cache_dir, survey=survey, **options
+                )
+            found.append(_find_run(method, other, results, folder))
+        except (ValueError, OSError) as error:
+            found.append(Baseline(method, None, _reason(error)))
+    return found
+
+
+def fit_logistic(
+    recipe: Recipe, folder: pathlib.Path, cache_dir: pathlib.Path, survey: Survey | None = None
+) -> None:
+    """Writes a balanced logistic regression on a network's features, without the pool.
+
+    The network is that of --weights, as it was before training; without --weights, the run's own.
+    Writes a run's model.keras, predictions.npz and test-set reports into folder/logistic, unless
+    they are there.
+
+    Args:
+        recipe: the run's.
+        folder: the run's.
+        cache_dir: folder of decoded images and embeddings.
+        survey: of the recipe's folders; None: they are surveyed.
+
+    Raises:
+        ValueError: the images are not those of the run.
+    """
+    place = folder / LOGISTIC
+    if (place / "predictions.npz").exists():
+        return
+    task = load.make_task(recipe, cache_dir=cache_dir, survey=survey)
+    _check_same(read_csv(folder / resume.FILES), resume.list_images(task), folder)
+    given = recipe.training.weights
+    training = dataclasses.replace(
+        recipe.training, weights=given or str(folder / "model.keras"), views=1
+    )
+    labeled = task._replace(x_unlabeled=task.x_unlabeled[np.arange(0)])
+    # other runs have no use for the features of this one
+    seen, network = frozen.embed(labeled, training, cache_dir if given else None)
+    head = frozen.head(np.asarray(seen.x_labeled), len(task.names), "softmax")
+    standardized, classes = (head.get_layer(layer) for layer in ("standardized", "classes"))
+    classes.set_weights(_fit(np.asarray(standardized(seen.x_labeled)), task.y_labeled))
+    probs = head.predict(seen.x_test, batch_size=frozen.BATCH, verbose=0)
+    place.mkdir(exist_ok=True)
+    outputs.write_model(place / "model.keras", frozen.join(network, head, LOGISTIC), task)
+    evaluation.write_test_reports(place, task, probs)
+    small = probs.argmax(1).astype(np.min_scalar_type(probs.shape[1] - 1))
+    outputs.write_predictions(place, task.y_test, [small])  # last: its presence ends the work
+
+
+def _fit(rows: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (weights [d, m], biases [m]) of a balanced logistic regression.
+
+    Its decay is that of DECAYS with the least balanced loss over FOLDS of at most MOST rows a
+    class; of a class with one row, the middle one.
+    """
+    order = np.random.default_rng(0).permutation(len(y))
+    some = np.concatenate([order[y[order] == c][:MOST] for c in np.unique(y)])
+    folds = min(FOLDS, int(np.bincount(y[some]).min()))
+    decay = DECAYS[1]
+    if folds > 1:
+        losses = {each: _validate(rows[some], y[some], each, folds) for each in DECAYS}
+        decay = min(losses, key=lambda each: losses[each])
+    model = _regress(rows, y, decay)
+    weights, biases = model.coef_.T, model.intercept_
+    if len(biases) == 1:  # of two classes, scikit-learn has the difference
+        weights, biases = (np.concatenate([-v, v], -1) / 2 for v in (weights, biases))
+    return weights, biases
+
+
+def _validate(rows: np.ndarray, y: np.ndarray, decay: float, folds: int) -> float:
+    """Returns the mean balanced loss, in nats, of the rows that each fold leaves out."""
+    losses = []
+    for fitted, held in StratifiedKFold(folds).split(rows, y):
+        probs = _regress(rows[fitted], y[fitted], decay).predict_proba(rows[held])
+        weights = compute_sample_weight("balanced", y[held])
+        losses.append(log_loss(y[held], probs, sample_weight=weights, labels=np.unique(y)))
+    return float(np.mean(losses))
+
+
+def _regress(rows: np.ndarray, y: np.ndarray, decay: float) -> LogisticRegression:
+    model = LogisticRegression(C=1 / (decay * len(y)), class_weight="balanced", tol=1e-3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(rows, y)
+
+
+def make_command(recipe: Recipe, results: pathlib.Path) -> str:
+    """Returns the command that trains a recipe of images in folders."""
+    base, values = recipes.make(dataset="folder", labeled_dir=".", unlabeled_dir="."), recipe.flat()
+    plain = recipe.preset_values() | {k: base.flat()[k] for k in ("arch", "method", "preset")}
+    given = {k: v for k, v in values.items() if v != plain[k]} | {"results_dir": results}
+    words = []
+    for name, value in given.items():
+        if isinstance(value, bool):
+            words.append(f"--{'' if value else 'no'}{name}")
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            words.append(f"--{name}={text}")
+    return shlex.join(["selectnet", "train", *words])
+
+
+def _find_run(method: str, recipe: Recipe, results: pathlib.Path, run: pathlib.Path) -> Baseline:
+    """Returns the Baseline of another method's run, finished or not.
+
+    Raises ValueError where its images are not those of `run`.
+    """
+    name = store.find_name(results, recipe)
+    if not store.read_row(results, name):
+        return Baseline(method, None, f"train it by {printable(make_command(recipe, results))}")
+    folder = store.find_folder(results, name)
+    _check_same(read_csv(run / resume.FILES), read_csv(folder / resume.FILES), folder)
+    return Baseline(method, folder)
+
+
+def _check_same(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], folder: pathlib.Path
+) -> None:
+    """Raises ValueError where two files.csv differ."""
+    if changes := resume.describe_changes(before, after):
+        raise ValueError(f"images differ ({changes}): train {folder.name} again with --force")
+
+
+def _reason(error: Exception) -> str:
+    if getattr(error, "errno", None) in FULL:
+        raise error
+    return printable((str(error) or type(error).__name__).splitlines()[0])

@@ -1,0 +1,97 @@
+import pathlib
+import shlex
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from conftest import Killed
+
+from selectnet_tf import recipes
+from selectnet_tf.data import load
+from selectnet_tf.models import networks
+from selectnet_tf.report import compare, page
+from selectnet_tf.runs import baselines, outputs, store, train
+
+
+@pytest.fixture
+def recipe(tree):
+    """A frozen run of two epochs, from an untrained network that stands for a pretrained one."""
+    keras.utils.set_random_seed(3)
+    networks.build("resnet8", (16, 16, 3), 5).save(tree / "other.keras")
+    places = {"labeled_dir": str(tree / "labeled"), "unlabeled_dir": str(tree / "pool")}
+    network = {"weights": str(tree / "other.keras"), "freeze": True, "image_size": 16}
+    return recipes.make(dataset="folder", **places, **network, epochs=2, every=1, batch_size=8)
+
+
+def test_a_frozen_run_has_three_baselines_also_when_killed_in_between(recipe, tree, monkeypatch):
+    results, cache = tree / "results", tree / "results" / "cache"
+    row = train.train(recipe, results_dir=results, verbose=0)
+    folder = results / "runs" / row["name"]
+    epochs = (folder / "epochs.csv").read_bytes()
+
+    def compare_all():
+        found = baselines.train_all(recipe, results, cache, verbose=0)
+        return compare.write_baselines(results, row["name"], row["method"], found)
+
+    with monkeypatch.context() as patch:
+
+        def die(*_):
+            raise Killed
+
+        patch.setattr(outputs, "write_predictions", die)
+        with pytest.raises(Killed):
+            compare_all()
+    rows = compare_all()
+    names = ["logistic regression, frozen features", "logit_adjusted", "random"]
+    assert [row["name"] for row in rows] == ["this run: selectnet", *names]
+    report = page.write(results, store.read_runs(results)[0]).read_text()
+    assert all(line in report for line in compare.advise(rows))
+    table = (folder / "baselines.csv").read_bytes()
+    assert compare_all() == rows and (folder / "baselines.csv").read_bytes() == table
+    assert (folder / "epochs.csv").read_bytes() == epochs
+
+    task = load.make_task(recipe, cache_dir=cache)
+    images = task.x_test[np.arange(len(task.y_test))]
+    for row in rows:  # each model is there, and is the one of the table
+        model = keras.saving.load_model(row["model"])
+        right = model.predict(images, verbose=0).argmax(1) == task.y_test
+        assert f"{right.mean():.4f}" == row["all_accuracy"]
+
+    other = pathlib.Path(rows[-1]["model"]).with_name("files.csv")
+    lines = other.read_text().splitlines()
+    other.write_text("\n".join(lines[:1] + lines[2:]))
+    found = baselines.train_all(recipe, results, cache, others=False)
+    assert [bool(each.folder) for each in found] == [True, True, False]
+    assert "images differ (1 missing)" in found[2].why
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_regression_finds_what_tells_the_classes_apart(classes):
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(classes), (40, 4, 4)[:classes])
+    rows = (np.eye(classes, 6)[y] * 4 + rng.normal(0, 1, (len(y), 6))).astype(np.float32)
+    weights, biases = baselines._fit(rows, y)
+    assert weights.shape == (6, classes) and biases.shape == (classes,)
+    assert np.mean((rows @ weights + biases).argmax(1) == y) > 0.95
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"threshold": 0.5, "beta": 0.4, "selector_lr": 0.1, "accumulate": True},
+        {"prior_loss": 0.0, "minor": ("emu", "cat"), "seed": 3, "preset": "paper", "views": 2},
+    ],
+)
+def test_the_command_of_a_baseline_trains_what_is_looked_for(recipe, changes):
+    recipe = recipes.make(**recipe.flat() | changes)
+    other = recipes.with_method(recipe, "random")
+    code = (
+        "import sys; from selectnet_tf.commands import train; train.define_flags();"
+        " train.FLAGS(sys.argv); print(train.recipe_from_flags().name)"
+    )
+    words = shlex.split(baselines.make_command(other, "r"))[2:]
+    found = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert found.stdout.strip() == other.name, found.stderr
+    assert recipes.with_method(recipe, "logit_adjusted").training.prior_loss == 1
