@@ -15,8 +15,8 @@ import time
 import images
 from absl import flags
 from selenium import webdriver
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.select import Select
 
 from selectnet_tf._console import expand_path, parse
 from selectnet_tf._csv_files import write_csv
@@ -46,10 +46,9 @@ def decide(card: WebElement, predicted: str, answer: list[str]) -> None:
         answer: the image's line of truth.csv.
     """
     _, kind, c, _ = answer
-    select = Select(card.find_element("css selector", "select"))
     wanted = cifar.CIFAR10[int(c)] if kind == "own" else ""
     if wanted and wanted != predicted:
-        select.select_by_value(wanted)
+        card.find_element("css selector", "input").send_keys(wanted, Keys.ENTER)
     else:
         button = card.find_element(
             "css selector", f"button[value={'right' if wanted else 'wrong'}]"
@@ -65,7 +64,7 @@ def review(folder: pathlib.Path, page: pathlib.Path, picked: int) -> tuple[pathl
     """Returns (the saved decisions.csv, the number of images decided about)."""
     answers, saved = images.truth(folder), folder / "saved"
     (saved / "decisions.csv").unlink(missing_ok=True)
-    driver, done = chromium(saved), 0
+    start, driver, done = time.perf_counter(), chromium(saved), 0
     driver.get(f"file://{page.absolute()}")
     labels = dict(driver.execute_script("return items.map((item) => [item.digest, item.label])"))
     for kind, most in (("picked", picked), ("asked", 10_000)):
@@ -79,6 +78,8 @@ def review(folder: pathlib.Path, page: pathlib.Path, picked: int) -> tuple[pathl
                     labels[card.get_attribute("data-digest")],
                     answers[pathlib.Path(card.find_element("css selector", "a").text).stem],
                 )
+                if not done:
+                    print(f"first decision after {time.perf_counter() - start:.0f} s")
                 done, most = done + 1, most - 1
             onward = driver.find_element("id", "next")
             if not onward.is_enabled():

@@ -95,8 +95,8 @@ class FolderData:
     )
     decisions: str | None = _field(
         None,
-        "dataset=folder: a person's decisions about earlier pseudo-labels, as the review page saves"
-        " them: A,B",
+        "dataset=folder: a person's decisions about pseudo-labels and labels, as the review page"
+        " saves them: A,B",
     )
     ask: int = _field(
         50, "dataset=folder: number of uncertain images that the review page asks about"

@@ -1,12 +1,15 @@
 // The review page: shows images page by page, keeps a person's decisions and saves them as decisions.csv.
-const { classes, items, examples } = JSON.parse(document.getElementById("data").textContent);
+const { classes, items, examples, omitted } = JSON.parse(document.getElementById("data").textContent);
 const EACH = 24, at = (id) => document.getElementById(id);
 const KINDS = {
-  picked: ["picked", "Images that were added. Those that you accept are labeled in the next run; those that you reject are never added again."],
+  picked: ["picked", "Images that were added. Those that you accept are labeled in the next run; those that you reject are never added again. The number is the probability of the label, by a layer that has not seen the image."],
   asked: ["to label", "The most uncertain images, without near duplicates: your labels help most here. Wrong means none of the classes."],
+  suspect: ["doubtful labels", "Labeled images that look like another class. A correction counts in the next run; wrong leaves the image out of it."],
 };
+const uses = (name) => items.filter((p) => p.label === name || p.second === name).length;
+const digits = (classes.length > 9 ? Object.keys(examples).sort((a, b) => uses(b) - uses(a)) : classes).slice(0, 9);
 const decisions = {}, others = {}; // by digest: of this page, and loaded lines about images of other pages
-let page = 0, current = 0, saved = true, kind = Object.keys(KINDS).find((k) => items.some((p) => p.kind === k));
+let page = 0, current = 0, saved = true, swept = [], kind = Object.keys(KINDS).find((k) => items.some((p) => p.kind === k));
 const memory = (pick) => `review ${pick.digest} ${pick.label}`; // a pick has it on every page, in every run
 try {
   localStorage.setItem("review", "1");
@@ -22,7 +25,9 @@ for (const [name, [text]] of Object.entries(KINDS)) {
   const some = items.filter((p) => p.kind === name).length;
   if (some) at("kinds").append(element("button", { type: "button", value: name, textContent: `${text} (${some})`, onclick: () => { kind = name; turn(-page); } }));
 }
-for (const name of ["", ...Object.keys(examples)]) at("label").add(new Option(name || "any class", name));
+for (const name of ["", ...new Set(items.map((p) => p.label))].sort()) at("label").add(new Option(name, name));
+for (const name of classes) at("classes").append(new Option(name, name));
+digits.forEach((name, i) => at("legend").append(element("span", {}, element("kbd", { textContent: i + 1 }), ` ${name}`), " "));
 
 function ordered() {
   const chosen = items.filter((p) => p.kind === kind && (!at("label").value || p.label === at("label").value));
@@ -53,25 +58,41 @@ function decide(pick, decision, label) {
 function choose(pick, label) { decide(pick, label === pick.label ? "right" : "corrected", label); }
 
 function mark(card, pick) {
-  const found = decisions[pick.digest];
+  const found = decisions[pick.digest], chosen = found && (found.decision === "corrected" ? found.label : found.decision);
   card.className = "card " + (found ? found.decision : "");
-  card.querySelector("select").value = found && found.decision !== "wrong" ? found.label : "";
-  for (const button of card.querySelectorAll("button")) button.setAttribute("aria-pressed", !!found && button.value === found.decision);
+  for (const button of card.querySelectorAll("button")) button.setAttribute("aria-pressed", button.value === (chosen === pick.second ? "second" : chosen));
+  card.querySelector("input").value = found && found.decision === "corrected" && chosen !== pick.second ? chosen : "";
 }
 
 function card(pick, copies) {
-  const other = element("select", { onchange: () => other.value && choose(pick, other.value) }, new Option("other …", ""));
-  other.setAttribute("aria-label", "another class");
-  for (const name of classes) other.add(new Option(name, name));
-  const button = (value, text, act) => element("button", { type: "button", value, textContent: text, title: value, onclick: act });
-  const made = element("article", { tabIndex: 0, onfocus: () => { current = [...at("grid").children].indexOf(made); } },
+  const button = (value, textContent, title, onclick) => element("button", { type: "button", value, textContent, title, onclick });
+  const other = element("input", { placeholder: "another class", ariaLabel: "another class", onchange: () => {
+    const typed = other.value.trim().toLowerCase(), like = classes.filter((name) => name.toLowerCase().startsWith(typed));
+    const name = like.find((name) => name.toLowerCase() === typed) ?? (like.length === 1 ? like[0] : "");
+    if (typed && !name) return tell(like.length ? `${like.length} classes begin with ${typed}: type more.` : `No class begins with ${typed}.`);
+    tell("");
+    decide(pick, !name ? "" : name === pick.label ? "right" : "corrected", name);
+    if (document.activeElement === other) step(1);
+  } });
+  other.setAttribute("list", "classes");
+  const made = element("article", { tabIndex: 0 },
     element("img", { src: pick.image, alt: pick.says, onclick: () => { made.focus(); enlarge(pick); } }),
     element("a", { href: pick.url, target: "_blank", textContent: pick.file.split("/").pop(), title: pick.file }),
     element("small", { title: pick.says, textContent: pick.says + (copies > 1 ? `, 1 of ${copies} near duplicates` : "") }),
-    element("div", { className: "choose" }, button("right", "✓", () => choose(pick, pick.label)), button("wrong", "✗", () => decide(pick, "wrong", "")), other));
+    element("div", { className: "choose" },
+      button("right", `\u2713\u00a0${pick.label}`, `right: ${pick.label}`, () => choose(pick, pick.label)),
+      ...(pick.second ? [button("second", pick.second, `it is ${pick.second}`, () => choose(pick, pick.second))] : []),
+      button("wrong", "\u2717", "wrong: none of the classes", () => decide(pick, "wrong", ""))), other);
+  made.addEventListener("focusin", () => { current = [...at("grid").children].indexOf(made); exemplify(pick); });
   made.dataset.digest = pick.digest;
   mark(made, pick);
   return made;
+}
+
+function exemplify(pick) { // labeled images of the card's two classes
+  const names = [pick.label, pick.second].filter((name) => examples[name]);
+  at("examples").replaceChildren(...names.map((name) => element("div", {}, element("small", { textContent: name, title: `labeled as ${name}` }),
+    ...examples[name].map((src) => element("img", { src, alt: name })))));
 }
 
 function enlarge(pick) {
@@ -83,51 +104,64 @@ function enlarge(pick) {
 }
 
 function count() {
-  const done = items.filter((p) => decisions[p.digest]).length;
-  at("count").textContent = `${done} of ${items.length} decided`;
+  const left = { "": 0 }, all = items.filter((p) => p.kind === kind);
+  for (const p of all) left[p.label] ??= 0;
+  for (const p of all.filter((p) => !decisions[p.digest])) { left[p.label] += 1; left[""] += 1; }
+  for (const option of at("label").options) { option.text = `${option.value || "every class"}: ${left[option.value] ?? 0} left`; option.hidden = !(option.value in left); }
+  at("count").textContent = `${items.filter((p) => decisions[p.digest]).length} of ${items.length} decided`;
+  at("all").textContent = swept.length ? `take back these ${swept.length}` : "all right on this page";
 }
 
 function show() {
   const all = ordered(), last = Math.max(0, Math.ceil(all.length / EACH) - 1), sizes = {};
   page = Math.min(Math.max(page, 0), last);
+  swept = [];
   for (const p of all) sizes[p.group] = (sizes[p.group] || 0) + 1;
   at("grid").replaceChildren(...all.slice(page * EACH, (page + 1) * EACH).map((p) => card(p, sizes[p.group])));
   for (const button of at("kinds").children) button.setAttribute("aria-pressed", button.value === kind);
-  at("about").textContent = KINDS[kind][1];
+  at("about").textContent = KINDS[kind][1] + (kind === "picked" && omitted ? ` ${omitted} less doubtful ones are in selected.csv alone.` : "");
   at("page").textContent = `page ${page + 1} of ${last + 1}`;
   at("back").disabled = page === 0;
   at("next").disabled = page === last;
-  const names = [...new Set(all.map((p) => p.label))].sort().slice(0, 4);
-  at("examples").replaceChildren(...names.flatMap((name) => [`labeled as ${name}: `, ...examples[name].map((src) => element("img", { src, alt: name }))]));
+  if (all.length) exemplify(all[page * EACH]);
   count();
 }
 
 function turn(by) { page += by; current = 0; show(); window.scrollTo(0, 0); }
 
-at("label").onchange = at("order").onchange = () => { page = current = 0; show(); };
+at("label").onchange = at("order").onchange = () => turn(-page);
 at("back").onclick = () => turn(-1);
 at("next").onclick = () => turn(1);
+const shown = () => [...at("grid").children].map((made) => items.find((p) => p.digest === made.dataset.digest));
+at("all").onclick = () => {
+  const back = swept, open = shown().filter((p) => !decisions[p.digest]);
+  swept = back.length ? [] : open;
+  for (const p of back) decide(p, "", "");
+  if (!back.length) for (const p of open) choose(p, p.label);
+};
+
+function step(by) { // beyond a page's ends are the other pages
+  const to = current + by, before = page, length = at("grid").children.length;
+  if (to >= length || to < 0) turn(by);
+  const cards = at("grid").children, last = cards.length - 1;
+  current = page === before ? Math.min(Math.max(to, 0), last) : by < 0 ? last : 0;
+  cards[current].focus();
+}
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT" || at("large").open) return;
-  const cards = [...at("grid").children], pick = cards[current] && items.find((p) => p.digest === cards[current].dataset.digest);
-  if (!pick) return;
-  const go = (to) => { // beyond a page's ends are the other pages
-    const before = page;
-    if (to >= cards.length || to < 0) turn(to < 0 ? -1 : 1);
-    const shown = [...at("grid").children], last = shown.length - 1;
-    current = page === before ? Math.min(Math.max(to, 0), last) : to < 0 ? last : 0;
-    shown[current].focus();
+  const made = at("grid").children[current], pick = shown()[current], typing = event.target.matches("input, select");
+  if (event.ctrlKey || event.metaKey || event.altKey || at("large").open || !pick) return;
+  if (typing && event.key === "Escape") made.focus();
+  if (typing) return;
+  const then = (label) => { choose(pick, label); step(1); }, key = event.key.toLowerCase();
+  const keys = {
+    arrowright: () => step(document.activeElement === made ? 1 : 0), arrowleft: () => step(-1), r: () => then(pick.label), a: () => at("all").click(),
+    w: () => { decide(pick, "wrong", ""); step(1); }, u: () => decide(pick, "", ""), n: () => turn(1), p: () => turn(-1), o: () => made.querySelector("input").focus(),
+    ...(pick.second && { s: () => then(pick.second) }), ...(event.target === made && { enter: () => enlarge(pick) }),
+    ...Object.fromEntries(digits.map((name, i) => [i + 1, () => then(name)])),
   };
-  const key = event.key.toLowerCase();
-  if (key === "arrowright") go(current + (document.activeElement === cards[current]));
-  else if (key === "arrowleft") go(current - 1);
-  else if (key === "r") { choose(pick, pick.label); go(current + 1); }
-  else if (key === "w") { decide(pick, "wrong", ""); go(current + 1); }
-  else if (key === "u") decide(pick, "", "");
-  else if (key === "enter" && event.target.tagName === "ARTICLE") enlarge(pick);
-  else if (/^[1-9]$/.test(key) && classes[key - 1]) { choose(pick, classes[key - 1]); go(current + 1); }
-  else return;
+  if (!keys[key]) return;
+  keys[key]();
   event.preventDefault();
 });
 

@@ -1,43 +1,56 @@
-"""Page to accept, correct and reject a run's pseudo-labels, review.html; it saves decisions.csv."""
+"""Page to review a run's pseudo-labels and doubtful labels, review.html; it saves decisions.csv."""
 
+import concurrent.futures
 import json
 import os
 import pathlib
 import urllib.parse
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from selectnet_tf._csv_files import as_cell, read_csv
 from selectnet_tf._files import printable, replacing
-from selectnet_tf.data.folders import duplicates
+from selectnet_tf.data.folders import decoding, duplicates
 from selectnet_tf.report.document import document, encode
 
 if TYPE_CHECKING:
     from selectnet_tf.data.task import Task
 
+MOST = 2000  # picks on the page, the most doubtful: 20 MB or less of thumbnails
+THUMBNAIL, SMALL = 200, 80  # longer sides of images and of examples
 EXAMPLES = 6  # labeled images shown of a class
 
 BODY = """<main class="review"><h1>Right or wrong?</h1>
 <div class="rounds" id="kinds" role="group" aria-label="images shown"></div><p id="about"></p>
-<p>Click an image, or move with the arrow keys. <kbd>R</kbd> right, <kbd>W</kbd> wrong, <kbd>1</kbd>&ndash;<kbd>9</kbd> another class,
-<kbd>U</kbd> undecided, <kbd>Enter</kbd> larger. Then save: the next run takes the file as <code>--decisions=decisions.csv</code>.</p>
-<div class="tools"><label>predicted as <select id="label"></select></label>
-<label>order <select id="order"><option value="least">least confident first</option><option value="most">most confident first</option></select></label>
-<span id="count" role="status"></span>
-<label>earlier decisions.csv <input type="file" id="load" accept=".csv,text/csv"></label><button type="button" id="save">Save decisions.csv</button></div>
-<p id="notice" role="alert"></p><section id="examples" aria-label="labeled examples"></section>
+<p id="legend"><kbd>&larr;</kbd> <kbd>&rarr;</kbd> move, <kbd>R</kbd> right, <kbd>S</kbd> the second class, <kbd>W</kbd> wrong, <kbd>O</kbd> another class,
+<kbd>U</kbd> undecided, <kbd>A</kbd> all right on this page, <kbd>N</kbd> <kbd>P</kbd> next and previous page, <kbd>Enter</kbd> larger; </p>
+<div class="rounds"><label>show <select id="label"></select></label>
+<label>order <select id="order"><option value="least">most doubtful first</option><option value="most">most certain first</option></select></label>
+<label>earlier decisions.csv <input type="file" id="load" accept=".csv,text/csv"></label></div>
+<div class="tools"><section id="examples" aria-label="labeled examples"></section><span id="count" role="status"></span>
+<button type="button" id="all"></button><button type="button" id="save">Save decisions.csv</button></div>
+<p id="notice" role="alert"></p>
 <div id="grid"></div>
 <nav class="pages" aria-label="pages"><button type="button" id="back">&larr; before</button><span id="page"></span>
 <button type="button" id="next">next &rarr;</button></nav>
+<p>The next run takes the saved file as <code>--decisions=decisions.csv</code>; your images stay as they are.</p>
+<datalist id="classes"></datalist>
 <dialog id="large"><img alt=""><p></p><form method="dialog"><button>close</button></form></dialog></main>"""  # noqa: E501
 
 
 def write(folder: pathlib.Path, task: "Task") -> None:
-    """Writes review.html, of the images in a run's selected.csv and ask.csv, into its folder."""
+    """Writes review.html, of the images in a run's selected.csv, ask.csv and suspects.csv.
+
+    Of the picks, the page has the MOST most doubtful.
+    """
     if not task.listing or not task.files or not (items := _items(folder)):
         return
-    data = json.dumps(_data(items, task, task.files, task.listing))  # ASCII: any file name
+    omitted = max(0, len(read_csv(folder / "selected.csv")) - MOST)
+    data = json.dumps(
+        {"omitted": omitted} | _data(items, task, task.files, task.listing)
+    )  # ASCII: any file name
     data = data.replace("<", "\\u003c")
     body = f'{BODY}<script type="application/json" id="data">{data}</script>'
     with replacing(folder / "review.html") as beside:
@@ -45,19 +58,27 @@ def write(folder: pathlib.Path, task: "Task") -> None:
 
 
 def _items(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """Returns the page's images: kind, file, label, score (their order) and caption.
+    """Returns the page's images: kind, file, label, second (another class), score and caption.
 
-    label: the predicted class.
+    label: the predicted class, or that of a labeled image. A small score is doubtful.
     """
-    picked, asked = (read_csv(folder / f"{name}.csv") for name in ("selected", "ask"))
     items = []
+    picked, asked, suspects = (
+        read_csv(folder / f"{n}.csv") for n in ("selected", "ask", "suspects")
+    )
     for row in picked:
-        label, score = row["pseudo_label"], float(row["score"])
-        items.append(_item("picked", row, label, score, f"as {label}, {score:.3f}"))
+        label, likely = row["pseudo_label"], row["p_right"]
+        says = f"{label} {float(likely):.2f}" if likely else label
+        items.append(_item("picked", row, label, float(likely or 0), says))
+    items = sorted(items, key=lambda item: item["score"])[:MOST]
     for row in asked:
         first, second = float(row["p_likeliest"]), float(row["p_second"])
-        doubt = f"{row['likeliest']} {first:.2f} or {row['second']} {second:.2f}"
-        items.append(_item("asked", row, row["likeliest"], first - second, doubt))
+        says = f"{row['likeliest']} {first:.2f} or {row['second']} {second:.2f}"
+        items.append(_item("asked", row, row["likeliest"], first - second, says))
+    for row in suspects:
+        first, second = float(row["p_right"]), float(row["p_second"])
+        says = f"labeled {row['label']} {first:.2f}, looks like {row['second']} {second:.2f}"
+        items.append(_item("suspect", row, row["label"], first - second, says))
     return items
 
 
@@ -66,6 +87,7 @@ def _item(kind: str, row: dict[str, str], label: str, score: float, says: str) -
         "kind": kind,
         "file": row["file"],
         "label": label,
+        "second": row["second"],
         "score": round(score, 4),
         "says": says,
     }
@@ -80,9 +102,9 @@ def _data(
     places = {as_cell(file): i for i, file in enumerate(files)}
     marks = {as_cell(line[0]): line[1] for line in listing[1:]}
     indices = np.array([places[item["file"]] for item in items])
-    for item, index, group in zip(items, indices, _groups(task, indices), strict=True):
+    images = _thumbnails(task, indices, THUMBNAIL)
+    for item, image, group in zip(items, images, _groups(task, indices), strict=True):
         file = item["file"]
-        image = encode(task.by_index[np.array([index])][0])
         item |= {
             "file": printable(file),
             "url": _url(file),
@@ -90,12 +112,27 @@ def _data(
             "group": int(group),
             "image": image,
         }
-    labels = sorted({item["label"] for item in items})
+    shown = sorted({item[which] for item in items for which in ("label", "second")} - {""})
     return {
         "classes": list(task.names),
         "items": items,
-        "examples": {name: _examples(task, name) for name in labels},
+        "examples": {name: _examples(task, name) for name in shown},
     }
+
+
+def _thumbnails(task: "Task", indices: np.ndarray, size: int) -> Iterable[str]:
+    """Yields data: URLs of original images, or of the run's where these can't be read any more."""
+    assert task.files
+    files = task.files
+
+    def read(index: int) -> str:
+        try:
+            return encode(decoding.decode_thumbnail(files[index], size, task.levels))
+        except Exception:  # Pillow's plugins raise whatever a damaged file makes them
+            return encode(task.by_index[np.array([index])][0])
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return pool.map(read, indices)
 
 
 def _groups(task: "Task", indices: np.ndarray) -> np.ndarray:
@@ -121,10 +158,8 @@ class _At:
 
 
 def _examples(task: "Task", name: str) -> list[str]:
-    own = np.flatnonzero(task.y_labeled == task.names.index(name))
-    return [
-        encode(image) for image in task.x_labeled[own[:: max(1, len(own) // EXAMPLES)][:EXAMPLES]]
-    ]
+    own = task.index[np.flatnonzero(task.y_labeled == task.names.index(name))]
+    return list(_thumbnails(task, own[:: max(1, len(own) // EXAMPLES)][:EXAMPLES], SMALL))
 
 
 def _url(file: str) -> str:

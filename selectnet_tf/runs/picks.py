@@ -1,6 +1,10 @@
-"""A run's pseudo-labels (selected.npz, picks.csv, selected.csv) and uncertain images (ask.csv)."""
+"""A run's pseudo-labels (selected.npz, picks.csv, selected.csv) and images to review.
+
+These are uncertain ones of the pool (ask.csv) and doubtful ones of the labeled set (suspects.csv).
+"""
 
 import pathlib
+import warnings
 
 import keras
 import numpy as np
@@ -14,6 +18,8 @@ from selectnet_tf.runs import evaluation, store
 from selectnet_tf.scoring import Scorer
 from selectnet_tf.selection import Round, Selection
 
+FOLDS, COMPONENTS = 5, 128  # of the layer that estimates
+SUSPECTS = 100  # most lines of suspects.csv
 AMONG = 10  # times as many uncertain images as are asked about are candidates
 MOST_CLASSES = 10
 COLUMNS = ("epoch", "label", "picked", "wrong", "score", "index", "truth")
@@ -59,53 +65,131 @@ def excerpt(
 
 
 def write_picks(folder: pathlib.Path, history: list[Round], task: Task) -> None:
-    """Writes selected.npz and picks.csv; for images in files also selected.csv.
+    """Writes selected.npz and picks.csv, its excerpt for galleries.
 
     selected.npz has every round's picks in order: epoch, index (in task.index), label, predicted,
-    score, loss. picks.csv is the excerpt for galleries. selected.csv has a line for each image that
-    was ever picked.
+    score, loss.
     """
-    rounds = [
-        (
-            np.full(len(r.index), r.epoch),
-            task.index[r.index],
-            r.target,
-            r.predicted,
-            r.score,
-            r.loss,
-        )
-        for r in history
-    ]
-    columns = (
-        [np.concatenate(parts) for parts in zip(*rounds, strict=True)]
-        if rounds
-        else [np.zeros(0)] * 6
-    )
-    arrays = dict(
-        zip(("epoch", "index", "label", "predicted", "score", "loss"), columns, strict=True)
-    )
-    write_npz(folder / "selected.npz", **arrays)
+    picks = _join(history)
+    write_npz(folder / "selected.npz", **picks | {"index": task.index[picks["index"]]})
     if history:
         write_csv(
             folder / "picks.csv",
             [COLUMNS, *(line for round in history for line in _excerpt(round, task))],
         )
-    if task.files:
-        picks = pd.DataFrame(arrays).astype({"index": int, "label": int})
-        picks = picks[~picks["index"].isin(task.index[: len(task.y_labeled)])]
-        by_file = picks.groupby("index", sort=False)
-        frame = (
-            by_file[["label", "score", "loss"]]
-            .last()
-            .join(by_file["epoch"].agg(first_chosen="first", last_chosen="last", rounds="size"))
-        )
-        frame["label"] = [task.names[c] for c in frame["label"]]
-        frame.insert(0, "file", [as_cell(task.files[i]) for i in frame.index])
-        frame = frame.rename(columns={"label": "pseudo_label"})
-        write_frame(
-            folder / "selected.csv",
-            frame.sort_values(["pseudo_label", "score"], ascending=[True, False]),
-        )
+
+
+def _join(history: list[Round]) -> dict[str, np.ndarray]:
+    """Returns {column: values} of all rounds' picks; index: position in the pool."""
+    rounds = [
+        (np.full(len(r.index), r.epoch), r.index, r.target, r.predicted, r.score, r.loss)
+        for r in history
+    ]
+    names = ("epoch", "index", "label", "predicted", "score", "loss")
+    columns = map(np.concatenate, zip(*rounds, strict=True)) if rounds else [np.zeros(0, int)] * 6
+    return dict(zip(names, columns, strict=True))
+
+
+def write_selected(
+    folder: pathlib.Path, model: keras.Model, history: list[Round], task: Task
+) -> None:
+    """Writes selected.csv, the unlabeled images that were ever picked, and suspects.csv.
+
+    suspects.csv has labeled images of which a layer that has not seen them finds another class
+    likelier, the most doubtful first.
+
+    Args:
+        folder: the run's.
+        model: trained.
+        history: the rounds.
+        task: images in files; with --freeze their features.
+    """
+    labeled, names = len(task.y_labeled), np.array(task.names, object)
+    picks = pd.DataFrame(_join(history))
+    by_place = picks[picks["index"] >= labeled].groupby("index", sort=False)
+    epochs = by_place["epoch"].agg(first_chosen="first", last_chosen="last", rounds="size")
+    frame = by_place[["label", "score", "loss"]].last().join(epochs)
+    places = np.append(np.arange(labeled), frame.index).astype(int)
+    labels = np.append(task.y_labeled, frame["label"]).astype(int)
+    images = (task.x_labeled, Subset(task.x_unlabeled, places[labeled:] - labeled))
+    features = [np.asarray(Scorer(model, some, features=True)()[1]) for some in images if len(some)]
+    probs = estimate_out_of_fold(np.concatenate(features), labels, len(names))
+    likely = compare_labels(labels, probs).set_index(places)
+    likely["second"] = likely["second"].map(dict(enumerate(names)))
+    frame.insert(0, "pseudo_label", names[frame.pop("label")])
+    frame = frame.sort_values(["pseudo_label", "score"], ascending=[True, False])
+    _write_by_file(folder / "selected.csv", frame.join(likely), task)
+    likely.insert(0, "label", names[labels])
+    doubtful = likely[:labeled].query("p_second > p_right")
+    order = (doubtful.p_right - doubtful.p_second).argsort(kind="stable")[:SUSPECTS]
+    _write_by_file(folder / "suspects.csv", doubtful.iloc[order], task)
+
+
+def _write_by_file(path: pathlib.Path, frame: pd.DataFrame, task: Task) -> None:
+    """Writes a frame whose index are positions in the pool, with a column `file` in front."""
+    assert task.files
+    frame.insert(0, "file", [as_cell(task.files[i]) for i in task.index[frame.index]])
+    write_frame(path, frame)
+
+
+def estimate_out_of_fold(features: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Returns probabilities [n, classes] by logistic regressions that have not seen the image.
+
+    One temperature calibrates them on all labels. An image that is alone in its class has NaN.
+
+    Args:
+        features: [n, d].
+        labels: [n] classes.
+        classes: their number.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    sizes, rows = np.bincount(labels, minlength=2), np.arange(len(labels))
+    probs = np.full((len(labels), classes), np.nan)
+    if (folds := min(FOLDS, int(np.sort(sizes)[-2]))) > 1:
+        split = StratifiedKFold(folds, shuffle=True, random_state=0).split
+        with warnings.catch_warnings(category=UserWarning, action="ignore"):  # of small classes
+            parts = list(split(features, labels))
+        probs[:] = 0
+        for some, others in parts:
+            model = make_pipeline(
+                StandardScaler(),
+                PCA(min(COMPONENTS, len(some), features.shape[1]), random_state=0),
+                LogisticRegression(C=0.01, max_iter=200),
+            ).fit(features[some], labels[some])
+            probs[np.ix_(others, model.classes_)] = model.predict_proba(features[others])
+        logits = np.log(np.maximum(probs, 1e-12))
+        sharpness = minimize_scalar(
+            lambda t: -log_softmax(t * logits, 1)[rows, labels][sizes[labels] > 1].mean(),
+            bounds=(0.1, 10),
+        ).x
+        probs = np.exp(log_softmax(sharpness * logits, 1))
+    probs[sizes[labels] < 2] = np.nan
+    return probs
+
+
+def compare_labels(labels: np.ndarray, probs: np.ndarray) -> pd.DataFrame:
+    """Returns the probability of each label, the likeliest other class and its probability.
+
+    Args:
+        labels: [n] classes.
+        probs: [n, m].
+
+    Returns:
+        p_right, second and p_second, n lines; NaN where the probabilities are.
+    """
+    rows, others = np.arange(len(labels)), probs.copy()
+    others[rows, labels] = -1
+    found = {"p_right": probs[rows, labels], "second": others.argmax(1), "p_second": others.max(1)}
+    frame = pd.DataFrame(found, dtype=float).round(4)
+    frame[frame.p_right.isna()] = np.nan
+    return frame
 
 
 def _excerpt(round: Round, task: Task) -> list[tuple]:

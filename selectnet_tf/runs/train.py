@@ -146,6 +146,7 @@ def _run(
         evaluation.write_test_reports(folder, task, probs)
         picks.write_picks(folder, logger.selection.history, task)
         if isinstance(recipe.data, FolderData):
+            picks.write_selected(folder, model, logger.selection.history, seen)
             picks.write_uncertain(
                 folder, model, logger.selection, seen, recipe.data.ask, recipe.seed
             )

@@ -26,7 +26,11 @@ from selectnet_tf.runs import store, train
 def test_a_run_on_folders_leaves_lists_and_a_page_to_review_them(folders_run):
     tree, _, row, folder = folders_run
     rows = read_csv(folder / "selected.csv")
-    assert ",".join(rows[0]) == "file,pseudo_label,score,loss,first_chosen,last_chosen,rounds"
+    assert list(rows[0]) == [
+        *("file", "pseudo_label", "score", "loss", "first_chosen", "last_chosen", "rounds"),
+        *("p_right", "second", "p_second"),
+    ]
+    assert all(p["second"] not in ("", p["pseudo_label"]) for p in rows)
     assert {p["pseudo_label"] for p in rows} <= set(COLOURS)
     assert all(str(tree / "pool") in p["file"] for p in rows)
     assert len({p["file"] for p in rows}) == len(rows) > 0

@@ -3,7 +3,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from selectnet_tf._csv_files import read_csv
 from selectnet_tf.runs import picks
 
 NOTHING = SimpleNamespace(
@@ -17,22 +16,37 @@ NOTHING = SimpleNamespace(
 
 
 @pytest.mark.parametrize("history", [[], [NOTHING, NOTHING]], ids=["no round", "empty rounds"])
-def test_a_run_that_picks_nothing_leaves_empty_lists(history, tmp_path):
+def test_a_run_that_picks_nothing_leaves_empty_lists(history, tmp_path, monkeypatch):
     task = SimpleNamespace(
         files=["a.png"],
         index=np.arange(1),
+        x_labeled=np.zeros((1, 2)),
         y_labeled=np.zeros(1, int),
+        x_unlabeled=np.zeros((0, 2)),
         truth=np.array([0]),
         names=("cat", "dog"),
     )
+    monkeypatch.setattr(picks, "Scorer", lambda _, images, features: lambda: (None, images))
     picks.write_picks(tmp_path, history, task)
-    assert (
-        tmp_path / "selected.csv"
-    ).read_text() == "file,pseudo_label,score,loss,first_chosen,last_chosen,rounds\n"
-    assert (
-        read_csv(tmp_path / "selected.csv") == []
-        and len(np.load(tmp_path / "selected.npz")["index"]) == 0
+    picks.write_selected(tmp_path, None, history, task)
+    assert (tmp_path / "selected.csv").read_text() == (
+        "file,pseudo_label,score,loss,first_chosen,last_chosen,rounds,p_right,second,p_second\n"
     )
+    assert (tmp_path / "suspects.csv").read_text() == "file,label,p_right,second,p_second\n"
+    assert len(np.load(tmp_path / "selected.npz")["index"]) == 0
+
+
+def test_exchanged_labels_are_found():
+    """Three heaps of 20, with one label of the first exchanged, and a class of one image."""
+    truth = np.append(np.arange(60) % 3, 3)
+    features = np.random.default_rng(0).normal(size=(61, 4)) + 6 * np.eye(4)[truth]
+    labels = truth.copy()
+    labels[0] = 2
+    probs = picks.estimate_out_of_fold(features, labels, 5)
+    found = picks.compare_labels(labels, probs)
+    assert found.query("p_second > p_right").index.tolist() == [0] and found.second[0] == 0
+    assert found.p_right[1:60].min() > 0.5 and found[60:].isna().all(axis=None)
+    assert np.isnan(picks.estimate_out_of_fold(features[:1], labels[:1], 5)).all()
 
 
 # the margins are 0.1, 0.2, 0.3, 0.4 and, of two major classes, 0

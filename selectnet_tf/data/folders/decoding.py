@@ -200,6 +200,27 @@ def decode_and_look(
 ) -> tuple[np.ndarray, str]:
     """Returns `decode`'s pixels and the perceptual hash, 16 hexadecimal digits."""
     import imagehash
+    from PIL import Image
+
+    with _open_upright(source, max(size, LOOK), fit, levels) as image:
+        look = imagehash.phash(image.resize((LOOK, LOOK), Image.Resampling.BILINEAR))
+        return np.asarray(_fit_square(image, size, fit), np.uint8), str(look)
+
+
+def decode_thumbnail(
+    source: str | os.PathLike | bytes, size: int, levels: Levels | None = None
+) -> np.ndarray:
+    """Returns an image in its own shape, at most size x size, as [H, W, 3] uint8; see `decode`."""
+    with _open_upright(source, size, "pad", levels) as image:
+        image.thumbnail((size, size))
+        return np.asarray(image, np.uint8)
+
+
+@contextlib.contextmanager
+def _open_upright(
+    source: str | os.PathLike | bytes, size: int, fit: str, levels: Levels | None
+) -> Iterator["PillowImage"]:
+    """Opens an image turned upright, as RGB, and no larger than needed for `size`."""
     from PIL import Image, ImageOps
 
     if not isinstance(source, bytes) and not stat.S_ISREG(os.stat(source).st_mode):
@@ -208,12 +229,10 @@ def decode_and_look(
         if image.width * image.height > 2 * Image.MAX_IMAGE_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels are too many")
         # decodes a JPEG no larger than needed
-        image.draft("RGB", _scaled_shape(image.size, max(size, LOOK), fit))
+        image.draft("RGB", _scaled_shape(image.size, size, fit))
         with IN_FLIGHT.taking(image.width * image.height):
             ImageOps.exif_transpose(image, in_place=True)  # a copy may take 700 MB
-            upright = _to_rgb(image, levels)
-            look = imagehash.phash(upright.resize((LOOK, LOOK), Image.Resampling.BILINEAR))
-            return np.asarray(_fit_square(upright, size, fit), np.uint8), str(look)
+            yield _to_rgb(image, levels)
 
 
 def _open(source: str | os.PathLike | bytes) -> "PillowImage":

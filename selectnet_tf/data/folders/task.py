@@ -79,6 +79,7 @@ def make_folder_task(
         bound += _describe_leaks(links, part == TEST, part == LABELED)
         accepted = (part == LABELED) & (found.kind == UNLABELED)
         why[accepted & links.touch(held)] = "a near duplicate of a test image"
+    bound += _correct_labels(seen, found, y, why)
     part[why != ""] = LEFT_OUT
     labeled, test, pool = (np.flatnonzero(part == kind) for kind in (LABELED, TEST, UNLABELED))
     counts = np.bincount(y[labeled], minlength=len(names))
@@ -174,6 +175,22 @@ def _apply_decisions(
             why[i] = decisions.REJECTED
 
 
+def _correct_labels(seen: Survey, found: FolderImages, y: np.ndarray, why: np.ndarray) -> list[str]:
+    """Applies decisions about labeled images, after the split, which so stays.
+
+    Changes the arrays. Returns a line on their number.
+    """
+    accepted, rejected = seen.decisions
+    before = y.copy()
+    for i in np.flatnonzero(found.kind == LABELED):
+        if found.marks[i] in accepted:
+            y[i] = seen.names.index(accepted[found.marks[i]])
+        elif found.marks[i] in rejected:
+            why[i] = why[i] or decisions.REJECTED
+    count = int((y != before).sum())
+    return [f"  {count:,} labels corrected by --decisions"] if count else []
+
+
 def _unmatched_decisions(data: FolderData, seen: Survey, found: FolderImages) -> list[str]:
     """Returns a line on decisions without an image.
 
@@ -181,20 +198,23 @@ def _unmatched_decisions(data: FolderData, seen: Survey, found: FolderImages) ->
     """
     if not data.decisions:
         return []
-    if not seen.unlabeled:
-        return ["  decisions have no effect without their pool: give --unlabeled_dir"]
     decided = seen.decisions.accepted.keys() | seen.decisions.rejected
     strange = len(decided - set(found.marks))
     if not decided:
         return [f"  {data.decisions} has no decision"]
+    if strange and not seen.unlabeled:
+        return [
+            f"  {strange:,} of {len(decided):,} decisions have no effect without their pool: give"
+            " --unlabeled_dir"
+        ]
     if strange == len(decided) and seen.decisions.accepted:
         raise ValueError(
-            f"none of the {strange:,} decisions is about an image of this pool, byte by byte: give"
-            " --decisions of this pool's review page"
+            f"none of the {strange:,} decisions is about one of these images, byte by byte: give"
+            " --decisions of a review page of these folders"
         )
     if not strange:
         return []
-    return [f"  {strange:,} of {len(decided):,} decisions are about no image of this pool"]
+    return [f"  {strange:,} of {len(decided):,} decisions are about none of these images"]
 
 
 class Links(NamedTuple):

@@ -117,6 +117,19 @@ def test_similar_images_have_similar_hashes(tmp_path):
     assert (a ^ b).bit_count() <= 4 < 10 < (a ^ c).bit_count()
 
 
+def test_a_thumbnail_is_upright_and_keeps_its_shape(tmp_path):
+    image = Image.new("RGB", (400, 100), "black")
+    image.paste("red", (0, 0, 200, 100))
+    exif = image.getexif()
+    exif[0x0112] = 6  # shown turned by 90 degrees
+    image.save(tmp_path / "a.jpg", exif=exif)
+    found = decoding.decode_thumbnail(tmp_path / "a.jpg", 50)
+    assert found.shape == (50, 12, 3)
+    assert found[10, 6, 0] > 200 and found[40, 6, 0] < 50
+    Image.new("RGB", (7, 3)).save(tmp_path / "small.png")
+    assert decoding.decode_thumbnail(tmp_path / "small.png", 50).shape == (3, 7, 3)
+
+
 def test_a_budget_keeps_the_sum_below_the_whole():
     budget, held, most = decoding.Budget(10), [0], []
     lock = threading.Lock()

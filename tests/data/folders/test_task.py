@@ -207,6 +207,21 @@ def test_decisions_are_taken_over(make, tmp_path):
     )
 
 
+def test_labels_are_corrected_in_the_same_split(make, tmp_path):
+    task = make()
+    before, _ = parts(task)
+    trained = sorted(before["labeled"])
+    marks = [digest((tmp_path / "labeled" / file).read_bytes()) for file in trained[:2]]
+    lines = [("a", marks[0], "corrected", "emu"), ("b", marks[1], "wrong", "")]
+    write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
+    after, why = parts(corrected := make(decisions=str(tmp_path / "decisions.csv")))
+    assert after["test"] == before["test"] and why == {trained[1]: "rejected in a review"}
+    assert (corrected.y_labeled == 2).sum() == (task.y_labeled == 2).sum() + 1
+    assert "  1 labels corrected by --decisions" in corrected.says
+    alone = make(decisions=str(tmp_path / "decisions.csv"), unlabeled_dir=None, method="imbalanced")
+    assert "  1 labels corrected by --decisions" in alone.says
+
+
 def test_decisions_without_an_image_are_counted(make, tmp_path):
     lines = [
         ("0.png", digest((tmp_path / "pool" / "0.png").read_bytes()), "wrong", ""),
@@ -214,13 +229,13 @@ def test_decisions_without_an_image_are_counted(make, tmp_path):
     ]
     write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
     said = make(decisions=str(tmp_path / "decisions.csv")).says
-    assert "  1 of 2 decisions are about no image of this pool" in said
+    assert "  1 of 2 decisions are about none of these images" in said
     write_csv(
         tmp_path / "decisions.csv",
         [("file", "digest", "decision", "label"), ("y.png", "1" * 16, "wrong", "")],
     )
     assert (
-        "  1 of 1 decisions are about no image of this pool"
+        "  1 of 1 decisions are about none of these images"
         in make(decisions=str(tmp_path / "decisions.csv")).says
     )
     write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label")])
@@ -231,7 +246,7 @@ def test_decisions_without_an_image_are_counted(make, tmp_path):
     write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), lines[1]])
     with pytest.raises(
         ValueError,
-        match="none of the 1 decisions is about an image of this pool, byte by byte: give --decisions",
+        match="none of the 1 decisions is about one of these images, byte by byte: give --decisions",
     ):
         make(decisions=str(tmp_path / "decisions.csv"))
 
@@ -242,7 +257,7 @@ def test_decisions_without_a_pool_are_said_to_do_nothing(make, tmp_path):
         [("file", "digest", "decision", "label"), ("x.png", "0" * 16, "right", "emu")],
     )
     task = make(decisions=str(tmp_path / "decisions.csv"), unlabeled_dir=None, method="imbalanced")
-    assert "  decisions have no effect without their pool: give --unlabeled_dir" in task.says
+    assert "  1 of 1 decisions have no effect without their pool: give --unlabeled_dir" in task.says
 
 
 def test_near_duplicates_of_rejected_images_are_left_out(make, tmp_path):
