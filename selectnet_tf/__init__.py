@@ -68,7 +68,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'selectnet_tf' has no attribute {name!r}")
     found = getattr(importlib.import_module(f"selectnet_tf.{_HOME[name]}"), name)
     if "keras" in sys.modules:
-        importlib.import_module("selectnet_tf.loop").check_backend()
+        importlib.import_module("selectnet_tf._backend").check_backend()
     return found
 
 

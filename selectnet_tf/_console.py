@@ -15,7 +15,7 @@ from selectnet_tf._files import FULL, printable
 
 @contextlib.contextmanager
 def importing_tensorflow(verbose: bool = False) -> Iterator[None]:
-    """Silences TensorFlow's greeting during its import, and turns oneDNN on.
+    """Silences TensorFlow's greeting during its import, turns oneDNN on, and Keras to TensorFlow.
 
     By default TensorFlow uses oneDNN's convolutions only on CPUs with AVX512_VNNI and the like, but
     with AVX2 they are up to twice as fast, too. It greets in C++, on the process's standard error.
@@ -23,6 +23,9 @@ def importing_tensorflow(verbose: bool = False) -> Iterator[None]:
     Args:
         verbose: whether to keep the greeting.
     """
+    os.environ["KERAS_BACKEND"] = (
+        "tensorflow"  # on which the commands run, whatever keras.json says
+    )
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if verbose:
         yield

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from selectnet_tf._backend import scope
 from selectnet_tf._files import replacing
 
 MONITORS = (
@@ -256,11 +257,11 @@ class Checkpoint(keras.callbacks.Callback):
                 "the model has no weights yet to restore: call it on one batch before"
                 " restore(model)"
             )
-        with model.distribute_strategy.scope():
+        with scope(model):
             model(pool.images[:1])
 
     def _restore_variables(self, model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
-        with model.distribute_strategy.scope():
+        with scope(model):
             model.optimizer.build(model.trainable_variables)
         found = [
             (name, _numbered(_subtree(arrays, name)), of.variables)

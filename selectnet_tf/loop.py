@@ -14,7 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from selectnet_tf import augment as augmentation
+from selectnet_tf._backend import check_backend, count_replicas
 from selectnet_tf._validate import check_whole
+from selectnet_tf.alignment import find_counted_losses
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.images import MOST_BYTES
 from selectnet_tf.pool import Pool
@@ -107,7 +109,7 @@ def fit(
     saved = [c for c in called if isinstance(c, Checkpoint)]
     fresh = not initial_epoch and not initial_batch
     _check_callbacks(called, initial_epoch, initial_batch, batch_size)
-    replicas = model.distribute_strategy.num_replicas_in_sync
+    replicas = count_replicas(model)
     shared = _share_callbacks(model, selection, called, verbose, batch_size)
     selection.batch_size = batch_size
     if fresh:
@@ -133,7 +135,7 @@ def fit(
                 )
             if first_batch and not all(checkpoint.fills_metrics for checkpoint in saved):
                 with preserving_seeds(model):  # makes the metrics, for Checkpoint to fill
-                    model.test_on_batch(*next(iter(data)))
+                    model.test_on_batch(*next(data.as_numpy_iterator()))
             shared.set_params({"verbose": verbose, "epochs": epochs, "steps": steps})
             model.fit(
                 data,
@@ -159,15 +161,6 @@ def fit(
         for layer in synchronized:
             layer.synchronized = False
     return model.history
-
-
-def check_backend() -> None:
-    """Raises ImportError where Keras's backend is not TensorFlow."""
-    if keras.config.backend() != "tensorflow":
-        raise ImportError(
-            "selectnet_tf needs Keras on TensorFlow, but this one runs on"
-            f" {keras.config.backend()}: set KERAS_BACKEND=tensorflow"
-        )
 
 
 def check_batch(batch_size: int, replicas: int) -> None:
@@ -311,7 +304,12 @@ def _check_arguments(
             f"fit takes no {unknown[0]}: data and steps are the pool's; leave it out (of Keras's"
             f" arguments, fit takes {', '.join(FIT_ARGUMENTS)})"
         )
-    check_batch(batch_size, model.distribute_strategy.num_replicas_in_sync)
+    check_batch(batch_size, count_replicas(model))
+    if keras.config.backend() == "jax" and find_counted_losses(model):
+        raise ValueError(
+            "on JAX, a compiled train_step would keep PriorCrossentropy's first counts: set"
+            " KERAS_BACKEND=tensorflow"
+        )
     check_input(model, selection.pool.images)
     for layer in model._flatten_layers():
         if getattr(layer, "stateful", False):

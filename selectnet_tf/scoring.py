@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from selectnet_tf._backend import count_replicas, scope
 from selectnet_tf.images import Images, map_steps, open_images
 
 Found = tuple[np.ndarray, np.ndarray | None]
@@ -38,7 +39,7 @@ class Scorer:
         images = images if isinstance(images, Images) else open_images(images)
         check_input(model, images)
         self.n, self.batch_size = len(images), batch_size
-        replicas = model.distribute_strategy.num_replicas_in_sync
+        replicas = count_replicas(model)
         batch = max(1, min(batch_size, self.n) // replicas) * replicas
         self.model = self.classifier = model
         self.features = features
@@ -48,7 +49,7 @@ class Scorer:
                     "features need a functional or sequential model, not a subclass: give"
                     " SelectNet inputs='probs+loss'"
                 )
-            with model.distribute_strategy.scope():
+            with scope(model):
                 self.model = add_features(model)
 
         def load(step: tf.Tensor) -> tuple[Any]:
@@ -218,7 +219,7 @@ def preserving_seeds(model: keras.Model) -> Iterator[None]:
     weights = {id(variable) for variable in model.weights}
     seeds = [(v, keras.ops.convert_to_numpy(v)) for v in model.variables if id(v) not in weights]
     yield
-    with model.distribute_strategy.scope():
+    with scope(model):
         for variable, value in seeds:
             variable.assign(value)
 

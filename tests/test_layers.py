@@ -110,6 +110,21 @@ def test_the_library_needs_no_fcntl():
     assert run_code(code).returncode == 0
 
 
+def test_another_backend_is_one_line():
+    """A backend that is there by name only."""
+    code = """
+import keras
+keras.config.backend = lambda: "torch"
+import selectnet_tf as sn
+try:
+    sn.SelectNet
+except ImportError as error:
+    print(error)
+"""
+    said = run_code(code).stdout.strip()
+    assert "runs on torch: set KERAS_BACKEND=tensorflow" in said and "\n" not in said
+
+
 def test_the_version_is_that_of_the_package():
     assert selectnet_tf.__version__ == importlib.metadata.version("selectnet_tf")
 
