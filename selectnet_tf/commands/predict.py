@@ -24,7 +24,6 @@ from selectnet_tf._csv_files import as_cell
 from selectnet_tf._files import printable
 from selectnet_tf.data.folders import decoding, listing
 from selectnet_tf.models import safe_load
-from selectnet_tf.runs import evaluation
 
 if TYPE_CHECKING:
     import keras
@@ -92,6 +91,8 @@ def _find_threshold(path: pathlib.Path, names: list[str], wanted: Wanted, errors
         raise ValueError(
             "--precision gives a class's threshold: add --class, and leave out --threshold"
         )
+    from selectnet_tf.runs import evaluation  # takes seconds: not where a flag is wrong
+
     threshold, line = evaluation.find_threshold(path.parent, wanted.of, wanted.precision)
     print(printable(line), file=errors)
     return wanted._replace(threshold=threshold)
@@ -124,6 +125,8 @@ def _write(out: TextIO, names: list[str], found: Iterator[Found], wanted: Wanted
 def _classify(
     path: str | os.PathLike[str], model: "keras.Model", files: list[str], errors: TextIO
 ) -> Iterator[Found]:
+    from selectnet_tf.runs import evaluation
+
     shape = list(model.input_shape[1:])
     if len(shape) != 3 or shape[0] != shape[1] or shape[2] not in (1, 3):
         raise ValueError(f"expected a model of square images, {path} takes inputs of {shape}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from imblearn.metrics import geometric_mean_score
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
@@ -41,8 +42,6 @@ def summarize(
         minor: the minor classes.
         classes: the number of classes, m.
     """
-    from imblearn.metrics import geometric_mean_score  # takes seconds, and predict needs it not
-
     per_class = score_by_class(truth, predicted, classes)
     is_minor = np.isin(truth, minor)
     right = truth == predicted
