@@ -93,8 +93,8 @@ def test_each_missing_cell_is_trained_once(jobs, stand_in, tmp_path, capsys):
 
 def test_a_failing_cell_is_named_at_the_end_and_stops_nothing(stand_in, tmp_path, capsys):
     stand_in(fails="oversampling")
-    assert sweep.Sweep(CELLS, tmp_path, jobs=2).run() == 1
-    assert len(store.read_names(tmp_path)) == 4
+    assert sweep.Sweep(CELLS[:3], tmp_path, jobs=2).run() == 1
+    assert len(store.read_names(tmp_path)) == 2
     error = capsys.readouterr().err.splitlines()
     assert (
         len(error) == 1
@@ -140,11 +140,11 @@ def test_a_cell_that_another_sweep_finishes_meanwhile_is_done(
         return busy
 
     monkeypatch.setattr(sweep.Cell, "is_busy", finished_after_the_look)
-    assert sweep.Sweep(CELLS, tmp_path).run() == 0 and not (tmp_path / "trained.txt").exists()
+    assert sweep.Sweep(CELLS[:2], tmp_path).run() == 0 and not (tmp_path / "trained.txt").exists()
     said = capsys.readouterr().out
     assert (
-        said.count("starts") == said.count("accuracy 0.2500") == 5
-        and "5 of 5 cells done, 0 failed" in said
+        said.count("starts") == said.count("accuracy 0.2500") == 2
+        and "2 of 2 cells done, 0 failed" in said
     )
 
 
@@ -161,11 +161,10 @@ def test_a_run_that_finds_its_lock_held_is_started_again(stand_in, tmp_path, mon
         return busy
 
     monkeypatch.setattr(sweep.Cell, "is_busy", taken_after_the_look_and_freed_before_the_next)
-    assert sweep.Sweep(CELLS, tmp_path).run() == 0 and trained(tmp_path) == sorted(
-        c.name for c in CELLS
-    )
+    assert sweep.Sweep(CELLS[:2], tmp_path).run() == 0
+    assert trained(tmp_path) == sorted(c.name for c in CELLS[:2])
     said = capsys.readouterr().out
-    assert said.count(f"{CELLS[0].name}: starts") == 2 and "5 of 5 cells done, 0 failed" in said
+    assert said.count(f"{CELLS[0].name}: starts") == 2 and "2 of 2 cells done, 0 failed" in said
 
 
 def wait_for(found, seconds=30):
