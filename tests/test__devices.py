@@ -125,7 +125,10 @@ def test_a_process_without_tensorflow_asks_a_child(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("command", "flags"),
-    [("train", ["--dataset=digits-4minor"]), ("sweep", ["table1", "--datasets=digits-4minor"])],
+    [
+        pytest.param("train", ["--dataset=digits-4minor"], marks=pytest.mark.slow),
+        ("sweep", ["table1", "--datasets=digits-4minor"]),
+    ],
 )
 def test_a_run_and_a_sweep_stop_with_the_cure(command, flags, nvidia_smi, tmp_path):
     nvidia_smi(MISMATCH, 18)

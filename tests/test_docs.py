@@ -32,7 +32,14 @@ def blocks(path: pathlib.Path, *languages: str) -> list[str]:
     return [text for kind, text in found if kind in languages]
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(p, marks=pytest.mark.slow if p.name == "scikit-learn.md" else (), id=p.name)
+        for p in PAGES
+        if blocks(p, "python")
+    ],
+)
 def test_python_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     x, y = load_digits(return_X_y=True)
