@@ -7,7 +7,8 @@ Lays out CIFAR-10 as folders once a seed, as experiments/images.py does, and tra
 features of --weights (of experiments/efficientnet_lite.py): a balanced logistic regression without
 a pool, three controls and the default; then the default again after one and two rounds of 200
 decisions, those that the review page asks for, made by the true classes. Writes folders.csv in
---results_dir, a line for each run and seed.
+--results_dir, a line for each run and seed. With --review, writes review.csv instead: what the
+page's order is worth on the default's picks and, with 5% of the labels exchanged, on labels.
 """
 
 import pathlib
@@ -18,6 +19,7 @@ import images
 import numpy as np
 from absl import flags
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -25,12 +27,18 @@ from selectnet_tf import recipes
 from selectnet_tf._console import expand_path, parse
 from selectnet_tf._csv_files import read_csv, write_csv
 from selectnet_tf.data import cifar, load
-from selectnet_tf.runs import frozen, train
+from selectnet_tf.runs import frozen, picks, train
 
 METHODS = ("oversampling", "logit_adjusted", "random", "selectnet")  # the last is the default
 PICKED, ROUNDS = 150, 2  # decisions about picks, beside those of ask.csv; rounds of decisions
 SHARES = ("accuracy", "minor_accuracy", "major_accuracy")
 HEADER = ("run", "seed", "epochs", "decided", *SHARES, *(f"picked_{k}" for k in images.KINDS[:-1]))
+
+REVIEW = (
+    *("seed", "picks", "right", "p_right", "brier", "auc_score", "auc_p_right"),
+    *("wrong_by_score", "wrong_by_p_right"),  # among the PICKED most doubtful
+    *("exchanged", "found", "cleanlab_found"),  # labels; those among the first picks.SUSPECTS
+)
 
 
 def make_recipe(folder: pathlib.Path, **changes: object) -> recipes.Recipe:
@@ -104,6 +112,48 @@ def measure_all(folder: pathlib.Path, seed: int, cache: pathlib.Path) -> Iterato
         yield f"selectnet, decisions {count}", decided, *found
 
 
+def measure_review(folder: pathlib.Path, seed: int, cache: pathlib.Path) -> tuple:
+    """Returns a line of review.csv."""
+    from cleanlab.filter import find_label_issues  # pip install cleanlab
+
+    run, *_ = train_one(folder, cache, seed=seed, method=METHODS[-1])
+    recipe = make_recipe(folder, method=METHODS[-1])
+    task, _ = frozen.embed(load.make_task(recipe, cache_dir=cache), recipe.training, cache)
+    classes, labels = len(task.names), task.y_labeled
+    chosen, answers = read_csv(run / "selected.csv"), images.truth(folder)
+    place = {task.files[i]: n for n, i in enumerate(task.index)}
+    found = [place[row["file"]] - len(labels) for row in chosen]
+    said = np.array([task.names.index(row["pseudo_label"]) for row in chosen])
+    true = [answers[pathlib.Path(row["file"]).stem] for row in chosen]
+    right = np.array(
+        [
+            kind == "own" and cifar.CIFAR10[int(c)] == row["pseudo_label"]
+            for (_, kind, c, _), row in zip(true, chosen, strict=True)
+        ]
+    )
+    every = np.append(labels, said)
+    features = np.concatenate([task.x_labeled, task.x_unlabeled[found]])
+    probs = picks.estimate_out_of_fold(features, every, classes)
+    p = picks.compare_labels(every, probs).p_right.to_numpy()[len(labels) :]
+    score = np.array([float(row["score"]) for row in chosen])
+    wrong = [int((~right[np.argsort(by, kind="stable")[:PICKED]]).sum()) for by in (score, p)]
+    rng = np.random.default_rng(seed)
+    some = rng.choice(len(labels), len(labels) // 20, replace=False)
+    given = labels.copy()
+    given[some] = labels[rng.permutation(some)]
+    probs = picks.estimate_out_of_fold(task.x_labeled, given, classes)
+    likely = picks.compare_labels(given, probs)
+    ours = (likely.p_right - likely.p_second).argsort(kind="stable")[: picks.SUSPECTS]
+    theirs = find_label_issues(given, probs, return_indices_ranked_by="normalized_margin", n_jobs=1)
+    exchanged = given != labels
+    return (
+        *(seed, len(p), *(f"{v:.4f}" for v in (right.mean(), p.mean(), ((p - right) ** 2).mean()))),
+        *(f"{roc_auc_score(right, by):.4f}" for by in (score, p)),
+        *(*wrong, exchanged.sum(), exchanged[ours].sum()),
+        exchanged[theirs[: picks.SUSPECTS]].sum(),
+    )
+
+
 def main() -> None:
     flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archives")
     flags.DEFINE_string("weights", None, "a model.keras, whose last layer is replaced")
@@ -111,13 +161,20 @@ def main() -> None:
     flags.DEFINE_integer("epochs", 20, "of each run", 1)
     flags.DEFINE_list("seeds", ["0", "1", "2"], "of the images and the runs")
     flags.DEFINE_string("results_dir", "results", "where folders.csv goes")
+    flags.DEFINE_bool("review", False, "write review.csv instead")
     top = expand_path(parse(sys.argv)[1])
     table, cache = expand_path(flags.FLAGS.results_dir) / "folders.csv", top / "cache"
+    checks = table.with_name("review.csv")
     known = {(row["run"], row["seed"]): tuple(row.values()) for row in read_csv(table)}
     for seed in flags.FLAGS.seeds:
         folder = top / f"seed{seed}"
         if not (folder / images.ANSWERS).exists():
             images.lay_out(folder, flags.FLAGS.data_dir, int(seed))
+        if flags.FLAGS.review:
+            reviews = {row["seed"]: tuple(row.values()) for row in read_csv(checks)}
+            reviews[seed] = measure_review(folder, int(seed), cache)
+            write_csv(checks, [REVIEW, *reviews.values()])
+            continue
 
         for run, decided, shares, picked in measure_all(folder, int(seed), cache):
             cells = (f"{float(share):.4f}" for share in shares)

@@ -600,6 +600,25 @@ def _own_images(results: Results) -> list[str]:
     return _table(["run", "n", "accuracy", "birds and frogs", "the others", "added", "right"], rows)
 
 
+def _doubts(results: Results) -> list[str]:
+    """Returns results/review.csv with a line for each seed."""
+    rows = [
+        [
+            str(row.seed),
+            f"{row.right:.0%} of {row.picks:,}",
+            f"{row.p_right:.0%}",
+            *(f"{v:.2f}" for v in (row.auc_score, row.auc_p_right)),
+            f"{row.wrong_by_score:d}",
+            f"{row.wrong_by_p_right:d}",
+            f"{row.found:d} of {row.exchanged:d}",
+        ]
+        for row in results.csv("review").itertuples()
+    ]
+    head = ["seed", "picks that are right", "mean `p_right`", "AUC of the score", "of `p_right`"]
+    head += ["wrong among the 150 least by score", "by `p_right`"]
+    return _table([*head, "exchanged labels among the first 100"], rows)
+
+
 CONTROLLED = ("oversampling", "random", "context", "selectnet")
 PAPER_RUNS: dict[str, tuple[str, str, dict[str, str]]] = {
     f"`{m}`": (m, "paper", {}) for m in (*METHODS, "oracle")
@@ -683,4 +702,5 @@ BLOCKS: dict[str, Callable[[Results], list[str]]] = {
     "resnet20": _resnet20,
     "folders": _folders,
     "review": _review,
+    "doubts": _doubts,
 }

@@ -23,7 +23,7 @@ function tell(text) { at("notice").textContent = text; }
 
 for (const [name, [text]] of Object.entries(KINDS)) {
   const some = items.filter((p) => p.kind === name).length;
-  if (some) at("kinds").append(element("button", { type: "button", value: name, textContent: `${text} (${some})`, onclick: () => { kind = name; turn(-page); } }));
+  if (some) at("kinds").append(element("button", { type: "button", value: name, textContent: `${text} (${some})`, onclick: () => { kind = name; at("label").value = ""; turn(-page); } }));
 }
 for (const name of ["", ...new Set(items.map((p) => p.label))].sort()) at("label").add(new Option(name, name));
 for (const name of classes) at("classes").append(new Option(name, name));
@@ -58,10 +58,10 @@ function decide(pick, decision, label) {
 function choose(pick, label) { decide(pick, label === pick.label ? "right" : "corrected", label); }
 
 function mark(card, pick) {
-  const found = decisions[pick.digest], chosen = found && (found.decision === "corrected" ? found.label : found.decision);
-  card.className = "card " + (found ? found.decision : "");
-  for (const button of card.querySelectorAll("button")) button.setAttribute("aria-pressed", button.value === (chosen === pick.second ? "second" : chosen));
-  card.querySelector("input").value = found && found.decision === "corrected" && chosen !== pick.second ? chosen : "";
+  const { decision = "", label = "" } = decisions[pick.digest] ?? {}, other = decision === "corrected" && label !== pick.second;
+  card.className = `card ${decision}`;
+  for (const button of card.querySelectorAll("button")) button.setAttribute("aria-pressed", button.value === (decision !== "corrected" ? decision : other ? "" : "second"));
+  card.querySelector("input").value = other ? label : "";
 }
 
 function card(pick, copies) {
@@ -136,7 +136,7 @@ const shown = () => [...at("grid").children].map((made) => items.find((p) => p.d
 at("all").onclick = () => {
   const back = swept, open = shown().filter((p) => !decisions[p.digest]);
   swept = back.length ? [] : open;
-  for (const p of back) decide(p, "", "");
+  for (const p of back.filter((p) => decisions[p.digest]?.decision === "right")) decide(p, "", "");
   if (!back.length) for (const p of open) choose(p, p.label);
 };
 
@@ -197,7 +197,7 @@ at("load").onchange = async () => {
   for (const row of rows.filter((r) => r[decision])) {
     const pick = own.get(row[digest]), names = row[decision] === "wrong" || classes.includes(row[label]);
     if (!names || !["right", "corrected", "wrong"].includes(row[decision])) wrong += 1;
-    else if (pick) { decide(pick, row[decision], row[decision] === "wrong" ? "" : row[label]); here += 1; }
+    else if (pick) { row[decision] === "wrong" ? decide(pick, "wrong", "") : choose(pick, row[label]); here += 1; }
     else { others[row[digest]] = [row[file] ?? "", row[digest], row[decision], row[label]]; elsewhere += 1; }
   }
   saved = before;
