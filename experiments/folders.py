@@ -6,7 +6,7 @@
 Lays out CIFAR-10 as folders once a seed, as experiments/images.py does, and trains one layer on the
 features of --weights (of experiments/efficientnet_lite.py): a balanced logistic regression without
 a pool, three controls and the default; then the default again after one and two rounds of 200
-decisions, those that the review page asks for, made by the true classes. Writes folders.csv in
+decisions, about the picks of least score and ask.csv, by the true classes. Writes folders.csv in
 --results_dir, a line for each run and seed. With --review, writes review.csv instead: what the
 page's order is worth on the default's picks and, with 5% of the labels exchanged, on labels.
 """

@@ -602,6 +602,7 @@ def _own_images(results: Results) -> list[str]:
 
 def _doubts(results: Results) -> list[str]:
     """Returns results/review.csv with a line for each seed."""
+    seeds: Iterable[Any] = results.csv("review").itertuples()
     rows = [
         [
             str(row.seed),
@@ -612,7 +613,7 @@ def _doubts(results: Results) -> list[str]:
             f"{row.wrong_by_p_right:d}",
             f"{row.found:d} of {row.exchanged:d}",
         ]
-        for row in results.csv("review").itertuples()
+        for row in seeds
     ]
     head = ["seed", "picks that are right", "mean `p_right`", "AUC of the score", "of `p_right`"]
     head += ["wrong among the 150 least by score", "by `p_right`"]
