@@ -4,11 +4,12 @@
         [--seeds=0,1,2] [--epochs=20] [--data_dir=CIFAR] [--results_dir=results]
 
 Lays out CIFAR-10 as folders once a seed, as experiments/images.py does, and trains one layer on the
-features of --weights (of experiments/efficientnet_lite.py): a balanced logistic regression without
-a pool, three controls and the default; then the default again after one and two rounds of 200
-decisions, about the picks of least score and ask.csv, by the true classes. Writes folders.csv in
---results_dir, a line for each run and seed. With --review, writes review.csv instead: what the
-page's order is worth on the default's picks and, with 5% of the labels exchanged, on labels.
+features of --weights (of experiments/efficientnet_lite.py) as `selectnet train` does: the default
+and its baselines; then both again after one and two rounds of 200 decisions by the true classes,
+about the 150 picks with the lowest scores and the images of ask.csv. Writes folders.csv in
+--results_dir: the rows of each run's baselines.csv, and its picks by kind. With --review, writes
+review.csv instead: what the page's order is worth on the default's picks and, with 5% of the labels
+exchanged, on labels.
 """
 
 import pathlib
@@ -18,21 +19,18 @@ from collections.abc import Iterator
 import images
 import numpy as np
 from absl import flags
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from selectnet_tf import recipes
 from selectnet_tf._console import expand_path, parse
 from selectnet_tf._csv_files import read_csv, write_csv
 from selectnet_tf.data import cifar, load
-from selectnet_tf.runs import frozen, picks, train
+from selectnet_tf.report import compare
+from selectnet_tf.runs import baselines, frozen, picks, train
 
-METHODS = ("oversampling", "logit_adjusted", "random", "selectnet")  # the last is the default
 PICKED, ROUNDS = 150, 2  # decisions about picks, beside those of ask.csv; rounds of decisions
-SHARES = ("accuracy", "minor_accuracy", "major_accuracy")
-HEADER = ("run", "seed", "epochs", "decided", *SHARES, *(f"picked_{k}" for k in images.KINDS[:-1]))
+SHOWN = [column for column in compare.COLUMNS if column not in ("model", "why")]
+HEADER = ("seed", "epochs", "decided", *SHOWN, *(f"picked_{k}" for k in images.KINDS[:-1]))
 
 REVIEW = (
     *("seed", "picks", "right", "p_right", "brier", "auc_score", "auc_p_right"),
@@ -50,19 +48,6 @@ def make_recipe(folder: pathlib.Path, **changes: object) -> recipes.Recipe:
     return recipes.make(
         dataset="folder", freeze=True, epochs=flags.FLAGS.epochs, **given, **changes
     )
-
-
-def fit_logistic(folder: pathlib.Path, cache: pathlib.Path) -> tuple[float, ...]:
-    """Returns SHARES of a balanced logistic regression on the features, without a pool."""
-    recipe = make_recipe(folder, method="imbalanced")
-    task, _ = frozen.embed(load.make_task(recipe, cache_dir=cache), recipe.training, cache)
-    model = make_pipeline(
-        StandardScaler(), LogisticRegression(class_weight="balanced", C=0.01, max_iter=300)
-    )
-    model.fit(np.asarray(task.x_labeled), task.y_labeled)
-    right = model.predict(np.asarray(task.x_test)) == task.y_test
-    minor = np.isin(task.y_test, task.minor)
-    return tuple(float(right[part].mean()) for part in (slice(None), minor, ~minor))
 
 
 def decide(folder: pathlib.Path, run: pathlib.Path, path: pathlib.Path) -> int:
@@ -85,39 +70,42 @@ def decide(folder: pathlib.Path, run: pathlib.Path, path: pathlib.Path) -> int:
     return len(lines)
 
 
-def train_one(
-    folder: pathlib.Path, cache: pathlib.Path, **changes: object
-) -> tuple[pathlib.Path, list, list]:
-    """Trains. Returns (the run's folder, SHARES, counts of its picks by KINDS)."""
-    recipe = make_recipe(folder, **changes)
-    row = train.train(recipe, results_dir=folder / "results", verbose=0, cache_dir=cache)
-    run = folder / "results" / "runs" / recipe.name
-    chosen = run / "selected.csv"
-    picked = images.kinds(folder, chosen) if chosen.exists() else {}
-    counts = [picked.get(kind, 0) for kind in images.KINDS[:-1]]
-    return run, [row[share] for share in SHARES], counts
+def measure(
+    folder: pathlib.Path, cache: pathlib.Path, seed: int, decisions: list[str]
+) -> tuple[pathlib.Path, list[list]]:
+    """Trains the default and its baselines. Returns (its folder, a line for each: SHOWN, picks)."""
+    recipe = make_recipe(folder, seed=seed, decisions=",".join(decisions) or None)
+    results = folder / "results"
+    row = train.train(recipe, results_dir=results, verbose=0, cache_dir=cache)
+    found = baselines.train_all(recipe, results, cache, verbose=0)
+    lines = []
+    for line in compare.write_baselines(results, row["name"], row["method"], found):
+        if not line["model"]:
+            raise ValueError(f"{line['name']}: {line['why']}")
+        chosen = pathlib.Path(line["model"]).with_name("selected.csv")
+        picked = images.kinds(folder, chosen) if read_csv(chosen) else {}
+        counts = [picked.get(kind, "") for kind in images.KINDS[:-1]]
+        lines.append([*(line[column] for column in SHOWN), *counts])
+    return results / "runs" / row["name"], lines
 
 
-def measure_all(folder: pathlib.Path, seed: int, cache: pathlib.Path) -> Iterator[tuple]:
-    """Yields (run, number of decisions, SHARES, counts of picks), one after another."""
-    yield "logistic regression, balanced", 0, fit_logistic(folder, cache), [""] * 4
-    for method in METHODS:
-        run, *found = train_one(folder, cache, seed=seed, method=method)
-        yield method, 0, *found
+def measure_all(folder: pathlib.Path, seed: int, cache: pathlib.Path) -> Iterator[list]:
+    """Yields lines without the epochs: first without decisions, then after each round of them."""
     decided, files = 0, []
-    for count in range(1, ROUNDS + 1):
-        files.append(str(folder / f"decisions{count}.csv"))
-        decided += decide(folder, run, pathlib.Path(files[-1]))
-        run, *found = train_one(folder, cache, seed=seed, decisions=",".join(files))
-        yield f"selectnet, decisions {count}", decided, *found
+    for count in range(ROUNDS + 1):
+        run, lines = measure(folder, cache, seed, files)
+        yield from ([seed, decided, *line] for line in lines)
+        files = [*files, str(folder / f"decisions{count + 1}.csv")]
+        decided += decide(folder, run, pathlib.Path(files[-1])) if count < ROUNDS else 0
 
 
 def measure_review(folder: pathlib.Path, seed: int, cache: pathlib.Path) -> tuple:
     """Returns a line of review.csv."""
     from cleanlab.filter import find_label_issues  # pip install cleanlab
 
-    run, *_ = train_one(folder, cache, seed=seed, method=METHODS[-1])
-    recipe = make_recipe(folder, method=METHODS[-1])
+    recipe = make_recipe(folder, seed=seed)
+    train.train(recipe, results_dir=folder / "results", verbose=0, cache_dir=cache)
+    run = folder / "results" / "runs" / recipe.name
     task, _ = frozen.embed(load.make_task(recipe, cache_dir=cache), recipe.training, cache)
     classes, labels = len(task.names), task.y_labeled
     chosen, answers = read_csv(run / "selected.csv"), images.truth(folder)
@@ -165,7 +153,7 @@ def main() -> None:
     top = expand_path(parse(sys.argv)[1])
     table, cache = expand_path(flags.FLAGS.results_dir) / "folders.csv", top / "cache"
     checks = table.with_name("review.csv")
-    known = {(row["run"], row["seed"]): tuple(row.values()) for row in read_csv(table)}
+    lines = {(row["seed"], row["decided"], row["name"]): row for row in read_csv(table)}
     for seed in flags.FLAGS.seeds:
         folder = top / f"seed{seed}"
         if not (folder / images.ANSWERS).exists():
@@ -175,11 +163,10 @@ def main() -> None:
             reviews[seed] = measure_review(folder, int(seed), cache)
             write_csv(checks, [REVIEW, *reviews.values()])
             continue
-
-        for run, decided, shares, picked in measure_all(folder, int(seed), cache):
-            cells = (f"{float(share):.4f}" for share in shares)
-            known[run, seed] = (run, seed, flags.FLAGS.epochs, decided, *cells, *picked)
-            write_csv(table, [HEADER, *known.values()])
+        for _, decided, *cells in measure_all(folder, int(seed), cache):
+            line = (seed, flags.FLAGS.epochs, decided, *cells)
+            lines[seed, str(decided), cells[0]] = dict(zip(HEADER, line, strict=True))
+            write_csv(table, [HEADER, *([*line.values()] for line in lines.values())])
 
 
 if __name__ == "__main__":

@@ -209,8 +209,11 @@ def main(argv: list[str]) -> int:
         if own and FLAGS.baselines is not False:
             others = recipe.training.freeze if FLAGS.baselines is None else True
             found = baselines.train_all(recipe, results, others=others, **options)
-            rows = compare.write_baselines(results, row["name"], row["method"], found)
-            compared = ["", *compare.describe_baselines(rows)]
+            try:
+                rows = compare.write_baselines(results, row["name"], row["method"], found)
+                compared = ["", *compare.describe_baselines(rows)]
+            except ValueError as error:  # a finished run of an older version, or a damaged file
+                compared = ["", f"warning: no comparison with baselines: {error}"]
         print(
             f"\n{outputs.format_results([row])}\n\nfiles: {results / 'runs' / row['name']}/, row in"
             f" {results / 'runs.csv'}",

@@ -534,37 +534,6 @@ def _resnet20(results: Results) -> list[str]:
     return _series(head, (10, 20, 30, 40), rows)
 
 
-FOLDER_RUNS = {  # of experiments/images.py, without those that had a filter of outliers
-    "imbalanced": "`imbalanced`",
-    "selectnet": "`selectnet`, `--preset=paper`",
-    "robust": "`selectnet`, the default (`--preset=robust`)",
-    "imbalanced frozen": "`imbalanced`, frozen",
-    "selectnet frozen": "`selectnet`, frozen, `--preset=paper`",
-}
-
-
-def _folders(results: Results) -> list[str]:
-    rows = {row.run: row for row in results.csv("pictures").itertuples()}
-    return _folder_table((name, rows[run]) for run, name in FOLDER_RUNS.items() if run in rows)
-
-
-def _review(results: Results) -> list[str]:
-    rows = results.csv("journey").itertuples()
-    return _folder_table((f"{row.run}, {row.decided} decisions", row) for row in rows)
-
-
-def _folder_table(rows: Iterable[tuple[str, Any]]) -> list[str]:
-    """Returns a table of lines of pictures.csv or journey.csv."""
-    lines = []
-    for name, row in rows:
-        counts = [row.picked_right, row.picked_wrong_minor, row.picked_major, row.picked_foreign]
-        added = [f"{n:,.0f}" for n in (sum(counts), *counts)] if any(counts) else ["–"] * 5
-        shares = [f"{v:.4f}" for v in (row.accuracy, row.minor_accuracy, row.major_accuracy)]
-        lines.append([name, "one run", *shares, *added])
-    head = ["run", "n", "accuracy", "birds and frogs", "the others", "added", "right"]
-    return _table([*head, "wrong minor class", "major class", "out-of-distribution"], lines)
-
-
 def _selecting(results: Results) -> list[str]:
     """Returns the 60-epoch runs of methods that select beside their controls."""
     kinds = {
@@ -588,16 +557,23 @@ def _selecting(results: Results) -> list[str]:
 
 def _own_images(results: Results) -> list[str]:
     """Returns the means over the seeds of results/folders.csv."""
-    shares = ["accuracy", "minor_accuracy", "major_accuracy"]
     rows = []
-    for run, lines in results.csv("folders").groupby("run", sort=False):
-        cells = [tables.spread(lines[share].tolist()) for share in shares]
+    for (decided, name), lines in results.csv("folders").groupby(["decided", "name"], sort=False):
+        cells = []
+        for part in ("all", "minor"):
+            cells.append(tables.spread(lines[f"{part}_accuracy"].tolist()))
+            gap = lines[f"{part}_difference"].mean()
+            cells.append("" if math.isnan(gap) else f"{gap:+.3f}")
+        verdicts = lines.verdict.value_counts()
+        judged = ", ".join(f"{verdict} {n}" for verdict, n in verdicts.items())
         added = lines.filter(like="picked_")
         counts = [""] * 2
         if added.notna().all(axis=None) and (total := added.sum(axis=1).mean()):
             counts = [f"{total:,.0f}", f"{added.picked_right.mean() / total:.0%}"]
-        rows.append([str(run), tables.counted(len(lines)), *cells, *counts])
-    return _table(["run", "n", "accuracy", "birds and frogs", "the others", "added", "right"], rows)
+        label = str(name).removeprefix("this run: ")
+        rows.append([str(decided), label, tables.counted(len(lines)), *cells, judged, *counts])
+    head = ["decisions", "model", "n", "accuracy", "difference", "birds and frogs", "difference"]
+    return _table([*head, "seeds", "added", "right"], rows)
 
 
 def _doubts(results: Results) -> list[str]:
@@ -701,7 +677,5 @@ BLOCKS: dict[str, Callable[[Results], list[str]]] = {
     "own-images": _own_images,
     "full-runs": _full_runs,
     "resnet20": _resnet20,
-    "folders": _folders,
-    "review": _review,
     "doubts": _doubts,
 }

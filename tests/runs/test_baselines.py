@@ -25,6 +25,7 @@ def recipe(tree):
     return recipes.make(dataset="folder", **places, **network, epochs=2, every=1, batch_size=8)
 
 
+@pytest.mark.slow
 def test_a_frozen_run_has_three_baselines_also_when_killed_in_between(recipe, tree, monkeypatch):
     results, cache = tree / "results", tree / "results" / "cache"
     row = train.train(recipe, results_dir=results, verbose=0)
