@@ -78,6 +78,9 @@ def measure(
     results = folder / "results"
     row = train.train(recipe, results_dir=results, verbose=0, cache_dir=cache)
     found = baselines.train_all(recipe, results, cache, verbose=0)
+    other = recipes.with_method(recipe, "random")
+    place = baselines.fit_logistic(other, results / "runs" / other.name, cache)[-1]
+    found.append(baselines.Baseline("logistic regression with random's picks", place))
     lines = []
     for line in compare.write_baselines(results, row["name"], row["method"], found):
         if not line["model"]:

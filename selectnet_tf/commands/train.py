@@ -78,7 +78,7 @@ def define_flags() -> None:
         "baselines",
         None,
         "dataset=folder: also train logit_adjusted and random, and compare this run with them and"
-        " with a logistic regression; default: with --freeze, else those that are there",
+        " with logistic regressions; default: with --freeze, else those that are there",
     )
     flags.DEFINE_bool(
         "dry_run",

@@ -1,4 +1,4 @@
-"""Baselines of a run on one's own images: a logistic regression, and other methods' runs."""
+"""Baselines of a run on one's own images: logistic regressions, and other methods' runs."""
 
 import dataclasses
 import pathlib
@@ -22,7 +22,8 @@ from selectnet_tf.recipes import FolderData, Recipe
 from selectnet_tf.runs import evaluation, frozen, outputs, resume, store, train
 
 METHODS = ("logit_adjusted", "random")
-LOGISTIC = "logistic"  # the regression's folder in the run's
+LOGISTIC, PICKS = "logistic", "logistic_picks"  # the regressions' folders in the run's
+NAMES = {LOGISTIC: "logistic regression", PICKS: "logistic regression with picks"}
 DECAYS = (0.01, 0.1, 1.0)  # weights of half the squared norm beside the mean loss, to choose from
 FOLDS, MOST = 3, 200  # of the choice, and its images of a class
 
@@ -62,14 +63,13 @@ def train_all(
         options: for train.train, such as force and finish.
     """
     features = "frozen" if recipe.training.weights else "this run's"
-    name = f"logistic regression, {features} features"
     folder = results / "runs" / store.find_name(results, recipe)
     found = []
     try:
-        fit_logistic(recipe, folder, cache_dir, survey)
-        found.append(Baseline(name, folder / LOGISTIC))
+        for place in fit_logistic(recipe, folder, cache_dir, survey):
+            found.append(Baseline(f"{NAMES[place.name]}, {features} features", place))
     except (ValueError, OSError) as error:
-        found.append(Baseline(name, None, _reason(error)))
+        found.append(Baseline(f"{NAMES[LOGISTIC]}, {features} features", None, _reason(error)))
     assert isinstance(recipe.data, FolderData)
     for method in METHODS:
         without_pool = method in recipes.SELECTING and not recipe.data.unlabeled_dir
@@ -89,11 +89,12 @@ def train_all(
 
 def fit_logistic(
     recipe: Recipe, folder: pathlib.Path, cache_dir: pathlib.Path, survey: Survey | None = None
-) -> None:
-    """Writes a balanced logistic regression on a network's features, without the pool.
+) -> list[pathlib.Path]:
+    """Fits balanced logistic regressions on a network's features. Returns their folders.
 
-    The network is that of --weights, as it was before training; without --weights, the run's own.
-    Writes a run's model.keras, predictions.npz and test-set reports into folder/logistic, unless
+    One is of the labeled images alone, the other also of the pseudo-labels of the run's last round,
+    if it has any. The network is that of --weights, as it was before training; without --weights,
+    the run's own. A folder gets a run's model.keras, predictions.npz and test-set reports, unless
     they are there.
 
     Args:
@@ -105,42 +106,59 @@ def fit_logistic(
     Raises:
         ValueError: the images are not those of the run.
     """
-    place = folder / LOGISTIC
-    if (place / "predictions.npz").exists():
-        return
+    with np.load(folder / "selected.npz") as file:
+        last = file["epoch"] == max(file["epoch"], default=0)
+        index, labels = file["index"][last], file["label"][last]
+    places = [folder / name for name in (LOGISTIC, PICKS)[: 1 + bool(len(index))]]
+    missing = [place for place in places if not (place / "predictions.npz").exists()]
+    if not missing:
+        return places
     task = load.make_task(recipe, cache_dir=cache_dir, survey=survey)
     _check_same(read_csv(folder / resume.FILES), resume.list_images(task), folder)
     given = recipe.training.weights
     training = dataclasses.replace(
         recipe.training, weights=given or str(folder / "model.keras"), views=1
     )
-    labeled = task._replace(x_unlabeled=task.x_unlabeled[np.arange(0)])
+    y = task.y_labeled
+    place_of = {i: place for place, i in enumerate(task.index[len(y) :])}
+    picked = [(place_of[i], label) for i, label in zip(index, labels, strict=True) if i in place_of]
+    of_pool, pseudo = np.array(picked, int).reshape(-1, 2).T
+    some = task._replace(x_unlabeled=task.x_unlabeled[of_pool])
     # other runs have no use for the features of this one
-    seen, network = frozen.embed(labeled, training, cache_dir if given else None)
+    seen, network = frozen.embed(some, training, cache_dir if given else None)
     head = frozen.head(np.asarray(seen.x_labeled), len(task.names), "softmax")
     standardized, classes = (head.get_layer(layer) for layer in ("standardized", "classes"))
-    classes.set_weights(_fit(np.asarray(standardized(seen.x_labeled)), task.y_labeled))
-    probs = head.predict(seen.x_test, batch_size=frozen.BATCH, verbose=0)
-    place.mkdir(exist_ok=True)
-    outputs.write_model(place / "model.keras", frozen.join(network, head, LOGISTIC), task)
-    evaluation.write_test_reports(place, task, probs)
-    small = probs.argmax(1).astype(np.min_scalar_type(probs.shape[1] - 1))
-    outputs.write_predictions(place, task.y_test, [small])  # last: its presence ends the work
+    rows, more = (np.asarray(standardized(x)) for x in (seen.x_labeled, seen.x_unlabeled))
+    decay = _choose_decay(rows, y)
+    for place in missing:
+        if place.name == PICKS:
+            rows, y = np.concatenate([rows, more]), np.append(y, pseudo)
+        classes.set_weights(_fit(rows, y, decay))
+        probs = head.predict(seen.x_test, batch_size=frozen.BATCH, verbose=0)
+        place.mkdir(exist_ok=True)
+        model = frozen.join(network, head, place.name)
+        outputs.write_model(place / "model.keras", model, task)
+        evaluation.write_test_reports(place, task, probs)
+        small = probs.argmax(1).astype(np.min_scalar_type(probs.shape[1] - 1))
+        outputs.write_predictions(place, task.y_test, [small])  # last: its presence ends the work
+    return places
 
 
-def _fit(rows: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (weights [d, m], biases [m]) of a balanced logistic regression.
+def _choose_decay(rows: np.ndarray, y: np.ndarray) -> float:
+    """Returns that of DECAYS with the least balanced loss over FOLDS of at most MOST rows a class.
 
-    Its decay is that of DECAYS with the least balanced loss over FOLDS of at most MOST rows a
-    class; of a class with one row, the middle one.
+    Of a class with one row, it is the middle one.
     """
     order = np.random.default_rng(0).permutation(len(y))
     some = np.concatenate([order[y[order] == c][:MOST] for c in np.unique(y)])
     folds = min(FOLDS, int(np.bincount(y[some]).min()))
-    decay = DECAYS[1]
-    if folds > 1:
-        losses = {each: _validate(rows[some], y[some], each, folds) for each in DECAYS}
-        decay = min(losses, key=lambda each: losses[each])
+    if folds < 2:
+        return DECAYS[1]
+    return min(DECAYS, key=lambda each: _validate(rows[some], y[some], each, folds))
+
+
+def _fit(rows: np.ndarray, y: np.ndarray, decay: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (weights [d, m], biases [m]) of a balanced logistic regression."""
     model = _regress(rows, y, decay)
     weights, biases = model.coef_.T, model.intercept_
     if len(biases) == 1:  # of two classes, scikit-learn has the difference

@@ -26,7 +26,7 @@ def recipe(tree):
 
 
 @pytest.mark.slow
-def test_a_frozen_run_has_three_baselines_also_when_killed_in_between(recipe, tree, monkeypatch):
+def test_a_frozen_run_has_four_baselines_also_when_killed_in_between(recipe, tree, monkeypatch):
     results, cache = tree / "results", tree / "results" / "cache"
     row = train.train(recipe, results_dir=results, verbose=0)
     folder = results / "runs" / row["name"]
@@ -45,7 +45,8 @@ def test_a_frozen_run_has_three_baselines_also_when_killed_in_between(recipe, tr
         with pytest.raises(Killed):
             compare_all()
     rows = compare_all()
-    names = ["logistic regression, frozen features", "logit_adjusted", "random"]
+    kinds = ("logistic regression", "logistic regression with picks")
+    names = [*(f"{kind}, frozen features" for kind in kinds), "logit_adjusted", "random"]
     assert [row["name"] for row in rows] == ["this run: selectnet", *names]
     report = page.write(results, store.read_runs(results)[0]).read_text()
     assert all(line in report for line in compare.advise(rows))
@@ -64,8 +65,8 @@ def test_a_frozen_run_has_three_baselines_also_when_killed_in_between(recipe, tr
     lines = other.read_text().splitlines()
     other.write_text("\n".join(lines[:1] + lines[2:]))
     found = baselines.train_all(recipe, results, cache, others=False)
-    assert [bool(each.folder) for each in found] == [True, True, False]
-    assert "images differ (1 missing)" in found[2].why
+    assert [bool(each.folder) for each in found] == [True, True, True, False]
+    assert "images differ (1 missing)" in found[3].why
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -73,7 +74,7 @@ def test_the_regression_finds_what_tells_the_classes_apart(classes):
     rng = np.random.default_rng(0)
     y = np.repeat(np.arange(classes), (40, 4, 4)[:classes])
     rows = (np.eye(classes, 6)[y] * 4 + rng.normal(0, 1, (len(y), 6))).astype(np.float32)
-    weights, biases = baselines._fit(rows, y)
+    weights, biases = baselines._fit(rows, y, baselines._choose_decay(rows, y))
     assert weights.shape == (6, classes) and biases.shape == (classes,)
     assert np.mean((rows @ weights + biases).argmax(1) == y) > 0.95
 
