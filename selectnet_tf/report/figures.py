@@ -288,6 +288,8 @@ def grid(
     columns = columns or n
     rows = -(-n // columns)
     wide, high = width * columns + margin, height * rows
+    gap = 0.25 + top  # between rows, for the ticks of one and the titles of the next
+    axes = (high - 0.55 - top - gap * (rows - 1)) / rows
     figure = Figure(figsize=(wide, high))
     panels = figure.subplots(rows, columns, squeeze=False, **options)
     # fixed sizes, since Matplotlib's layout engine draws everything twice
@@ -297,7 +299,7 @@ def grid(
         1 - (margin + 0.1) / wide,
         1 - top / high,
         0.62 / width,
-        (0.2 + top) / height,
+        gap / axes,
     )
     return figure, list(panels.flat)
 
