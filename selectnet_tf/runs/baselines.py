@@ -7,6 +7,7 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -120,9 +121,8 @@ def fit_logistic(
         recipe.training, weights=given or str(folder / "model.keras"), views=1
     )
     y = task.y_labeled
-    place_of = {i: place for place, i in enumerate(task.index[len(y) :])}
-    picked = [(place_of[i], label) for i, label in zip(index, labels, strict=True) if i in place_of]
-    of_pool, pseudo = np.array(picked, int).reshape(-1, 2).T
+    of_pool = pd.Index(task.index[len(y) :]).get_indexer(index)  # -1: a labeled image
+    of_pool, pseudo = of_pool[of_pool >= 0], labels[of_pool >= 0]
     some = task._replace(x_unlabeled=task.x_unlabeled[of_pool])
     # other runs have no use for the features of this one
     seen, network = frozen.embed(some, training, cache_dir if given else None)

@@ -234,14 +234,14 @@ def write_uncertain(
     rows = np.arange(len(found))
     frame = pd.DataFrame(
         {
-            "file": [as_cell(task.files[i]) for i in task.index[labeled + found]],
             "likeliest": [task.names[c] for c in first],
             "p_likeliest": probs[found][rows, first].round(4),
             "second": [task.names[c] for c in second],
             "p_second": probs[found][rows, second].round(4),
-        }
+        },
+        index=labeled + found,
     )
-    write_frame(folder / "ask.csv", frame)
+    _write_by_file(folder / "ask.csv", frame, task)
 
 
 def rank_uncertain(probs: np.ndarray, minor: np.ndarray) -> np.ndarray:
