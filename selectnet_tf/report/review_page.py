@@ -18,7 +18,7 @@ from selectnet_tf.report.document import document, encode
 if TYPE_CHECKING:
     from selectnet_tf.data.task import Task
 
-MOST = 2000  # picks on the page, the most doubtful: 20 MB or less of thumbnails
+MOST = 2000  # picks on the page, the most doubtful: about 25 MB of thumbnails
 THUMBNAIL, SMALL = 200, 80  # longer sides of images and of examples
 EXAMPLES = 6  # labeled images shown of a class
 
@@ -45,22 +45,24 @@ def write(folder: pathlib.Path, task: "Task") -> None:
 
     Of the picks, the page has the MOST most doubtful.
     """
-    if not task.listing or not task.files or not (items := _items(folder)):
+    if not task.listing or not task.files:
         return
-    omitted = max(0, len(read_csv(folder / "selected.csv")) - MOST)
-    data = json.dumps(
-        {"omitted": omitted} | _data(items, task, task.files, task.listing)
-    )  # ASCII: any file name
+    items, omitted = _items(folder)
+    if not items:
+        return
+    contents = {"omitted": omitted} | _data(items, task, task.files, task.listing)
+    data = json.dumps(contents)  # ASCII: any file name
     data = data.replace("<", "\\u003c")
     body = f'{BODY}<script type="application/json" id="data">{data}</script>'
     with replacing(folder / "review.html") as beside:
         beside.write_text(document(f"Review of {folder.name}", body, "review"), encoding="utf-8")
 
 
-def _items(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """Returns the page's images: kind, file, label, second (another class), score and caption.
+def _items(folder: pathlib.Path) -> tuple[list[dict[str, Any]], int]:
+    """Returns the page's images, and the number of picks that it omits.
 
-    label: the predicted class, or that of a labeled image. A small score is doubtful.
+    An image is its kind, file, label (the predicted class, or that of a labeled image), second
+    (another class), score (a small one is doubtful) and caption.
     """
     items = []
     picked, asked, suspects = (
@@ -79,7 +81,7 @@ def _items(folder: pathlib.Path) -> list[dict[str, Any]]:
         first, second = float(row["p_right"]), float(row["p_second"])
         says = f"labeled {row['label']} {first:.2f}, looks like {row['second']} {second:.2f}"
         items.append(_item("suspect", row, row["label"], first - second, says))
-    return items
+    return items, max(0, len(picked) - MOST)
 
 
 def _item(kind: str, row: dict[str, str], label: str, score: float, says: str) -> dict[str, Any]:

@@ -250,7 +250,7 @@ def test_a_run_s_name_is_escaped_once(page, tmp_path):
 
 def test_a_page_has_the_most_doubtful_picks(page, monkeypatch):
     monkeypatch.setattr(review_page, "MOST", 2)
-    scores = [i["score"] for i in review_page._items(page[0].parent) if i["kind"] == "picked"]
+    scores = [i["score"] for i in review_page._items(page[0].parent)[0] if i["kind"] == "picked"]
     assert scores == [0.71, 0.72]
 
 
