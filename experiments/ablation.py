@@ -13,8 +13,8 @@
 3. Report the best and `paper` on the other seeds.
 
 16 runs of 60 epochs by default, 14 if `paper` is the best: about 45 minutes each on two CPU cores,
-12 hours in all. The third command trains only the last layer, on the network that
-experiments/images.py leaves: 36 runs of about 3 minutes. A run with a row is not trained again.
+12 hours in all. The third command trains only the last layer of a pretrained network: 36 runs of
+about 3 minutes. A run with a row is not trained again.
 Expected: docs/results/ablation.md. Writes results/ablation.csv, a line for each run and round, and
 ablation.png.
 """

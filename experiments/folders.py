@@ -3,22 +3,26 @@
     python experiments/folders.py FOLDER --weights=efficientnet_lite0.keras [--image_size=96]
         [--seeds=0,1,2] [--epochs=20] [--data_dir=CIFAR] [--results_dir=results]
 
-Lays out CIFAR-10 as folders once a seed, as experiments/images.py does, and trains one layer on the
-features of --weights (of experiments/efficientnet_lite.py) as `selectnet train` does: the default
-and its baselines; then both again after one and two rounds of 200 decisions by the true classes,
-about the 150 picks with the lowest scores and the images of ask.csv. Writes folders.csv in
---results_dir: the rows of each run's baselines.csv, and its picks by kind. With --review, writes
-review.csv instead: what the page's order is worth on the default's picks and, with 5% of the labels
-exchanged, on labels.
+Lays out CIFAR-10 as folders once a seed: FOLDER/seedN/labeled has 2,000 images of each class, but
+only 20 birds and 20 frogs; pool has 1,500 more of each of these two, 300 of each other class, and
+2,000 of CIFAR-100 (out-of-distribution, "foreign"); test has 3,000 test images. Trains one layer on
+the features of --weights (of experiments/efficientnet_lite.py) as `selectnet train` does: the
+default and its baselines; then both again after one and two rounds of 200 decisions by the true
+classes, about the 150 most doubtful picks, as the review page orders them, and the images of
+ask.csv. Writes folders.csv in --results_dir: the rows of each run's baselines.csv, and its picks by
+kind. With --review, writes review.csv instead: what the page's order is worth on the default's
+picks and, with 5% of the labels exchanged, on labels.
 """
 
+import collections
+import csv
 import pathlib
 import sys
 from collections.abc import Iterator
 
-import images
 import numpy as np
 from absl import flags
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from selectnet_tf import recipes
@@ -29,8 +33,11 @@ from selectnet_tf.report import compare
 from selectnet_tf.runs import baselines, frozen, picks, train
 
 PICKED, ROUNDS = 150, 2  # decisions about picks, beside those of ask.csv; rounds of decisions
+MINOR = {2, 6}  # bird, frog
+KINDS = ("right", "wrong_minor", "major", "foreign")  # of picks
+ANSWERS = "truth.csv"
 SHOWN = [column for column in compare.COLUMNS if column not in ("model", "why")]
-HEADER = ("seed", "epochs", "decided", *SHOWN, *(f"picked_{k}" for k in images.KINDS[:-1]))
+HEADER = ("seed", "epochs", "decided", *SHOWN, *(f"picked_{k}" for k in KINDS))
 
 REVIEW = (
     *("seed", "picks", "right", "p_right", "brier", "auc_score", "auc_p_right"),
@@ -39,31 +46,76 @@ REVIEW = (
 )
 
 
+def lay_out(folder: pathlib.Path, data_dir: str | None, seed: int) -> None:
+    """Writes the images, and truth.csv: number, own or foreign, class and place in its set."""
+    rng = np.random.default_rng(seed)
+    own, other = cifar.load("cifar10-4minor", data_dir), cifar.load("cifar100-4minor", data_dir)
+    pool = []
+    for c in range(10):
+        places = rng.permutation(np.flatnonzero(own.y == c))
+        labeled, more = (20, 1500) if c in MINOR else (2000, 300)
+        for i in places[:labeled]:
+            save(folder / "labeled" / cifar.CIFAR10[c] / f"{i:05}.png", own.x[i])
+        pool += [("own", c, i) for i in places[labeled : labeled + more]]
+    pool += [("foreign", other.y[i], i) for i in rng.permutation(len(other.y))[:2000]]
+    lines = []
+    for n, (kind, c, i) in enumerate(rng.permutation(np.array(pool, dtype=object))):
+        save(folder / "pool" / str(n % 7) / f"{n:05}.png", (own if kind == "own" else other).x[i])
+        lines.append((f"{n:05}", kind, c, i))
+    for i in rng.permutation(10_000)[:3000]:
+        save(folder / "test" / cifar.CIFAR10[own.y_test[i]] / f"{i:05}.png", own.x_test[i])
+    write_csv(folder / ANSWERS, lines)
+
+
+def save(path: pathlib.Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+def read_truth(folder: pathlib.Path) -> dict[str, str]:
+    """Returns {number of an image of the pool: its class, "" for a foreign one}."""
+    with open(folder / ANSWERS, newline="") as file:
+        return {
+            number: cifar.CIFAR10[int(c)] if kind == "own" else ""
+            for number, kind, c, _ in csv.reader(file)
+        }
+
+
+def count_kinds(folder: pathlib.Path, selected: pathlib.Path) -> collections.Counter:
+    """Returns counts of a run's picks by KINDS."""
+    truth, counts = read_truth(folder), collections.Counter(dict.fromkeys(KINDS, 0))
+    minor = {cifar.CIFAR10[c] for c in MINOR}
+    for row in read_csv(selected):
+        true = truth[pathlib.Path(row["file"]).stem]
+        right = true == row["pseudo_label"]
+        kind = "right" if right else "wrong_minor" if true in minor else "major"
+        counts[kind if true else "foreign"] += 1
+    return counts
+
+
 def make_recipe(folder: pathlib.Path, **changes: object) -> recipes.Recipe:
     """Returns the recipe of a frozen network on the folder's images."""
-    given = images.places(folder) | {
-        "weights": flags.FLAGS.weights,
-        "image_size": flags.FLAGS.image_size,
-    }
+    parts = (("labeled", "labeled"), ("unlabeled", "pool"), ("test", "test"))
+    given = {f"{field}_dir": str(folder / part) for field, part in parts}
+    given |= {"weights": flags.FLAGS.weights, "image_size": flags.FLAGS.image_size}
     return recipes.make(
         dataset="folder", freeze=True, epochs=flags.FLAGS.epochs, **given, **changes
     )
 
 
 def decide(folder: pathlib.Path, run: pathlib.Path, path: pathlib.Path) -> int:
-    """Writes decisions by the true classes: the least confident picks, and the images of ask.csv.
+    """Writes decisions by the true classes: the most doubtful picks, and the images of ask.csv.
 
     Returns their number.
     """
-    answers = images.truth(folder)
+    truth = read_truth(folder)
     digests = {row["file"]: row["digest"] for row in read_csv(run / "files.csv")}
-    picked = sorted(read_csv(run / "selected.csv"), key=lambda row: float(row["score"]))[:PICKED]
+    picked = sorted(read_csv(run / "selected.csv"), key=lambda row: float(row["p_right"]))[:PICKED]
     said = {row["file"]: row["pseudo_label"] for row in picked}
     said |= {row["file"]: "" for row in read_csv(run / "ask.csv")}
     lines = []
     for file, label in said.items():
-        _, kind, c, _ = answers[pathlib.Path(file).stem]
-        true = cifar.CIFAR10[int(c)] if kind == "own" else ""
+        true = truth[pathlib.Path(file).stem]
         decision = "wrong" if not true else "right" if true == label else "corrected"
         lines.append((file, digests[file], decision, true))
     write_csv(path, [("file", "digest", "decision", "label"), *lines])
@@ -86,8 +138,8 @@ def measure(
         if not line["model"]:
             raise ValueError(f"{line['name']}: {line['why']}")
         chosen = pathlib.Path(line["model"]).with_name("selected.csv")
-        picked = images.kinds(folder, chosen) if read_csv(chosen) else {}
-        counts = [picked.get(kind, "") for kind in images.KINDS[:-1]]
+        picked = count_kinds(folder, chosen) if read_csv(chosen) else {}
+        counts = [picked.get(kind, "") for kind in KINDS]
         lines.append([*(line[column] for column in SHOWN), *counts])
     return results / "runs" / row["name"], lines
 
@@ -111,16 +163,12 @@ def measure_review(folder: pathlib.Path, seed: int, cache: pathlib.Path) -> tupl
     run = folder / "results" / "runs" / recipe.name
     task, _ = frozen.embed(load.make_task(recipe, cache_dir=cache), recipe.training, cache)
     classes, labels = len(task.names), task.y_labeled
-    chosen, answers = read_csv(run / "selected.csv"), images.truth(folder)
+    chosen, truth = read_csv(run / "selected.csv"), read_truth(folder)
     place = {task.files[i]: n for n, i in enumerate(task.index)}
     found = [place[row["file"]] - len(labels) for row in chosen]
     said = np.array([task.names.index(row["pseudo_label"]) for row in chosen])
-    true = [answers[pathlib.Path(row["file"]).stem] for row in chosen]
     right = np.array(
-        [
-            kind == "own" and cifar.CIFAR10[int(c)] == row["pseudo_label"]
-            for (_, kind, c, _), row in zip(true, chosen, strict=True)
-        ]
+        [truth[pathlib.Path(row["file"]).stem] == row["pseudo_label"] for row in chosen]
     )
     every = np.append(labels, said)
     features = np.concatenate([task.x_labeled, task.x_unlabeled[found]])
@@ -159,8 +207,8 @@ def main() -> None:
     lines = {(row["seed"], row["decided"], row["name"]): row for row in read_csv(table)}
     for seed in flags.FLAGS.seeds:
         folder = top / f"seed{seed}"
-        if not (folder / images.ANSWERS).exists():
-            images.lay_out(folder, flags.FLAGS.data_dir, int(seed))
+        if not (folder / ANSWERS).exists():
+            lay_out(folder, flags.FLAGS.data_dir, int(seed))
         if flags.FLAGS.review:
             reviews = {row["seed"]: tuple(row.values()) for row in read_csv(checks)}
             reviews[seed] = measure_review(folder, int(seed), cache)
