@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 DRAWS = 2000
 TABLE = "baselines.csv"
 PARTS = ("all", "minor")  # of the test set, that a baseline is judged by
-NUMBERS = ("images", "accuracy", "difference", "low", "high", "p")  # of each of PARTS
+NUMBERS = {  # of each of PARTS, and their formats
+    "images": "d",
+    "accuracy": ".4f",
+    "difference": "+.4f",
+    "low": "+.4f",
+    "high": "+.4f",
+    "p": ".2g",
+}
 COLUMNS = ("name", "verdict", *(f"{part}_{n}" for part in PARTS for n in NUMBERS), "model", "why")
 
 
@@ -251,49 +258,57 @@ def write_baselines(
     minor, classes = _classes(results, name, truth)
     parts = {"all": truth >= 0, "minor": minor[truth]}
     rows = [{"name": f"this run: {method}", "model": str(folder / "model.keras")}]
-    rows[0] |= _describe_parts(parts, right[-1])
+    rows[0] |= _format(_measure(parts, right[-1]))
     for baseline in found:
         row = {"name": baseline.name, "why": baseline.why, "verdict": "not run"}
         if baseline.folder:
             other = _predictions(baseline.folder)[1][-1]
             both = np.stack([other, right[-1]])[:, None]
             gaps = differences([Pair(0, (baseline.name, name), truth, both, minor, classes)])
-            row |= _describe_parts(parts, other, right[-1], gaps)
-            row |= {"model": str(baseline.folder / "model.keras"), "verdict": _judge(row)}
+            numbers = _measure(parts, other, right[-1], gaps)
+            row |= {"model": str(baseline.folder / "model.keras"), "verdict": _judge(numbers)}
+            row |= _format(numbers)
         rows.append(row)
     rows = [{column: row.get(column, "") for column in COLUMNS} for row in rows]
     write_csv(folder / TABLE, [COLUMNS, *([*row.values()] for row in rows)])
     return rows
 
 
-def _describe_parts(
+def _measure(
     parts: dict[str, np.ndarray],
     right: np.ndarray,
     run: np.ndarray | None = None,
     gaps: dict[str, tuple[float, float, float, float]] | None = None,
-) -> dict[str, str]:
-    """Returns the cells of NUMBERS for each of the parts, masks [n] of the test images."""
-    cells: dict[str, str] = {}
+) -> dict[str, dict[str, float]]:
+    """Returns {part: its NUMBERS} of the parts, masks [n] of the test images."""
+    found: dict[str, dict[str, float]] = {}
     for part, where in parts.items():
-        cells |= {f"{part}_images": str(where.sum())}
-        cells |= {f"{part}_accuracy": f"{right[where].mean():.4f}"}
+        found[part] = {"images": int(where.sum()), "accuracy": right[where].mean()}
         if run is not None and gaps:
             a, b, low, high = gaps[part]
-            values = {"difference": a - b, "low": low, "high": high}
-            cells |= {f"{part}_{k}": f"{v:+.4f}" for k, v in values.items()}
-            cells[f"{part}_p"] = f"{mcnemar(right[where], run[where])[2]:.2g}"
-    return cells
+            p = mcnemar(right[where], run[where])[2]
+            found[part] |= {"difference": a - b, "low": low, "high": high, "p": p}
+    return found
 
 
-def _judge(row: dict[str, str]) -> str:
+def _format(found: dict[str, dict[str, float]]) -> dict[str, str]:
+    """Returns the cells of `_measure`'s numbers."""
+    return {
+        f"{part}_{name}": format(value, NUMBERS[name])
+        for part, numbers in found.items()
+        for name, value in numbers.items()
+    }
+
+
+def _judge(found: dict[str, dict[str, float]]) -> str:
     """Returns whether a baseline is better than the run, worse, mixed or level.
 
     A difference counts if its interval excludes 0 and the exact test agrees: an interval drawn from
     a few images is too narrow.
     """
-    clear = [part for part in PARTS if float(row[f"{part}_p"]) < 0.05]
-    higher = any(float(row[f"{part}_low"]) > 0 for part in clear)
-    lower = any(float(row[f"{part}_high"]) < 0 for part in clear)
+    clear = [numbers for numbers in found.values() if numbers["p"] < 0.05]
+    higher = any(numbers["low"] > 0 for numbers in clear)
+    lower = any(numbers["high"] < 0 for numbers in clear)
     return {(1, 0): "better", (0, 1): "worse", (1, 1): "mixed", (0, 0): "level"}[higher, lower]
 
 
