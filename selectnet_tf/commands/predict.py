@@ -127,20 +127,13 @@ def _classify(
 ) -> Iterator[Found]:
     from selectnet_tf.runs import evaluation
 
-    shape = list(model.input_shape[1:])
-    if len(shape) != 3 or shape[0] != shape[1] or shape[2] not in (1, 3):
-        raise ValueError(f"expected a model of square images, {path} takes inputs of {shape}")
-    side, channels, settings = shape[0], shape[2], decoding.read_settings(path)
+    shape, settings = tuple(model.input_shape[1:]), decoding.read_settings(path)
+    decoding.check_square(shape, path)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         for start in range(0, len(files), BATCH):
             some = files[start : start + BATCH]
-            read = list(
-                zip(
-                    some,
-                    pool.map(lambda file: _attempt(file, side, channels, *settings), some),
-                    strict=True,
-                )
-            )
+            images = pool.map(lambda file: decoding.try_decode(file, shape, *settings), some)
+            read = list(zip(some, images, strict=True))
             for file, found in read:
                 if isinstance(found, str):
                     print(f"skipped {printable(file)}: {found}", file=errors)
@@ -151,17 +144,6 @@ def _classify(
                     model.predict(np.stack([pixels for _, pixels in good]), verbose=0)
                 )
                 yield from ((file, row) for (file, _), row in zip(good, probs, strict=True))
-
-
-def _attempt(
-    file: str, side: int, channels: int, fit: str, levels: decoding.Levels | None
-) -> np.ndarray | str:
-    """Returns the pixels, or the reason why a file is unreadable."""
-    try:
-        pixels = decoding.decode(file, side, fit, levels)
-    except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
-        return str(error).splitlines()[0] if str(error) else type(error).__name__
-    return pixels if channels == 3 else pixels.mean(-1, keepdims=True).astype(pixels.dtype)
 
 
 def list_files(arguments: list[str], errors: TextIO) -> list[str]:

@@ -61,9 +61,7 @@ class Scorer:
             from selectnet_tf.models import safe_load
         model = safe_load.load(self.job.model)
         self.shape = tuple(model.input_shape[1:])
-        square = len(self.shape) == 3 and self.shape[0] and self.shape[0] == self.shape[1]
-        if not square or self.shape[2] not in (1, 3):
-            raise ValueError(f"{self.job.model} takes {list(self.shape)}, but needs square images")
+        decoding.check_square(self.shape, self.job.model)
         self.settings = decoding.read_settings(self.job.model)
         self.names = decoding.read_class_names(self.job.model, model.output_shape[-1])
         self.model = model
@@ -99,11 +97,9 @@ class Scorer:
             source = self.job.pool / cell.as_py() if self.job.folder else pools.decode_cell(cell)
             if isinstance(source, np.ndarray):
                 return source.reshape(self.shape)
-            image = decoding.decode(source, self.shape[0], *self.settings)
-            return image if self.shape[2] == 3 else image.mean(-1, keepdims=True).astype(np.uint8)
-        except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
-            text = re.sub(r" ?<_io\.\w+ object at \w+>", "", str(error).partition("\n")[0])
-            return text or type(error).__name__
+        except Exception as error:  # the cell may hold anything
+            return decoding.describe_failure(error)
+        return decoding.try_decode(source, self.shape, *self.settings)
 
 
 def score(

@@ -14,7 +14,7 @@ import numpy as np
 
 from selectnet_tf._files import digest
 from selectnet_tf._locks import NO_FLOCK
-from selectnet_tf.data.folders.decoding import Levels, decode_and_look
+from selectnet_tf.data.folders.decoding import Levels, decode_and_look, describe_failure
 
 if TYPE_CHECKING:
     from selectnet_tf.images import Subset
@@ -169,7 +169,7 @@ def _decode_all(
             new = None if mark in known else decode_and_look(content, size, fit, levels)
             return _Read(*key, mark, new)
         except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
-            return _Read(why=str(error).splitlines()[0] if str(error) else type(error).__name__)
+            return _Read(why=describe_failure(error))
 
     marks, whys = [], []
     images.touch()

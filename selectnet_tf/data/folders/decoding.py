@@ -10,6 +10,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import stat
 import threading
 import warnings
@@ -205,6 +206,29 @@ def decode_and_look(
     with _open_upright(source, max(size, LOOK), fit, levels) as image:
         look = imagehash.phash(image.resize((LOOK, LOOK), Image.Resampling.BILINEAR))
         return np.asarray(_fit_square(image, size, fit), np.uint8), str(look)
+
+
+def try_decode(
+    source: str | os.PathLike | bytes, shape: tuple[int, ...], fit: str, levels: Levels | None
+) -> np.ndarray | str:
+    """Returns an image as a model of inputs `shape`, [H, W, C], takes it, or why there is none."""
+    try:
+        image = decode(source, shape[0], fit, levels)
+    except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
+        return describe_failure(error)
+    return image if shape[2] == 3 else image.mean(-1, keepdims=True).astype(np.uint8)
+
+
+def describe_failure(error: Exception) -> str:
+    """Returns the first line of an error, without the names of objects in memory."""
+    text = re.sub(r" ?<_io\.\w+ object at \w+>", "", str(error).partition("\n")[0])
+    return text or type(error).__name__
+
+
+def check_square(shape: tuple[int, ...], path: str | os.PathLike) -> None:
+    """Raises ValueError where a model's inputs [H, W, C] are no square images."""
+    if len(shape) != 3 or not shape[0] or shape[0] != shape[1] or shape[2] not in (1, 3):
+        raise ValueError(f"expected a model of square images, {path} takes inputs of {list(shape)}")
 
 
 def decode_thumbnail(

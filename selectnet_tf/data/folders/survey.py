@@ -131,10 +131,7 @@ def describe_files(
         try:
             decoding.decode_and_look(path, data.image_size, data.fit, levels)
         except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
-            said.append(
-                f"  unreadable: {printable(path)}"
-                f" ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
-            )
+            said.append(f"  unreadable: {printable(path)} ({decoding.describe_failure(error)})")
     seconds = (time.perf_counter() - start) / max(1, len(some)) * len(paths)
     need = len(paths) * data.image_size**2 * 3 / 1e6
     place = next(p for p in (cache_dir.absolute(), *cache_dir.absolute().parents) if p.exists())
