@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from selectnet_tf._backend import scope
 from selectnet_tf._files import replacing, write_json, write_npz
 from selectnet_tf.data.task import Task
 from selectnet_tf.pool import Pool
@@ -63,7 +64,7 @@ def write_model(path: pathlib.Path, model: keras.Model, task: Task) -> None:
     """Writes a .keras file that Keras loads without this package, with classes.json in it."""
     if isinstance(model.loss, keras.losses.Loss):  # may be one of this package
         plain = keras.losses.SparseCategoricalCrossentropy(getattr(model.loss, "from_logits", True))
-        with model.distribute_strategy.scope():
+        with scope(model):
             model.compile(model.optimizer, plain, metrics=["accuracy"], jit_compile=False)
     with replacing(path) as beside:
         model.save(beside)

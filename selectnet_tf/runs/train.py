@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from selectnet_tf._backend import count_replicas
 from selectnet_tf._csv_files import write_frame
 from selectnet_tf._files import FULL, printable, remove_leftovers
 from selectnet_tf._locks import lock
@@ -177,7 +178,7 @@ def _fit(
     evaluate = log.Evaluate(Scorer(model, task.x_test), task.y_test, task.minor)
     logger = log.Log(folder, selection, task, recipe.training)
     selection.on_round = logger.audit
-    replicas = model.distribute_strategy.num_replicas_in_sync
+    replicas = count_replicas(model)
     header = {"recipe": recipe.flat(), "replicas": replicas}
     parts = {"origin": fingerprint, "selection": selection, "log": logger, "evaluate": evaluate}
     checkpoint = Checkpoint(folder / "state.npz", parts, header)
