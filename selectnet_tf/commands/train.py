@@ -200,11 +200,16 @@ def main(argv: list[str]) -> int:
             "replicas": FLAGS.replicas,
             "force": FLAGS.force,
             "verbose": 1 if sys.stdout.isatty() else 2,
-            "finish": review_page.write,
             "cache_dir": cache_dir,
             "survey": survey,
         }
-        row = train.train(recipe, data_dir=FLAGS.data_dir, results_dir=results, **options)
+        row = train.train(
+            recipe,
+            data_dir=FLAGS.data_dir,
+            results_dir=results,
+            finish=review_page.write,
+            **options,
+        )
         compared = []
         if own and FLAGS.baselines is not False:
             others = recipe.training.freeze if FLAGS.baselines is None else True

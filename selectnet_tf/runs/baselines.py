@@ -61,7 +61,7 @@ def train_all(
         cache_dir: folder of decoded images.
         survey: of the recipe's folders; None: they are surveyed.
         others: train METHODS, too; False: finished runs of them are found.
-        options: for train.train, such as force and finish.
+        options: for train.train, such as force.
     """
     features = "frozen" if recipe.training.weights else "this run's"
     folder = results / "runs" / store.find_name(results, recipe)

@@ -56,8 +56,8 @@ def train(
         force: train again from the start; a finished run's files stay until the new run is
             finished.
         verbose: as in Keras's fit.
-        finish: called with (folder, Task) after the run's files are written; its failure is a
-            warning.
+        finish: writes the review page of images in folders, called with (folder, Task) after the
+            lists that it shows; its failure is a warning. None: neither page nor lists.
         cache_dir: folder of decoded images; default: results_dir/cache.
         survey: of the recipe's folders; None: they are surveyed.
 
@@ -146,12 +146,11 @@ def _run(
     try:  # lists for people: without them the model and the row are still good
         evaluation.write_test_reports(folder, task, probs)
         picks.write_picks(folder, logger.selection.history, task)
-        if isinstance(recipe.data, FolderData):
+        if finish and isinstance(recipe.data, FolderData):
             picks.write_selected(folder, model, logger.selection.history, seen)
             picks.write_uncertain(
                 folder, model, logger.selection, seen, recipe.data.ask, recipe.seed
             )
-        if finish:
             finish(folder, task)
     except Exception as error:
         if getattr(error, "errno", None) in FULL:  # with more space, the same command writes them

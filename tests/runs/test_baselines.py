@@ -62,6 +62,7 @@ def test_a_frozen_run_has_four_baselines_also_when_killed_in_between(recipe, tre
         assert f"{right.mean():.4f}" == row["all_accuracy"]
 
     other = pathlib.Path(rows[-1]["model"]).with_name("files.csv")
+    assert not other.with_name("selected.csv").exists()  # of the review page, which it has not
     lines = other.read_text().splitlines()
     other.write_text("\n".join(lines[:1] + lines[2:]))
     found = baselines.train_all(recipe, results, cache, others=False)

@@ -140,7 +140,8 @@ def test_labeled_pictures_have_views_and_others_are_themselves(recipe, tree):
 @pytest.mark.slow
 def test_a_stopped_run_leaves_the_lists_of_one_that_was_not(recipe, tree, monkeypatch):
     recipe = recipes.make(**recipe.flat() | {"ask": 4})
-    row = train.train(recipe, results_dir=tree / "results", verbose=0)
+    options = {"verbose": 0, "finish": review_page.write}
+    row = train.train(recipe, results_dir=tree / "results", **options)
     folder = tree / "results" / "runs" / row["name"]
     asked, picked = (
         {line["file"] for line in read_csv(folder / f"{name}.csv")} for name in ("ask", "selected")
@@ -150,8 +151,8 @@ def test_a_stopped_run_leaves_the_lists_of_one_that_was_not(recipe, tree, monkey
     with monkeypatch.context() as patch:
         dies(patch, Checkpoint, "save", 12)
         with pytest.raises(Killed):
-            train.train(recipe, results_dir=tree / "again", verbose=0)
-    train.train(recipe, results_dir=tree / "again", verbose=0)
+            train.train(recipe, results_dir=tree / "again", **options)
+    train.train(recipe, results_dir=tree / "again", **options)
     for name in ("ask.csv", "selected.csv", "selection.csv"):
         assert (tree / "again" / "runs" / row["name"] / name).read_bytes() == (
             folder / name
