@@ -44,7 +44,11 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     x, y = load_digits(return_X_y=True)
     x = x.reshape(-1, 8, 8, 1).repeat(2, 1).repeat(2, 2).astype(np.uint8)
+    tokens = x[:, 0, :, 0].astype(np.int32)
+    tokens = {"token_ids": tokens, "padding_mask": tokens > 0}
     names = {"x_labeled": x[:200], "y_labeled": y[:200], "x_unlabeled": x[200:500]}
+    names["tokens_labeled"] = {key: array[:200] for key, array in tokens.items()}
+    names["tokens_unlabeled"] = {key: array[200:500] for key, array in tokens.items()}
     for text in blocks(page, "python"):
         exec(text.replace("epochs=200", "epochs=2").replace("every=10", "every=1"), names)
     if "sampler" in names:
