@@ -9,7 +9,8 @@ training    images a second of simple, resnet20 and resnet56 at batch 32 and 128
             epoch each, and medians of the turns are compared: between an epoch's first and last
             step and, with Keras, over the whole epoch ("whole epoch").
 head        samples a second of one Dense layer on 64 features, as --freeze trains one: ours and
-            model.fit, one step and 32 steps a call, and NumPy by hand, an epoch each in turn.
+            model.fit, one step and 32 steps a call, model.fit on one batch again and again, and
+            NumPy by hand, an epoch each in turn.
 onednn      ours with TensorFlow's oneDNN convolutions, as the commands use them, beside without.
 precision   ours with --precision=mixed_bfloat16 beside float32.
 ceiling     our training's share of the machine's floating-point rate (three forward passes' work).
