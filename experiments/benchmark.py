@@ -10,7 +10,7 @@ training    images a second of simple, resnet20 and resnet56 at batch 32 and 128
             step and, with Keras, over the whole epoch ("whole epoch").
 head        samples a second of one Dense layer on 64 features, as --freeze trains one: ours and
             model.fit, one step and 32 steps a call, model.fit on one batch again and again, and
-            NumPy by hand, an epoch each in turn.
+            NumPy by hand, ten epochs each in turn; with all of TensorFlow's threads and with one.
 onednn      ours with TensorFlow's oneDNN convolutions, as the commands use them, beside without.
 precision   ours with --precision=mixed_bfloat16 beside float32.
 ceiling     our training's share of the machine's floating-point rate (three forward passes' work).
@@ -40,6 +40,7 @@ from absl import flags
 
 from selectnet_tf._console import expand_path, fail, parse
 from selectnet_tf._csv_files import read_csv, write_csv
+from selectnet_tf._devices import limit_threads
 from selectnet_tf.runs import plan
 
 HOME = pathlib.Path(__file__).parent.parent
@@ -144,13 +145,20 @@ def training(table, repeats):
 
 
 def head(table, repeats):
-    with Worker("head", images=20_000) as worker:
-        found = [worker.turn() for _ in range(repeats)]
-    for what in found[0]:
-        table.add("head", what, [turn[what] for turn in found], "samples/s", "", 32)
-        if not what.startswith("ours"):
-            ratios = [turn["ours, 32 a call"] / turn[what] for turn in found]
-            table.add("head", f"ours, 32 a call / {what}", ratios, "ratio", "", 32)
+    one_thread = limit_threads(1)
+    with (
+        Worker("head", images=20_000) as many,
+        Worker("head", images=20_000, environment=one_thread) as single,
+    ):
+        found = [(many.turn(), single.turn()) for _ in range(repeats)]
+    for place, words in enumerate(("", ", one thread")):
+        turns = [both[place] for both in found]
+        for what in turns[0]:
+            table.add("head", what + words, [turn[what] for turn in turns], "samples/s", "", 32)
+            if not what.startswith("ours"):
+                ratios = [turn["ours, 32 a call"] / turn[what] for turn in turns]
+                label = f"ours, 32 a call / {what}{words}"
+                table.add("head", label, ratios, "ratio", "", 32)
 
 
 def onednn(table, repeats):
