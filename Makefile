@@ -43,7 +43,8 @@ diff: $(INSTALLED)
 	$(BIN)/python -m selectnet_tf report diff --results_dir=$(RESULTS) --out=$(RESULTS)/diff$(addprefix _,$(filter released,$(PRESET))).csv $(if $(PRESET),--preset=$(PRESET))
 
 report: $(INSTALLED)
-	$(BIN)/python -m selectnet_tf report tables figures html $(if $(filter results,$(patsubst ./%,%,$(patsubst %/,%,$(RESULTS)))),readme) --results_dir=$(RESULTS)
+	$(BIN)/python -m selectnet_tf report tables figures html --results_dir=$(RESULTS)
+	$(if $(filter results,$(patsubst ./%,%,$(patsubst %/,%,$(RESULTS)))),$(BIN)/python experiments/pages.py)
 
 # No --quiet: with it mkdocs counts no warning, and --strict lets a broken link pass.
 docs: $(INSTALLED)

@@ -6,10 +6,10 @@ import re
 import keras
 import numpy as np
 import pytest
-from conftest import blobs, read_files, small_model, write_run
+from conftest import blobs, read_files, small_model
 
 import selectnet_tf as sn
-from selectnet_tf.commands import predict, report
+from selectnet_tf.commands import predict
 from selectnet_tf.data.folders import listing
 from selectnet_tf.runs import store
 from selectnet_tf.scale import picking
@@ -33,14 +33,6 @@ def test_a_log_is_not_begun_anew_by_a_run_that_goes_on(tmp_path):
     with pytest.raises(ValueError, match=r"would overwrite .*log.csv.*: give it append=True"):
         sn.fit(small_model(), selection, epochs=2, initial_epoch=1, batch_size=8, callbacks=[log])
     assert (tmp_path / "log.csv").read_text() == "epoch,loss\n0,1.0\n"
-
-
-def test_a_readme_without_marks_is_left_alone(tmp_path):
-    write_run(tmp_path / "results", method="context")
-    (tmp_path / "README.md").write_text("# a\n")
-    with pytest.raises(ValueError, match="has no block for the results: add"):
-        report.write(tmp_path / "results", ["readme"])
-    assert (tmp_path / "README.md").read_text() == "# a\n"
 
 
 TABLE = """name,dataset,arch,method,preset,seed,epochs,last10_accuracy,accuracy

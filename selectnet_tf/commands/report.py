@@ -2,7 +2,7 @@
 
 selectnet report diff [--results_dir=results] [--preset=paper] [--tolerance=0.03] [--strict]
                       [--out=diff.csv]
-selectnet report tables figures html readme [--results_dir=results] [--data_dir=FOLDER]
+selectnet report tables figures html [--results_dir=results] [--data_dir=FOLDER]
 selectnet report compare A B [--results_dir=results]
 
 diff prints the cells of Tables 1 to 4 that were run (the paper's number, ours as mean, std and n,
@@ -10,8 +10,7 @@ the difference with its 95% interval, a verdict), the paper's claims, and whethe
 agree; --out writes all cells to a file. It exits with 1 where a cell that was run is off (with
 --strict, also where one was not run) or a row of runs.csv is damaged.
 
-tables writes table1.csv, table1.md and so on; figures the *.png; html report.html; readme the
-blocks of numbers in README.md and docs/ beside the results folder.
+tables writes table1.csv, table1.md and so on; figures the *.png; html report.html.
 
 compare prints the difference between two runs, or two groups of runs paired by seed, on the same
 test images. A and B are names, or quoted patterns such as '*_random_paper_s?_*'.
@@ -29,7 +28,7 @@ from selectnet_tf._csv_files import write_csv
 from selectnet_tf.report import compare, paper, tables
 from selectnet_tf.runs import store
 
-REPORTS = ("diff", "tables", "figures", "html", "readme")
+REPORTS = ("diff", "tables", "figures", "html")
 
 
 def define_flags() -> None:
@@ -123,7 +122,7 @@ def diff(
 
 
 def write(results: pathlib.Path, reports: Collection[str], data_dir: str | None = None) -> int:
-    """Writes those of tables, figures, html and readme that are in `reports`.
+    """Writes those of tables, figures and html that are in `reports`.
 
     Returns the exit code.
     """
@@ -142,11 +141,6 @@ def write(results: pathlib.Path, reports: Collection[str], data_dir: str | None 
         from selectnet_tf.report import page
 
         paths.append(page.write(results, found, data_dir, drawn))
-    if "readme" in reports:
-        from selectnet_tf.report import blocks
-
-        problems += filter(None, [tables.benchmark_problem(results)])
-        paths += blocks.write(results.parent, results)
     print(f"{len(found)} runs; written: {', '.join(path.name for path in paths)}")
     return int(_print_problems(problems))
 

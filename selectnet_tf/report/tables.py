@@ -1,12 +1,12 @@
-"""Tables 1 to 4 as CSV and Markdown, diff.csv, and the results of README.md. No TensorFlow."""
+"""Tables 1 to 4 as CSV and Markdown, and diff.csv. No TensorFlow."""
 
 import math
 import pathlib
 import statistics
 from collections.abc import Iterable, Sequence
 
-from selectnet_tf import _csv_files, recipes
-from selectnet_tf._csv_files import read_csv, write_csv
+from selectnet_tf import recipes
+from selectnet_tf._csv_files import write_csv
 from selectnet_tf._files import replacing
 from selectnet_tf.report import paper
 from selectnet_tf.runs import store
@@ -165,141 +165,3 @@ def spread(values: Sequence[float]) -> str:
 def counted(n: int) -> str:
     """Returns "3 runs", "one run" or "not run"."""
     return {0: "not run", 1: "one run"}.get(n, f"{n} runs")
-
-
-def readme(results: pathlib.Path, found: list[store.Run]) -> str:
-    """Returns README.md's results: coverage, and a table of the column with the most methods."""
-    full = [c for c in paper.comparisons(found) if c[0] == paper.Group("paper", paper.FULL, ())]
-    if not full:
-        return _coverage(results, found)
-    group, dataset, arch, members = max(full, key=lambda c: len({run.method for run in c[-1]}))
-    known = {
-        c.method: c.paper
-        for c in paper.cells(results, [])
-        if c.table in ("table1", "table3") and (c.dataset, c.arch) == (dataset, arch)
-    }
-    text = (
-        f"Test accuracy, {dataset}, network {arch}, {group.title}; ours is the mean of the last ten"
-        " epochs:"
-    )
-    return f"{_coverage(results, found)}\n\n{text}\n\n{_beside_the_paper(members, known)}"
-
-
-def every_run(results: pathlib.Path, found: list[store.Run]) -> str:
-    """Returns the tables of docs/results/numbers.md: each group's methods, and the speed."""
-    about = (
-        "Accuracy is the mean of the last ten epochs, ± its standard deviation over seeds; what is"
-        " of a single epoch says so."
-    )
-    texts = [_coverage(results, found), about]
-    left = len(found)
-    for group, dataset, arch, members in paper.comparisons(found):
-        left -= len(members)
-        texts.append(f"**{group.title}** · {dataset}, {arch}:\n\n{_comparison(members)}")
-    if left:
-        texts.append(
-            f"[results/runs.csv](../../results/runs.csv) has {left} more run{'s' * (left > 1)}."
-        )
-    return "\n\n".join(
-        [
-            *texts,
-            *speed([] if benchmark_problem(results) else read_csv(results / "benchmark.csv")),
-        ]
-    )
-
-
-def _coverage(results: pathlib.Path, found: list[store.Run]) -> str:
-    """Returns a sentence that counts the cells of Tables 1 and 3 with full-length runs."""
-    texts = []
-    for preset in ("paper", "released"):  # those that reproduce
-        cells = [c for c in paper.full(results, found, preset) if c.table in ("table1", "table3")]
-        done = sum(bool(c.values) for c in cells)
-        texts.append(f"{done or 'none'} with preset `{preset}`")
-    return (
-        f"Of the {len(cells)} cells of Tables 1 and 3, runs of {paper.FULL} epochs cover"
-        f" {' and '.join(texts)}."
-    )
-
-
-SINGLE = {  # columns of runs.csv about one epoch: titles
-    "accuracy": "last epoch",
-    "best_accuracy": "best epoch",
-    "minor_accuracy": "minor, last epoch",
-    "major_accuracy": "major, last epoch",
-}
-
-
-def _beside_the_paper(found: list[store.Run], known: dict[str, float | None]) -> str:
-    """Returns a table of methods: mean ± std over runs, the paper's number, single epochs."""
-    head = ["method", "ours", "n", "paper", *SINGLE.values()]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for method in recipes.METHODS:
-        chosen = [run for run in found if run.method == method]
-        if chosen:
-            number = known.get(method)
-            theirs = "–" if number is None else f"{number:.4f}"
-            single = " | ".join(f"{_mean(chosen, c):.4f}" for c in SINGLE)
-            ours = spread([run.number("last10_accuracy") for run in chosen])
-            lines.append(f"| `{method}` | {ours} | {counted(len(chosen))} | {theirs} | {single} |")
-    return "\n".join(lines)
-
-
-def _mean(found: list[store.Run], column: str) -> float:
-    return statistics.fmean(run.number(column) for run in found)
-
-
-def benchmark_problem(results: pathlib.Path) -> str | None:
-    """Returns the first fault of results/benchmark.csv; None where it is whole or missing."""
-    needed = ("section", "what", "network", "batch", "median")
-    return _csv_files.find_problem(results / "benchmark.csv", needed, (*needed[:4], "unit"))
-
-
-def speed(rows: list[dict[str, str]]) -> list[str]:
-    """Returns paragraphs about the medians in results/benchmark.csv; [] without rows.
-
-    The first compares training with other libraries, the second a round with a forward pass.
-    """
-    found = {(r["section"], r["what"], r["network"], r["batch"]): float(r["median"]) for r in rows}
-    head = ["network", "batch", "images/s", "times stock Keras", "over whole epochs"]
-    head.append("times PyTorch eager")
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for section, what, network, batch in found:
-        if (section, what) == ("training", "ours"):
-            others = ("stock", "stock, whole epoch", "torch")
-            ratios = [found.get((section, f"ours / {other}", network, batch)) for other in others]
-            cells = ["–" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
-            images = f"{found[section, what, network, batch]:.0f}"
-            lines.append(f"| {' | '.join([network, batch, images, *cells])} |")
-    rounds = []
-    for _, what, network, _ in found:
-        if what == "round / forward":
-            ratio = found["selection", what, network, ""]
-            share = found["selection", "round / 10 epochs", network, ""]
-            rounds.append(f"{network}: {ratio:.2f} times, {share:.1%} of ten epochs")
-    if not lines[2:] and not rounds:
-        return []
-    title = (
-        "**Training speed** on two CPU cores (`make bench`,"
-        " [results/benchmark.csv](../../results/benchmark.csv)):"
-    )
-    texts = [f"{title}\n\n" + "\n".join(lines)]
-    if rounds:
-        beside = "A round costs, beside the fastest pure forward pass over the pool"
-        texts.append(f"{beside}, {'; '.join(rounds)}.")
-    return texts
-
-
-def _comparison(found: list[store.Run]) -> str:
-    """Returns a table of methods: means over their runs."""
-    single = SINGLE | {"macro_f1": "macro F1, last epoch"}
-    head = ["method", "accuracy", "n", *single.values(), "wall time", "of it selecting"]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for method in recipes.METHODS:
-        chosen = [run for run in found if run.method == method]
-        if chosen:
-            ours = spread([run.number("last10_accuracy") for run in chosen])
-            values = " | ".join(f"{_mean(chosen, c):.4f}" for c in single)
-            seconds, selecting = (_mean(chosen, c) for c in ("seconds", "selection_seconds"))
-            time = f"{seconds / 60:.0f} min | {f'{selecting / seconds:.1%}' if seconds else '–'}"
-            lines.append(f"| `{method}` | {ours} | {counted(len(chosen))} | {values} | {time} |")
-    return "\n".join(lines)

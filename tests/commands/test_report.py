@@ -7,7 +7,7 @@ import pytest
 from conftest import write_run
 
 from selectnet_tf.commands import report
-from selectnet_tf.report import blocks, paper
+from selectnet_tf.report import paper
 from selectnet_tf.runs import store
 
 
@@ -223,32 +223,6 @@ def test_results_elsewhere_are_compared_with_the_package_s_paper(tmp_path):
     )
 
 
-def test_all_at_once(results, capsys):
-    write_runs(
-        results / "results",
-        (0.74, {"method": "context"}),
-        (0.5, {"method": "context", "epochs": 20}),
-    )
-    numbers = results / "docs" / "results" / "numbers.md"
-    numbers.parent.mkdir(parents=True)
-    for page, name in ((results / "README.md", "results"), (numbers, "numbers")):
-        start, end = blocks.marks(name)
-        page.write_text(f"# a\n{start}\nold\n{end}\nmore\n")
-    assert report.write(results / "results", ["tables", "figures", "html", "readme"]) == 0
-    assert capsys.readouterr().out.startswith("2 runs; written: table1.csv, table1.md,")
-    for page in (results / "README.md", numbers):
-        text = page.read_text()
-        assert (
-            text.startswith("# a\n")
-            and text.endswith("\nmore\n")
-            and "epochs cover 1 with preset `paper`" in text
-            and "old" not in text
-        )
-    assert (
-        "macro F1" in numbers.read_text() and "macro F1" not in (results / "README.md").read_text()
-    )
-
-
 FILES = {
     "epochs.csv": "epoch,val_accuracy,val_minor_accuracy\n1,0.4,0.3\n2,0.6,0.5\n",
     "classes.csv": "class,name,minor,f1,as_0,as_1\n0,a,1,0.5,3,1\n1,b,0,0.7,1,5\n",
@@ -278,12 +252,11 @@ def two_runs(tmp_path):
     return tmp_path, folders
 
 
-ALL = ["tables", "figures", "html", "readme"]
+ALL = ["tables", "figures", "html"]
 
 
 def test_paths_in_recipes_and_a_run_of_no_seconds_are_reported(two_runs):
     results, _ = two_runs
-    (results.parent / "README.md").write_text("\n".join(blocks.marks("results")))
     assert report.write(results, ALL) == 0
     drawn = sorted(path.name for path in results.glob("*.png"))
     assert len(drawn) == 4 and all(len(name) < 255 for name in drawn)
@@ -308,17 +281,3 @@ def test_one_damaged_file_is_named_and_the_rest_is_drawn(file, damaged, two_runs
     said = capsys.readouterr().err
     assert code == 1 and said.startswith(f"error: {folder / file}:") and len(said.splitlines()) == 1
     assert len(list(results.glob("*.png"))) == 4 and (results / "report.html").exists()
-
-
-def test_a_damaged_benchmark_is_named_and_left_out(results, capsys):
-    write_runs(results, (0.74, {"method": "context"}))
-    (results / "benchmark.csv").write_text(
-        "section,what,network,batch,median\ntraining,ours,simple,32,fast\n"
-    )
-    (results.parent / "README.md").write_text("\n".join(blocks.marks("results")))
-    assert report.write(results, ["readme"]) == 1
-    assert (
-        capsys.readouterr().err
-        == f"error: {results / 'benchmark.csv'}:2: median is 'fast', but has to be a number\n"
-    )
-    assert "1 with preset `paper`" in (results.parent / "README.md").read_text()

@@ -60,7 +60,6 @@ def test_preset_robust_stands_beside_the_paper_s_numbers_and_never_among_them(re
         and "paper 0" not in robust
         and "not run" not in robust
     )
-    assert "robust" not in tables.readme(results, found).splitlines()[0]
     assert {
         c.values
         for c in paper.full(results, found, "paper")
@@ -120,28 +119,6 @@ def test_data_sets_that_the_paper_does_not_have_are_columns_of_table_1(results):
         line.startswith("| `context`") and "| 0.9000 (one run) |" in line for line in head
     )
     assert "digits" not in (results / "table2.md").read_text() + (results / "table3.md").read_text()
-
-
-def test_the_page_of_numbers_compares_methods_shows_every_full_run_and_counts_the_rest(results):
-    write_run(results, method="imbalanced", arch="resnet20", epochs=20)
-    write_run(results, arch="resnet20", lambda_schedule="0.4:0.6")
-    text = tables.every_run(results, store.read_runs(results)[0])
-    assert text.startswith(
-        "Of the 34 cells of Tables 1 and 3, runs of 200 epochs cover 2 with preset `paper` and none with preset `released`."
-    )
-    assert "**preset paper, 20 epochs** · cifar10-4minor, simple:" in text
-    assert text.endswith("[results/runs.csv](../../results/runs.csv) has 1 more run.")
-    assert (
-        "**preset paper, 200 epochs, lambda_schedule=0.4:0.6** · cifar10-4minor, resnet20:" in text
-    )
-    assert (
-        "**preset paper, 200 epochs, augment=none** · cifar10-4minor, simple:" in text
-        and text.count("resnet20") == 1
-    )
-    assert (
-        "| `context` | 0.7400 ± 0.0100 | 3 runs | 0.7400 | 0.7600 | 0.5000 | 0.7500 | 0.6250 | 30 min | 5.0% |"
-        in text
-    )
 
 
 def test_groups_put_full_and_plain_runs_first(results):

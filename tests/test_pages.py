@@ -1,55 +1,59 @@
+"""The numbers in README and docs are those of results/."""
+
+import importlib.util
 import pathlib
 
 import pytest
 
-from selectnet_tf.report import blocks
-
-HOME = pathlib.Path(__file__).parents[2]
+HOME = pathlib.Path(__file__).parent.parent
+spec = importlib.util.spec_from_file_location("pages", HOME / "experiments" / "pages.py")
+pages = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(pages)
 PAGES = [
     path
     for path in [HOME / "README.md", *sorted((HOME / "docs").rglob("*.md"))]
-    if blocks.BLOCK.search(path.read_text(encoding="utf-8"))
+    if pages.BLOCK.search(path.read_text(encoding="utf-8"))
 ]
-RESULTS = blocks.Results(HOME / "results")
+RESULTS = pages.Results(HOME / "results")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(HOME).as_posix())
 def test_the_blocks_are_fresh(page):
     text = page.read_text(encoding="utf-8")
-    assert blocks.fill(text, RESULTS) == text, "run make report"
+    assert pages.fill(text, RESULTS) == text, "run make report"
 
 
 def test_each_block_is_on_a_page():
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
-    assert [name for name in blocks.BLOCKS if blocks.marks(name)[0] not in text] == []
+    assert [name for name in pages.BLOCKS if pages.marks(name)[0] not in text] == []
 
 
 def test_a_block_is_written_and_the_text_around_it_kept(monkeypatch, tmp_path):
-    monkeypatch.setitem(blocks.BLOCKS, "two", lambda results: [results.folder.name, "b"])
-    start, end = blocks.marks("two")
+    monkeypatch.setitem(pages.BLOCKS, "two", lambda results: [results.folder.name, "b"])
+    start, end = pages.marks("two")
     assert (
-        blocks.fill(f"# A\n\n{start}\nold\n{end}\n\nmore\n", blocks.Results(tmp_path / "r"))
+        pages.fill(f"# A\n\n{start}\nold\n{end}\n\nmore\n", pages.Results(tmp_path / "r"))
         == f"# A\n\n{start}\nr\nb\n{end}\n\nmore\n"
     )
 
 
 def test_an_unknown_block_and_one_without_an_end_are_refused(tmp_path):
     with pytest.raises(ValueError, match="received nothing: rename or delete it"):
-        blocks.fill("\n".join(blocks.marks("nothing")), blocks.Results(tmp_path))
+        pages.fill("\n".join(pages.marks("nothing")), pages.Results(tmp_path))
     with pytest.raises(ValueError, match="block numbers has no end: add the line <!-- end of"):
-        blocks.fill(blocks.marks("numbers")[0], blocks.Results(tmp_path))
+        pages.fill(pages.marks("numbers")[0], pages.Results(tmp_path))
 
 
 def test_no_page_is_written_where_one_is_wrong(tmp_path):
     (tmp_path / "docs").mkdir()
-    start, end = blocks.marks("agreement")
+    start, end = pages.marks("agreement")
     (tmp_path / "README.md").write_text(f"{start}\nold\n{end}\n")
     with pytest.raises(ValueError, match="has no block for the results"):
-        blocks.write(tmp_path, tmp_path)
+        pages.write(tmp_path, tmp_path)
     assert "old" in (tmp_path / "README.md").read_text()
 
 
 def test_a_recipe_without_a_run_is_not_run_and_two_seeds_have_a_spread():
-    assert blocks._with_n([]) == "not run"
-    assert blocks._with_n([0.5]) == "0.5000 (one run)"
-    assert blocks._with_n([0.5, 0.52]) == "0.5100 ± 0.0141 (2 runs)"
+    assert pages._with_n([]) == "not run"
+    assert pages._with_n([0.5]) == "0.5000 (one run)"
+    assert pages._with_n([0.5, 0.52]) == "0.5100 ± 0.0141 (2 runs)"

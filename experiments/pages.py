@@ -1,4 +1,9 @@
-"""Measured numbers as Markdown tables between marks in README and docs. No TensorFlow."""
+"""Measured numbers in README.md and docs/: a Markdown table between the marks of each block.
+
+    make report        or        python experiments/pages.py
+
+Writes each block anew from results/*.csv and results/runs, in seconds.
+"""
 
 import functools
 import itertools
@@ -6,15 +11,19 @@ import math
 import pathlib
 import re
 import statistics
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 
+from selectnet_tf import recipes
+from selectnet_tf._console import fail
 from selectnet_tf._files import replacing
 from selectnet_tf.report import paper, tables
 from selectnet_tf.runs import store
 
+HOME = pathlib.Path(__file__).parent.parent
 BLOCK = re.compile(
     r"^<!-- (\S+): written by make report -->\n.*?^<!-- end of \1 -->$", re.DOTALL | re.MULTILINE
 )
@@ -190,8 +199,12 @@ def _told(results: Results, method: str) -> float:
     return results.told.get((COLUMN[1], method), math.nan)
 
 
+def _values(runs: Iterable[store.Run], column: str) -> list[float]:
+    return [run.number(column) for run in runs]
+
+
 def _ten(runs: Iterable[store.Run]) -> list[float]:
-    return [run.number("last10_accuracy") for run in runs]
+    return _values(runs, "last10_accuracy")
 
 
 def _gain(results: Results, method: str, runs: list[store.Run]) -> str:
@@ -230,7 +243,7 @@ def _range(results: Results, runs: list[store.Run]) -> str:
 
 
 def _average(column: str) -> Callable[[Results, str, list[store.Run]], str]:
-    return lambda _, method, runs: _mean([run.number(column) for run in runs])
+    return lambda _, method, runs: _mean(_values(runs, column))
 
 
 CELLS: dict[str, Callable[[Results, str, list[store.Run]], str]] = {
@@ -304,6 +317,131 @@ def _right(picks: pd.DataFrame) -> str:
 
 def _birds(picks: pd.DataFrame) -> str:
     return f"{picks[picks['class'] == BIRD].picked.mean():,.0f}"
+
+
+# Tables of methods
+
+SINGLE = {  # columns of runs.csv about one epoch: titles
+    "accuracy": "last epoch",
+    "best_accuracy": "best epoch",
+    "minor_accuracy": "minor, last epoch",
+    "major_accuracy": "major, last epoch",
+}
+
+
+def _readme(results: Results) -> list[str]:
+    """Returns README.md's results: coverage, and the column with the most methods."""
+    full = [
+        compared
+        for compared in paper.comparisons(results.runs)
+        if compared[0] == paper.Group("paper", paper.FULL, ())
+    ]
+    group, dataset, arch, members = max(full, key=lambda c: len({run.method for run in c[-1]}))
+    known = {
+        c.method: math.nan if c.paper is None else c.paper
+        for c in paper.cells(results.folder, [])
+        if c.table in ("table1", "table3") and (c.dataset, c.arch) == (dataset, arch)
+    }
+    rows = []
+    for method, chosen in _by_method(members):
+        told = _or_dash(known.get(method, math.nan))
+        single = (_mean(_values(chosen, column)) for column in SINGLE)
+        rows.append([f"`{method}`", *_spread_and_n(chosen), told, *single])
+    return [
+        _coverage(results),
+        "",
+        f"Test accuracy, {dataset}, network {arch}, {group.title}; ours is the mean of the last ten"
+        " epochs:",
+        "",
+        *_table(["method", "ours", "n", "paper", *SINGLE.values()], rows),
+    ]
+
+
+def _every_run(results: Results) -> list[str]:
+    """Returns docs/results/numbers.md: each group's methods, and the speed."""
+    texts = [
+        _coverage(results),
+        "",
+        "Accuracy is the mean of the last ten epochs, ± its standard deviation over seeds; what is"
+        " of a single epoch says so.",
+    ]
+    left = len(results.runs)
+    for group, dataset, arch, members in paper.comparisons(results.runs):
+        left -= len(members)
+        texts += ["", f"**{group.title}** · {dataset}, {arch}:", "", *_comparison(members)]
+    if left:
+        more = f"{left} more run{'s' * (left > 1)}"
+        texts += ["", f"[results/runs.csv](../../results/runs.csv) has {more}."]
+    return [*texts, *_speed(results)]
+
+
+def _coverage(results: Results) -> str:
+    """Returns a sentence that counts the cells of Tables 1 and 3 with full-length runs."""
+    texts = []
+    for preset in recipes.REPRODUCING:
+        cells = paper.full(results.folder, results.runs, preset)
+        cells = [c for c in cells if c.table in ("table1", "table3")]
+        done = sum(bool(c.values) for c in cells)
+        texts.append(f"{done or 'none'} with preset `{preset}`")
+    return (
+        f"Of the {len(cells)} cells of Tables 1 and 3, runs of {paper.FULL} epochs cover"
+        f" {' and '.join(texts)}."
+    )
+
+
+def _comparison(found: list[store.Run]) -> list[str]:
+    """Returns a table of methods: means over their runs."""
+    single = SINGLE | {"macro_f1": "macro F1, last epoch"}
+    rows = []
+    for method, chosen in _by_method(found):
+        values = (_mean(_values(chosen, column)) for column in single)
+        seconds, selecting = (
+            statistics.fmean(_values(chosen, c)) for c in ("seconds", "selection_seconds")
+        )
+        times = [f"{seconds / 60:.0f} min", f"{selecting / seconds:.1%}" if seconds else "–"]
+        rows.append([f"`{method}`", *_spread_and_n(chosen), *values, *times])
+    head = ["method", "accuracy", "n", *single.values(), "wall time", "of it selecting"]
+    return _table(head, rows)
+
+
+def _by_method(found: list[store.Run]) -> Iterable[tuple[str, list[store.Run]]]:
+    chosen = (
+        (method, [run for run in found if run.method == method]) for method in recipes.METHODS
+    )
+    return ((method, runs) for method, runs in chosen if runs)
+
+
+def _spread_and_n(runs: list[store.Run]) -> tuple[str, str]:
+    return tables.spread(_ten(runs)), tables.counted(len(runs))
+
+
+def _speed(results: Results) -> list[str]:
+    """Returns medians of benchmark.csv: training beside other libraries, a round beside a pass."""
+    rows = results.csv("benchmark").fillna({"network": "", "batch": 0}).itertuples()
+    found = {(r.section, r.what, r.network, int(r.batch)): r.median for r in rows}
+    others = ("stock", "stock, whole epoch", "torch")
+    lines = []
+    for (section, what, network, batch), images in found.items():
+        if (section, what) == ("training", "ours"):
+            ratios = [found.get((section, f"ours / {o}", network, batch), math.nan) for o in others]
+            cells = (_or_dash(ratio, ".2f") for ratio in ratios)
+            lines.append([network, str(batch), f"{images:.0f}", *cells])
+    rounds = [
+        f"{network}: {ratio:.2f} times,"
+        f" {found['selection', 'round / 10 epochs', network, 0]:.1%} of ten epochs"
+        for (_, what, network, _), ratio in found.items()
+        if what == "round / forward"
+    ]
+    head = ["network", "batch", "images/s", "times stock Keras", "over whole epochs"]
+    return [
+        "",
+        "**Training speed** on two CPU cores (`make bench`,"
+        " [results/benchmark.csv](../../results/benchmark.csv)):",
+        "",
+        *_table([*head, "times PyTorch eager"], lines),
+        "",
+        f"A round costs, beside the fastest pure forward pass over the pool, {'; '.join(rounds)}.",
+    ]
 
 
 # The pages' blocks
@@ -602,8 +740,8 @@ PAPER_RUNS: dict[str, tuple[str, str, dict[str, str]]] = {
 }
 AUGMENTED: dict[str, dict[str, str]] = {"shifts and flips": {}, "none": PLAIN}
 BLOCKS: dict[str, Callable[[Results], list[str]]] = {
-    "results": lambda r: tables.readme(r.folder, r.runs).splitlines(),
-    "numbers": lambda r: tables.every_run(r.folder, r.runs).splitlines(),
+    "results": _readme,
+    "numbers": _every_run,
     "headline": _headline,
     "distances": _runs_table(
         "this package",
@@ -679,3 +817,17 @@ BLOCKS: dict[str, Callable[[Results], list[str]]] = {
     "resnet20": _resnet20,
     "doubts": _doubts,
 }
+
+
+def main() -> int:
+    """Writes the pages of this repository. Returns the exit code."""
+    try:
+        written = write(HOME, HOME / "results")
+    except ValueError as error:
+        return fail(error, 1)
+    print(f"written: {', '.join(path.relative_to(HOME).as_posix() for path in written)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
