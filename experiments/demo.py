@@ -1,4 +1,4 @@
-"""Compares SelectNet with its controls on scikit-learn's digits, three seeds, in under two minutes.
+"""Compares SelectNet with its controls on scikit-learn's digits, three seeds, in 90 seconds.
 
     make demo        or        python experiments/demo.py [--results_dir=results/demo]
 
@@ -26,14 +26,19 @@ SEEDS = (0, 1, 2)
 SETTINGS = {
     "dataset": "digits-4minor",
     "minor_ratio": 0.01,
-    "epochs": 12,
-    "every": 3,
-    "lr": 0.03,
+    "training": "adam",  # SGD does not converge in so few epochs
+    "lr": 0.003,
+    "lr_schedule": "cosine",
+    "batch_size": 64,
+    "epochs": 8,
+    "every": 2,
 }
 
 
 def main(results: pathlib.Path) -> None:
     start = time.time()
+    count, epochs = len(SEEDS) * len(METHODS), SETTINGS["epochs"]
+    print(f"{count} runs of {epochs} epochs on digits: about 90 s on two cores", flush=True)
     with importing_tensorflow():
         import tensorflow  # noqa: F401
     from selectnet_tf.report import page
@@ -47,9 +52,9 @@ def main(results: pathlib.Path) -> None:
                 row = train.train(recipe, results_dir=results, force=True, verbose=0)
             rows[method].append(row)
             print(f"seed {seed}  {method:<12}  {row['accuracy']:.3f}", flush=True)
-    table = [("method", "test accuracy, last ten epochs", "minor classes, last epoch")]
+    table = [("method", "test accuracy, all epochs", "last epoch", "minor classes, last epoch")]
+    columns = ("last10_accuracy", "accuracy", "minor_accuracy")  # of fewer than ten epochs, all
     for method, found in rows.items():
-        columns = ("last10_accuracy", "minor_accuracy")
         table.append((method, *(tables.spread([row[c] for row in found]) for c in columns)))
     print(f"\n{align_columns(table)}\n")
     for other in ("oversampling", "random"):
@@ -69,8 +74,8 @@ def describe(other: str, gaps: paper.Cell) -> str:
     if low > 0 or high < 0:
         verdict = f"selectnet is {'better' if low > 0 else 'worse'} here"
     return (
-        f"selectnet - {other}: {gaps.mean:+.3f}, 95% interval over {len(gaps.values)} seeds"
-        f" {low:+.3f} to {high:+.3f}: {verdict}"
+        f"selectnet - {other}, all epochs: {gaps.mean:+.3f}, 95% interval over"
+        f" {len(gaps.values)} seeds {low:+.3f} to {high:+.3f}: {verdict}"
     )
 
 
