@@ -111,9 +111,11 @@ def write_selected(
     frame = by_place[["label", "score", "loss"]].last().join(epochs)
     places = np.append(np.arange(labeled), frame.index).astype(int)
     labels = np.append(task.y_labeled, frame["label"]).astype(int)
-    images = (task.x_labeled, Subset(task.x_unlabeled, places[labeled:] - labeled))
-    features = [np.asarray(Scorer(model, some, features=True)()[1]) for some in images if len(some)]
-    probs = estimate_out_of_fold(np.concatenate(features), labels, len(names))
+    images = (task.x_test, task.x_labeled, Subset(task.x_unlabeled, places[labeled:] - labeled))
+    tested, *features = (
+        np.asarray(Scorer(model, some, features=True)()[1]) for some in images if len(some)
+    )
+    probs = estimate_out_of_fold(np.concatenate(features), labels, len(names), tested, task.y_test)
     likely = compare_labels(labels, probs).set_index(places)
     likely["second"] = likely["second"].map(dict(enumerate(names)))
     frame.insert(0, "pseudo_label", names[frame.pop("label")])
@@ -132,44 +134,51 @@ def _write_by_file(path: pathlib.Path, frame: pd.DataFrame, task: Task) -> None:
     write_frame(path, frame)
 
 
-def estimate_out_of_fold(features: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+def estimate_out_of_fold(
+    features: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    x_test: np.ndarray,
+    y_test: np.ndarray,
+) -> np.ndarray:
     """Returns probabilities [n, classes] by logistic regressions that have not seen the image.
 
-    One temperature calibrates them on all labels. An image that is alone in its class has NaN.
+    One temperature calibrates them on the test images, which the features' network has not seen
+    either. An image that is alone in its class has NaN.
 
     Args:
         features: [n, d].
         labels: [n] classes.
         classes: their number.
+        x_test: features of the test images, [k, d].
+        y_test: [k] classes.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    sizes, rows = np.bincount(labels, minlength=2), np.arange(len(labels))
+    known, sizes = np.unique(labels), np.bincount(labels, minlength=2)
     probs = np.full((len(labels), classes), np.nan)
-    if (folds := min(FOLDS, int(np.sort(sizes)[-2]))) > 1:
-        split = StratifiedKFold(folds, shuffle=True, random_state=0).split
-        with warnings.catch_warnings(category=UserWarning, action="ignore"):  # of small classes
-            parts = list(split(features, labels))
-        probs[:] = 0
-        for some, others in parts:
-            model = make_pipeline(
-                StandardScaler(),
-                PCA(min(COMPONENTS, len(some), features.shape[1]), random_state=0),
-                LogisticRegression(C=0.01, max_iter=200),
-            ).fit(features[some], labels[some])
-            probs[np.ix_(others, model.classes_)] = model.predict_proba(features[others])
-        logits = np.log(np.maximum(probs, 1e-12))
-        sharpness = minimize_scalar(
-            lambda t: -log_softmax(t * logits, 1)[rows, labels][sizes[labels] > 1].mean(),
-            bounds=(0.1, 10),
-        ).x
-        probs = np.exp(log_softmax(sharpness * logits, 1))
+    if (folds := min(FOLDS, int(np.sort(sizes)[-2]))) < 2:
+        return probs
+    few = min(COMPONENTS, len(labels) * (folds - 1) // folds, features.shape[1])
+    regression = LogisticRegression(C=0.01, max_iter=200)
+    model = make_pipeline(StandardScaler(), PCA(few, random_state=0), regression)
+    split = StratifiedKFold(folds, shuffle=True, random_state=0)
+    with warnings.catch_warnings(action="ignore"):  # of classes smaller than the folds
+        found = cross_val_predict(model, features, labels, cv=split, method="predict_proba")
+    tested = np.log(np.maximum(model.fit(features, labels).predict_proba(x_test), 1e-12))
+    rows, of_test = np.arange(len(y_test)), np.searchsorted(known, y_test)
+    sharpness = minimize_scalar(  # the square keeps a few test images from making all 0 or 1
+        lambda t: np.log(t) ** 2 - log_softmax(t * tested, 1)[rows, of_test].sum(),
+        bounds=(0.1, 10),
+    ).x
+    probs[:] = 0
+    probs[:, known] = np.exp(log_softmax(sharpness * np.log(np.maximum(found, 1e-12)), 1))
     probs[sizes[labels] < 2] = np.nan
     return probs
 

@@ -23,6 +23,8 @@ def test_a_run_that_picks_nothing_leaves_empty_lists(history, tmp_path, monkeypa
         x_labeled=np.zeros((1, 2)),
         y_labeled=np.zeros(1, int),
         x_unlabeled=np.zeros((0, 2)),
+        x_test=np.zeros((1, 2)),
+        y_test=np.zeros(1, int),
         truth=np.array([0]),
         names=("cat", "dog"),
     )
@@ -42,11 +44,22 @@ def test_exchanged_labels_are_found():
     features = np.random.default_rng(0).normal(size=(61, 4)) + 6 * np.eye(4)[truth]
     labels = truth.copy()
     labels[0] = 2
-    probs = picks.estimate_out_of_fold(features, labels, 5)
+    probs = picks.estimate_out_of_fold(features, labels, 5, features, truth)
     found = picks.compare_labels(labels, probs)
     assert found.query("p_second > p_right").index.tolist() == [0] and found.second[0] == 0
     assert found.p_right[1:60].min() > 0.5 and found[60:].isna().all(axis=None)
-    assert np.isnan(picks.estimate_out_of_fold(features[:1], labels[:1], 5)).all()
+    one = features[:1], labels[:1]
+    assert np.isnan(picks.estimate_out_of_fold(*one, 5, *one)).all()
+
+
+def test_probabilities_are_as_sure_as_the_features_are_of_new_images():
+    """A network that has learned its labeled images by heart, and is right on 3 in 5 new ones."""
+    rng = np.random.default_rng(0)
+    y, y_test = np.arange(400) % 2, np.arange(200) % 2
+    shown = np.where(rng.random(200) < 0.6, y_test, 1 - y_test)
+    x, x_test = (rng.normal(size=(len(c), 4)) + 4 * np.eye(4)[c] for c in (y, shown))
+    probs = picks.estimate_out_of_fold(x, y, 2, x_test, y_test)
+    assert 0.5 < probs[range(400), y].mean() < 0.7
 
 
 # the margins are 0.1, 0.2, 0.3, 0.4 and, of two major classes, 0
