@@ -49,6 +49,8 @@ def compile_model(
         for variable in model.trainable_variables:
             free = class_balanced and variable is last_bias
             variable.regularizer = None if free else keras.regularizers.L2(CUI_L2)
+    elif training.weight_decay:
+        model.layers[-1].kernel.regularizer = keras.regularizers.L2(training.weight_decay / 2)
     small = training.freeze and training.training != "cui"  # WarmUp sets the rate at each step
     model.compile(
         make_optimizer(training),

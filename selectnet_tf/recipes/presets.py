@@ -44,6 +44,7 @@ RELEASED: dict[str, Any] = {
     "split": "first",
 }
 ROBUST: dict[str, Any] = {"prior_loss": 1.0}  # of a method that selects, see docs/robust.md
+FROZEN = {"lr": 1e-3, "weight_decay": 0.1}  # --freeze on folders by ROBUST, see docs/folders.md
 TRAINING: dict[str, dict[str, Any]] = {
     "sgd": {},
     "adam": {"lr": 1e-3},

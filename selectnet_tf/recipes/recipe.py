@@ -12,6 +12,7 @@ from typing import Any
 
 from selectnet_tf.recipes.presets import (
     DATASETS,
+    FROZEN,
     METHODS,
     PRESETS,
     RELEASED,
@@ -210,6 +211,11 @@ class TrainingRecipe:
     decay: float = _field(
         1e-6, "inverse-time decay of the learning rate a step (training=sgd and keras_cnn)"
     )
+    weight_decay: float = _field(
+        0.0,
+        "with --freeze: weight of half the squared norm of the layer's weights in the loss; on"
+        " folders 0.1, with lr 0.001",
+    )
     lr_schedule: str = _field(
         "constant",
         "cosine: from the learning rate to 0 over all epochs, without decay",
@@ -296,6 +302,7 @@ class Recipe:
             self.selection.method,
             self.preset,
             self.training.training,
+            self.training.freeze,
         )
 
 
@@ -313,7 +320,7 @@ def default_training(method: str) -> str:
 
 
 def preset_values(
-    dataset: str, arch: str, method: str, preset: str, training: str
+    dataset: str, arch: str, method: str, preset: str, training: str, freeze: bool = False
 ) -> dict[str, Any]:
     """Returns {field: value} of all FIELDS, as the preset, the data set and the training imply."""
     values = {name: field.default for name, field in FIELDS.items()}
@@ -323,7 +330,10 @@ def preset_values(
         values |= ROBUST
     if method == "logit_adjusted":
         values["prior_loss"] = 1.0
-    values |= DATASETS[dataset] | TRAINING[training]
+    values |= DATASETS[dataset]
+    if freeze and dataset == FolderData.dataset and preset == "robust":
+        values |= FROZEN
+    values |= TRAINING[training]
     if dataset == "cifar100-lt":
         values["cb_beta"] = 0.9  # Cui et al.'s best for CIFAR-100-LT at 0.01
     return values | {

@@ -40,7 +40,7 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("shift momentum cb_beta beta", lambda value: 0 <= value < 1, "at least 0 and below 1"),
     ("align cap", lambda value: 0 <= value <= 1, "from 0 to 1"),
     (
-        "prior_loss max_per_class validation ask decay focal_gamma",
+        "prior_loss max_per_class validation ask decay focal_gamma weight_decay",
         lambda value: value >= 0,
         "at least 0",
     ),
@@ -108,6 +108,11 @@ READ: tuple[tuple[str, Callable[[Recipe], bool], str], ...] = (
         "--training=sgd or keras_cnn, without --lr_schedule",
     ),
     (
+        "weight_decay",
+        lambda r: r.training.freeze and r.training.training != "cui",
+        "--freeze, and another --training than cui",
+    ),
+    (
         "lr_schedule",
         lambda r: r.training.training in CONSTANT,
         f"--training={', '.join(CONSTANT)}",
@@ -146,6 +151,7 @@ def make(**changes: Any) -> Recipe:
         method,
         changes.get("preset", own.get("preset", Recipe.preset)),
         changes.get("training", default_training(method)),
+        changes.get("freeze", False),
     )
     changes |= {key: _normalize(changes[key]) for key in PATHS if isinstance(changes.get(key), str)}
     values = base | changes
@@ -168,7 +174,8 @@ def with_method(recipe: Recipe, method: str) -> Recipe:
     given = {k: recipe.flat()[k] for k in identity} | own | {"method": method}
     if method == "logit_adjusted":  # its loss is its own
         given.pop("prior_loss", None)
-    values = preset_values(*(given[k] for k in ("dataset", "arch", "method", "preset", "training")))
+    of_preset = ("dataset", "arch", "method", "preset", "training", "freeze")
+    values = preset_values(**{k: given.get(k, recipe.flat()[k]) for k in of_preset})
     other = assemble(values | given)
     unread = (field for fields, reads, _ in READ for field in fields.split() if not reads(other))
     for field in unread:

@@ -108,6 +108,14 @@ def test_a_resumed_epoch_warms_up_from_where_it_was():
     )  # 4 of 10 batches were done before
 
 
+def test_weight_decay_is_half_the_squares_of_the_layer_s_weights():
+    training = recipes.make(freeze=True, weights="a.keras", weight_decay=0.1).training
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(10, "softmax")])
+    optimizers.compile_model(model, training, np.arange(10), 10)
+    squares = float((model.layers[-1].kernel.numpy() ** 2).sum())
+    assert [float(loss) for loss in model.losses] == pytest.approx([0.05 * squares], rel=1e-5)
+
+
 def test_cui_regularizes_everything_but_the_last_bias():
     model = compiled(method="class_balanced")
     squares = sum(float((v.numpy() ** 2).sum()) for v in model.trainable_variables[:-1])

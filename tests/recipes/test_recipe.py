@@ -42,6 +42,20 @@ def test_preset_robust_has_its_loss_where_something_is_selected_and_nothing_else
     assert len(others) == 22 and all(values == [0, 0, 0, 0] for values in others.values())
 
 
+def test_a_frozen_network_on_folders_trains_slowly_with_weight_decay():
+    own = {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b"}
+    frozen = {"freeze": True, "weights": "a.keras"}
+
+    def found(recipe):
+        return recipe.training.lr, recipe.training.weight_decay
+
+    run = recipes.make(**own, **frozen)
+    assert found(run) == found(recipes.with_method(run, "random")) == (0.001, 0.1)
+    assert found(recipes.make(**own, **frozen, lr=0.01, training="adam")) == (0.01, 0.1)
+    others = ({**own}, {**own, **frozen, "preset": "paper"}, {**frozen, "preset": "robust"})
+    assert [found(recipes.make(**each)) for each in others] == [(0.01, 0.0)] * 3
+
+
 def test_datasets_have_section_4_1_s_minors():
     assert recipes.make().data.minor == (0, 2, 6, 7)
     assert recipes.make(dataset="cifar100-4minor").data.minor == (10, 20, 60, 70)
@@ -114,6 +128,7 @@ def test_every_field_changes_the_name():
         "weights",
         "freeze",
         "views",
+        "weight_decay",
     }
     for field in recipes.FIELDS.values():
         if field.name in elsewhere:
@@ -151,6 +166,7 @@ def test_every_field_changes_the_name():
         ({"training": "keras", "decay": 0.1}, "decay"),
         ({"lr_schedule": "cosine", "decay": 0.1}, "decay"),
         ({"training": "keras", "lr_schedule": "cosine"}, "lr_schedule"),
+        ({"weight_decay": 0.1}, "weight_decay"),
         ({"views": 2}, "views"),
         ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "views": 2}, "views"),
     ],
