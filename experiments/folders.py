@@ -81,15 +81,21 @@ def read_truth(folder: pathlib.Path) -> dict[str, str]:
         }
 
 
-def count_kinds(folder: pathlib.Path, selected: pathlib.Path) -> collections.Counter:
-    """Returns counts of a run's picks by KINDS."""
-    truth, counts = read_truth(folder), collections.Counter(dict.fromkeys(KINDS, 0))
-    minor = {cifar.CIFAR10[c] for c in MINOR}
-    for row in read_csv(selected):
-        true = truth[pathlib.Path(row["file"]).stem]
-        right = true == row["pseudo_label"]
-        kind = "right" if right else "wrong_minor" if true in minor else "major"
-        counts[kind if true else "foreign"] += 1
+def count_kinds(folder: pathlib.Path, run: pathlib.Path) -> collections.Counter:
+    """Returns counts of a run's picks by KINDS, by their last pseudo-labels; empty without any."""
+    counts: collections.Counter = collections.Counter()
+    if not (run / "selected.npz").exists():
+        return counts
+    with np.load(run / "selected.npz") as file:
+        last = dict(zip(file["index"].tolist(), file["label"].tolist(), strict=True))
+    truth, names = read_truth(folder), sorted(cifar.CIFAR10)
+    minor, files = {cifar.CIFAR10[c] for c in MINOR}, read_csv(run / "files.csv")
+    for index, label in last.items():
+        if files[index]["part"] == "unlabeled":
+            true = truth[pathlib.Path(files[index]["file"]).stem]
+            right = true == names[label]
+            kind = "right" if right else "wrong_minor" if true in minor else "major"
+            counts[kind if true else "foreign"] += 1
     return counts
 
 
@@ -122,13 +128,21 @@ def decide(folder: pathlib.Path, run: pathlib.Path, path: pathlib.Path) -> int:
     return len(lines)
 
 
+def train_with_lists(
+    recipe: recipes.Recipe, results: pathlib.Path, cache: pathlib.Path
+) -> dict[str, object]:
+    """Returns a run's row; its lists are there without the page."""
+    options = {"results_dir": results, "cache_dir": cache, "finish": lambda folder, task: None}
+    return train.train(recipe, verbose=0, **options)
+
+
 def measure(
     folder: pathlib.Path, cache: pathlib.Path, seed: int, decisions: list[str]
 ) -> tuple[pathlib.Path, list[list]]:
     """Trains the default and its baselines. Returns (its folder, a line for each: SHOWN, picks)."""
     recipe = make_recipe(folder, seed=seed, decisions=",".join(decisions) or None)
     results = folder / "results"
-    row = train.train(recipe, results_dir=results, verbose=0, cache_dir=cache)
+    row = train_with_lists(recipe, results, cache)
     found = baselines.train_all(recipe, results, cache, verbose=0)
     other = recipes.with_method(recipe, "random")
     place = baselines.fit_logistic(other, results / "runs" / other.name, cache)[-1]
@@ -137,9 +151,8 @@ def measure(
     for line in compare.write_baselines(results, row["name"], row["method"], found):
         if not line["model"]:
             raise ValueError(f"{line['name']}: {line['why']}")
-        chosen = pathlib.Path(line["model"]).with_name("selected.csv")
-        picked = count_kinds(folder, chosen) if read_csv(chosen) else {}
-        counts = [picked.get(kind, "") for kind in KINDS]
+        picked = count_kinds(folder, pathlib.Path(line["model"]).parent)
+        counts = [picked[kind] if picked else "" for kind in KINDS]
         lines.append([*(line[column] for column in SHOWN), *counts])
     return results / "runs" / row["name"], lines
 
@@ -159,7 +172,7 @@ def measure_review(folder: pathlib.Path, seed: int, cache: pathlib.Path) -> tupl
     from cleanlab.filter import find_label_issues  # pip install cleanlab
 
     recipe = make_recipe(folder, seed=seed)
-    train.train(recipe, results_dir=folder / "results", verbose=0, cache_dir=cache)
+    train_with_lists(recipe, folder / "results", cache)
     run = folder / "results" / "runs" / recipe.name
     task, _ = frozen.embed(load.make_task(recipe, cache_dir=cache), recipe.training, cache)
     classes, labels = len(task.names), task.y_labeled
@@ -172,7 +185,8 @@ def measure_review(folder: pathlib.Path, seed: int, cache: pathlib.Path) -> tupl
     )
     every = np.append(labels, said)
     features = np.concatenate([task.x_labeled, task.x_unlabeled[found]])
-    probs = picks.estimate_out_of_fold(features, every, classes)
+    tested = task.x_test, task.y_test
+    probs = picks.estimate_out_of_fold(features, every, classes, *tested)
     p = picks.compare_labels(every, probs).p_right.to_numpy()[len(labels) :]
     score = np.array([float(row["score"]) for row in chosen])
     wrong = [int((~right[np.argsort(by, kind="stable")[:PICKED]]).sum()) for by in (score, p)]
@@ -180,7 +194,7 @@ def measure_review(folder: pathlib.Path, seed: int, cache: pathlib.Path) -> tupl
     some = rng.choice(len(labels), len(labels) // 20, replace=False)
     given = labels.copy()
     given[some] = labels[rng.permutation(some)]
-    probs = picks.estimate_out_of_fold(task.x_labeled, given, classes)
+    probs = picks.estimate_out_of_fold(task.x_labeled, given, classes, *tested)
     likely = picks.compare_labels(given, probs)
     ours = (likely.p_right - likely.p_second).argsort(kind="stable")[: picks.SUSPECTS]
     theirs = find_label_issues(given, probs, return_indices_ranked_by="normalized_margin", n_jobs=1)
