@@ -134,7 +134,7 @@ class SelectionRecipe:
         "balancing raises all classes to the largest one's size, or the minor ones only (4.2)",
         ("all", "minor"),
     )
-    threshold: float = _field(0.6, "lambda of eqs. (1)-(5), nats")
+    threshold: float = _field(0.6, "largest loss of a selected image, in nats: the paper's lambda")
     beta: float | None = _field(
         None, "selector's output from which a sample is added, eq. (6); lambda where not given"
     )
@@ -196,7 +196,7 @@ class TrainingRecipe:
 
     arch: str = _field(
         "simple",
-        "classifier f_c: simple, resnet20, ... (6n+2), resnet20v2, ... (9n+2), or e.g. MobileNetV2",
+        "network: simple, resnet20, ... (6n+2), resnet20v2, ... (9n+2), or e.g. MobileNetV2",
     )
     epochs: int = _field(200, "epochs in all, the first round's included")
     batch_size: int = _field(32, "images a step, over all replicas")
