@@ -32,7 +32,8 @@ def draw_by_class(
     )
     for dataset, arch in dict.fromkeys((run.dataset, run.arch) for run in selecting):
         chosen = [run for run in selecting if (run.dataset, run.arch) == (dataset, arch)]
-        folders = [(_title(run), results / "runs" / run.name) for run in chosen]
+        mixed = len(paper.groups(chosen)) > 1
+        folders = [(_title(run, mixed), results / "runs" / run.name) for run in chosen]
         path = results / f"byclass_{paper.slug(dataset)}_{arch}.png"
         here = all((folder / "selection.csv").exists() for _, folder in folders)
         if (path.exists() and not here) or _draw(folders, path):
@@ -40,7 +41,10 @@ def draw_by_class(
     return made
 
 
-def _title(run: store.Run) -> str:
+def _title(run: store.Run, mixed: bool) -> str:
+    """Returns a panel's title, with the settings where runs of several are mixed."""
+    if not mixed:
+        return f"{run.method}, seed {run.seed}"
     changes = "".join(f"\n{k}={_short(v)}" for k, v in run.changes)
     return f"{run.method}, seed {run.seed}, {run.preset}, {run.epochs} epochs{changes}"
 

@@ -84,6 +84,11 @@ def _table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
+def _text(content: str) -> str:
+    """Returns HTML as a cell that is wide enough to read."""
+    return f'<span class="text">{content}</span>'
+
+
 def _runs(results: pathlib.Path, found: list[store.Run]) -> str:
     """Returns a table of methods for each data set."""
     if not found:
@@ -142,7 +147,11 @@ def _methods(results: pathlib.Path, found: list[store.Run]) -> str:
                     row += [told.get((arch, method), "–") if full else "–"] * bool(told)
                     rows.append([*row, html.escape(arch), html.escape(group.title)])
     head = ["method", "accuracy", "n", "minor classes", *map(html.escape, minors), "time"]
-    return _table([*head, *["paper"] * bool(told), "network", "settings"], rows)
+    head += [*["paper"] * bool(told), "network", "settings"]
+    if len({tuple(row[-2:]) for row in rows}) > 1:
+        return _table(head, [[*row[:-1], _text(row[-1])] for row in rows])
+    settings = f"<p>Network {', '.join(rows[0][-2:])}</p>"
+    return settings + _table(head[:-2], [row[:-2] for row in rows])
 
 
 class _Class(NamedTuple):
@@ -258,7 +267,7 @@ def _galleries(results: pathlib.Path, found: list[store.Run], data_dir: str | No
     missing = [kind for kind, data in loaded.items() if data is None]
     if missing:
         print(
-            f"report.html has no images of {', '.join(missing)}: it was not found, give --data_dir",
+            f"report.html has no images of {', '.join(missing)}: give --data_dir",
             file=sys.stderr,
         )
         note += (
@@ -370,7 +379,7 @@ def _settings(found: list[store.Run]) -> str:
             shown = [
                 f"<b>{html.escape(v)}</b>" if v != values[0] else html.escape(v) for v in values
             ]
-            lines.append([name, *shown, html.escape(field.metadata["help"])])
+            lines.append([name, *shown, _text(html.escape(field.metadata["help"]))])
     columns = "name accuracy epochs seconds selection_seconds images device tensorflow keras commit"
     rows = [
         [html.escape(_short(run.row.get(column, ""))) for column in columns.split()]

@@ -132,7 +132,7 @@ def test_runs_of_one_title_have_a_panel_each(results, monkeypatch):
     monkeypatch.setattr(
         byclass, "grid", lambda n, *rest, **options: panels.append(n) or grid(n, *rest, **options)
     )
-    monkeypatch.setattr(byclass, "_title", lambda run: "long settings look alike when they are cut")
+    monkeypatch.setattr(byclass, "_title", lambda *_: "long settings look alike when they are cut")
     assert byclass.draw_by_class(results, store.read_runs(results)[0]) and panels == [2]
 
 
