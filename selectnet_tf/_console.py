@@ -92,11 +92,9 @@ def _check_given_once() -> None:
     for name in flags.FLAGS:
         flag = flags.FLAGS[name]
         if flag.present > 1 and not isinstance(flag, flags.MultiFlag):
-            text = flag.flag_type() in ("string", "comma separated list of strings")
-            several = f"; if it takes several values, give --{name}=a,b"
-            raise ValueError(
-                f"--{name} is given {flag.present} times: give it once{several if text else ''}"
-            )
+            several = isinstance(flag.parser, flags.ListParser) or "several, A,B" in flag.help
+            cure = f"as --{name}=a,b" if several else "once"
+            raise ValueError(f"--{name} is given {flag.present} times: give it {cure}")
 
 
 def expand_path(text: str) -> pathlib.Path:

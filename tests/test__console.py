@@ -44,7 +44,7 @@ def test_streams_that_lack_letters_or_room_or_are_closed(code, end, expected, tm
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["--folders=a", "--folders=b"], "--folders is given 2 times: give it once; if it takes several values, give --folders=a,b"),
+        (["--folders=a", "--folders=b"], "--folders is given 2 times: give it as --folders=a,b"),
         (["--steps=3", "--steps", "3"], "--steps is given 2 times: give it once"),
         (["--quick", "--noquick", "--quick"], "--quick is given 3 times: give it once"),
         (["--folders=a,b", "--steps=3", "--quick", "--each=a", "--each=b"], ""),

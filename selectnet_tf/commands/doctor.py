@@ -204,9 +204,9 @@ def _cuda(found: dict[str, Any]) -> tuple[str, str]:
     missing = _missing(found)
     if not missing:
         return "all libraries load", ""
-    text = f"not loading: {', '.join(missing)}"
-    wanted = _devices.ask_driver()[0] and _devices.visible_gpus()
-    return (text, _devices.CURE) if wanted else (f"not needed without a GPU; {text}", "")
+    if not (_devices.ask_driver()[0] and _devices.visible_gpus()):
+        return "not needed without a GPU", ""
+    return f"not loading: {', '.join(missing)}", _devices.CURE
 
 
 def _onednn() -> tuple[str, str]:

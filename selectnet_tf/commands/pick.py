@@ -5,19 +5,11 @@ them into PICKS, one folder per class. Give the next run --unlabeled_dir=PICKS
 --decisions=PICKS/decisions.csv.
 """
 
-from collections.abc import Callable
-
 from absl import flags
 
-from selectnet_tf import rules
+from selectnet_tf import recipes
 from selectnet_tf._console import expand_path, fail
 from selectnet_tf._files import printable
-from selectnet_tf.rules import Capped
-
-RULES: dict[str, Callable[[float], rules.Rule]] = {
-    "self_paced": rules.SelfPaced,
-    "random": rules.Random,
-}
 
 
 def define_flags() -> None:
@@ -25,9 +17,14 @@ def define_flags() -> None:
     flags.DEFINE_string("images", None, "the scored pool")
     flags.DEFINE_list("minor", None, "names of the minor classes")
     flags.DEFINE_string("out", None, "new folder for the selected images")
-    flags.DEFINE_enum("method", "self_paced", list(RULES), "the rule; random: the control")
+    flags.DEFINE_enum(
+        "method", "self_paced", ["self_paced", "random"], "the rule; random: the control"
+    )
     flags.DEFINE_float(
-        "threshold", rules.THRESHOLD, "lambda: select images of a smaller loss, in nats", 0
+        "threshold",
+        recipes.FIELDS["threshold"].default,
+        "largest loss of a selected image, nats",
+        0,
     )
     flags.DEFINE_float(
         "cap",
@@ -47,15 +44,20 @@ def main(argv: list[str]) -> int:
         return fail(f"unexpected {argv[1]!r}: flags are written --name=value", 2)
     if not (values.scores and values.images and values.minor and values.out):
         return fail("give --scores, --images, --minor and --out", 2)
+    scores, pool, out = (expand_path(text) for text in (values.scores, values.images, values.out))
+    for name, place in (("scores", scores), ("images", pool)):
+        if not place.exists():
+            return fail(f"--{name}: expected a folder or Parquet file, received {place}", 1)
     try:
+        from selectnet_tf import rules
         from selectnet_tf.scale import picking
     except ImportError as error:
         return fail(f"pick needs pyarrow ({error}): python -m pip install -e '.[scale]'", 1)
-    scores, pool, out = (expand_path(text) for text in (values.scores, values.images, values.out))
     minor = [name.strip() for name in values.minor]
     try:
-        rule = RULES[values.method](values.threshold)
-        capped = Capped(rule, values.cap, most=values.max_per_class, minor=range(len(minor)))
+        kind = rules.Random if values.method == "random" else rules.SelfPaced
+        rule = kind(values.threshold)
+        capped = rules.Capped(rule, values.cap, most=values.max_per_class, minor=range(len(minor)))
         found = picking.pick(scores, pool, minor, capped)
         picking.write(found, pool, minor, out)
     except (ValueError, OSError) as error:

@@ -199,6 +199,8 @@ def main(argv: list[str]) -> int:
         if not zipfile.is_zipfile(path):
             raise ValueError(f"expected the model.keras of a run, received {path}")
         files = list_files(argv[2:], sys.stderr)
+        if not any(map(os.path.exists, files)):
+            raise ValueError(f"expected images or folders of images, there is no {files[0]}")
         asked = (FLAGS.all, FLAGS["class"].value, FLAGS.threshold, FLAGS.precision, FLAGS.top)
         broken = predict(path, files, out, sys.stderr, Wanted(*asked))
         out.flush()

@@ -12,7 +12,8 @@ from absl import flags
 from selectnet_tf import _devices, recipes
 from selectnet_tf._console import end_output, expand_path, fail, parse
 from selectnet_tf.commands import report
-from selectnet_tf.runs import plan, sweep
+from selectnet_tf.data import cifar
+from selectnet_tf.runs import plan, store, sweep
 from selectnet_tf.scale import jobs
 
 
@@ -114,8 +115,12 @@ def main(argv: list[str]) -> int:
             for words in work.list_commands():
                 print(shlex.join(words), flush=True)
             return 0
-        if not values.ray and (problem := _devices.find_problem()):
-            return fail(problem, 1)
+        if not values.ray:
+            if problem := _devices.find_problem():
+                return fail(problem, 1)
+            done = store.read_names(results)
+            for name in {c.recipe.data.dataset for c in work.cells if c.name not in done}:
+                cifar.find_source(name, data_dir)  # raises at once, not once for each run
         code = work.run()
         return code if code > 1 else max(code, report.write(results, ["tables", "figures"]))
     except ValueError as error:

@@ -1,8 +1,8 @@
-"""Trains one run: selectnet train --method=context --arch=resnet56
+"""Trains one run: selectnet train --labeled_dir=LABELED --unlabeled_dir=POOL
 
-Run it again to resume where it stopped. The preset, the dataset and the method give every flag that
-you leave out; [...] is preset paper's value on cifar10-4minor. With --labeled_dir, your images give
---image_size, --arch and --epochs.
+LABELED holds a folder of images for each class, and their sizes and number give the flags that you
+leave out. Without folders, --dataset, --method and --preset give them; [...] is the value on
+cifar10-4minor. Run it again to resume where it stopped.
 """
 
 import pathlib
@@ -111,7 +111,7 @@ def describe_flags(full: bool) -> str:
 def recipe_from_flags(**suggested: Any) -> recipes.Recipe:
     """Returns the flags' Recipe. suggested: values of fields whose flags are not given."""
     given = {name: FLAGS[name].value for name in recipes.FIELDS if FLAGS[name].value is not None}
-    if "labeled_dir" in given:
+    if {"labeled_dir", "unlabeled_dir"} & given.keys():
         given.setdefault("dataset", recipes.FolderData.dataset)
     if "minor" in given:
         words = [word.strip() for word in given["minor"] or ()]

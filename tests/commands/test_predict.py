@@ -224,7 +224,7 @@ def fake(path, files, out, errors, wanted):
     return 0
 predict.predict = fake
 predict.define_flags()
-sys.exit(predict.main(_console.parse(["predict", sys.argv[1], "a.png"])))
+sys.exit(predict.main(_console.parse(["predict", sys.argv[1], sys.argv[1]])))
 """
 
 
@@ -278,3 +278,10 @@ def test_a_model_of_other_inputs_is_refused(tmp_path):
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
     with pytest.raises(ValueError, match=r"takes inputs of \[4\]"):
         predict.predict(tmp_path / "model.keras", [], io.StringIO(), io.StringIO())
+
+
+def test_a_missing_folder_is_named_before_the_model_is_loaded(tmp_path, capsys):
+    model = tmp_path / "model.keras"
+    zipfile.ZipFile(model, "w").close()
+    assert predict.main(["predict", str(model), "nowhere"]) == 1
+    assert capsys.readouterr().err.endswith("or folders of images, there is no nowhere\n")

@@ -17,6 +17,8 @@ PICK = ("--scores=a", "--images=b", "--minor=c", "--out=d")
         ("train", ["--epochs=5", "--method=context"], 2, "use --every=5 or less"),
         ("sweep", ["table1", "--dry", "--archs=resnet2"], 2, "there is no resnet2"),
         ("sweep", ["table1", "--dry", "more"], 2, "unexpected 'more'"),
+        ("sweep", ["table1", "--data_dir=nowhere"], 1, "nowhere has neither folder nor archive"),
+        ("train", ["--unlabeled_dir=a"], 2, "--labeled_dir"),
         ("report", [], 2, ""),
         ("report", ["diff", "--preset=mine"], 2, "preset"),
         ("report", ["compare", "a"], 2, ""),
@@ -26,7 +28,7 @@ PICK = ("--scores=a", "--images=b", "--minor=c", "--out=d")
         ("score", [*SCORE, "--shard=0"], 2, "shard"),
         ("score", SCORE, 1, "--model: expected the model.keras of a run"),
         ("pick", [], 2, "give --scores, --images, --minor and --out"),
-        ("pick", PICK, 1, "a is not there: give a folder or a Parquet file"),
+        ("pick", PICK, 1, "--scores: expected a folder or Parquet file, received a"),
     ],
 )
 def test_a_wrong_flag_is_one_line(command, flags, code, words, tmp_path):
