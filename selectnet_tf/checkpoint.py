@@ -58,10 +58,10 @@ class Checkpoint(keras.callbacks.Callback):
     Attributes:
         stopped: whether a callback, such as EarlyStopping, had ended the restored run; `fit`
             leaves it ended.
-        others: the run's callbacks; `fit` sets them.
         batch_size: images a step, of the restored state until `fit` sets its own; 0 before either.
         position: the (epoch, batch) that the restored or last saved state continues from; None
             before either. `fit` continues from there alone.
+        others: the run's callbacks; `fit` sets them.
     """
 
     def __init__(

@@ -40,10 +40,10 @@ class Pool:
         index: [k] int32, the positions trained on now.
         targets: [k] int32, the class that each is trained as.
         weights: [k] float32, the weight of each in the loss; None where all weigh the same.
-        names: the classes' names, of a Pool of folders.
-        files: the images' paths, D first, of a Pool of folders.
         even: whether each epoch draws equally many images of every class from the index; False
             unless set.
+        names: the classes' names, of a Pool of folders.
+        files: the images' paths, D first, of a Pool of folders.
 
     Raises:
         ValueError: shapes that don't fit each other, labels that are not classes, a minor class

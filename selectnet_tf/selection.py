@@ -117,10 +117,10 @@ class Selection(keras.callbacks.Callback):
             (eq. 3).
 
     Attributes:
-        history: the Rounds so far.
         scorer: the argument.
         driven: whether `fit` is running.
         batch_size: images a step; `fit` sets it.
+        history: the Rounds so far.
     """
 
     def __init__(
