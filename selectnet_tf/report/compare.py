@@ -342,7 +342,7 @@ def advise(rows: Sequence[dict[str, str]]) -> list[str]:
         said = [f"use {best['name']}: {gaps}: {best['model']}"]
     elif any(row["verdict"] != "not run" for row in others):
         level = [row["name"] for row in others if row["verdict"] == "level"]
-        said = ["no baseline is better" + f"; level: {', '.join(level)}" * bool(level)]
+        said = ["no baseline is better" + f"; level: {'; '.join(level)}" * bool(level)]
     else:
         said = []
     return said + [f"{row['name']}: {row['why']}" for row in others if row["why"]]

@@ -6,6 +6,7 @@ import html
 import math
 import os
 import pathlib
+import re
 import statistics
 import sys
 import urllib.parse
@@ -31,6 +32,7 @@ KINDS = {
 }
 THUMBNAIL = 64  # pixels
 MOST_MINORS = 6  # columns of their own
+FLAG = re.compile(r"--\S+")
 GONE = "<p>The runs here have left no such files.</p>"
 
 
@@ -114,7 +116,10 @@ def _baselines(results: pathlib.Path, run: store.Run) -> str:
     if not rows:
         return ""
     head, *lines = [[*map(html.escape, line)] for line in compare.layout_baselines(rows)]
-    advice = "".join(f"<p>{html.escape(line)}</p>" for line in compare.advise(rows))
+    advice = ""
+    for line in compare.advise(rows):
+        marked = FLAG.sub(r"<code>\g<0></code>", html.escape(line))
+        advice += f"<p>{marked}</p>"
     title = f"<h4>Baselines of {html.escape(run.name)}</h4>"
     return f"{title}{_table(head, lines)}{advice}"
 
