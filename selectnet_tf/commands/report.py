@@ -141,7 +141,7 @@ def write(results: pathlib.Path, reports: Collection[str], data_dir: str | None 
         from selectnet_tf.report import page
 
         paths.append(page.write(results, found, data_dir, drawn))
-    print(f"{len(found)} runs; written: {', '.join(map(str, paths))}")
+    print(f"{len(found)} run{'s' * (len(found) != 1)}; written: {', '.join(map(str, paths))}")
     return int(_print_problems(problems))
 
 
