@@ -1,6 +1,7 @@
 """selectnet COMMAND [FLAGS]: `selectnet COMMAND --help` describes a command."""
 
 import importlib
+import os
 import sys
 
 COMMANDS = {
@@ -16,6 +17,16 @@ COMMANDS = {
 
 def main() -> int:
     """Runs the command in sys.argv. Returns its exit code: 2 for a wrong command line."""
+    try:
+        code = _main()
+        print(end="", flush=True)
+        return code
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # Python flushes it at its end
+        return 141  # as of a program that SIGPIPE ends
+
+
+def _main() -> int:
     command, *arguments = sys.argv[1:] or ["--help"]
     if command in ("--help", "-h", "help"):
         width = max(map(len, COMMANDS))

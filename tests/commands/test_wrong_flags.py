@@ -1,5 +1,9 @@
 """A wrong command line is one line that names the cure, ends with 2 (usage) or 1, and leaves nothing."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from conftest import selectnet
 
@@ -36,3 +40,14 @@ def test_a_wrong_flag_is_one_line(command, flags, code, words, tmp_path):
     assert (found.returncode, found.stdout) == (code, ""), found.stderr
     assert found.stderr.startswith("error: ") and found.stderr.count("\n") == 1
     assert words in found.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [["--help"], ["report", "--help"], ["train", "--helpfull"]])
+def test_a_reader_that_leaves_early_is_no_error(words):
+    """`selectnet report --help | head` ended with a traceback."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "selectnet_tf", *words]
+    found = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (found.returncode, found.stderr) == (141, "")
