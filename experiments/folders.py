@@ -219,6 +219,7 @@ def main() -> None:
     table, cache = expand_path(flags.FLAGS.results_dir) / "folders.csv", top / "cache"
     checks = table.with_name("review.csv")
     lines = {(row["seed"], row["decided"], row["name"]): row for row in read_csv(table)}
+    table.parent.mkdir(parents=True, exist_ok=True)
     for seed in flags.FLAGS.seeds:
         folder = top / f"seed{seed}"
         if not (folder / ANSWERS).exists():

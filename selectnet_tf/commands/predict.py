@@ -23,6 +23,7 @@ from selectnet_tf._console import describe_error, end_output, fail, importing_te
 from selectnet_tf._csv_files import as_cell
 from selectnet_tf._files import printable
 from selectnet_tf.data.folders import decoding, listing
+from selectnet_tf.data.folders.boxes import Box, find_boxes
 from selectnet_tf.models import safe_load
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def predict(
     out: TextIO,
     errors: TextIO,
     wanted: Wanted | None = None,
+    boxes: str | None = None,
 ) -> int:
     """Writes a CSV line for each file to out. Returns the number of unreadable files.
 
@@ -66,16 +68,34 @@ def predict(
         out: gets the CSV.
         errors: gets the names of unreadable files.
         wanted: what to print; default: the predicted class of every file.
+        boxes: MegaDetector's output, A or A,B, for a model that was trained with --boxes.
 
     Raises:
-        ValueError: an unknown class, a model of other inputs, or no threshold for the precision.
+        ValueError: an unknown class, a model of other inputs, boxes that are missing or none of
+            these files', or no threshold for the precision.
     """
+    found = _find_boxes(path, files, boxes, errors)
     with importing_tensorflow():
         model = safe_load.load(path)
     wanted = wanted or Wanted()
     names = decoding.read_class_names(path, model.output_shape[-1])
     wanted = _find_threshold(pathlib.Path(path), names, wanted, errors)
-    return _write(out, names, _classify(path, model, files, errors), wanted)
+    return _write(out, names, _classify(path, model, files, found, errors), wanted)
+
+
+def _find_boxes(
+    path: str | os.PathLike[str], files: list[str], text: str | None, errors: TextIO
+) -> dict[pathlib.Path, Box]:
+    """Returns {image: its box}. Raises ValueError where the model was trained otherwise."""
+    if decoding.read_settings(path)[-1] != bool(text):
+        cure = "leave --boxes out" if text else "give --boxes=MegaDetector's output for these files"
+        raise ValueError(f"{path} was trained on {'whole images' if text else 'crops'}: {cure}")
+    folders: dict[pathlib.Path, list[str]] = {}
+    for file in map(pathlib.Path, files):
+        folders.setdefault(file.parent, []).append(file.name)
+    found, says = find_boxes(text, folders)
+    print(*map(printable, says), sep="\n", end="\n" * bool(says), file=errors)
+    return found
 
 
 def _find_threshold(path: pathlib.Path, names: list[str], wanted: Wanted, errors: TextIO) -> Wanted:
@@ -123,17 +143,24 @@ def _write(out: TextIO, names: list[str], found: Iterator[Found], wanted: Wanted
 
 
 def _classify(
-    path: str | os.PathLike[str], model: "keras.Model", files: list[str], errors: TextIO
+    path: str | os.PathLike[str],
+    model: "keras.Model",
+    files: list[str],
+    boxes: dict[pathlib.Path, Box],
+    errors: TextIO,
 ) -> Iterator[Found]:
     from selectnet_tf.runs import evaluation
 
-    shape, settings = tuple(model.input_shape[1:]), decoding.read_settings(path)
+    shape, (fit, levels, _) = tuple(model.input_shape[1:]), decoding.read_settings(path)
     decoding.check_square(shape, path)
+
+    def read_one(file: str) -> np.ndarray | str:
+        return decoding.try_decode(file, shape, fit, levels, boxes.get(pathlib.Path(file)))
+
     with concurrent.futures.ThreadPoolExecutor() as pool:
         for start in range(0, len(files), BATCH):
             some = files[start : start + BATCH]
-            images = pool.map(lambda file: decoding.try_decode(file, shape, *settings), some)
-            read = list(zip(some, images, strict=True))
+            read = list(zip(some, pool.map(read_one, some), strict=True))
             for file, found in read:
                 if isinstance(found, str):
                     print(f"skipped {printable(file)}: {found}", file=errors)
@@ -186,6 +213,9 @@ def define_flags() -> None:
         0,
         1,
     )
+    flags.DEFINE_string(
+        "boxes", None, "MegaDetector's output for the files, where the run had --boxes"
+    )
     flags.DEFINE_integer("top", None, "print only this many files, of the highest probability", 1)
 
 
@@ -202,7 +232,7 @@ def main(argv: list[str]) -> int:
         if not any(map(os.path.exists, files)):
             raise ValueError(f"expected images or folders of images, there is no {files[0]}")
         asked = (FLAGS.all, FLAGS["class"].value, FLAGS.threshold, FLAGS.precision, FLAGS.top)
-        broken = predict(path, files, out, sys.stderr, Wanted(*asked))
+        broken = predict(path, files, out, sys.stderr, Wanted(*asked), FLAGS.boxes)
         out.flush()
     except BrokenPipeError:  # such as `| head`
         end_output()

@@ -26,8 +26,8 @@ DRY_SECONDS = 60.0  # of decoding, for --dry_run to make the split
 GROUPS = {  # of --help: the flags that people need first, then those of --helpfull
     "data": (
         "dataset labeled_dir unlabeled_dir test_dir minor image_size data_dir dry_run",
-        "fit white copies group decisions ask cache_dir minor_ratio major_ratio imb_factor split"
-        " validation",
+        "fit white copies boxes group decisions ask cache_dir minor_ratio major_ratio imb_factor"
+        " split validation",
     ),
     "selection": (
         "method threshold every",
@@ -235,7 +235,8 @@ def main(argv: list[str]) -> int:
             isinstance(error, (ValueError, OSError, MemoryError)) or _is_tensorflow_error(error)
         ):
             raise
-        return fail(describe_error(error), 1)
+        of_flag = isinstance(error, ValueError) and str(error).startswith("--")
+        return fail(describe_error(error), 2 if of_flag else 1)
     return 0
 
 

@@ -25,6 +25,8 @@ class Task(NamedTuple):
         listing: rows of files.csv: file, digest, part, class, reason for leaving it out.
         fit: --fit of the images in a folder.
         levels: range of the grayscale images of more than 8 bits in a folder.
+        boxes: part of each of `files` that its image shows, or None: all of it; None: of no
+            recipe with --boxes.
     """
 
     x_labeled: Subset | np.ndarray
@@ -41,6 +43,7 @@ class Task(NamedTuple):
     listing: list[tuple] | None = None
     fit: str | None = None
     levels: tuple[float, float] | None = None
+    boxes: list[tuple[float, float, float, float] | None] | None = None
 
     @property
     def by_index(self) -> "_ByIndex":

@@ -22,7 +22,15 @@ from selectnet_tf.recipes.presets import (
     TRAININGS,
 )
 
-PATHS = ("labeled_dir", "unlabeled_dir", "test_dir", "decisions", "group", "weights")  # fields
+PATHS = (
+    "labeled_dir",
+    "unlabeled_dir",
+    "test_dir",
+    "decisions",
+    "group",
+    "boxes",
+    "weights",
+)  # fields
 
 
 def _field(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -88,6 +96,11 @@ class FolderData:
         "dataset=folder: images of the pool that are left out: near duplicates of labeled and test"
         " images, or those of equal pixels only, or none",
         ("near", "equal", "none"),
+    )
+    boxes: str | None = _field(
+        None,
+        "dataset=folder: MegaDetector's output, JSON, or several, A,B: images are cropped to the"
+        " most confident animal",
     )
     group: str | None = _field(
         None,

@@ -129,7 +129,8 @@ def _thumbnails(task: "Task", indices: np.ndarray, size: int) -> Iterable[str]:
 
     def read(index: int) -> str:
         try:
-            return encode(decoding.decode_thumbnail(files[index], size, task.levels))
+            box = task.boxes[index] if task.boxes else None
+            return encode(decoding.decode_thumbnail(files[index], size, task.levels, box))
         except Exception:  # Pillow's plugins raise whatever a damaged file makes them
             return encode(task.by_index[np.array([index])][0])
 

@@ -71,7 +71,9 @@ def write_model(path: pathlib.Path, model: keras.Model, task: Task) -> None:
         with zipfile.ZipFile(beside, "a") as file:
             file.writestr("classes.json", json.dumps(list(task.names)))
             if task.fit:
-                file.writestr("pictures.json", json.dumps({"fit": task.fit, "levels": task.levels}))
+                settings: dict[str, Any] = {"fit": task.fit, "levels": task.levels}
+                settings |= {"boxes": True} if task.boxes else {}
+                file.writestr("pictures.json", json.dumps(settings))
 
 
 def make_class_table(truth: np.ndarray, probs: np.ndarray, task: Task) -> pd.DataFrame:

@@ -286,7 +286,7 @@ def _name_change(old: dict[str, str] | None, new: dict[str, str] | None) -> str:
         return "new"
     if new is None:
         return "missing"
-    if old["digest"] != new["digest"]:
+    if (old["digest"], old.get("box")) != (new["digest"], new.get("box")):
         return "with other content"
     same = (old["part"], old["class"]) == (new["part"], new["class"])
     return "" if same else "moved to another class or split"

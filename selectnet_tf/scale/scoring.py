@@ -62,7 +62,9 @@ class Scorer:
         model = safe_load.load(self.job.model)
         self.shape = tuple(model.input_shape[1:])
         decoding.check_square(self.shape, self.job.model)
-        self.settings = decoding.read_settings(self.job.model)
+        self.fit, self.levels, cropped = decoding.read_settings(self.job.model)
+        if cropped:
+            raise ValueError(f"{self.job.model} was trained with --boxes: use selectnet predict")
         self.names = decoding.read_class_names(self.job.model, model.output_shape[-1])
         self.model = model
 
@@ -99,7 +101,7 @@ class Scorer:
                 return source.reshape(self.shape)
         except Exception as error:  # the cell may hold anything
             return decoding.describe_failure(error)
-        return decoding.try_decode(source, self.shape, *self.settings)
+        return decoding.try_decode(source, self.shape, self.fit, self.levels)
 
 
 def score(

@@ -59,17 +59,19 @@ def test_help_groups_the_flags_and_helpfull_has_them_all():
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"),
+    ("flags", "code", "words"),
     [
-        (["--data_dir=nowhere"], "cifar10 not found"),
-        (["--labeled_dir=labeled", "--unlabeled_dir=pol"], "--unlabeled_dir"),
+        (["--data_dir=nowhere"], 1, "cifar10 not found"),
+        (["--labeled_dir=labeled", "--unlabeled_dir=pol"], 1, "--unlabeled_dir"),
+        (["--labeled_dir=labeled", "--unlabeled_dir=pool", "--boxes=md.json"], 2, "none of the 1"),
     ],
 )
-def test_missing_data_is_one_line_and_costs_no_import_of_tensorflow(flags, words, tree):
+def test_missing_data_is_one_line_and_costs_no_import_of_tensorflow(flags, code, words, tree):
+    (tree / "md.json").write_text('{"images": [{"file": "a.jpg", "detections": []}]}')
     for name in ("tensorflow", "keras"):
         (tree / f"{name}.py").write_text("raise RuntimeError")
     found = run(*flags, cwd=tree)
-    assert found.returncode == 1 and found.stdout == "" and len(found.stderr.splitlines()) == 1
+    assert found.returncode == code and found.stdout == "" and len(found.stderr.splitlines()) == 1
     assert found.stderr.startswith("error: ") and words in found.stderr
     assert not (tree / "results").exists()
 

@@ -26,6 +26,7 @@ def found(test=None):
         {"t": test} if test else {},
         {"b": pool},
         None,
+        {},
         [],
     )
 

@@ -6,7 +6,7 @@ import os
 import pathlib
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import filelock
@@ -14,6 +14,7 @@ import numpy as np
 
 from selectnet_tf._files import digest
 from selectnet_tf._locks import NO_FLOCK
+from selectnet_tf.data.folders.boxes import Box
 from selectnet_tf.data.folders.decoding import Levels, decode_and_look, describe_failure
 
 if TYPE_CHECKING:
@@ -49,14 +50,14 @@ class _Read(NamedTuple):
     Attributes:
         size: of the file, in bytes.
         mtime: time of the last change, in ns.
-        mark: digest of the file.
+        key: digest of the file, and its box; "" for an unreadable image.
         decoded: (pixels, perceptual hash); None for a cached or unreadable image.
         why: reason of a failure.
     """
 
     size: int = 0
     mtime: int = 0
-    mark: str = ""
+    key: str = ""
     decoded: tuple[np.ndarray, str] | None = None
     why: str = ""
 
@@ -67,6 +68,7 @@ def read_images(
     fit: str,
     folder: pathlib.Path,
     levels: Levels | None = None,
+    boxes: Mapping[pathlib.Path, Box] | None = None,
 ) -> tuple["Subset", list[Found | None], list[str]]:
     """Returns images through the cache, decoding the missing ones on all cores.
 
@@ -78,6 +80,7 @@ def read_images(
         fit: see decoding.decode.
         folder: of the cache.
         levels: see decoding.decode.
+        boxes: {path: part of the image to decode}; the others are decoded whole.
 
     Returns:
         ([k, size, size, 3] uint8 of the readable images, a Found or None per path, the reason of
@@ -90,15 +93,17 @@ def read_images(
     place.mkdir(parents=True, exist_ok=True)
     with _locked(place), _index(place, size) as index:
         known = {
-            row[0]: Found(*row)
+            row[0]: Found(row[0].split()[0], *row[1:])
             for row in index.execute("SELECT mark, place, pixels, look FROM pictures")
         }
         seen = {
             path: (size, mtime, mark)
             for path, size, mtime, mark in index.execute("SELECT path, size, mtime, mark FROM seen")
         }
-        marks, whys = _decode_all(paths, size, fit, levels, place / "pictures", index, known, seen)
-    found = [known.get(mark) for mark in marks]
+        keys, whys = _decode_all(
+            paths, size, fit, levels, boxes or {}, place / "pictures", index, known, seen
+        )
+    found = [known.get(key) for key in keys]
     images = _images(place / "pictures", size, len(known))
     return Subset(images, [one.place for one in found if one]), found, whys
 
@@ -150,50 +155,56 @@ def _decode_all(
     size: int,
     fit: str,
     levels: Levels | None,
+    boxes: Mapping[pathlib.Path, Box],
     images: pathlib.Path,
     index: sqlite3.Connection,
     known: dict[str, Found],
     seen: dict[bytes, tuple[int, int, str]],
 ) -> tuple[list[str], list[str]]:
-    """Adds the missing images to `known`. Returns each path's mark and reason of a failure."""
+    """Adds the missing images to `known`. Returns each path's key and reason of a failure."""
 
     def attempt(path: pathlib.Path) -> _Read:
+        box = boxes.get(path)
+        of_box = "".join(f" {share:.4f}" for share in box or ())
         try:
             facts = path.stat()
-            key = (facts.st_size, facts.st_mtime_ns)
+            stamp = (facts.st_size, facts.st_mtime_ns)
             before = seen.get(os.fsencode(path.absolute()))
-            if before and before[:2] == key and before[2] in known:
-                return _Read(*key, before[2])
+            if before and before[:2] == stamp and before[2] + of_box in known:
+                return _Read(*stamp, before[2] + of_box)
             content = path.read_bytes()
-            mark = digest(content)
-            new = None if mark in known else decode_and_look(content, size, fit, levels)
-            return _Read(*key, mark, new)
+            key = digest(content) + of_box
+            new = None if key in known else decode_and_look(content, size, fit, levels, box)
+            return _Read(*stamp, key, new)
         except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
             return _Read(why=describe_failure(error))
 
-    marks, whys = [], []
+    keys, whys = [], []
     images.touch()
     with open(images, "r+b") as out, concurrent.futures.ThreadPoolExecutor() as pool:
         for start in _progress(range(0, len(paths), CHUNK), len(paths)):
             some = paths[start : start + CHUNK]
             for path, read in zip(some, pool.map(attempt, some), strict=True):
-                marks.append("" if read.why else read.mark)
+                keys.append(read.key)
                 whys.append(read.why)
-                if read.decoded and read.mark not in known:
+                mark = read.key.split(" ")[0]
+                if read.decoded and read.key not in known:
                     pixels, look = read.decoded
-                    known[read.mark] = found = Found(
-                        read.mark, len(known), digest(pixels.tobytes()), look
+                    known[read.key] = found = Found(
+                        mark, len(known), digest(pixels.tobytes()), look
                     )
                     out.seek(found.place * pixels.nbytes)
                     out.write(pixels.tobytes())
-                    index.execute("INSERT INTO pictures VALUES (?, ?, ?, ?)", found)
+                    index.execute(
+                        "INSERT INTO pictures VALUES (?, ?, ?, ?)", (read.key, *found[1:])
+                    )
                 if not read.why:
-                    row = (os.fsencode(path.absolute()), read.size, read.mtime, read.mark)
+                    row = (os.fsencode(path.absolute()), read.size, read.mtime, mark)
                     index.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", row)
             out.flush()
             os.fsync(out.fileno())
             index.commit()
-    return marks, whys
+    return keys, whys
 
 
 def _progress(chunks: range, count: int) -> Iterator[int]:

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from selectnet_tf.data.folders.boxes import Box, make_square
+
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
@@ -150,13 +152,16 @@ def _level(value: float) -> float:
     return level - 1 if level >= 256 else level
 
 
-def read_settings(path: str | os.PathLike[str]) -> tuple[str, Levels | None]:
-    """Returns (--fit, range of deep grayscale images) of the run that wrote a .keras file."""
+def read_settings(path: str | os.PathLike[str]) -> tuple[str, Levels | None, bool]:
+    """Returns how a .keras file's run decoded images.
+
+    These are (--fit, range of deep grayscale images, whether it had --boxes).
+    """
     with zipfile.ZipFile(path) as file:
         known = "pictures.json" in file.namelist()
         found = json.loads(file.read("pictures.json")) if known else {}
-    levels = found.get("levels")
-    return str(found.get("fit", "stretch")), levels and (float(levels[0]), float(levels[1]))
+    levels = found.get("levels") and (float(found["levels"][0]), float(found["levels"][1]))
+    return str(found.get("fit", "stretch")), levels, bool(found.get("boxes"))
 
 
 def read_class_names(path: str | os.PathLike[str], classes: int) -> list[str]:
@@ -177,7 +182,11 @@ def read_class_names(path: str | os.PathLike[str], classes: int) -> list[str]:
 
 
 def decode(
-    source: str | os.PathLike | bytes, size: int, fit: str = "stretch", levels: Levels | None = None
+    source: str | os.PathLike | bytes,
+    size: int,
+    fit: str = "stretch",
+    levels: Levels | None = None,
+    box: Box | None = None,
 ) -> np.ndarray:
     """Returns an image as [size, size, 3] uint8.
 
@@ -188,32 +197,41 @@ def decode(
             black; "crop" to the middle.
         levels: the values that become black and white in grayscale of more than 8 bits; None: 0
             and 65,535, of fractions 0 and 1.
+        box: the part to decode, see boxes.make_square; None: the whole image.
 
     Raises:
         OSError, ValueError, SyntaxError: no image, a truncated one, or one above Pillow's limit
             of 179 megapixels.
     """
-    return decode_and_look(source, size, fit, levels)[0]
+    return decode_and_look(source, size, fit, levels, box)[0]
 
 
 def decode_and_look(
-    source: str | os.PathLike | bytes, size: int, fit: str = "stretch", levels: Levels | None = None
+    source: str | os.PathLike | bytes,
+    size: int,
+    fit: str = "stretch",
+    levels: Levels | None = None,
+    box: Box | None = None,
 ) -> tuple[np.ndarray, str]:
     """Returns `decode`'s pixels and the perceptual hash, 16 hexadecimal digits."""
     import imagehash
     from PIL import Image
 
-    with _open_upright(source, max(size, LOOK), fit, levels) as image:
+    with _open_upright(source, max(size, LOOK), fit, levels, box) as image:
         look = imagehash.phash(image.resize((LOOK, LOOK), Image.Resampling.BILINEAR))
         return np.asarray(_fit_square(image, size, fit), np.uint8), str(look)
 
 
 def try_decode(
-    source: str | os.PathLike | bytes, shape: tuple[int, ...], fit: str, levels: Levels | None
+    source: str | os.PathLike | bytes,
+    shape: tuple[int, ...],
+    fit: str,
+    levels: Levels | None,
+    box: Box | None = None,
 ) -> np.ndarray | str:
     """Returns an image as a model of inputs `shape`, [H, W, C], takes it, or why there is none."""
     try:
-        image = decode(source, shape[0], fit, levels)
+        image = decode(source, shape[0], fit, levels, box)
     except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
         return describe_failure(error)
     return image if shape[2] == 3 else image.mean(-1, keepdims=True).astype(np.uint8)
@@ -232,17 +250,20 @@ def check_square(shape: tuple[int, ...], path: str | os.PathLike) -> None:
 
 
 def decode_thumbnail(
-    source: str | os.PathLike | bytes, size: int, levels: Levels | None = None
+    source: str | os.PathLike | bytes,
+    size: int,
+    levels: Levels | None = None,
+    box: Box | None = None,
 ) -> np.ndarray:
     """Returns an image in its own shape, at most size x size, as [H, W, 3] uint8; see `decode`."""
-    with _open_upright(source, size, "pad", levels) as image:
+    with _open_upright(source, size, "pad", levels, box) as image:
         image.thumbnail((size, size))
         return np.asarray(image, np.uint8)
 
 
 @contextlib.contextmanager
 def _open_upright(
-    source: str | os.PathLike | bytes, size: int, fit: str, levels: Levels | None
+    source: str | os.PathLike | bytes, size: int, fit: str, levels: Levels | None, box: Box | None
 ) -> Iterator["PillowImage"]:
     """Opens an image turned upright, as RGB, and no larger than needed for `size`."""
     from PIL import Image, ImageOps
@@ -252,11 +273,14 @@ def _open_upright(
     with _open(source) as image:
         if image.width * image.height > 2 * Image.MAX_IMAGE_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels are too many")
+        if box:
+            size = math.ceil(size / min(box[2] - box[0], box[3] - box[1]))
         # decodes a JPEG no larger than needed
         image.draft("RGB", _scaled_shape(image.size, size, fit))
         with IN_FLIGHT.taking(image.width * image.height):
             ImageOps.exif_transpose(image, in_place=True)  # a copy may take 700 MB
-            yield _to_rgb(image, levels)
+            image = _to_rgb(image, levels)
+            yield image.crop(make_square(image.size, box)) if box else image
 
 
 def _open(source: str | os.PathLike | bytes) -> "PillowImage":

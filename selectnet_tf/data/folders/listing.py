@@ -4,13 +4,14 @@ import collections
 import os
 import pathlib
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from selectnet_tf._files import printable
 from selectnet_tf.data.folders import cache as caches
+from selectnet_tf.data.folders.boxes import Box
 from selectnet_tf.data.folders.decoding import Levels
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def read_folder(
     fit: str = "stretch",
     listing: Listing | None = None,
     levels: Levels | None = None,
+    boxes: Mapping[pathlib.Path, Box] | None = None,
 ) -> Folder:
     """Decodes every image below `root` to size x size RGB.
 
@@ -147,6 +149,7 @@ def read_folder(
             "crop" to the middle.
         listing: the folder's; None: it is listed.
         levels: see decoding.decode.
+        boxes: see cache.read_images.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -155,7 +158,7 @@ def read_folder(
     root = pathlib.Path(root).expanduser()
     listing = listing or list_images(root)
     images, found, whys = caches.read_images(
-        [root / file for file in listing.files], size, fit, pathlib.Path(cache), levels
+        [root / file for file in listing.files], size, fit, pathlib.Path(cache), levels, boxes
     )
     skipped = [(file, why) for file, why in zip(listing.files, whys, strict=True) if why]
     if not len(images):

@@ -11,6 +11,7 @@ import numpy as np
 from selectnet_tf._files import digest, printable, split_paths
 from selectnet_tf.data import splits
 from selectnet_tf.data.folders import decisions, decoding, listing
+from selectnet_tf.data.folders.boxes import Box, find_boxes
 from selectnet_tf.recipes import FolderData, TrainingRecipe
 from selectnet_tf.recipes.architectures import APPLICATIONS
 
@@ -37,6 +38,7 @@ class Survey(NamedTuple):
         test: {folder: Listing} of the test set.
         unlabeled: {folder: Listing} of the pool.
         decisions: from review pages.
+        boxes: {image: its box} by --boxes.
         says: lines for the screen.
     """
 
@@ -46,6 +48,7 @@ class Survey(NamedTuple):
     test: dict[pathlib.Path, listing.Listing]
     unlabeled: dict[pathlib.Path, listing.Listing]
     decisions: decisions.Decisions
+    boxes: dict[pathlib.Path, Box]
     says: list[str]
 
     @property
@@ -79,13 +82,15 @@ def survey_folders(data: FolderData, training: TrainingRecipe) -> Survey:
         if data.decisions
         else decisions.Decisions({}, set())
     )
-    found = Survey(names, minor, labeled, test, unlabeled, decided, [])
+    every = {**labeled, **test, **unlabeled}
+    boxes, cropped = find_boxes(data.boxes, {root: each.files for root, each in every.items()})
+    found = Survey(names, minor, labeled, test, unlabeled, decided, boxes, [])
     pool = sum(len(each.files) for each in unlabeled.values())
     held = f"{tests.sum():,} test images" if test else "about a fifth of them held out as test set"
     found.says.append(
         f"{counts.sum():,} labeled images of {len(names)} classes, {held}; {pool:,} unlabeled"
     )
-    found.says.extend(_lines(found, training, counts, tests, minor))
+    found.says.extend([*_lines(found, training, counts, tests, minor), *cropped])
     return found
 
 
@@ -129,7 +134,8 @@ def describe_files(
     for path in [*some[:1], *some]:  # the first image twice: it waits for imports
         start = start or (time.perf_counter() if path is not some[0] or len(some) == 1 else 0.0)
         try:
-            decoding.decode_and_look(path, data.image_size, data.fit, levels)
+            box = found.boxes.get(path)
+            decoding.decode_and_look(path, data.image_size, data.fit, levels, box)
         except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
             said.append(f"  unreadable: {printable(path)} ({decoding.describe_failure(error)})")
     seconds = (time.perf_counter() - start) / max(1, len(some)) * len(paths)

@@ -95,14 +95,15 @@ def make_folder_task(
         *bound,
         *lines,
     ]
-    table = [("file", "digest", "part", "class", "why")]
-    rows = zip(
-        found.files, found.marks, part, [names[c] if c >= 0 else "" for c in y], why, strict=True
-    )
-    table += [
-        *rows,
-        *((file, "", LEFT_OUT, "", reason) for file, reason in (*found.skipped, *seen.aside)),
-    ]
+    classes = [names[c] if c >= 0 else "" for c in y]
+    boxes = [seen.boxes.get(pathlib.Path(file)) for file in found.files]
+    table: list[tuple] = [("file", "digest", "part", "class", "why")]
+    table += zip(found.files, found.marks, part, classes, why, strict=True)
+    table += [(file, "", LEFT_OUT, "", why) for file, why in (*found.skipped, *seen.aside)]
+    if data.boxes:
+        cells = [" ".join(f"{share:.4f}" for share in box or ()) for box in boxes]
+        blank = [""] * (len(table) - 1 - len(cells))
+        table = [(*row, cell) for row, cell in zip(table, ["box", *cells, *blank], strict=True)]
     index = np.concatenate([labeled, pool])
     truth = np.concatenate([y[labeled], np.full(len(pool), -1)]).astype(np.int32)
     return Task(
@@ -120,6 +121,7 @@ def make_folder_task(
         listing=table,
         fit=data.fit,
         levels=levels,
+        boxes=boxes if data.boxes else None,
     )
 
 
@@ -130,7 +132,9 @@ def _read(
     kinds, classes, skipped = [], [], []
     for kind, roots in ((LABELED, seen.labeled), (TEST, seen.test), (UNLABELED, seen.unlabeled)):
         for root, listed in roots.items():
-            folder = listing.read_folder(root, data.image_size, cache_dir, data.fit, listed, levels)
+            folder = listing.read_folder(
+                root, data.image_size, cache_dir, data.fit, listed, levels, seen.boxes
+            )
             images.append(folder.images)
             files += folder.paths(root)
             inside += folder.files

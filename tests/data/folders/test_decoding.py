@@ -161,8 +161,8 @@ def test_a_model_s_file_says_how_its_images_were_decoded(tmp_path):
             file.writestr("config.json", "{}")
             for place, text in content.items():
                 file.writestr(place, text)
-    assert decoding.read_settings(tmp_path / "old.keras") == ("stretch", None)
-    assert decoding.read_settings(tmp_path / "new.keras") == ("crop", (0, 4095))
+    assert decoding.read_settings(tmp_path / "old.keras") == ("stretch", None, False)
+    assert decoding.read_settings(tmp_path / "new.keras") == ("crop", (0, 4095), False)
     assert decoding.read_class_names(tmp_path / "new.keras", 1) == ["a"]
     with pytest.raises(ValueError, match="expected 2 names in its classes.json, received 1: a"):
         decoding.read_class_names(tmp_path / "new.keras", 2)
