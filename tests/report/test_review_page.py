@@ -53,7 +53,7 @@ def page(tmp_path):
     task = SimpleNamespace(
         files=files, listing=listing, by_index=x, names=NAMES, index=np.arange(36), y_labeled=y
     )
-    task.levels = None
+    task.levels = task.boxes = None
     review_page.write(run, task)
     return run / "review.html", files
 
@@ -243,7 +243,7 @@ def test_a_run_s_name_is_escaped_once(page, tmp_path):
     task = SimpleNamespace(
         files=files, listing=listing, by_index=x, names=NAMES, index=np.arange(36), y_labeled=y
     )
-    task.levels = None
+    task.levels = task.boxes = None
     review_page.write(tmp_path / "a&b", task)
     assert "<title>Review of a&amp;b</title>" in (tmp_path / "a&b" / "review.html").read_text()
 
