@@ -184,6 +184,9 @@ def main(argv: list[str]) -> int:
     for name in ("dry_run", "baselines"):
         if FLAGS[name].value and not own:
             return fail(f"--{name} is for --dataset=folder: leave it out", 2)
+    for name, place in (("results_dir", results), ("cache_dir", cache_dir)):
+        if place.exists() and not place.is_dir():
+            return fail(f"--{name}: expected a folder, received {place}", 1)
     signal.signal(signal.SIGTERM, _terminated)
     try:
         recipe, survey = _look_at_data(recipe, results)

@@ -23,6 +23,7 @@ PICK = ("--scores=a", "--images=b", "--minor=c", "--out=d")
         ("sweep", ["table1", "--dry", "more"], 2, "unexpected 'more'"),
         ("sweep", ["table1", "--data_dir=nowhere"], 1, "nowhere has neither folder nor archive"),
         ("train", ["--unlabeled_dir=a"], 2, "--labeled_dir"),
+        ("train", ["--results_dir=/dev/null"], 1, "--results_dir: expected a folder"),
         ("report", [], 2, ""),
         ("report", ["diff", "--preset=mine"], 2, "preset"),
         ("report", ["compare", "a"], 2, ""),
