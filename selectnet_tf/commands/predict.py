@@ -91,7 +91,7 @@ def _find_boxes(
         cure = "leave --boxes out" if text else "give --boxes=MegaDetector's output for these files"
         raise ValueError(f"{path} was trained on {'whole images' if text else 'crops'}: {cure}")
     folders: dict[pathlib.Path, list[str]] = {}
-    for file in map(pathlib.Path, files):
+    for file in dict.fromkeys(map(pathlib.Path, files)):
         folders.setdefault(file.parent, []).append(file.name)
     found, says = find_boxes(text, folders)
     print(*map(printable, says), sep="\n", end="\n" * bool(says), file=errors)

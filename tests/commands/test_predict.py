@@ -217,7 +217,7 @@ FAKE = """
 import sys
 from selectnet_tf import _console
 from selectnet_tf.commands import predict
-def fake(path, files, out, errors, wanted):
+def fake(path, files, out, errors, wanted, boxes):
     for i in range(100_000):
         print("line", i, file=out)
     print("all were scored", file=errors)

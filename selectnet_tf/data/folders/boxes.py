@@ -40,13 +40,11 @@ def find_boxes(
         above = ["/".join((*parts[i:], "")).replace("//", "/") for i in range(len(parts) + 1)]
         for file in files:
             name = next((place + file for place in above if place + file in known), None)
-            if name in images:
+            if name and images.setdefault(name, root / file) != root / file:
                 raise ValueError(
                     f"--boxes: {printable(name)} in {text} fits {printable(images[name])} and"
                     f" {printable(root / file)}: run MegaDetector on a folder that holds both"
                 )
-            if name:
-                images[name] = root / file
     if not images:
         some = ", ".join(map(printable, [*known][:2]))
         raise ValueError(

@@ -156,7 +156,7 @@ def test_predict_crops_where_the_run_did_and_refuses_the_other(tmp_path):
 
     def classify(name, text):
         out = io.StringIO()
-        files = [str(tmp_path / "new" / "a.png")]
+        files = [str(tmp_path / "new" / "a.png")] * 2  # a file and its folder may both be given
         predict.predict(tmp_path / f"{name}.keras", files, out, io.StringIO(), boxes=text)
         return out.getvalue().splitlines()[1].split(",")[1]
 
