@@ -693,6 +693,28 @@ def _selecting(results: Results) -> list[str]:
     return _table(head, rows)
 
 
+def _relabel(results: Results) -> list[str]:
+    """Returns preset robust's 40-epoch runs on held-out images, by ten epochs."""
+    base = {"precision": "mixed_bfloat16", "validation": "500"}
+    kinds: dict[str, dict[str, str]] = {
+        "the loss alone": {},
+        "`--every=2`": {"every": "2"},
+        "`--threshold=3`": {"threshold": "3.0"},
+        "both": {"every": "2", "threshold": "3.0"},
+    }
+    rows = []
+    for title, changes in kinds.items():
+        for run in results.full("context", "robust", 40, **base, **changes):
+            epochs = results.of_run(run.name, "epochs").set_index("epoch")
+            means = epochs[["val_accuracy", "val_minor_accuracy"]].rolling(10).mean()
+            cells = [f"{all_:.4f} ({minor:.4f})" for all_, minor in means.loc[[20, 30, 40]].values]
+            picks = results.rounds(run.name).iloc[-1]
+            right, birds = f"{picks.precision:.0%}", f"{picks[f'as_{BIRD}']:,.0f}"
+            rows.append([title, str(run.seed), *cells, right, birds])
+    head = ["`context`, preset `robust`", "seed", "epochs 11 to 20", "21 to 30", "31 to 40"]
+    return _table([*head, "pseudo-labels right", "birds picked"], rows)
+
+
 def _own_images(results: Results) -> list[str]:
     """Returns the means over the seeds of results/folders.csv."""
     rows = []
@@ -812,6 +834,7 @@ BLOCKS: dict[str, Callable[[Results], list[str]]] = {
     ),
     "agreement": _agreement,
     "selecting": _selecting,
+    "relabel": _relabel,
     "own-images": _own_images,
     "full-runs": _full_runs,
     "resnet20": _resnet20,
