@@ -29,7 +29,7 @@ from selectnet_tf import recipes
 from selectnet_tf._console import expand_path, parse
 from selectnet_tf._csv_files import read_csv, write_csv
 from selectnet_tf.data import cifar, load
-from selectnet_tf.report import compare
+from selectnet_tf.report import compare, review_page
 from selectnet_tf.runs import baselines, frozen, picks, train
 
 PICKED, ROUNDS = 150, 2  # decisions about picks, beside those of ask.csv; rounds of decisions
@@ -128,22 +128,15 @@ def decide(folder: pathlib.Path, run: pathlib.Path, path: pathlib.Path) -> int:
     return len(lines)
 
 
-def train_with_lists(
-    recipe: recipes.Recipe, results: pathlib.Path, cache: pathlib.Path
-) -> dict[str, object]:
-    """Returns a run's row; its lists are there without the page."""
-    options = {"results_dir": results, "cache_dir": cache, "finish": lambda folder, task: None}
-    return train.train(recipe, verbose=0, **options)
-
-
 def measure(
     folder: pathlib.Path, cache: pathlib.Path, seed: int, decisions: list[str]
 ) -> tuple[pathlib.Path, list[list]]:
     """Trains the default and its baselines. Returns (its folder, a line for each: SHOWN, picks)."""
     recipe = make_recipe(folder, seed=seed, decisions=",".join(decisions) or None)
     results = folder / "results"
-    row = train_with_lists(recipe, results, cache)
-    found = baselines.train_all(recipe, results, cache, verbose=0)
+    options = {"cache_dir": cache, "verbose": 0}
+    row = train.train(recipe, results_dir=results, finish=review_page.write, **options)
+    found = baselines.train_all(recipe, results, **options)
     other = recipes.with_method(recipe, "random")
     place = baselines.fit_logistic(other, results / "runs" / other.name, cache)[-1]
     found.append(baselines.Baseline("logistic regression with random's picks", place))
@@ -172,8 +165,10 @@ def measure_review(folder: pathlib.Path, seed: int, cache: pathlib.Path) -> tupl
     from cleanlab.filter import find_label_issues  # pip install cleanlab
 
     recipe = make_recipe(folder, seed=seed)
-    train_with_lists(recipe, folder / "results", cache)
-    run = folder / "results" / "runs" / recipe.name
+    results = folder / "results"
+    options = {"cache_dir": cache, "verbose": 0}
+    train.train(recipe, results_dir=results, finish=review_page.write, **options)
+    run = results / "runs" / recipe.name
     task, _ = frozen.embed(load.make_task(recipe, cache_dir=cache), recipe.training, cache)
     classes, labels = len(task.names), task.y_labeled
     chosen, truth = read_csv(run / "selected.csv"), read_truth(folder)
