@@ -18,9 +18,10 @@ COMMANDS = {
 def main() -> int:
     """Runs the command in sys.argv. Returns its exit code: 2 for a wrong command line."""
     try:
-        code = _main()
-        print(end="", flush=True)
-        return code
+        try:
+            return _main()
+        finally:
+            print(end="", flush=True)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # Python flushes it at its end
         return 141  # as of a program that SIGPIPE ends

@@ -84,7 +84,6 @@ def parse(argv: list[str]) -> list[str]:
     except (flags.Error, ValueError) as error:
         sys.exit(fail(error, 2))
     except SystemExit:  # --help and its like
-        print(end="", flush=True)
         sys.exit(0)
 
 

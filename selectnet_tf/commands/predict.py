@@ -90,11 +90,13 @@ def _find_boxes(
     if decoding.read_settings(path)[-1] != bool(text):
         cure = "leave --boxes out" if text else "give --boxes=MegaDetector's output for these files"
         raise ValueError(f"{path} was trained on {'whole images' if text else 'crops'}: {cure}")
+    if not text:
+        return {}
     folders: dict[pathlib.Path, list[str]] = {}
     for file in dict.fromkeys(map(pathlib.Path, files)):
         folders.setdefault(file.parent, []).append(file.name)
     found, says = find_boxes(text, folders)
-    print(*map(printable, says), sep="\n", end="\n" * bool(says), file=errors)
+    print(*map(printable, says), sep="\n", file=errors)
     return found
 
 

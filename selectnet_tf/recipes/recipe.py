@@ -22,15 +22,8 @@ from selectnet_tf.recipes.presets import (
     TRAININGS,
 )
 
-PATHS = (
-    "labeled_dir",
-    "unlabeled_dir",
-    "test_dir",
-    "decisions",
-    "group",
-    "boxes",
-    "weights",
-)  # fields
+# fields
+PATHS = ("labeled_dir", "unlabeled_dir", "test_dir", "decisions", "group", "boxes", "weights")
 
 
 def _field(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:

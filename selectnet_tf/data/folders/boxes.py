@@ -95,6 +95,11 @@ def _best(animals: list[dict]) -> Box | None:
     return max(left, 0.0), max(top, 0.0), min(left + width, 1.0), min(top + height, 1.0)
 
 
+def as_text(box: Box | None) -> str:
+    """Returns a box as four numbers, and none as ""."""
+    return " ".join(f"{share:.4f}" for share in box or ())
+
+
 def make_square(shape: tuple[int, int], box: Box) -> tuple[int, int, int, int]:
     """Returns (left, top, right, bottom) in pixels of a box with its margin.
 

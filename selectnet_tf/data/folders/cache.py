@@ -14,7 +14,7 @@ import numpy as np
 
 from selectnet_tf._files import digest
 from selectnet_tf._locks import NO_FLOCK
-from selectnet_tf.data.folders.boxes import Box
+from selectnet_tf.data.folders.boxes import Box, as_text
 from selectnet_tf.data.folders.decoding import Levels, decode_and_look, describe_failure
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _decode_all(
 
     def attempt(path: pathlib.Path) -> _Read:
         box = boxes.get(path)
-        of_box = "".join(f" {share:.4f}" for share in box or ())
+        of_box = f" {as_text(box)}" if box else ""
         try:
             facts = path.stat()
             stamp = (facts.st_size, facts.st_mtime_ns)

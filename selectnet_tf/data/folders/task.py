@@ -9,6 +9,7 @@ import numpy as np
 from selectnet_tf._files import printable
 from selectnet_tf.data import splits
 from selectnet_tf.data.folders import decisions, decoding, duplicates, listing
+from selectnet_tf.data.folders.boxes import as_text
 from selectnet_tf.data.folders.survey import Survey, describe_grays, survey_folders
 from selectnet_tf.data.task import Task
 from selectnet_tf.images import Images, Subset
@@ -101,7 +102,7 @@ def make_folder_task(
     table += zip(found.files, found.marks, part, classes, why, strict=True)
     table += [(file, "", LEFT_OUT, "", why) for file, why in (*found.skipped, *seen.aside)]
     if data.boxes:
-        cells = [" ".join(f"{share:.4f}" for share in box or ()) for box in boxes]
+        cells = [as_text(box) for box in boxes]
         blank = [""] * (len(table) - 1 - len(cells))
         table = [(*row, cell) for row, cell in zip(table, ["box", *cells, *blank], strict=True)]
     index = np.concatenate([labeled, pool])
