@@ -268,7 +268,9 @@ def _make_run(row: dict[str, str]) -> Run:
     _check_row(row)
     paths = [field for field in _list_paths(row) if row.get(field)]
     base = recipes.make(**{k: row.get(k) for k in (*IDENTITY[:4], *paths)})
-    plain = {k: format_value(v) for k, v in base.flat().items() if k not in IDENTITY}
+    training = dataclasses.replace(base.training, freeze=row.get("freeze") == "True")
+    values = dataclasses.replace(base, training=training).preset_values() | vars(base.data)
+    plain = {k: format_value(v) for k, v in values.items() if k not in IDENTITY}
     plain |= dict.fromkeys(paths[1:], "")  # the first is in the data set's name
     changes = tuple((k, row[k]) for k, v in plain.items() if row.get(k) and row[k] != v)
     return Run(

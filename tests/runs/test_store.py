@@ -91,6 +91,15 @@ def test_columns_and_rows_of_settings_that_left_are_kept(tmp_path):
     ] == "a.csv"
 
 
+def test_what_freeze_implies_on_folders_is_no_change(tmp_path):
+    own = {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b"}
+    write_run(tmp_path, **own, freeze=True, weights="w.keras")
+    write_run(tmp_path, **own, freeze=True, weights="w.keras", lr=0.5)
+    changed = [dict(run.changes) for run in store.read_runs(tmp_path)[0]]
+    plain = {"weights": "w.keras", "freeze": "True"}
+    assert changed == [plain, plain | {"lr": "0.5"}]
+
+
 @pytest.mark.parametrize(
     ("arch", "preset", "named"),
     [
