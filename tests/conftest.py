@@ -147,9 +147,10 @@ def small_recipe(**options):
     from selectnet_tf import recipes
 
     ratios = {"minor": (2, 3), "minor_ratio": 0.1, "major_ratio": 0.75}
-    given = {"epochs": 4, "every": 2, "batch_size": 16, "lr": 0.05} | ratios | options
-    method = given.get("method", "selectnet")
-    if method in recipes.SELECTING and "lambda_schedule" not in given:
+    given = {"method": "selectnet", "epochs": 4, "every": 2, "batch_size": 16, "lr": 0.05}
+    given |= ratios | options
+    method = given["method"]
+    if method in recipes.SELECTING and method != "candidates" and "lambda_schedule" not in given:
         given = {"threshold": 1.2} | given
     if method in ("selectnet", "balanced"):
         given = {"beta": 0.5} | given

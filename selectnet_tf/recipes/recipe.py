@@ -321,6 +321,11 @@ FIELDS: dict[str, dataclasses.Field[Any]] = {
 }
 
 
+def default_method(preset: str) -> str:
+    """Returns the method where none is given; see docs/robust.md for that of `robust`."""
+    return "candidates" if preset == "robust" else SelectionRecipe.method
+
+
 def default_training(method: str) -> str:
     return "cui" if method == "class_balanced" else TrainingRecipe.training
 

@@ -16,9 +16,9 @@ from selectnet_tf.recipes.recipe import (
     BenchmarkData,
     FolderData,
     Recipe,
-    SelectionRecipe,
     TrainingRecipe,
     assemble,
+    default_method,
     default_training,
     preset_values,
 )
@@ -52,6 +52,10 @@ def _selects(recipe: Recipe) -> bool:
     return recipe.selection.method in SELECTING
 
 
+def _has_threshold(recipe: Recipe) -> bool:
+    return _selects(recipe) and recipe.selection.method != "candidates"
+
+
 def _balances(recipe: Recipe) -> bool:
     if recipe.selection.method == "oversampling":
         return recipe.selection.oversample == "replacement"
@@ -67,14 +71,19 @@ def _shifts(recipe: Recipe) -> bool:
 # fields, whether a recipe reads them, the flags under which it does
 READ: tuple[tuple[str, Callable[[Recipe], bool], str], ...] = (
     (
-        "init labeled_loss accumulate context loss_norm align cap max_per_class lambda_schedule",
+        "init accumulate context loss_norm align cap max_per_class",
         _selects,
         "a method that selects, such as --method=selectnet",
     ),
     (
+        "labeled_loss lambda_schedule",
+        _has_threshold,
+        "a method with a threshold, such as --method=selectnet",
+    ),
+    (
         "threshold",
-        lambda r: _selects(r) and r.selection.lambda_schedule == "constant",
-        "a method that selects, such as --method=selectnet, without --lambda_schedule",
+        lambda r: _has_threshold(r) and r.selection.lambda_schedule == "constant",
+        "a method with a threshold, such as --method=selectnet, without --lambda_schedule",
     ),
     (
         "beta selector_inputs selector_fit selector_init selector_lr selector_epochs"
@@ -144,12 +153,13 @@ def make(**changes: Any) -> Recipe:
             raise ValueError(f"{key} is {value!r}, but has to be one of {', '.join(choices)}")
     dataset = changes.get("dataset", BenchmarkData.dataset)
     own = DATASETS[dataset]
-    method = changes.get("method", SelectionRecipe.method)
+    preset = changes.get("preset", own.get("preset", Recipe.preset))
+    method = changes.get("method", default_method(preset))
     base = preset_values(
         dataset,
         changes.get("arch", TrainingRecipe.arch),
         method,
-        changes.get("preset", own.get("preset", Recipe.preset)),
+        preset,
         changes.get("training", default_training(method)),
         changes.get("freeze", False),
     )

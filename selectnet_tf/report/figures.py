@@ -19,7 +19,7 @@ CURVES = {  # of Figure 2's series
     "labeled_minor": ("tab:blue", "--"),
     "labeled_confused": ("tab:orange", "--"),
 }
-COLORS = dict(zip(recipes.METHODS, matplotlib.color_sequences["tab10"], strict=False))
+COLORS = dict(zip(recipes.METHODS, [*matplotlib.color_sequences["tab10"], "black"], strict=True))
 Drawn = dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]
 STYLE: Any = {
     "font.size": 9,

@@ -22,7 +22,7 @@ from selectnet_tf.data.folders.survey import Survey
 from selectnet_tf.recipes import FolderData, Recipe
 from selectnet_tf.runs import evaluation, frozen, outputs, resume, store, train
 
-METHODS = ("logit_adjusted", "random")
+METHODS = ("logit_adjusted", "random", "selectnet")
 LOGISTIC, PICKS = "logistic", "logistic_picks"  # the regressions' folders in the run's
 NAMES = {LOGISTIC: "logistic regression", PICKS: "logistic regression with picks"}
 DECAYS = (0.01, 0.1, 1.0)  # weights of half the squared norm beside the mean loss, to choose from

@@ -1,5 +1,6 @@
 """A method's first round, rule and augmentation."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -90,6 +91,8 @@ def make_rule(selection: SelectionRecipe, rounds: int, seed: int) -> rules.Rule 
         return rules.SelfPaced(threshold)
     if selection.method == "context":
         return rules.Context(threshold)
+    if selection.method == "candidates":
+        return rules.Context(math.inf)
     if selection.method == "random":
         return rules.Random(threshold, seed)
     if selection.method not in WITH_SELECTOR:

@@ -31,6 +31,7 @@ def test_preset_robust_has_its_loss_where_something_is_selected_and_nothing_else
     assert found["robust", "selectnet"] == found["robust", "context"] == [1.0, 0, 0, 0]
     own = recipes.make(dataset="folder", labeled_dir="a", unlabeled_dir="b")
     assert own.preset == "robust" and [own.flat()[part] for part in parts] == [1.0, 0.0, 0.0, 0]
+    assert own.selection.method == recipes.make(preset="robust").selection.method == "candidates"
     assert (
         found["paper", "logit_adjusted"] == found["robust", "logit_adjusted"] == [1.0, 0.0, 0.0, 0]
     )
@@ -39,7 +40,7 @@ def test_preset_robust_has_its_loss_where_something_is_selected_and_nothing_else
         for key, values in found.items()
         if key[1] != "logit_adjusted" and (key[0] != "robust" or key[1] not in recipes.SELECTING)
     }
-    assert len(others) == 22 and all(values == [0, 0, 0, 0] for values in others.values())
+    assert len(others) == 24 and all(values == [0, 0, 0, 0] for values in others.values())
 
 
 def test_a_frozen_network_on_folders_trains_slowly_with_weight_decay():
@@ -215,7 +216,7 @@ def test_lambdas():
         ({"labeled_dir": "a"}, "use --dataset=folder"),
         ({"image_size": 32}, "use --dataset=folder"),
         ({"dataset": "folder"}, "needs --labeled_dir"),
-        ({"dataset": "folder", "labeled_dir": "a"}, "method selectnet needs --unlabeled_dir"),
+        ({"dataset": "folder", "labeled_dir": "a"}, "method candidates needs --unlabeled_dir"),
         ({"dataset": "folder", "labeled_dir": "a", "method": "oracle"}, "no oracle for folder"),
         ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "minor_ratio": 0.1}, "no meaning for folder"),
         ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "split": "first"}, "split has no meaning for folder"),
@@ -236,6 +237,7 @@ def test_lambdas():
         ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "ask": -1}, "ask is -1, but has to be at least 0"),
         ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "validation": 5}, "validation has no meaning for folder"),
         ({"method": "balanced", "threshold": 1.2}, "give --beta"),
+        ({"method": "candidates", "threshold": 0.5}, "it needs a method with a threshold"),
     ],
 )  # fmt: skip
 def test_bad_values_are_refused_in_one_line(changes, words):
@@ -258,8 +260,8 @@ def test_names_of_runs_stay():
     frozen = {"freeze": True, "weights": "imagenet", "arch": "MobileNetV2", "views": 3}
     readings = {"lambda_schedule": "0.4:0.6", "every": 5, "accumulate": True}
     names = (
-        (own, "folder_simple_selectnet_robust_s0_09a321af20c8"),
-        (own | frozen | {"shift": 0.2}, "folder_MobileNetV2_selectnet_robust_s0_c7189e87e75a"),
+        (own, "folder_simple_candidates_robust_s0_09a321af20c8"),
+        (own | frozen | {"shift": 0.2}, "folder_MobileNetV2_candidates_robust_s0_c7189e87e75a"),
         ({"training": "cui"}, "cifar10-4minor_simple_selectnet_paper_s0_2f0fad163b0a"),
         (
             readings | {"loss_norm": "separate"},
@@ -270,7 +272,7 @@ def test_names_of_runs_stay():
             "cifar10-lt_simple_selectnet_paper_s0_b147e4b2a0e8",
         ),
         (
-            {"preset": "robust", "cap": 0.1, "context": "wrong"},
+            {"preset": "robust", "method": "selectnet", "cap": 0.1, "context": "wrong"},
             "cifar10-4minor_simple_selectnet_robust_s0_3f6f925adb50",
         ),
     )

@@ -56,7 +56,7 @@ def test_preset_robust_stands_beside_the_paper_s_numbers_and_never_among_them(re
         if s.startswith("Preset robust, 200 epochs\n")
     )
     assert (
-        "| `selectnet` | 0.7000 (one run) |" in robust
+        "| `candidates` | 0.7000 (one run) |" in robust
         and "paper 0" not in robust
         and "not run" not in robust
     )

@@ -27,7 +27,7 @@ def recipe(tree):
 
 
 @pytest.mark.slow
-def test_a_frozen_run_has_four_baselines_also_when_killed_in_between(recipe, tree, monkeypatch):
+def test_a_frozen_run_has_five_baselines_also_when_killed_in_between(recipe, tree, monkeypatch):
     results, cache = tree / "results", tree / "results" / "cache"
     row = train.train(recipe, results_dir=results, verbose=0)
     folder = results / "runs" / row["name"]
@@ -47,8 +47,8 @@ def test_a_frozen_run_has_four_baselines_also_when_killed_in_between(recipe, tre
             compare_all()
     rows = compare_all()
     kinds = ("logistic regression", "logistic regression with picks")
-    names = [*(f"{kind}, frozen features" for kind in kinds), "logit_adjusted", "random"]
-    assert [row["name"] for row in rows] == ["this run: selectnet", *names]
+    names = [*(f"{kind}, frozen features" for kind in kinds), *baselines.METHODS]
+    assert [row["name"] for row in rows] == ["this run: candidates", *names]
     report = page.write(results, store.read_runs(results)[0]).read_text()
     report = re.sub("</?code>", "", report)
     assert all(line in report for line in compare.advise(rows))
@@ -68,8 +68,8 @@ def test_a_frozen_run_has_four_baselines_also_when_killed_in_between(recipe, tre
     lines = other.read_text().splitlines()
     other.write_text("\n".join(lines[:1] + lines[2:]))
     found = baselines.train_all(recipe, results, cache, others=False)
-    assert [bool(each.folder) for each in found] == [True, True, True, False]
-    assert "images differ (1 missing)" in found[3].why
+    assert [bool(each.folder) for each in found] == [True, True, True, True, False]
+    assert "images differ (1 missing)" in found[4].why
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -85,7 +85,13 @@ def test_the_regression_finds_what_tells_the_classes_apart(classes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"threshold": 0.5, "beta": 0.4, "selector_lr": 0.1, "accumulate": True},
+        {
+            "method": "selectnet",
+            "threshold": 0.5,
+            "beta": 0.4,
+            "selector_lr": 0.1,
+            "accumulate": True,
+        },
         {"prior_loss": 0.0, "minor": ("emu", "cat"), "seed": 3, "preset": "paper", "views": 2},
     ],
 )

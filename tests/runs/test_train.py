@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import pathlib
 import re
 import shutil
@@ -67,6 +68,7 @@ def test_the_selection_has_the_recipe_s_parts():
 
     plain = made(method="context")
     assert isinstance(plain.rule, rules.Context) and plain.adjust is None and not pool.even
+    assert made(method="candidates").rule.threshold == math.inf
     parts = made(align=0.5, cap=1 / 3, max_per_class=7)
     assert isinstance(parts.rule.rule, rules.SelectNet) and parts.adjust.root == 0.5
     assert (parts.rule.alpha, parts.rule.most, list(parts.rule.minor)) == (1 / 3, 7, [2, 3])
