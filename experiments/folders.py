@@ -99,14 +99,12 @@ def count_kinds(folder: pathlib.Path, run: pathlib.Path) -> collections.Counter:
     return counts
 
 
-def make_recipe(folder: pathlib.Path, **changes: object) -> recipes.Recipe:
+def make_recipe(folder: pathlib.Path, epochs: int, **changes: object) -> recipes.Recipe:
     """Returns the recipe of a frozen network on the folder's images."""
     parts = (("labeled", "labeled"), ("unlabeled", "pool"), ("test", "test"))
     given = {f"{field}_dir": str(folder / part) for field, part in parts}
     given |= {"weights": flags.FLAGS.weights, "image_size": flags.FLAGS.image_size}
-    return recipes.make(
-        dataset="folder", freeze=True, epochs=flags.FLAGS.epochs, **given, **changes
-    )
+    return recipes.make(dataset="folder", freeze=True, epochs=epochs, **given, **changes)
 
 
 def decide(folder: pathlib.Path, run: pathlib.Path, path: pathlib.Path) -> int:
@@ -132,14 +130,13 @@ def measure(
     folder: pathlib.Path, cache: pathlib.Path, seed: int, decisions: list[str]
 ) -> tuple[pathlib.Path, list[list]]:
     """Trains the default and its baselines. Returns (its folder, a line for each: SHOWN, picks)."""
-    recipe = make_recipe(folder, seed=seed, decisions=",".join(decisions) or None)
+    recipe = make_recipe(
+        folder, flags.FLAGS.epochs, seed=seed, decisions=",".join(decisions) or None
+    )
     results = folder / "results"
     options = {"cache_dir": cache, "verbose": 0}
     row = train.train(recipe, results_dir=results, finish=review_page.write, **options)
     found = baselines.train_all(recipe, results, **options)
-    other = recipes.with_method(recipe, "random")
-    place = baselines.fit_logistic(other, results / "runs" / other.name, cache)[-1]
-    found.append(baselines.Baseline("logistic regression with random's picks", place))
     lines = []
     for line in compare.write_baselines(results, row["name"], row["method"], found):
         if not line["model"]:
@@ -164,7 +161,7 @@ def measure_review(folder: pathlib.Path, seed: int, cache: pathlib.Path) -> tupl
     """Returns a line of review.csv."""
     from cleanlab.filter import find_label_issues  # pip install cleanlab
 
-    recipe = make_recipe(folder, seed=seed)
+    recipe = make_recipe(folder, flags.FLAGS.epochs, seed=seed)
     results = folder / "results"
     options = {"cache_dir": cache, "verbose": 0}
     train.train(recipe, results_dir=results, finish=review_page.write, **options)

@@ -460,9 +460,9 @@ def _headline(results: Results) -> list[str]:
         rows.append([f"`{method}`", _with_n(ours), _with_n(theirs(method)), told])
     for name, preset, changes, other in (
         ("preset `released`", "released", {}, theirs("selectnet", "released")),
-        ("preset `robust`", "robust", {}, theirs("selectnet", variant=VARIANTS[1, 0, 0])),
+        ("`prior_loss` 1", "robust", {}, theirs("selectnet", variant=VARIANTS[1, 0, 0])),
         (
-            "`robust` with alignment and cap",
+            "`prior_loss` 1, alignment and cap",
             "robust",
             TOGETHER,
             theirs("selectnet", variant=VARIANTS[1, 0.5, 0.333333]),
@@ -693,25 +693,27 @@ def _selecting(results: Results) -> list[str]:
     return _table(head, rows)
 
 
-def _relabel(results: Results) -> list[str]:
-    """Returns preset robust's 40-epoch runs on held-out images, by ten epochs."""
-    base = {"precision": "mixed_bfloat16", "validation": "500"}
-    kinds: dict[str, dict[str, str]] = {
-        "the loss alone": {},
-        "`--every=2`": {"every": "2"},
-        "`--threshold=3`": {"threshold": "3.0"},
-        "both": {"every": "2", "threshold": "3.0"},
+def _relabel(results: Results, held_out: bool) -> list[str]:
+    """Returns `context` by ten epochs, on held-out images or the test set, beside preset paper."""
+    base = {"precision": "mixed_bfloat16"} | ({"validation": "500"} if held_out else {})
+    every_two, all_candidates = {"every": "2"}, {"threshold": "3.0"}
+    kinds: dict[str, tuple[str, int, dict[str, str]]] = {
+        "preset `paper`": ("paper", 60, {}),
+        "loss under 0.6, every 10 epochs": ("robust", 40, {}),
+        "loss under 0.6, every 2": ("robust", 40, every_two),
+        "all candidates, every 10": ("robust", 40, all_candidates),
+        "all candidates, every 2": ("robust", 40, every_two | all_candidates),
     }
     rows = []
-    for title, changes in kinds.items():
-        for run in results.full("context", "robust", 40, **base, **changes):
+    for title, (preset, length, changes) in kinds.items():
+        for run in results.full("context", preset, length, **base, **changes):
             epochs = results.of_run(run.name, "epochs").set_index("epoch")
             means = epochs[["val_accuracy", "val_minor_accuracy"]].rolling(10).mean()
             cells = [f"{all_:.4f} ({minor:.4f})" for all_, minor in means.loc[[20, 30, 40]].values]
-            picks = results.rounds(run.name).iloc[-1]
+            picks = results.rounds(run.name).loc[40]
             right, birds = f"{picks.precision:.0%}", f"{picks[f'as_{BIRD}']:,.0f}"
             rows.append([title, str(run.seed), *cells, right, birds])
-    head = ["`context`, preset `robust`", "seed", "epochs 11 to 20", "21 to 30", "31 to 40"]
+    head = ["added", "seed", "epochs 11 to 20", "21 to 30", "31 to 40"]
     return _table([*head, "pseudo-labels right", "birds picked"], rows)
 
 
@@ -734,6 +736,19 @@ def _own_images(results: Results) -> list[str]:
         rows.append([str(decided), label, tables.counted(len(lines)), *cells, judged, *counts])
     head = ["decisions", "model", "n", "accuracy", "difference", "birds and frogs", "difference"]
     return _table([*head, "seeds", "added", "right"], rows)
+
+
+def _pools(results: Results) -> list[str]:
+    """Returns the means over the seeds of results/pools.csv."""
+    rows, keys = [], ["pool", "method", "every"]
+    for (pool, method, every), lines in results.csv("pools").groupby(keys, sort=False):
+        columns = [c for c in lines if str(c).endswith("accuracy")]
+        cells = [tables.spread(lines[column].tolist()) for column in columns]
+        right = (lines.right * lines.added).sum() / lines.added.sum()
+        counts = [f"{lines.added.mean():,.0f}", f"{right:.0%}"]
+        rows.append([pool, f"`{method}`", str(every), tables.counted(len(lines)), *cells, *counts])
+    head = ["pool", "method", "`--every`", "n", "accuracy", "birds and frogs"]
+    return _table([*head, "test set", "birds and frogs", "added", "right"], rows)
 
 
 def _doubts(results: Results) -> list[str]:
@@ -826,7 +841,7 @@ BLOCKS: dict[str, Callable[[Results], list[str]]] = {
         "frozen, 200 epochs",
         {
             "preset `paper`": ("selectnet", "paper", FROZEN),
-            "preset `robust`": ("selectnet", "robust", FROZEN),
+            "`prior_loss` 1": ("selectnet", "robust", FROZEN),
             "together": ("selectnet", "robust", TOGETHER | FROZEN),
         },
         *ROBUST,
@@ -834,8 +849,10 @@ BLOCKS: dict[str, Callable[[Results], list[str]]] = {
     ),
     "agreement": _agreement,
     "selecting": _selecting,
-    "relabel": _relabel,
+    "relabel-held-out": lambda r: _relabel(r, held_out=True),
+    "relabel-test": lambda r: _relabel(r, held_out=False),
     "own-images": _own_images,
+    "pools": _pools,
     "full-runs": _full_runs,
     "resnet20": _resnet20,
     "doubts": _doubts,
