@@ -746,8 +746,9 @@ def _pools(results: Results) -> list[str]:
         cells = [tables.spread(lines[column].tolist()) for column in columns]
         right = (lines.right * lines.added).sum() / lines.added.sum()
         counts = [f"{lines.added.mean():,.0f}", f"{right:.0%}"]
-        rows.append([pool, f"`{method}`", str(every), tables.counted(len(lines)), *cells, *counts])
-    head = ["pool", "method", "`--every`", "n", "accuracy", "birds and frogs"]
+        rows.append([pool, f"`{method}`", str(every), *cells, *counts])
+    runs = tables.counted(results.csv("pools").seed.nunique())
+    head = ["pool", "method", "`--every`", f"accuracy, {runs}", "birds and frogs"]
     return _table([*head, "test set", "birds and frogs", "added", "right"], rows)
 
 
