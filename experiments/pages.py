@@ -707,11 +707,11 @@ def _relabel(results: Results, held_out: bool) -> list[str]:
     rows = []
     for title, (preset, length, changes) in kinds.items():
         for run in results.full("context", preset, length, **base, **changes):
-            epochs = results.of_run(run.name, "epochs").set_index("epoch")
-            means = epochs[["val_accuracy", "val_minor_accuracy"]].rolling(10).mean()
-            cells = [f"{all_:.4f} ({minor:.4f})" for all_, minor in means.loc[[20, 30, 40]].values]
-            picks = results.rounds(run.name).loc[40]
-            right, birds = f"{picks.precision:.0%}", f"{picks[f'as_{BIRD}']:,.0f}"
+            rounds = results.rounds(run.name)
+            means = rounds.loc[[20, 30, 40], ["val_accuracy", "val_minor_accuracy"]]
+            cells = [f"{all_:.4f} ({minor:.4f})" for all_, minor in means.values]
+            last = rounds.loc[40]
+            right, birds = f"{last.precision:.0%}", f"{last[f'as_{BIRD}']:,.0f}"
             rows.append([title, str(run.seed), *cells, right, birds])
     head = ["added", "seed", "epochs 11 to 20", "21 to 30", "31 to 40"]
     return _table([*head, "pseudo-labels right", "birds picked"], rows)

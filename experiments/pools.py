@@ -11,6 +11,7 @@ on the 7,000 images of CIFAR-10's test set that FOLDER does not hold, and on FOL
 """
 
 import io
+import itertools
 import os
 import pathlib
 import sys
@@ -37,6 +38,8 @@ SETTINGS = (
     ("selectnet", 5),
     ("random", 10),
 )
+NAMES = sorted(cifar.CIFAR10)  # classes are numbered by their folders
+MINOR = [NAMES.index(cifar.CIFAR10[c]) for c in folders.MINOR]
 KEY = ("pool", "seed", "method", "every")
 HEADER = (*KEY, "accuracy", "minor_accuracy", "test_accuracy", "test_minor_accuracy")
 HEADER += ("added", "right")
@@ -69,10 +72,11 @@ def lay_out(top: pathlib.Path, pool: str, seed: int) -> pathlib.Path:
     return here
 
 
-def embed_test_set(recipe: recipes.Recipe, x: np.ndarray) -> np.ndarray:
+def embed_test_set(x: np.ndarray) -> np.ndarray:
     """Returns the features [n, d] of CIFAR's images [n, 32, 32, 3], decoded as the command does."""
     size = flags.FLAGS.image_size
-    network = frozen.backbone(recipe.training, (size, size, 3))
+    training = recipes.TrainingRecipe(weights=flags.FLAGS.weights)
+    network = frozen.backbone(training, (size, size, 3))
     images = np.empty((len(x), size, size, 3), np.uint8)
     for image, pixels in zip(images, x, strict=True):
         Image.fromarray(pixels).save(file := io.BytesIO(), "PNG")
@@ -85,8 +89,7 @@ def score(model: pathlib.Path, features: np.ndarray, labels: np.ndarray) -> list
     layers = {layer.name: layer for layer in safe_load.load(model).layers}
     predicted = np.asarray(layers["classes"](layers["standardized"](features))).argmax(1)
     right = predicted == labels
-    minor = [sorted(cifar.CIFAR10).index(cifar.CIFAR10[c]) for c in folders.MINOR]
-    return [right.mean(), right[np.isin(labels, minor)].mean()]
+    return [right.mean(), right[np.isin(labels, MINOR)].mean()]
 
 
 def main() -> None:
@@ -97,35 +100,28 @@ def main() -> None:
     flags.DEFINE_string("results_dir", "results", "where pools.csv goes")
     top = expand_path(parse(sys.argv)[1])
     table = expand_path(flags.FLAGS.results_dir) / "pools.csv"
-    own, features = cifar.load("cifar10-4minor", flags.FLAGS.data_dir), None
-    names = sorted(cifar.CIFAR10)
-    labels = np.array([names.index(cifar.CIFAR10[c]) for c in own.y_test])
+    table.parent.mkdir(parents=True, exist_ok=True)
+    own, results = cifar.load("cifar10-4minor", flags.FLAGS.data_dir), top / "results"
+    labels = np.array([NAMES.index(cifar.CIFAR10[c]) for c in own.y_test])
+    features = embed_test_set(own.x_test)
     lines = {tuple(row[k] for k in KEY): row for row in read_csv(table)}
-    settings = [
-        (pool, seed, method, every)
-        for pool in EPOCHS
-        for seed in flags.FLAGS.seeds
-        for method, every in SETTINGS
-    ]
-    for pool, seed, method, every in settings:
+    for pool, seed in itertools.product(EPOCHS, flags.FLAGS.seeds):
         folder = lay_out(top, pool, int(seed))
-        changes = {"seed": int(seed), "method": method, "every": every}
-        recipe = folders.make_recipe(folder, EPOCHS[pool], **changes)
-        results = top / "results"
-        row = train.train(recipe, results_dir=results, cache_dir=top / "cache", verbose=0)
-        run = results / "runs" / row["name"]
-        if features is None:
-            features = embed_test_set(recipe, own.x_test)
-        tested = {int(file.stem) for file in (folder / "test").rglob("*.png")}
-        held = np.array([i not in tested for i in range(len(labels))])
-        counts = folders.count_kinds(folder, run)
-        values = [*score(run / "model.keras", features[held], labels[held])]
-        values += [float(row[column]) for column in ("accuracy", "minor_accuracy")]
-        cells = [f"{value:.4f}" for value in values]
-        cells += [str(counts.total()), f"{counts['right'] / max(counts.total(), 1):.4f}"]
-        key = (pool, seed, method, str(every))
-        lines[key] = dict(zip(HEADER, (*key, *cells), strict=True))
-        write_csv(table, [HEADER, *([*line.values()] for line in lines.values())])
+        held = np.ones(len(labels), bool)
+        held[[int(file.stem) for file in (folder / "test").rglob("*.png")]] = False
+        for method, every in SETTINGS:
+            changes = {"seed": int(seed), "method": method, "every": every}
+            recipe = folders.make_recipe(folder, EPOCHS[pool], **changes)
+            row = train.train(recipe, results_dir=results, cache_dir=top / "cache", verbose=0)
+            run = results / "runs" / row["name"]
+            counts = folders.count_kinds(folder, run)
+            values = [*score(run / "model.keras", features[held], labels[held])]
+            values += [float(row[column]) for column in ("accuracy", "minor_accuracy")]
+            cells = [f"{value:.4f}" for value in values]
+            cells += [str(counts.total()), f"{counts['right'] / max(counts.total(), 1):.4f}"]
+            key = (pool, seed, method, str(every))
+            lines[key] = dict(zip(HEADER, (*key, *cells), strict=True))
+            write_csv(table, [HEADER, *([*line.values()] for line in lines.values())])
 
 
 if __name__ == "__main__":
