@@ -46,6 +46,7 @@ class Round(NamedTuple):
         unpicked: [j] int32, minor classes without pseudo-labels.
         weight: [k] float32, the weights of a rule that returns weights; else empty.
         fading: [j] int32, other minor classes with too few; see alignment.find_fading.
+        has_selector: whether the scores are a selector's output.
     """
 
     epoch: int
@@ -62,6 +63,7 @@ class Round(NamedTuple):
     unpicked: np.ndarray = np.zeros(0, np.int32)
     weight: np.ndarray = np.zeros(0, np.float32)
     fading: np.ndarray = np.zeros(0, np.int32)
+    has_selector: bool = False
 
     @property
     def warning(self) -> str:
@@ -69,7 +71,7 @@ class Round(NamedTuple):
         if not self.candidates:
             return "no image is predicted as a minor class"
         reasons = []
-        if self.highest - self.lowest < 0.01:
+        if self.has_selector and self.candidates > 1 and self.highest - self.lowest < 0.01:
             reasons.append(f"the scores have collapsed to {self.median:.3f}")
         if len(self.index):
             reasons.append(describe_fading(list(self.unpicked), list(self.fading)))
@@ -271,6 +273,7 @@ class Selection(keras.callbacks.Callback):
             unpicked=unpicked,
             weight=np.zeros(0, np.float32) if weight.dtype == bool else weight[picked],
             fading=fading,
+            has_selector=output is not None,
         )
 
     def score(self, round: int = 0) -> Scores:

@@ -289,11 +289,12 @@ def test_an_empty_d_prime_leaves_d_and_is_said():
     assert "no image is predicted as a minor class" in str(round)
 
 
-def test_a_collapsed_selector_is_a_warning():
-    selection, _ = make()
-    selection.model.layers[-1].kernel.assign(np.zeros((8, 4)))
-    selection.model.layers[-1].bias.assign([0, 0, 9, 0])
-    assert "collapsed" in selection.select(2).warning
+def test_a_collapsed_selector_is_a_warning_but_an_even_classifier_is_not():
+    for rule, collapsed in ((SelectNet(), True), (Context(), False)):
+        selection, _ = make(rule)
+        selection.model.layers[-1].kernel.assign(np.zeros((8, 4)))  # all samples are alike
+        selection.model.layers[-1].bias.assign([0, 0, 9, 0])
+        assert ("collapsed" in selection.select(2).warning) == collapsed
 
 
 def test_a_minor_class_that_nothing_of_the_pool_is_picked_as_is_a_warning():
