@@ -150,7 +150,7 @@ def small_recipe(**options):
     given = {"method": "selectnet", "epochs": 4, "every": 2, "batch_size": 16, "lr": 0.05}
     given |= ratios | options
     method = given["method"]
-    if method in recipes.SELECTING and method != "candidates" and "lambda_schedule" not in given:
+    if method in recipes.WITH_THRESHOLD and "lambda_schedule" not in given:
         given = {"threshold": 1.2} | given
     if method in ("selectnet", "balanced"):
         given = {"beta": 0.5} | given

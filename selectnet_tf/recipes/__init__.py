@@ -12,6 +12,7 @@ from selectnet_tf.recipes.presets import (
     TRAINING,
     TRAININGS,
     WITH_SELECTOR,
+    WITH_THRESHOLD,
 )
 from selectnet_tf.recipes.recipe import (
     FIELDS,
@@ -41,6 +42,7 @@ __all__ = [
     "TRAINING",
     "TRAININGS",
     "WITH_SELECTOR",
+    "WITH_THRESHOLD",
     "BenchmarkData",
     "Data",
     "FolderData",

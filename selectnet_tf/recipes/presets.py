@@ -5,7 +5,8 @@ from typing import Any
 PAPER_METHODS = ("imbalanced", "oversampling", "self_paced", "context", "selectnet")
 CONTROLS = ("oracle", "class_balanced", "logit_adjusted", "balanced", "random", "candidates")
 METHODS = (*PAPER_METHODS, *CONTROLS)
-SELECTING = ("self_paced", "context", "selectnet", "balanced", "random", "candidates")
+WITH_THRESHOLD = ("self_paced", "context", "selectnet", "balanced", "random")
+SELECTING = (*WITH_THRESHOLD, "candidates")
 WITH_SELECTOR = ("selectnet", "balanced")  # methods that train f_s
 REPRODUCING = ("paper", "released")
 PRESETS = (*REPRODUCING, "robust")

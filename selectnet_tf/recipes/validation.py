@@ -9,7 +9,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from selectnet_tf.recipes.architectures import APPLICATIONS, check_arch
-from selectnet_tf.recipes.presets import CONSTANT, DATASETS, SELECTING, WITH_SELECTOR
+from selectnet_tf.recipes.presets import (
+    CONSTANT,
+    DATASETS,
+    SELECTING,
+    WITH_SELECTOR,
+    WITH_THRESHOLD,
+)
 from selectnet_tf.recipes.recipe import (
     FIELDS,
     PATHS,
@@ -53,7 +59,7 @@ def _selects(recipe: Recipe) -> bool:
 
 
 def _has_threshold(recipe: Recipe) -> bool:
-    return _selects(recipe) and recipe.selection.method != "candidates"
+    return recipe.selection.method in WITH_THRESHOLD
 
 
 def _balances(recipe: Recipe) -> bool:
