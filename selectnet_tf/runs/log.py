@@ -97,6 +97,7 @@ class Log(keras.callbacks.Callback):
         self.audits: list[dict[str, Any]] = []
         self.seconds = self.selecting = 0.0
         self._images = 0  # of the current epoch
+        self._resumed = 0, 0.0  # epochs and seconds before this process
 
     def audit(self, round: Round) -> None:
         """Compares a round's picks with their true classes, and prints a line."""
@@ -161,6 +162,7 @@ class Log(keras.callbacks.Callback):
     def set_state(self, state: dict[str, np.ndarray]) -> None:
         for name, value in json.loads(str(state["json"])).items():
             setattr(self, name, value)
+        self._resumed = len(self.rows), self.seconds
 
     def _names_of(self, classes: np.ndarray) -> np.ndarray:
         return np.array([self.names[c] for c in classes], str)
@@ -183,7 +185,8 @@ class Log(keras.callbacks.Callback):
 
     def _describe_time_left(self, epoch: int) -> str:
         left = (self.epochs - epoch) * len(self.selection.pool.index)
-        trained, spent = sum(row["images"] for row in self.rows), self.seconds
+        first, before = self._resumed  # the former process may have been suspended, or elsewhere
+        trained, spent = sum(row["images"] for row in self.rows[first:]), self.seconds - before
         if len(self.rows) < epoch:  # this epoch has no row yet
             trained += self._images
             spent += time.perf_counter() - self._start

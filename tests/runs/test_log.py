@@ -1,0 +1,21 @@
+"""What a run says while it trains."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+
+from selectnet_tf.runs.log import Log
+
+
+def test_the_time_left_is_by_the_pace_of_this_process(tmp_path, capsys):
+    pool = SimpleNamespace(index=np.arange(32))
+    selection = SimpleNamespace(pool=pool, rule=None, every=2)
+    task = SimpleNamespace(truth=None, names=[])
+    log = Log(tmp_path, selection, task, SimpleNamespace(epochs=4, batch_size=32))
+    before = {"rows": [{"epoch": 1, "images": 32}], "audits": [], "selecting": 0.0}
+    log.set_state({"json": np.array(json.dumps(before | {"seconds": 1e6}))})  # a suspended laptop
+    log.on_epoch_begin(1)
+    log.on_epoch_end(1, {"loss": 1.0})
+    assert capsys.readouterr().out == "epoch 2/4: 0 min 00 s left\n"
+    assert log.seconds > 1e6
