@@ -125,24 +125,21 @@ def test_an_archive_that_is_cut_or_followed_by_other_bytes_is_damaged(tmp_path):
     "kind", [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE]
 )
 def test_a_member_that_is_no_plain_file_is_refused(kind, tmp_path):
-    with pytest.raises(
-        ValueError, match="holds no plain file cifar-10-batches-py/data_batch_3|is damaged"
-    ):
+    with pytest.raises(ValueError, match="has no file cifar-10-batches-py/data_batch_3|is damaged"):
         cifar.load("cifar10", packed(tmp_path, ("data_batch_3", kind)))
 
 
 def test_an_archive_without_a_batch_says_so(tmp_path):
     with pytest.raises(
-        ValueError, match="has no cifar-10-batches-py/data_batch_3: .*download it again"
+        ValueError, match="has no file cifar-10-batches-py/data_batch_3: .*download it again"
     ):
         cifar.load("cifar10", packed(tmp_path, ("data_batch_3", None)))
 
 
-def test_an_archive_that_unpacks_to_far_more_than_cifar_is_refused(tmp_path, monkeypatch):
-    path = packed(tmp_path)
-    monkeypatch.setattr(cifar, "MOST", 30_000)
-    with pytest.raises(ValueError, match="unpacks to far more than CIFAR"):
-        cifar.load("cifar10", path)
+def test_a_member_that_unpacks_to_far_more_than_cifar_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar, "MOST", 3_000)
+    with pytest.raises(ValueError, match="has no file cifar-10-batches-py/"):
+        cifar.load("cifar10", packed(tmp_path))
 
 
 def test_files_that_are_not_the_official_ones_are_said_and_loaded(tmp_path, monkeypatch):
