@@ -19,7 +19,7 @@ from selectnet_tf import recipes
 from selectnet_tf._csv_files import read_csv
 from selectnet_tf._files import replacing
 from selectnet_tf.data import cifar
-from selectnet_tf.data.folders import decoding, duplicates
+from selectnet_tf.data.folders import boxes, decoding, duplicates
 from selectnet_tf.report import byclass, compare, figures, gallery, paper, tables
 from selectnet_tf.report.document import document
 from selectnet_tf.runs import store
@@ -291,24 +291,27 @@ def _names(results: pathlib.Path, run: store.Run, picks: list[dict[str, str]]) -
 
 
 def _read_folder_images(results: pathlib.Path, run: store.Run) -> "_Files | None":
-    with contextlib.suppress(ValueError, KeyError):
-        if listing := read_csv(store.find_folder(results, run.name) / "files.csv"):
-            return _Files([row["file"] for row in listing])
+    with contextlib.suppress(ValueError, KeyError, OSError):
+        found = _Files(store.find_folder(results, run.name))
+        return found if found.rows else None
     return None
 
 
 class _Files:
-    """The images of a folder run, read from their files when they are asked for."""
+    """The images of a folder run as the run saw them, read from their files when asked for."""
 
-    def __init__(self, files: list[str]) -> None:
-        self.files = files
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.rows, model = read_csv(folder / "files.csv"), folder / "model.keras"
+        settings = decoding.read_settings(model) if model.exists() else ("stretch", None)
+        self.fit, self.levels = settings[:2]
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        return np.stack([self._read(int(i)) for i in indices])
+        return np.stack([self._read(self.rows[int(i)]) for i in indices])
 
-    def _read(self, index: int) -> np.ndarray:
+    def _read(self, row: dict[str, str]) -> np.ndarray:
         try:
-            return decoding.decode(self.files[index], THUMBNAIL)
+            box = boxes.from_text(row.get("box", ""))
+            return decoding.decode(row["file"], THUMBNAIL, self.fit, self.levels, box)
         except Exception:  # moved, or damaged since; Pillow's plugins raise whatever they meet
             return np.zeros((THUMBNAIL, THUMBNAIL, 3), np.uint8)
 

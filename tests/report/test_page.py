@@ -1,11 +1,14 @@
 """The page in a real browser: Chromium and its driver, where the machine has them."""
 
+import json
 import re
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
 from conftest import write_run
+from PIL import Image
 from test_figures import results  # noqa: F401
 
 from selectnet_tf._csv_files import write_csv
@@ -119,3 +122,19 @@ def test_runs_on_folders_show_minor_classes_and_images_and_nothing_of_the_paper(
     assert "0.8125" in text and "data:image/webp" in text and "added as emu" in text
     body = text.partition("<main>")[2]
     assert "paper" not in re.sub("<details>.*?</details>", "", body, flags=re.DOTALL)
+
+
+def test_images_of_folders_are_shown_as_the_run_saw_them(tmp_path):
+    gray = np.zeros((8, 8), np.uint16)
+    gray[:, 4:] = 4095  # of twelve bits: near black, unless the run's range is known
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    rows = [
+        ("file", "box"),
+        *((str(tmp_path / "gray.png"), box) for box in ("", "0.75 0.4 1 0.65")),
+    ]
+    write_csv(tmp_path / "files.csv", rows)
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as file:
+        file.writestr("pictures.json", json.dumps({"fit": "crop", "levels": [0, 4095]}))
+    whole, cropped = page._Files(tmp_path)[np.arange(2)]
+    assert whole.min() == 0 and whole.max() == 255 and abs(whole.mean() - 127.5) < 2
+    assert cropped.min() == 255

@@ -100,6 +100,12 @@ def as_text(box: Box | None) -> str:
     return " ".join(f"{share:.4f}" for share in box or ())
 
 
+def from_text(text: str) -> Box | None:
+    """Returns the box of `as_text`."""
+    shares = [float(share) for share in text.split()]
+    return (shares[0], shares[1], shares[2], shares[3]) if shares else None
+
+
 def make_square(shape: tuple[int, int], box: Box) -> tuple[int, int, int, int]:
     """Returns (left, top, right, bottom) in pixels of a box with its margin.
 
