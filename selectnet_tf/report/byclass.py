@@ -19,34 +19,36 @@ def draw_by_class(
 ) -> dict[tuple[str, str], pathlib.Path]:
     """Draws results/byclass_*.png: the unlabeled picks of every run that selects.
 
-    Returns {(data set, arch): path}. Where a run's files are missing, an existing figure is kept,
-    as in `figures.draw_all`.
+    Runs that differ in the seed alone share a panel. Returns {(data set, arch): path}. Where a
+    run's files are missing, an existing figure is kept, as in `figures.draw_all`.
     """
     made = {}
-    order = {
-        run.name: i
-        for i, run in enumerate(run for members in paper.groups(found).values() for run in members)
-    }
-    selecting = sorted(
-        (run for run in found if run.method in recipes.SELECTING), key=lambda run: order[run.name]
-    )
+    selecting = [run for run in found if run.method in recipes.SELECTING]
     for dataset, arch in dict.fromkeys((run.dataset, run.arch) for run in selecting):
-        chosen = [run for run in selecting if (run.dataset, run.arch) == (dataset, arch)]
-        mixed = len(paper.groups(chosen)) > 1
-        folders = [(_title(run, mixed), results / "runs" / run.name) for run in chosen]
+        groups = paper.groups(r for r in selecting if (r.dataset, r.arch) == (dataset, arch))
+        kinds: dict[tuple[paper.Group, str], list[store.Run]] = {}
+        for group, members in groups.items():
+            for run in members:
+                kinds.setdefault((group, run.method), []).append(run)
         path = results / f"byclass_{paper.slug(dataset)}_{arch}.png"
-        here = all((folder / "selection.csv").exists() for _, folder in folders)
+        folders = [
+            (_title(runs, len(groups) > 1), [results / "runs" / run.name for run in runs])
+            for runs in kinds.values()
+        ]
+        here = all((f / "selection.csv").exists() for _, several in folders for f in several)
         if (path.exists() and not here) or _draw(folders, path):
             made[dataset, arch] = path
     return made
 
 
-def _title(run: store.Run, mixed: bool) -> str:
+def _title(runs: list[store.Run], mixed: bool) -> str:
     """Returns a panel's title, with the settings where runs of several are mixed."""
+    run, seeds = runs[0], ", ".join(str(run.seed) for run in runs)
+    title = f"{run.method}, seed{'s' * (len(runs) > 1)} {seeds}"
     if not mixed:
-        return f"{run.method}, seed {run.seed}"
+        return title
     changes = "".join(f"\n{k}={_short(v)}" for k, v in run.changes)
-    return f"{run.method}, seed {run.seed}, {run.preset}, {run.epochs} epochs{changes}"
+    return f"{title}, {run.preset}, {run.epochs} epochs{changes}"
 
 
 def _short(value: str) -> str:
@@ -56,20 +58,17 @@ def _short(value: str) -> str:
     return value[:7] if _csv_files.is_number(value, math.inf) else f"...{value[-15:]}"
 
 
-def _draw(folders: list[tuple[str, pathlib.Path]], file: pathlib.Path) -> bool:
-    """Draws one panel for each (title, folder) that holds picks by class.
+def _draw(kinds: list[tuple[str, list[pathlib.Path]]], file: pathlib.Path) -> bool:
+    """Draws one panel for each (title, folders of runs) with picks by class, a line for each run.
 
     A panel has the MOST_LINES classes with the fewest picks. Returns False where no folder has any.
     """
-    tables = [
-        (title, folder, store.read_file(folder.parent.parent, folder.name, "selection.csv"))
-        for title, folder in folders
-    ]
-    tables = [
-        (title, folder, rows)
-        for title, folder, rows in tables
-        if rows and any(c.startswith("as_") for c in rows[0])
-    ]
+    tables = []
+    for title, folders in kinds:
+        read = [store.read_file(f.parent.parent, f.name, "selection.csv") for f in folders]
+        runs = [rows for rows in read if rows and any(c.startswith("as_") for c in rows[0])]
+        if runs:
+            tables.append((title, folders[0], runs))
     if not tables:
         return False
     lines, columns = max(title.count("\n") for title, *_ in tables), min(3, len(tables))
@@ -82,21 +81,20 @@ def _draw(folders: list[tuple[str, pathlib.Path]], file: pathlib.Path) -> bool:
             margin=0.3,
             top=0.35 + 0.17 * lines,
         )
-        for panel, (title, folder, rows) in zip(panels, tables, strict=False):
+        for panel, (title, folder, runs) in zip(panels, tables, strict=False):
             described = store.read_file(folder.parent.parent, folder.name, "classes.csv")
             names = {row["class"]: plain(row["name"]) for row in described if "name" in row}
-            classes = sorted(
-                (c for c in rows[0] if c.startswith("as_")), key=lambda c: float(rows[-1][c] or 0)
-            )[:MOST_LINES]
-            for c in sorted(classes, key=list(rows[0]).index):
-                values = [float(row[c] or "nan") for row in rows]
-                panel.plot(
-                    [int(row["epoch"]) for row in rows],
-                    values,
-                    ".-",
-                    lw=1.2,
-                    label=names.get(c[3:], c[3:]),
-                )
+            found = [c for c in runs[0][0] if c.startswith("as_")]
+            fewest = sorted(found, key=lambda c: float(runs[0][-1][c] or 0))[:MOST_LINES]
+            for i, c in enumerate(sorted(fewest, key=found.index)):
+                for rows in runs:
+                    panel.plot(
+                        [int(row["epoch"]) for row in rows],
+                        [float(row.get(c) or "nan") for row in rows],
+                        f"C{i}.-",
+                        lw=1.2 if len(runs) == 1 else 0.8,
+                        label=names.get(c[3:], c[3:]) if rows is runs[0] else None,
+                    )
             panel.set_title(title, fontsize=8)
             panel.set_yscale("symlog", linthresh=1)
             panel.set_ylim(-0.2, max(10.0, 1.5 * panel.get_ylim()[1]))  # so that a line at 0 shows

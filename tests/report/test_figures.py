@@ -117,7 +117,7 @@ def test_every_selecting_run_has_a_panel_of_its_picks_by_class(results, monkeypa
     monkeypatch.setattr(
         byclass,
         "_draw",
-        lambda folders, file: titles.extend(title for title, _ in folders) or draw(folders, file),
+        lambda kinds, file: titles.extend(title for title, _ in kinds) or draw(kinds, file),
     )
     write_run(results, method="context", preset="robust", cap=0.25, seed=1)  # left no files
     made = byclass.draw_by_class(results, store.read_runs(results)[0])
