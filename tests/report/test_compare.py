@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from conftest import write_run
+from scipy.stats import ttest_1samp
 
 from selectnet_tf.report import compare
 from selectnet_tf.runs.baselines import Baseline
@@ -60,9 +61,18 @@ def test_one_seed_s_interval_is_that_of_images_drawn_within_their_classes():
 
 
 def test_seeds_that_disagree_widen_the_interval():
-    """All images of a class alike, so that drawing images changes nothing: of two seeds, one is drawn."""
+    """All images alike, so that drawing them changes nothing: the interval is Student's t."""
     ones, zeros = np.ones(8), np.zeros(8)
-    assert compare.differences(made((ones, zeros), (ones, ones)))["all"] == (1, 0.5, 0, 1)
+    a = np.ones((20, 8), bool)  # 20 epochs
+    gaps = np.array([0.1, 0.2, 0.4])
+    pairs = made(*[(ones, zeros)] * 3)
+    for i, gap in enumerate(gaps):
+        right = np.stack([a, a & (np.arange(20) >= 20 * gap)[:, None]])
+        pairs[i] = pairs[i]._replace(right=right)
+    half = ttest_1samp(gaps, 0).confidence_interval().high - gaps.mean()
+    expected = pytest.approx((1, 1 - gaps.mean(), gaps.mean() - half, gaps.mean() + half))
+    assert compare.differences(pairs)["all"] == expected
+    assert compare.differences(made((ones, zeros), (ones, ones)))["all"] == (1, 0.5, -1, 1)
     assert compare.differences(made((ones, zeros), (ones, zeros)))["all"] == (1, 0, 1, 1)
 
 
