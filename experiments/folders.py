@@ -82,15 +82,16 @@ def read_truth(folder: pathlib.Path) -> dict[str, str]:
 
 
 def count_kinds(folder: pathlib.Path, run: pathlib.Path) -> collections.Counter:
-    """Returns counts of a run's picks by KINDS, by their last pseudo-labels; empty without any."""
+    """Returns counts of what a run's last round added of the pool, by KINDS; empty without any."""
     counts: collections.Counter = collections.Counter()
     if not (run / "selected.npz").exists():
         return counts
     with np.load(run / "selected.npz") as file:
-        last = dict(zip(file["index"].tolist(), file["label"].tolist(), strict=True))
+        last = file["epoch"] == file["epoch"].max(initial=0)
+        added = zip(file["index"][last], file["label"][last], strict=True)
     truth, names = read_truth(folder), sorted(cifar.CIFAR10)
     minor, files = {cifar.CIFAR10[c] for c in MINOR}, read_csv(run / "files.csv")
-    for index, label in last.items():
+    for index, label in added:
         if files[index]["part"] == "unlabeled":
             true = truth[pathlib.Path(files[index]["file"]).stem]
             right = true == names[label]
