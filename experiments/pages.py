@@ -181,9 +181,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [lines[0], "|---" * len(head) + "|", *lines[1:]]
 
 
-def _with_n(values: Sequence[float]) -> str:
+def _with_n(values: Iterable[float]) -> str:
     """Returns "mean ± standard deviation (3 runs)"."""
-    return f"{tables.spread(values)} ({tables.counted(len(values))})" if values else "not run"
+    found = list(values)
+    return f"{tables.spread(found)} ({tables.counted(len(found))})" if found else "not run"
 
 
 def _mean(values: Iterable[float], form: str = ".4f") -> str:
@@ -304,9 +305,14 @@ def _series(
     return _table([head, *map(str, at)], lines)
 
 
-def _by_seed(rows: pd.DataFrame, first: int, last: int, column: str = "accuracy") -> list[float]:
+def _by_seed(rows: pd.DataFrame, first: int, last: int, column: str = "accuracy") -> pd.Series:
     """Returns each seed's mean of a column over the epochs first to last."""
-    return rows[rows.epoch.between(first, last)].groupby("seed")[column].mean().tolist()
+    return rows[rows.epoch.between(first, last)].groupby("seed")[column].mean()
+
+
+def _each(by_seed: pd.Series, seeds: Sequence[int]) -> list[str]:
+    """Returns a cell for each seed, empty where a variant lacks it."""
+    return [f"{by_seed[seed]:.4f}" if seed in by_seed.index else "" for seed in seeds]
 
 
 def _right(picks: pd.DataFrame) -> str:
@@ -450,7 +456,7 @@ def _speed(results: Results) -> list[str]:
 def _headline(results: Results) -> list[str]:
     others = results.crosscheck.query("validation == 0 and recipe == 'sgd'")
 
-    def theirs(method: str, preset: str = "paper", variant: str = VARIANTS[0, 0, 0]) -> list[float]:
+    def theirs(method: str, preset: str = "paper", variant: str = VARIANTS[0, 0, 0]) -> pd.Series:
         keys = others[["method", "preset", "variant"]]
         return _by_seed(others[(keys == [method, preset, variant]).all(axis=1)], 191, 200)
 
@@ -470,9 +476,8 @@ def _headline(results: Results) -> list[str]:
     ):
         ours = _ten(results.full("selectnet", preset, **changes))
         rows.append([f"`selectnet`, {name}", _with_n(ours), _with_n(other), "–"])
-    pairs = zip(theirs("selectnet"), theirs("context"), strict=True)  # of one seed: of one split
-    gaps = tuple(a - b for a, b in pairs)
-    cell = paper.Cell("", *COLUMN, "", "", 0.0, gaps)
+    gaps = (theirs("selectnet") - theirs("context")).dropna()  # by seed, and so by split
+    cell = paper.Cell("", *COLUMN, "", "", 0.0, tuple(gaps))
     low, high = cell.interval
     head = ["last ten of 200 epochs", "this package", "another implementation", "paper"]
     return [
@@ -487,7 +492,12 @@ def _cross_cells(results: Results, method: str, one: pd.DataFrame) -> list[str]:
     """Returns n, the paper's number, and accuracies of another implementation's runs."""
     ten = _by_seed(one, 191, 200)
     ends = [_mean(_by_seed(one, 200, 200, column)) for column in ("accuracy", "minor_accuracy")]
-    return [tables.counted(len(ten)), _or_dash(_told(results, method)), tables.spread(ten), *ends]
+    return [
+        tables.counted(len(ten)),
+        _or_dash(_told(results, method)),
+        tables.spread([*ten]),
+        *ends,
+    ]
 
 
 CROSS = ("n", "paper", "last ten epochs", "epoch 200", "minor classes, epoch 200")
@@ -505,7 +515,10 @@ def _example_recipe(results: Results) -> list[str]:
         if one is None or one.epoch.max() < paper.FULL:
             continue
         name = f"`{method}`, tau {tau:g}" if tau else f"`{method}`"
-        cells = [tables.spread(_by_seed(one, 50, 100)), _mean(one.groupby("seed").accuracy.max())]
+        cells = [
+            tables.spread([*_by_seed(one, 50, 100)]),
+            _mean(one.groupby("seed").accuracy.max()),
+        ]
         rows.append([name, f"`{recipe}`", *_cross_cells(results, method, one), *cells])
     return _table(["method", "recipe", *CROSS, "epochs 50 to 100", "best tested epoch"], rows)
 
@@ -590,11 +603,12 @@ def _ablation(results: Results, where: str, last: int, by_seed: bool = True) -> 
     rows = []
     for variant in VARIANTS.values():
         one, taken = epochs[epochs.variant == variant], picks[picks.variant == variant]
-        if (ten := _by_seed(one, last - 9, last)) and last in one.epoch.values:
+        if last in one.epoch.values:
+            ten = _by_seed(one, last - 9, last)
             columns = ("accuracy", "minor_accuracy", "worst_minor_f1")
             ends = [_mean(_by_seed(one, last, last, column)) for column in columns]
-            each = [f"{value:.4f}" for value in ten] if by_seed else []
-            cells = [*each, tables.spread(ten), tables.counted(len(ten)), *ends, _right(taken)]
+            cells = [*_each(ten, seeds), tables.spread([*ten]), tables.counted(len(ten))]
+            cells += [*ends, _right(taken)]
             rows.append([variant, *cells, _birds(taken)])
     head = [f"accuracy, epochs {last - 9} to {last}", *(f"seed {seed}" for seed in seeds)]
     head += ["mean", "n", f"epoch {last}", "minor classes", "F1 of the worst minor class"]
@@ -605,17 +619,17 @@ def _own_ablation(results: Results, stem: str, part: str) -> list[str]:
     """Returns a table of this package's variants after 60 epochs. part: choose or report."""
     lines = results.csv(stem)
     lines = lines[(lines.part == part) & (lines.epoch == 60)].sort_values("seed")
-    rows = []
+    rows, seeds = [], sorted(lines.seed.unique())
     for variant, title in OWN_VARIANTS.items():
         one = lines[lines.variant == variant]
         if ten := one.last10_accuracy.tolist():
             columns = ("accuracy", "minor_accuracy", "macro_f1", "worst_minor_f1")
-            cells = [*(f"{value:.4f}" for value in ten), tables.spread(ten)]
+            cells = [*_each(one.set_index("seed").last10_accuracy, seeds), tables.spread(ten)]
             cells += [tables.counted(len(ten)), *(_mean(one[column]) for column in columns)]
             cells += [f"{one.precision.mean():.0%}", f"{one[f'as_{BIRD}'].mean():,.0f}"]
             rows.append([title, *cells])
-    seeds = [f"seed {seed}" for seed in sorted(lines.seed.unique())]
-    head = ["accuracy, epochs 51 to 60", *seeds, "mean", "n", "epoch 60", "minor classes"]
+    head = ["accuracy, epochs 51 to 60", *(f"seed {seed}" for seed in seeds)]
+    head += ["mean", "n", "epoch 60", "minor classes"]
     head += ["macro F1", "F1 of the worst minor class", "pseudo-labels right", "birds picked"]
     return _table(head, rows)
 

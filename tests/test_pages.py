@@ -3,6 +3,7 @@
 import importlib.util
 import pathlib
 
+import pandas as pd
 import pytest
 
 HOME = pathlib.Path(__file__).parent.parent
@@ -57,3 +58,16 @@ def test_a_recipe_without_a_run_is_not_run_and_two_seeds_have_a_spread():
     assert pages._with_n([]) == "not run"
     assert pages._with_n([0.5]) == "0.5000 (one run)"
     assert pages._with_n([0.5, 0.52]) == "0.5100 ± 0.0141 (2 runs)"
+
+
+def test_a_variant_without_a_seed_keeps_its_columns(tmp_path):
+    table = (
+        pages.Results(HOME / "results").csv("ablation").query("part == 'report' and epoch == 60")
+    )
+    more = table[table.variant == "paper"].assign(seed=1, last10_accuracy=0.75)
+    pd.concat([table, more]).to_csv(tmp_path / "ablation.csv", index=False)
+    head, _, *lines = pages._own_ablation(pages.Results(tmp_path), "ablation", "report")
+    cells = {line.split(" | ")[0]: line.split(" | ") for line in [head, *lines]}
+    place = cells["| accuracy, epochs 51 to 60"].index("seed 1")
+    assert cells["| preset `paper`"][place] == "0.7500" and cells["| `prior_loss` 1"][place] == ""
+    assert {line.count("|") for line in lines} == {head.count("|")}
