@@ -238,7 +238,7 @@ def _cell(
     chosen = by_key.get((*key[:3], key[3] if table == "table4" else "constant"), [])
     if table == "table2":
         found = [f1(results, run.name).get(key[3].split()[-1]) for run in chosen]
-        return Cell(table, *key, paper, tuple(v for v in found if v is not None))
+        return Cell(table, *key, paper, tuple(v for v in found if v is not None and v == v))
     columns = ("last10_accuracy", "accuracy", "best_accuracy")
     return Cell(table, *key, paper, *(tuple(run.number(c) for run in chosen) for c in columns))
 

@@ -12,19 +12,8 @@ from selectnet_tf.report import paper
 from selectnet_tf.runs import store
 
 COLUMNS = (
-    "dataset",
-    "arch",
-    "method",
-    "what",
-    "paper",
-    "mean",
-    "std",
-    "n",
-    "delta",
-    "low",
-    "high",
-    "last",
-    "best",
+    *("dataset", "arch", "method", "what", "paper"),
+    *("mean", "std", "n", "delta", "low", "high", "last", "best"),
 )
 DIFF = ("table", *COLUMNS, "verdict", "tolerance")
 TITLES = {
@@ -38,47 +27,28 @@ TITLES = {
 }
 HEAD = (
     "Each cell: ours (mean ± standard deviation over seeds, number of runs), below it the paper's"
-    " and the difference."
-)
-HEAD += (
-    " An accuracy is a run's mean over its last ten epochs; the CSV has the last and the best"
-    " epoch's beside."
-)
-HEAD += (
-    f" Runs of other than {paper.FULL} epochs, or with changed settings, stand in tables of their"
-    " own."
+    " and the difference. An accuracy is a run's mean over its last ten epochs; the CSV has the"
+    f" last and the best epoch's beside. Runs of other than {paper.FULL} epochs, or with changed"
+    " settings, stand in tables of their own."
 )
 
 
 def diff_lines(cells: Iterable[paper.Cell], tolerance: float) -> list[tuple]:
     """Returns the lines of diff.csv, its header first."""
-    lines: list[tuple] = [DIFF]
-    for c in cells:
-        lines.append(
-            (
-                c.table,
-                c.dataset,
-                c.arch,
-                c.method,
-                c.detail,
-                f"{c.paper:.4f}",
-                *_numbers(c),
-                c.verdict(tolerance),
-                tolerance,
-            )
-        )
-    return lines
+    return [DIFF, *((c.table, *_row(c), c.verdict(tolerance), tolerance) for c in cells)]
 
 
-def _numbers(cell: paper.Cell) -> tuple[str, ...]:
-    """Returns mean, std, n, delta, its interval's ends, last, best. NaN becomes an empty cell."""
+def _row(cell: paper.Cell) -> tuple[str, ...]:
+    """Returns a cell by COLUMNS. NaN becomes an empty cell."""
 
     def text(value: float, sign: str = "") -> str:
         return "" if math.isnan(value) else f"{value:{sign}.4f}"
 
     others = (text(statistics.fmean(values)) if values else "" for values in (cell.last, cell.best))
     differences = (text(value, "+") for value in (cell.delta, *cell.interval))
-    return text(cell.mean), text(cell.std), str(len(cell.values)), *differences, *others
+    known = "" if cell.paper is None else f"{cell.paper:.4f}"
+    ours = (text(cell.mean), text(cell.std), str(len(cell.values)))
+    return (*cell[1:5], known, *ours, *differences, *others)
 
 
 def write(results: pathlib.Path, found: Sequence[store.Run]) -> list[pathlib.Path]:
@@ -99,21 +69,7 @@ def write(results: pathlib.Path, found: Sequence[store.Run]) -> list[pathlib.Pat
             if cells:
                 texts.append(f"## {group.title[0].upper()}{group.title[1:]}\n\n{markdown(cells)}")
             changes = " ".join(f"{k}={v}" for k, v in group.changes)
-            for c in cells:
-                known = "" if c.paper is None else f"{c.paper:.4f}"
-                lines.append(
-                    (
-                        group.preset,
-                        group.epochs,
-                        changes,
-                        c.dataset,
-                        c.arch,
-                        c.method,
-                        c.detail,
-                        known,
-                        *_numbers(c),
-                    )
-                )
+            lines += [(group.preset, group.epochs, changes, *_row(c)) for c in cells]
         write_csv(results / f"{table}.csv", lines)
         with replacing(results / f"{table}.md") as beside:
             beside.write_text("\n\n".join(texts) + "\n")
