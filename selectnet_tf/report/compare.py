@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from selectnet_tf._console import align_columns
-from selectnet_tf._csv_files import read_csv, write_csv
+from selectnet_tf._csv_files import find_problem, read_csv, write_csv
 from selectnet_tf.runs import store
 
 if TYPE_CHECKING:
@@ -366,8 +366,5 @@ def describe_baselines(rows: Sequence[dict[str, str]]) -> list[str]:
 
 def read_baselines(folder: pathlib.Path) -> list[dict[str, str]]:
     """Returns the rows of a run's baselines.csv; empty if it is missing or damaged."""
-    try:
-        rows = read_csv(folder / TABLE)
-    except ValueError:
-        return []
-    return rows if all(set(COLUMNS) <= row.keys() for row in rows) else []
+    path, texts = folder / TABLE, ("name", "verdict", "model", "why")
+    return [] if find_problem(path, COLUMNS, texts) else read_csv(path)

@@ -148,3 +148,6 @@ def test_a_baseline_wins_where_interval_and_exact_test_agree(run, baseline, verd
     assert bool(uses) == (verdict == "better") and all(str(other) in line for line in uses)
     assert said[-1] == "logistic: train it"
     assert compare.read_baselines(tmp_path / "runs" / name) == rows
+    path = tmp_path / "runs" / name / compare.TABLE
+    path.write_text(path.read_text().replace(f"{size},", "many,"))
+    assert compare.read_baselines(path.parent) == []
