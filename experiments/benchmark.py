@@ -228,36 +228,17 @@ def selection(table, repeats):
     for arch, images in (("simple", 10_000), ("resnet20", 5_000), ("resnet56", 2_000)):
         with Worker("selection", arch, 32, images) as worker:
             found = [worker.turn() for _ in range(repeats)]
-        for what in ("forward", "score", "round", "swap"):
-            table.add("selection", what, [turn[what] for turn in found], "s", arch)
-        table.add(
-            "selection",
-            "best batch of the forward pass",
-            [turn["forward_batch"] for turn in found],
-            "images",
-            arch,
-        )
-        table.add(
-            "selection",
-            "round / forward",
-            [turn["round"] / turn["forward"] for turn in found],
-            "ratio",
-            arch,
-        )
-        table.add(
-            "selection",
-            "round / 10 epochs",
-            [turn["round"] / turn["train"] / 10 for turn in found],
-            "share",
-            arch,
-        )
-        table.add(
-            "selection",
-            "retraces by a round",
-            [turn["retraces"] for turn in found],
-            "retraces",
-            arch,
-        )
+        measures = {
+            **{what: (what, "s") for what in ("forward", "score", "round", "swap")},
+            "best batch of the forward pass": ("forward_batch", "images"),
+            "retraces by a round": ("retraces", "retraces"),
+        }
+        for what, (key, unit) in measures.items():
+            table.add("selection", what, [turn[key] for turn in found], unit, arch)
+        ratios = [turn["round"] / turn["forward"] for turn in found]
+        table.add("selection", "round / forward", ratios, "ratio", arch)
+        shares = [turn["round"] / turn["train"] / 10 for turn in found]
+        table.add("selection", "round / 10 epochs", shares, "share", arch)
 
 
 def memory(table, repeats):
@@ -338,15 +319,11 @@ def start(table, repeats):
 
 
 def jobs(table, repeats):
-    def threads(n):
-        names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-        return dict.fromkeys(names, str(n))
-
     for arch in ("simple", "resnet20"):
         with (
             Worker("ours", arch) as one,
-            Worker("ours", arch, environment=threads(1)) as a,
-            Worker("ours", arch, environment=threads(1)) as b,
+            Worker("ours", arch, environment=limit_threads(1)) as a,
+            Worker("ours", arch, environment=limit_threads(1)) as b,
         ):
             alone, together = [], []
             for _ in range(repeats):
@@ -379,25 +356,18 @@ def draw(path, lines):
         for row in rows
         if row["section"] == "training" and row["unit"] == "images/s" and "," not in row["what"]
     ]
-    settings = list(dict.fromkeys((row["network"], str(row["batch"])) for row in speeds))
-    kinds = list(dict.fromkeys(row["what"] for row in speeds))
-    names = {"ours": "selectnet_tf", "stock": "Keras as it ships", "torch": "PyTorch eager"}
-    base = {
-        (row["network"], str(row["batch"])): float(row["median"])
-        for row in speeds
-        if row["what"] == "stock"
+    medians = {
+        (row["what"], row["network"], str(row["batch"])): float(row["median"]) for row in speeds
     }
-    for i, kind in enumerate(kinds):
-        found = {
-            (row["network"], str(row["batch"])): float(row["median"])
-            for row in speeds
-            if row["what"] == kind
-        }
+    settings = list(dict.fromkeys(key[1:] for key in medians))
+    names = {"ours": "selectnet_tf", "stock": "Keras as it ships", "torch": "PyTorch eager"}
+    for i, kind in enumerate(dict.fromkeys(kind for kind, *_ in medians)):
+        found = [medians.get((kind, *setting), 0) for setting in settings]
+        base = [medians["stock", *setting] for setting in settings]
         places = [x + (i - 1) * 0.27 for x in range(len(settings))]
-        bars = left.bar(
-            places, [found.get(s, 0) / base[s] for s in settings], 0.25, label=names[kind]
-        )
-        left.bar_label(bars, [f"{found.get(s, 0):.0f}" for s in settings], fontsize=7)
+        heights = [value / stock for value, stock in zip(found, base, strict=True)]
+        bars = left.bar(places, heights, 0.25, label=names[kind])
+        left.bar_label(bars, [f"{value:.0f}" for value in found], fontsize=7)
     left.set_xticks(range(len(settings)), [f"{arch}\nbatch {batch}" for arch, batch in settings])
     left.set(title="training: images a second (on the bars), relative to Keras as it ships")
     left.legend(frameon=False, fontsize=8)
