@@ -21,7 +21,7 @@ BEAT = 30.0  # seconds between two heartbeats
 LIMIT = 90.0  # seconds without a heartbeat, by the waiting host's clock, that free a lock
 # errors of a storage without flock
 NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-TAKEN = "is training this run"
+TAKEN = "is already at work in"
 
 
 @contextlib.contextmanager
@@ -77,13 +77,12 @@ def _acquire(path: pathlib.Path, held: contextlib.ExitStack, here: float, elsewh
         except filelock.Timeout:
             if elsewhere > 0:
                 seconds = f"{LIMIT:.0f} s"
-                print(f"{holder} {TAKEN}, or was: waiting {seconds} for its heartbeat", flush=True)
+                place = f"{path.parent}, or was: waiting {seconds} for its heartbeat"
+                print(f"{holder} {TAKEN} {place}", flush=True)
             held.enter_context(_lease(path).acquire_write(elsewhere))
     except filelock.Timeout:
         holder = [*_read_lines(path), "another process"][0]
-        raise BlockingIOError(
-            f"{holder} {TAKEN} ({path.parent.name}): wait for it or stop it"
-        ) from None
+        raise BlockingIOError(f"{holder} {TAKEN} {path.parent}: wait for it or stop it") from None
     except OSError:  # a storage without hard links, or another user's folder
         if not reached:
             raise

@@ -88,7 +88,7 @@ def test_the_second_process_of_a_host_is_told_at_once_who_the_first_is(path, hol
     with (
         pytest.raises(
             BlockingIOError,
-            match=rf"^process {first.pid} on \S+ is training this run \(run\): wait",
+            match=rf"^process {first.pid} on \S+ is already at work in \S+run: wait",
         ),
         _locks.lock(path),
     ):
@@ -121,7 +121,7 @@ def test_after_a_death_elsewhere_this_host_says_how_long_it_waits_and_goes_on(
     began = time.monotonic()
     with _locks.lock(path):
         assert 1 < time.monotonic() - began < 10
-    said = f"process {process.pid} on far-away is training this run, or was: waiting 2 s for its heartbeat\n"
+    said = f"process {process.pid} on far-away is already at work in {path.parent}, or was: waiting 2 s for its heartbeat\n"
     assert capsys.readouterr().out == said
 
 
@@ -140,7 +140,7 @@ def test_a_living_holder_elsewhere_keeps_its_lock(path, holder, alone):
     first = holder("far-away")
     with (
         pytest.raises(
-            BlockingIOError, match=rf"process {first.pid} on far-away is training this run \(run\)"
+            BlockingIOError, match=rf"process {first.pid} on far-away is already at work in \S+run:"
         ),
         _locks.lock(path),
     ):

@@ -29,7 +29,7 @@ def define_flags() -> None:
     flags.DEFINE_float(
         "cap",
         0.0,
-        "0: no cap; 1: each class keeps as many images as the smallest class, but at least ten",
+        "from 0, no cap, to 1: each class keeps as many images as the smallest one, or ten",
         0,
         1,
     )
@@ -59,6 +59,9 @@ def main(argv: list[str]) -> int:
         rule = kind(values.threshold)
         capped = rules.Capped(rule, values.cap, most=values.max_per_class, minor=range(len(minor)))
         found = picking.pick(scores, pool, minor, capped)
+        if not found.ids:
+            least = f"a loss under --threshold={values.threshold}"
+            raise ValueError(f"no image is predicted as a minor class with {least}: raise it")
         picking.write(found, pool, minor, out)
     except (ValueError, OSError) as error:
         return fail(error, 1)

@@ -169,7 +169,7 @@ class Log(keras.callbacks.Callback):
 
     def _describe_round(self, round: Round, precision: float, counts: dict[int, int]) -> str:
         """counts: unlabeled picks of each minor class."""
-        rounds = -(-self.epochs // self.selection.every)
+        rounds = self.epochs // self.selection.every
         labeled = int(self.selection.pool.labeled[round.index].sum())
         classes = ", ".join(f"{self.names[c]}: {n:,}" for c, n in counts.items() if n)
         kinds = [f"class {classes}"] if 0 < len(classes) < MOST_LETTERS else []

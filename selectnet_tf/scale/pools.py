@@ -42,7 +42,9 @@ def read(
         yield from file.to_batches(columns=columns, filter=only, batch_size=1024, batch_readahead=1)
     except (OSError, pa.ArrowException) as error:
         cause = str(error).splitlines()[0]
-        raise ValueError(f"{printable(path)} is damaged ({cause}): replace it") from None
+        raise ValueError(
+            f"{printable(path)} is damaged ({cause}): replace it"
+        ) from None
 
 
 def is_folder_of_images(pool: pathlib.Path) -> bool:
@@ -91,9 +93,11 @@ def check_ids(ids: list[pa.Array], where: pathlib.Path) -> pa.Array:
             )
     texts = [some.cast(pa.large_string()) for some in ids]
     found = pa.chunked_array(texts, pa.large_string()).combine_chunks()
-    if found.null_count or not len(found):
+    if not len(found):
+        raise ValueError(f"{printable(where)} holds neither images nor *.parquet files with rows")
+    if found.null_count:
         raise ValueError(
-            f"{printable(where)}: {found.null_count or 'all'} images lack an id: give each its own"
+            f"{printable(where)}: {found.null_count} images lack an id: give each its own"
         )
     counts = found.value_counts()
     twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")

@@ -130,7 +130,7 @@ def score(
         before = json.loads(kept.with_name("made_of.json").read_text()) if done else made_of
         if other := [key for key in made_of if made_of[key] != before[key]]:
             raise ValueError(
-                f"{printable(out)} holds scores of other --{other[0]}: give a new --out"
+                f"{printable(out)} holds the scores of other --{other[0]}: give a new --out"
             )
         write_json(kept.with_name("made_of.json"), made_of)
         if done < len(ids):
@@ -151,7 +151,8 @@ def _count_done(out: pathlib.Path, kept: pathlib.Path) -> tuple[int, int]:
     known = {path.name.split(".")[0]: path for path in sorted(kept.glob("*.parquet"))}
     if strange := sorted(files.keys() - known.keys()):
         raise ValueError(
-            f"{printable(files[strange[0]])} is not by score: move it, or give a new --out"
+            f"{printable(files[strange[0]])} was not written by selectnet score: move it, or give a"
+            " new --out"
         )
     seen, unreadable = pd.Index([]), 0
     for name, path in known.items():
@@ -238,12 +239,15 @@ def _start(address: str | None, actors: int, device: str) -> tuple[int, int, int
         with importing_tensorflow():  # which the actors do; Ray is as quiet
             ray.init(address or "local", **quiet, **({} if address else here))
     except Exception as error:  # Ray raises bare ones
-        raise OSError(f"Ray did not start: {error}: run the command again") from None
+        cure = "run `ray start --head`, or leave out --ray" if address else "run the command again"
+        raise OSError(f"Ray did not start: {error}: {cure}") from None
     has = ray.cluster_resources()
     gpus = 0 if device == "cpu" else int(has.get("GPU", 0))
     cpus = int(has.get("CPU", 0)) - SPARE
-    actors = actors or gpus or cpus
+    actors = actors or gpus or max(1, cpus)
     if not 0 < actors <= min(cpus, gpus or cpus):
         wants = f"{actors} actors need {actors + SPARE} CPUs{' and a GPU each' if gpus else ''}"
-        raise ValueError(f"{wants}, but Ray has {cpus + SPARE} and {gpus} GPUs: give --actors")
+        raise ValueError(
+            f"{wants}, but Ray has {cpus + SPARE} and {gpus} GPUs: give fewer --actors"
+        )
     return actors, cpus // actors, int(gpus > 0)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from selectnet_tf.runs.log import Log
+from selectnet_tf.selection import Round
 
 
 def test_the_time_left_is_by_the_pace_of_this_process(tmp_path, capsys):
@@ -19,3 +20,14 @@ def test_the_time_left_is_by_the_pace_of_this_process(tmp_path, capsys):
     log.on_epoch_end(1, {"loss": 1.0})
     assert capsys.readouterr().out == "epoch 2/4: 0 min 00 s left\n"
     assert log.seconds > 1e6
+
+
+def test_epochs_after_the_last_whole_round_are_none(tmp_path):
+    pool = SimpleNamespace(index=np.arange(32), labeled=np.ones(32, bool))
+    selection = SimpleNamespace(pool=pool, rule=None, every=10)
+    task = SimpleNamespace(truth=None, names=[])
+    log = Log(tmp_path, selection, task, SimpleNamespace(epochs=25, batch_size=32))
+    log.audits, log.rows, log.seconds = [{}, {}], [{"images": 32}] * 20, 1.0
+    none = np.zeros(0, np.int32)
+    last = Round(20, 5, none, none, none, none, none, 0.0, 0.0, 0.0, 1.0)
+    assert log._describe_round(last, np.nan, {}).startswith("round 2/2: 5 candidates, 0 added")

@@ -61,7 +61,7 @@ def test_what_is_no_pool_is_one_line(tree, tmp_path):
     with pytest.raises(FileNotFoundError, match="is not there: give a folder or a Parquet file"):
         pools.read_ids(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty: all images lack an id"):
+    with pytest.raises(ValueError, match="empty holds neither images nor"):
         pools.read_ids(tmp_path / "empty")
     with pytest.raises(ValueError, match=r"has no column image, only id"):
         pools.read_ids(put(tmp_path / "a.parquet", id=["x"]))

@@ -143,7 +143,7 @@ def test_a_file_that_score_did_not_write_is_refused(tmp_path):
     ids = kept(tmp_path, a=["1"])
     (tmp_path / "mine.parquet").write_bytes(b"")
     with pytest.raises(
-        ValueError, match="mine.parquet is not by score: move it, or give a new --out"
+        ValueError, match="mine.parquet was not written by selectnet score: move it, or give a"
     ):
         scoring._count_done(tmp_path, ids)
 
@@ -161,7 +161,7 @@ def test_scores_of_something_else_are_never_added_to(change, model, tmp_path):
         (model if change == "model" else pool).read_bytes() + b"0" * (change == "model")
     )
     job = job._replace(**{change: other})
-    with pytest.raises(ValueError, match=r"out holds scores of other --\w+: give a new --out"):
+    with pytest.raises(ValueError, match=r"out holds the scores of other --\w+: give a new --out"):
         scoring.score(job, out)
 
 
