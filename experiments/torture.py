@@ -83,7 +83,7 @@ def tried(
     work: pathlib.Path, whole: pathlib.Path, seconds: float, chance: random.Random, times: int
 ) -> Iterator[tuple]:
     """Yields the table's lines: (trial, times tried, times clean, meaning of clean)."""
-    same = "the run goes on and ends in the undisturbed one's bits"
+    same = "the run resumes and ends with the same bits as an undisturbed one"
     for what, number in (("kill -9 at a random moment", 9), ("SIGTERM", 15), ("Ctrl-C", 2)):
         clean = sum(
             stopped(work / f"{number}-{i}", whole, chance.uniform(0.2, 1) * seconds, number)
@@ -112,7 +112,7 @@ def tried(
         yield f"{what}: one flipped bit", len(flips), sum(flips), one_line
     ends = [bad(command, code) for command, code in BAD.items()]
     yield (
-        "command lines that can't be",
+        "invalid command lines",
         len(ends),
         sum(ends),
         "exit code 2 (1 where the data say so), one line, nothing written",

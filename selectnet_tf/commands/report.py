@@ -33,20 +33,22 @@ REPORTS = ("diff", "tables", "figures", "html")
 
 def define_flags() -> None:
     """Defines the command's flags."""
-    flags.DEFINE_string("results_dir", "results", "holds runs.csv and runs/")
+    flags.DEFINE_string("results_dir", "results", "folder with runs.csv and runs/")
     flags.DEFINE_string(
         "data_dir", None, "CIFAR's folder, for the page's images of picks; else SELECTNET_DATA"
     )
-    flags.DEFINE_enum("preset", "paper", recipes.REPRODUCING, "whose runs diff compares")
+    flags.DEFINE_enum(
+        "preset", "paper", recipes.REPRODUCING, "preset whose runs diff compares with the paper"
+    )
     flags.DEFINE_float(
         "tolerance",
         0.03,
-        "reproduced: the difference's 95% interval over seeds lies within this; off: it lies beyond"
-        " half of this",
+        "a cell is reproduced if the difference's 95% interval over seeds lies within this, and off"
+        " if it lies beyond half of it",
         0,
     )
     flags.DEFINE_bool("strict", False, "diff fails where a cell was not run")
-    flags.DEFINE_string("out", None, "CSV file for diff's cells, those not run too")
+    flags.DEFINE_string("out", None, "CSV file for all cells of diff, including those not run")
 
 
 def main(argv: list[str]) -> int:

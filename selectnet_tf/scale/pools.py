@@ -42,9 +42,7 @@ def read(
         yield from file.to_batches(columns=columns, filter=only, batch_size=1024, batch_readahead=1)
     except (OSError, pa.ArrowException) as error:
         cause = str(error).splitlines()[0]
-        raise ValueError(
-            f"{printable(path)} is damaged ({cause}): replace it"
-        ) from None
+        raise ValueError(f"{printable(path)} is damaged ({cause}): replace it") from None
 
 
 def is_folder_of_images(pool: pathlib.Path) -> bool:
