@@ -166,6 +166,9 @@ class Sweep:
         except _Stop as stop:
             self._stop()
             return 128 + stop.number
+        except (OSError, ValueError):  # such as of a damaged runs.csv: no run is left alone
+            self._stop()
+            raise
         failed = [c for c in self.cells if c.problem]
         counts = f"{len(self.cells) - len(failed)} of {len(self.cells)} cells done"
         took = plan.format_hours(time.monotonic() - self._start)

@@ -116,6 +116,22 @@ sys.exit(sweep.Sweep(plan.make_grid("table1", epochs=3, archs=["simple"]), pathl
     )
 
 
+def test_a_sweep_that_fails_itself_leaves_no_run_alone(stand_in, tmp_path, monkeypatch):
+    stand_in(seconds=60)
+    calls = iter([set(), set(), set()])  # the third process starts no more
+
+    def read_names(results):
+        for names in calls:
+            return names
+        raise ValueError("runs.csv is damaged")
+
+    monkeypatch.setattr(store, "read_names", read_names)
+    work = sweep.Sweep(CELLS, tmp_path, jobs=3)
+    with pytest.raises(ValueError, match="damaged"):
+        work.run()
+    assert [cell.process.poll() for cell in work.running] == [-signal.SIGTERM] * 2
+
+
 def test_two_sweeps_share_one_folder(stand_in, tmp_path):
     path = stand_in(0.1)
     both = [command(path, tmp_path) for _ in range(2)]
