@@ -20,22 +20,8 @@ LIMIT = 5  # seconds that nvidia-smi may take
 CGROUPS, OWN_CGROUP = pathlib.Path("/sys/fs/cgroup"), pathlib.Path("/proc/self/cgroup")
 # CUDA's major version -> libraries that TensorFlow opens by name to find GPUs, besides cuDNN
 LIBRARIES = {
-    "12": (
-        "libcudart.so.12",
-        "libcublas.so.12",
-        "libcublasLt.so.12",
-        "libcufft.so.11",
-        "libcusolver.so.11",
-        "libcusparse.so.12",
-    ),
-    "13": (
-        "libcudart.so.13",
-        "libcublas.so.13",
-        "libcublasLt.so.13",
-        "libcufft.so.12",
-        "libcusolver.so.12",
-        "libcusparse.so.12",
-    ),
+    "12": "cudart.so.12 cublas.so.12 cublasLt.so.12 cufft.so.11 cusolver.so.11 cusparse.so.12",
+    "13": "cudart.so.13 cublas.so.13 cublasLt.so.13 cufft.so.12 cusolver.so.12 cusparse.so.12",
 }
 COUNT = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
 
@@ -195,8 +181,8 @@ def missing_cuda_libraries(cuda: str, cudnn: str, home: pathlib.Path) -> list[st
         cudnn: the version that TensorFlow was built with.
         home: the folder of the packages tensorflow and nvidia.
     """
-    names = LIBRARIES.get(cuda.partition(".")[0], ())
-    names = (*names, f"libcudnn.so.{cudnn.partition('.')[0]}")
+    words = LIBRARIES.get(cuda.partition(".")[0], "").split()
+    names = [f"lib{word}" for word in (*words, f"cudnn.so.{cudnn.partition('.')[0]}")]
     return [name for name in names if not _can_load(name, home)]
 
 

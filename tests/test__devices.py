@@ -208,7 +208,8 @@ def test_a_torn_tf_config_is_no_problem_of_ours(nvidia_smi, monkeypatch):
 
 def test_libraries_that_do_not_load_are_named(tmp_path):
     absent = _devices.missing_cuda_libraries("12.5.1", "9", tmp_path)
-    assert set(absent) <= {*_devices.LIBRARIES["12"], "libcudnn.so.9"}
+    known = {f"lib{word}" for word in _devices.LIBRARIES["12"].split()}
+    assert set(absent) <= known | {"libcudnn.so.9"}
     broken = tmp_path / "nvidia" / "cudnn" / "lib" / "libcudnn.so.99"
     broken.parent.mkdir(parents=True)
     broken.write_bytes(b"no library")
