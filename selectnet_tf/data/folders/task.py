@@ -17,6 +17,7 @@ from selectnet_tf.recipes import FolderData, TrainingRecipe
 
 LABELED, TEST, UNLABELED, LEFT_OUT = "labeled", "test", "unlabeled", "left out"
 COPY = "a duplicate within the pool"
+DUPLICATE = "a duplicate of a labeled or test image"
 
 
 class FolderImages(NamedTuple):
@@ -166,13 +167,19 @@ def _read(
 def _apply_decisions(
     seen: Survey, found: FolderImages, part: np.ndarray, y: np.ndarray, why: np.ndarray
 ) -> None:
-    """Leaves out rejected images of the pool and labels accepted ones. Changes the arrays."""
+    """Leaves out rejected images of the pool and labels accepted ones. Changes the arrays.
+
+    A decision about a labeled image labels no copy of it in the pool.
+    """
     accepted, rejected = seen.decisions
+    own = set(found.marks[found.kind != UNLABELED])
     taken: set[str] = set()
     for i in np.flatnonzero(found.kind == UNLABELED):
         mark = found.marks[i]
         if mark in taken:
             why[i] = COPY
+        elif mark in accepted and mark in own:
+            why[i] = DUPLICATE
         elif mark in accepted:
             taken.add(mark)
             part[i], y[i] = LABELED, seen.names.index(accepted[mark])
@@ -192,7 +199,7 @@ def _correct_labels(seen: Survey, found: FolderImages, y: np.ndarray, why: np.nd
             y[i] = seen.names.index(accepted[found.marks[i]])
         elif found.marks[i] in rejected:
             why[i] = why[i] or decisions.REJECTED
-    count = int((y != before).sum())
+    count = int(((y != before) & (why == "")).sum())
     return [f"  {count:,} labels corrected by --decisions"] if count else []
 
 
@@ -272,7 +279,7 @@ def _drop_duplicates(
     rejected = links.touch(np.flatnonzero(why == decisions.REJECTED))
     why[pool & rejected] = "a near duplicate of a rejected image"
     why[pool & links.touch(own)] = "a near duplicate of a labeled or test image"
-    why[pool & np.isin(same, same[own])] = "a duplicate of a labeled or test image"
+    why[pool & np.isin(same, same[own])] = DUPLICATE
     pool &= why == ""
     first = np.zeros(len(part), bool)
     first[np.flatnonzero(pool)[np.unique(same[pool], return_index=True)[1]]] = True

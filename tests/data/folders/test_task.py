@@ -222,6 +222,37 @@ def test_labels_are_corrected_in_the_same_split(make, tmp_path):
     assert "  1 labels corrected by --decisions" in alone.says
 
 
+@pytest.mark.parametrize("copies", ["near", "equal", "none"])
+@pytest.mark.parametrize(("decision", "label"), [("corrected", "emu"), ("right", "cat")])
+def test_a_decision_about_a_labeled_image_labels_no_copy_of_it(
+    make, tmp_path, copies, decision, label
+):
+    trained = sorted(f for f in parts(make())[0]["labeled"] if f.startswith("cat"))[0]
+    shutil.copyfile(tmp_path / "labeled" / trained, tmp_path / "pool" / "copy.png")
+    mark = digest((tmp_path / "pool" / "copy.png").read_bytes())
+    lines = [("file", "digest", "decision", "label"), ("a", mark, decision, label)]
+    write_csv(tmp_path / "decisions.csv", lines)
+    task = make(decisions=str(tmp_path / "decisions.csv"), copies=copies)
+    assert parts(task)[1] == {"pool/copy.png": "a duplicate of a labeled or test image"}
+    rows = {"/".join(row[0].split("/")[-2:]): row for row in task.listing}
+    assert rows[trained][2:4] == ("labeled", label)
+    corrected = "  1 labels corrected by --decisions" in task.says
+    assert corrected == (decision == "corrected")
+
+
+def test_corrections_of_images_left_out_are_not_counted(make, tmp_path):
+    shutil.copyfile(
+        tmp_path / "labeled" / "cat" / "3.png", tmp_path / "labeled" / "dog" / "cat.png"
+    )
+    mark = digest((tmp_path / "labeled" / "cat" / "3.png").read_bytes())
+    write_csv(
+        tmp_path / "decisions.csv",
+        [("digest", "decision", "label"), (mark, "corrected", "emu")],
+    )
+    said = make(decisions=str(tmp_path / "decisions.csv")).says
+    assert not any("corrected" in line for line in said)
+
+
 def test_decisions_without_an_image_are_counted(make, tmp_path):
     lines = [
         ("0.png", digest((tmp_path / "pool" / "0.png").read_bytes()), "wrong", ""),
