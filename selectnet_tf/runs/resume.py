@@ -187,11 +187,15 @@ def describe_new_images(folder: pathlib.Path, recipe: Recipe) -> str:
     if not known or not isinstance(recipe.data, FolderData):
         return ""
     found = survey.survey_folders(recipe.data, recipe.training)
-    pool = _list_files(found.unlabeled)
-    files = _list_files({**found.labeled, **found.test, **found.unlabeled})
+    labels = _list_files(found.labeled) | dict.fromkeys(_list_files(found.unlabeled), "")
+    files = labels | _list_files(found.test)
     counts = {
         "image": sum(file not in known for file in files),
-        "decision": sum(_is_decided(known[f], found.decisions) for f in pool if f in known),
+        "decision": sum(
+            _is_decided(known[file], found.decisions, label)
+            for file, label in labels.items()
+            if file in known
+        ),
     }
     news = [f"{n:,} new {word}{'s' * (n > 1)}" for word, n in counts.items() if n]
     return f"there are {' and '.join(news)}" if news else ""
@@ -292,15 +296,24 @@ def _name_change(old: dict[str, str] | None, new: dict[str, str] | None) -> str:
     return "" if same else "moved to another class or split"
 
 
-def _list_files(folders: dict[pathlib.Path, listing.Listing]) -> list[str]:
-    return [as_cell(str(root / file)) for root, each in folders.items() for file in each.files]
+def _list_files(folders: dict[pathlib.Path, listing.Listing]) -> dict[str, str]:
+    """Returns {file, as in files.csv: name of its folder, directly in one of `folders`}."""
+    return {
+        as_cell(str(root / file)): file.split("/")[0]
+        for root, each in folders.items()
+        for file in each.files
+    }
 
 
-def _is_decided(row: dict[str, str], now: decisions.Decisions) -> bool:
-    """Whether the decisions make something else of an image of the pool than files.csv says."""
-    accepted = now.accepted.get(row["digest"], "")
-    if row["part"] == "labeled":
-        return row["class"] != accepted
-    if row["why"] == decisions.REJECTED:
-        return bool(accepted)
-    return row["part"] == "unlabeled" and (bool(accepted) or row["digest"] in now.rejected)
+def _is_decided(row: dict[str, str], now: decisions.Decisions, label: str) -> bool:
+    """Whether the decisions make something else of an image than files.csv says.
+
+    Args:
+        row: of files.csv.
+        now: the decisions.
+        label: the class of the image's folder, "" in the pool.
+    """
+    rejected = row["digest"] in now.rejected
+    if row["why"]:
+        return row["why"] == decisions.REJECTED and not rejected
+    return rejected or row["class"] != now.accepted.get(row["digest"], label)

@@ -222,4 +222,27 @@ def test_a_finished_run_says_how_many_decisions_are_new(start, tree):
         ],
     )
     picture(tree / "pool" / "new" / "0.png", COLOURS["dog"], 800)
-    assert resume.describe_new_images(folder, recipe) == "there are 1 new image and 2 new decisions"
+    assert resume.describe_new_images(folder, recipe) == "there are 1 new image and 3 new decisions"
+
+
+def test_a_finished_run_says_how_many_decisions_about_labels_are_new(start, tree):
+    folder, recipe = start()
+    rows = [row for row in read_csv(folder / "files.csv") if row["part"] == "labeled"]
+    header = ("digest", "decision", "label")
+    right, corrected, wrong = rows[0]["class"], "emu" if rows[1]["class"] != "emu" else "cat", ""
+    recipe = recipes.make(**recipe.flat() | {"decisions": str(tree / "decisions.csv")})
+
+    def decide(*labels):
+        kinds = ("right", "corrected", "wrong")
+        lines = [
+            (row["digest"], kind, label)
+            for row, kind, label in zip(rows, kinds, labels, strict=False)
+        ]
+        write_csv(tree / "decisions.csv", [header, *lines])
+        return resume.describe_new_images(folder, recipe)
+
+    assert decide(right, corrected, wrong) == "there are 2 new decisions"
+    (folder / "state.npz").unlink()
+    resume.check_same_images(folder, load.make_task(recipe, cache_dir=tree / "cache"))
+    assert decide(right, corrected, wrong) == ""
+    assert decide(right) == "there are 2 new decisions"  # the other two are withdrawn
