@@ -17,7 +17,7 @@ from selectnet_tf.scale import picking
 
 def test_a_run_its_review_and_predictions_leave_all_images_as_they_were(folders_run):
     tree, before, _, folder = folders_run
-    files = predict.list_files([tree / "pool"], io.StringIO())
+    files, _ = predict.list_files([tree / "pool"], io.StringIO())
     predict.predict(folder / "model.keras", files, io.StringIO(), io.StringIO())
     after = read_files(tree)
     assert len(before) == 75 and {path: after.get(path) for path in before} == before

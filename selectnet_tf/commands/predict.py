@@ -59,6 +59,7 @@ def predict(
     errors: TextIO,
     wanted: Wanted | None = None,
     boxes: str | None = None,
+    folders: dict[pathlib.Path, list[str]] | None = None,
 ) -> int:
     """Writes a CSV line for each file to out. Returns the number of unreadable files.
 
@@ -69,12 +70,13 @@ def predict(
         errors: gets the names of unreadable files.
         wanted: what to print; default: the predicted class of every file.
         boxes: MegaDetector's output, A or A,B, for a model that was trained with --boxes.
+        folders: {folder: paths of the files below it}, by which boxes are found.
 
     Raises:
         ValueError: an unknown class, a model of other inputs, boxes that are missing or none of
             these files', or no threshold for the precision.
     """
-    found = _find_boxes(path, files, boxes, errors)
+    found = _find_boxes(path, folders or {}, boxes, errors)
     with importing_tensorflow():
         model = safe_load.load(path)
     wanted = wanted or Wanted()
@@ -84,7 +86,10 @@ def predict(
 
 
 def _find_boxes(
-    path: str | os.PathLike[str], files: list[str], text: str | None, errors: TextIO
+    path: str | os.PathLike[str],
+    folders: dict[pathlib.Path, list[str]],
+    text: str | None,
+    errors: TextIO,
 ) -> dict[pathlib.Path, Box]:
     """Returns {image: its box}. Raises ValueError where the model was trained otherwise."""
     if decoding.read_settings(path)[-1] != bool(text):
@@ -92,9 +97,6 @@ def _find_boxes(
         raise ValueError(f"{path} was trained on {'whole images' if text else 'crops'}: {cure}")
     if not text:
         return {}
-    folders: dict[pathlib.Path, list[str]] = {}
-    for file in dict.fromkeys(map(pathlib.Path, files)):
-        folders.setdefault(file.parent, []).append(file.name)
     found, says = find_boxes(text, folders)
     print(*map(printable, says), sep="\n", file=errors)
     return found
@@ -175,27 +177,31 @@ def _classify(
                 yield from ((file, row) for (file, _), row in zip(good, probs, strict=True))
 
 
-def list_files(arguments: list[str], errors: TextIO) -> list[str]:
-    """Returns the files given and the images below the folders given.
+def list_files(
+    arguments: list[str], errors: TextIO
+) -> tuple[list[str], dict[pathlib.Path, list[str]]]:
+    """Returns the files given and the images below the folders given, and {folder: their paths}.
 
-    Writes the names of other files in the folders to errors. Raises ValueError for a folder without
-    images.
+    A file's folder is its parent. Writes the names of other files in the folders to errors. Raises
+    ValueError for a folder without images.
     """
     found: list[str] = []
+    folders: dict[pathlib.Path, list[str]] = {}
     for argument in map(pathlib.Path, arguments):
-        if not argument.is_dir():
-            found.append(str(argument))
-            continue
-        images = listing.list_images(argument)
-        for file, why in images.aside:
-            print(f"skipped {printable(argument / file)}: {why}", file=errors)
-        if not images.files:
+        root, files = argument.parent, [argument.name]
+        if argument.is_dir():
+            images = listing.list_images(argument)
+            root, files = argument, images.files
+            for file, why in images.aside:
+                print(f"skipped {printable(argument / file)}: {why}", file=errors)
+        if not files:
             some = ", ".join(listing.SUFFIXES)
             raise ValueError(
                 f"expected a folder of images, {argument} holds none: give one with files of {some}"
             )
-        found += [str(argument / file) for file in images.files]
-    return found
+        found += [str(root / file) for file in files]
+        folders.setdefault(root, []).extend(files)
+    return found, {root: list(dict.fromkeys(files)) for root, files in folders.items()}
 
 
 def define_flags() -> None:
@@ -230,11 +236,11 @@ def main(argv: list[str]) -> int:
         path = pathlib.Path(argv[1])
         if not zipfile.is_zipfile(path):
             raise ValueError(f"expected the model.keras of a run, received {path}")
-        files = list_files(argv[2:], sys.stderr)
+        files, folders = list_files(argv[2:], sys.stderr)
         if not any(map(os.path.exists, files)):
             raise ValueError(f"expected images or folders of images, there is no {files[0]}")
         asked = (FLAGS.all, FLAGS["class"].value, FLAGS.threshold, FLAGS.precision, FLAGS.top)
-        broken = predict(path, files, out, sys.stderr, Wanted(*asked), FLAGS.boxes)
+        broken = predict(path, files, out, sys.stderr, Wanted(*asked), FLAGS.boxes, folders)
         out.flush()
     except BrokenPipeError:  # such as `| head`
         end_output()

@@ -128,7 +128,7 @@ def test_images_are_classified_by_name(folders_run, tmp_path):
         picture(tmp_path / f"{name}.png", COLOURS[name], 900)
     (tmp_path / "torn.png").write_bytes(b"no picture")
     out, errors = io.StringIO(), io.StringIO()
-    files = predict.list_files([tmp_path], errors)
+    files, _ = predict.list_files([tmp_path], errors)
     assert predict.predict(folder / "model.keras", files, out, errors) == 1
     rows = list(csv.DictReader(io.StringIO(out.getvalue())))
     assert [r["file"] for r in rows] == [str(tmp_path / f"{n}.png") for n in COLOURS]
@@ -217,7 +217,7 @@ FAKE = """
 import sys
 from selectnet_tf import _console
 from selectnet_tf.commands import predict
-def fake(path, files, out, errors, wanted, boxes):
+def fake(path, files, out, errors, wanted, boxes, folders):
     for i in range(100_000):
         print("line", i, file=out)
     print("all were scored", file=errors)
@@ -257,7 +257,7 @@ def test_a_folder_s_other_files_are_named_and_an_empty_one_is_refused(tmp_path):
         (tmp_path / "in" / name).write_bytes(b"")
     (tmp_path / "in" / "f.jpg").symlink_to("nothing")
     errors = io.StringIO()
-    assert predict.list_files([tmp_path / "in", "x"], errors) == [
+    assert predict.list_files([tmp_path / "in", "x"], errors)[0] == [
         str(tmp_path / "in" / "a.png"),
         "x",
     ]

@@ -156,8 +156,10 @@ def test_predict_crops_where_the_run_did_and_refuses_the_other(tmp_path):
 
     def classify(name, text):
         out = io.StringIO()
-        files = [str(tmp_path / "new" / "a.png")] * 2  # a file and its folder may both be given
-        predict.predict(tmp_path / f"{name}.keras", files, out, io.StringIO(), boxes=text)
+        both = [str(tmp_path / "new" / "a.png"), str(tmp_path / "new")]
+        files, folders = predict.list_files(both, out)
+        model = tmp_path / f"{name}.keras"
+        predict.predict(model, files, out, io.StringIO(), boxes=text, folders=folders)
         return out.getvalue().splitlines()[1].split(",")[1]
 
     assert (classify("whole", None), classify("crops", text)) == ("dark", "bright")
@@ -167,3 +169,18 @@ def test_predict_crops_where_the_run_did_and_refuses_the_other(tmp_path):
     ):
         with pytest.raises(ValueError, match=words):
             classify(name, given)
+
+
+def test_predict_finds_no_box_by_the_bare_name_of_a_nested_file(tmp_path):
+    """Cameras repeat names: c1/a.jpg is not the a.jpg beside c1."""
+    for name in ("a.jpg", "c1/a.jpg", "c1/b.jpg"):
+        save(tmp_path / "new" / name)
+    images = [
+        {"file": name, "detections": found(("1", 0.9, LEFT))} for name in ("a.jpg", "c1/b.jpg")
+    ]
+    text = write(tmp_path / "md.json", images)
+    _, folders = predict.list_files([str(tmp_path / "new")], io.StringIO())
+    of, _ = boxes.find_boxes(text, folders)
+    assert set(of) == {tmp_path / "new" / "a.jpg", tmp_path / "new" / "c1/b.jpg"}
+    _, folders = predict.list_files([str(tmp_path / "new" / "c1" / "b.jpg")], io.StringIO())
+    assert list(boxes.find_boxes(text, folders)[0]) == [tmp_path / "new" / "c1/b.jpg"]
