@@ -94,10 +94,17 @@ def test_the_regression_finds_what_tells_the_classes_apart(classes):
             "accumulate": True,
         },
         {"prior_loss": 0.0, "minor": ("emu", "cat"), "seed": 3, "preset": "paper", "views": 2},
+        {"training": "adam"},
+        {"training": "keras", "lr_schedule": "constant", "freeze": False, "weights": None},
+        {"training": "cui", "minor": ("barn owl, white", 'so "called"', "cat")},
+        {"method": "class_balanced"},
+        {"method": "class_balanced", "training": "sgd"},
     ],
 )
 def test_the_command_of_a_baseline_trains_what_is_looked_for(recipe, changes):
-    recipe = recipes.make(**recipe.flat() | changes)
+    base, values = recipe.preset_values(), recipe.flat()
+    given = {k: v for k, v in values.items() if v != base[k]} | {"dataset": "folder"}
+    recipe = recipes.make(**given | changes)
     other = recipes.with_method(recipe, "random")
     code = (
         "import sys; from selectnet_tf.commands import train; train.define_flags();"
