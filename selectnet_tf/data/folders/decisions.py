@@ -72,7 +72,7 @@ def read_rows(path: pathlib.Path, flag: str, columns: tuple[str, ...]) -> list[d
     if not path.is_file():
         raise FileNotFoundError(f"--{flag}: expected {wanted}, received {path}, which is no file")
     with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        reader = csv.DictReader(file)
+        reader = csv.DictReader(file, restval="")  # a short line has empty cells
         missing = [column for column in columns if column not in (reader.fieldnames or ())]
         rows = list(reader)
     if missing:

@@ -52,6 +52,14 @@ def test_what_is_wrong_is_said_with_its_line(line, said, tmp_path):
         decisions.read_decisions(write(tmp_path / "decisions.csv", line), ("cat", "dog"))
 
 
+def test_a_short_line_has_empty_cells(tmp_path):
+    short = write(tmp_path / "a.csv", "a.jpg,1a,wrong", "b.jpg", "c.jpg,3c,corrected")
+    with pytest.raises(ValueError, match=r"a.csv:4: expected a label of cat, dog, received ''"):
+        decisions.read_decisions(short, ("cat", "dog"))
+    short = write(tmp_path / "a.csv", "a.jpg,1a,wrong", "b.jpg")
+    assert decisions.read_decisions(short, ("cat", "dog")) == ({}, {"1a"})
+
+
 def test_another_file_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="--decisions: expected a CSV file .*nothing.csv"):
         decisions.read_decisions(tmp_path / "nothing.csv", ("cat",))
