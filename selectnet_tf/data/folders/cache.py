@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import errno
 import os
 import pathlib
 import sqlite3
@@ -129,13 +130,31 @@ def _images(path: pathlib.Path, size: int, count: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def _index(place: pathlib.Path, size: int) -> Iterator[sqlite3.Connection]:
-    """Opens the cache's index. Replaces one that is damaged or longer than the images."""
+    """Opens the cache's index. Replaces one that is damaged or longer than the images.
+
+    Raises OSError where it can't be read or written.
+    """
+    try:
+        with contextlib.closing(_open_index(place, size)) as index:
+            yield index
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise OSError(
+            f"{place} can't be read or written ({error}): give --cache_dir another folder"
+        ) from error
+
+
+def _open_index(place: pathlib.Path, size: int) -> sqlite3.Connection:
     index = sqlite3.connect(place / "index.sqlite")
     try:
         index.executescript(TABLES)
         count = index.execute("SELECT COUNT(*) FROM pictures").fetchone()[0]
         images = place / "pictures"
         whole = not count or (images.exists() and images.stat().st_size >= count * size * size * 3)
+    except sqlite3.OperationalError:  # a full disk, or one that can't be written: no damage
+        index.close()
+        raise
     except sqlite3.DatabaseError:
         whole = False
     if not whole:
@@ -144,10 +163,7 @@ def _index(place: pathlib.Path, size: int) -> Iterator[sqlite3.Connection]:
             path.unlink()
         index = sqlite3.connect(place / "index.sqlite")
         index.executescript(TABLES)
-    try:
-        yield index
-    finally:
-        index.close()
+    return index
 
 
 def _decode_all(

@@ -1,6 +1,7 @@
 import errno
 import fcntl
 import os
+import sqlite3
 
 import numpy as np
 import pytest
@@ -86,6 +87,34 @@ def test_a_damaged_cache_begins_anew(harm, paths, tmp_path):
         index.write_bytes(b"no database" * 100)
     else:
         pictures.unlink()
+    assert np.array_equal(read(paths, tmp_path)[0], before)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [("full", "No space left on device"), ("read-only", "readonly .*: give --cache_dir another")],
+)
+def test_an_index_that_can_t_be_written_is_one_line_and_is_kept(
+    harm, words, paths, tmp_path, monkeypatch
+):
+    before, _, _ = read(paths, tmp_path)
+    connect = sqlite3.connect
+
+    def open_harmed(path):
+        if harm == "read-only":
+            return connect(f"file:{path}?mode=ro", uri=True)
+        index = connect(path)
+        index.execute("PRAGMA max_page_count = 1")  # as many as there are
+        return index
+
+    more = tmp_path / "more"
+    for i in range(300):
+        picture(more / f"{i}.png", (i % 256, i // 256, 99), i)
+    with monkeypatch.context() as patch:
+        patch.setattr(cache.sqlite3, "connect", open_harmed)
+        with pytest.raises(OSError, match=words):
+            read(sorted(more.iterdir()), tmp_path)
+    monkeypatch.setattr(cache, "decode_and_look", None)  # nothing is decoded again
     assert np.array_equal(read(paths, tmp_path)[0], before)
 
 
