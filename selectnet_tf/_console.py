@@ -57,6 +57,11 @@ def fail(error: object, code: int) -> int:
     return code
 
 
+def exit_code(error: Exception) -> int:
+    """Returns 2 for a wrong usage, a ValueError that begins with a flag, else 1."""
+    return 2 if isinstance(error, ValueError) and str(error).startswith("--") else 1
+
+
 def end_output() -> None:
     """Flushes standard output, or discards it on an error, which Python would raise on exit."""
     try:

@@ -19,7 +19,13 @@ import numpy as np
 from absl import flags
 
 from selectnet_tf import _csv_files
-from selectnet_tf._console import describe_error, end_output, fail, importing_tensorflow
+from selectnet_tf._console import (
+    describe_error,
+    end_output,
+    exit_code,
+    fail,
+    importing_tensorflow,
+)
 from selectnet_tf._csv_files import as_cell
 from selectnet_tf._files import printable
 from selectnet_tf.data.folders import decoding, listing
@@ -246,5 +252,5 @@ def main(argv: list[str]) -> int:
         end_output()
         return 0
     except (ValueError, OSError) as error:
-        return fail(describe_error(error), 1)
+        return fail(describe_error(error), exit_code(error))
     return int(broken == len(files))

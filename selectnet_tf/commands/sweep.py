@@ -10,7 +10,7 @@ import sys
 from absl import flags
 
 from selectnet_tf import _devices, recipes
-from selectnet_tf._console import end_output, expand_path, fail, parse
+from selectnet_tf._console import end_output, exit_code, expand_path, fail, parse
 from selectnet_tf.commands import report
 from selectnet_tf.data import cifar
 from selectnet_tf.runs import plan, store, sweep
@@ -90,6 +90,9 @@ def main(argv: list[str]) -> int:
             values.methods,
             values.epochs,
         )
+    except ValueError as error:
+        return fail(error, 2)
+    try:
         results, data_dir = (
             expand_path(values.results_dir),
             values.data_dir and str(expand_path(values.data_dir)),
@@ -123,13 +126,11 @@ def main(argv: list[str]) -> int:
                 cifar.find_source(name, data_dir)  # raises at once, not once for each run
         code = work.run()
         return code if code > 1 else max(code, report.write(results, ["tables", "figures"]))
-    except ValueError as error:
-        return fail(error, 2)
     except BrokenPipeError:  # such as `--print | head`
         end_output()
         return 0
-    except OSError as error:
-        return fail(error, 1)
+    except (ValueError, OSError) as error:
+        return fail(error, exit_code(error))
 
 
 def command(name: str) -> None:

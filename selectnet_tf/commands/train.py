@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from selectnet_tf import _devices, recipes
-from selectnet_tf._console import describe_error, expand_path, fail, importing_tensorflow
+from selectnet_tf._console import (
+    describe_error,
+    exit_code,
+    expand_path,
+    fail,
+    importing_tensorflow,
+)
 from selectnet_tf._files import printable
 
 if TYPE_CHECKING:
@@ -238,8 +244,7 @@ def main(argv: list[str]) -> int:
             isinstance(error, (ValueError, OSError, MemoryError)) or _is_tensorflow_error(error)
         ):
             raise
-        of_flag = isinstance(error, ValueError) and str(error).startswith("--")
-        return fail(describe_error(error), 2 if of_flag else 1)
+        return fail(describe_error(error), exit_code(error))
     return 0
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from unittest.mock import MagicMock
 
 import keras
 import pytest
@@ -285,3 +286,15 @@ def test_a_missing_folder_is_named_before_the_model_is_loaded(tmp_path, capsys):
     zipfile.ZipFile(model, "w").close()
     assert predict.main(["predict", str(model), "nowhere"]) == 1
     assert capsys.readouterr().err.endswith("or folders of images, there is no nowhere\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "code"), [("--class: expected one of cat", 2), ("no threshold reached", 1)]
+)
+def test_a_wrong_flag_ends_with_2(said, code, tmp_path, monkeypatch):
+    zipfile.ZipFile(tmp_path / "model.keras", "w").close()
+    picture(tmp_path / "a.png", COLOURS["cat"], 1)
+    monkeypatch.setattr(predict, "FLAGS", MagicMock())
+    monkeypatch.setattr(predict, "predict", MagicMock(side_effect=ValueError(said)))
+    words = [str(tmp_path / name) for name in ("model.keras", "a.png")]
+    assert predict.main(["predict", *words]) == code

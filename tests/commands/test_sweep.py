@@ -44,6 +44,14 @@ def test_the_home_folder_is_the_same_one_for_the_sweep_and_its_runs(tmp_path):
     assert not (tmp_path / "~").exists()
 
 
+def test_a_damaged_table_is_no_wrong_flag(tmp_path):
+    (tmp_path / "runs.csv").write_text("no,columns\n1,2\n")
+    flags = ["--dry", "--datasets=digits-4minor", "--results_dir=."]
+    found = selectnet("sweep", "table1", *flags, cwd=tmp_path)
+    assert found.returncode == 1 and "runs.csv:1: no column name" in found.stderr, found.stdout
+    assert selectnet("sweep", "table1", "--ray=here", *flags[1:], cwd=tmp_path).returncode == 2
+
+
 def test_without_ray_the_extra_is_named(tmp_path):
     (tmp_path / "ray.py").write_text("raise ImportError")
     flags = ["--datasets=digits-4minor", "--ray=auto", "--results_dir=results"]
