@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import html
+import json
 import math
 import os
 import pathlib
@@ -241,6 +242,7 @@ def _galleries(results: pathlib.Path, found: list[store.Run], data_dir: str | No
     All runs and rounds would be tens of megabytes.
     """
     parts: list[str] = []
+    lost: list[str] = []
     loaded: dict[str, cifar.Data | None] = {}
     for group, members in paper.groups(found).items():
         shown_already = set()
@@ -256,7 +258,10 @@ def _galleries(results: pathlib.Path, found: list[store.Run], data_dir: str | No
             kind = run.dataset.split("-")[0]
             images: duplicates.Indexed | None
             if run.row["dataset"] == recipes.FolderData.dataset:
-                images = _read_folder_images(results, run)
+                files = images = _read_folder_images(results, run)
+                if files and not any(os.path.exists(row["file"]) for row in files.rows):
+                    lost.append(run.name)
+                    images = None
             else:
                 if kind not in loaded:
                     loaded[kind] = _images(run.dataset, data_dir)
@@ -278,6 +283,12 @@ def _galleries(results: pathlib.Path, found: list[store.Run], data_dir: str | No
         note += (
             "<p>Without images: the data set was not found (<code>--data_dir</code>); numbers are"
             " indices in the training set.</p>"
+        )
+    if lost:
+        print(
+            f"report.html has no images of {', '.join(lost)}: they have moved, or their paths start"
+            " from another folder; run the report in the one where the runs were trained",
+            file=sys.stderr,
         )
     return note + "".join(parts) if parts else ""
 
@@ -301,9 +312,9 @@ class _Files:
     """The images of a folder run as the run saw them, read from their files when asked for."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self.rows, model = read_csv(folder / "files.csv"), folder / "model.keras"
-        settings = decoding.read_settings(model) if model.exists() else ("stretch", None)
-        self.fit, self.levels = settings[:2]
+        self.rows = read_csv(folder / "files.csv")
+        settings = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+        self.fit, self.levels = settings["recipe"]["fit"], settings.get("levels")
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         return np.stack([self._read(self.rows[int(i)]) for i in indices])

@@ -36,6 +36,7 @@ def write_recipe(
         **{name: text for name, text in now.items() if name not in VERSIONS},
         "replicas": replicas,
         "first": fingerprint.first,
+        **({"levels": task.levels} if task.fit else {}),
     }
     write_json(folder / "recipe.json", content)
     write_npz(

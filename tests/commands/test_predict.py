@@ -51,6 +51,8 @@ def test_a_run_on_folders_leaves_lists_and_a_page_to_review_them(folders_run):
     confusion = read_csv(folder / "confusion.csv")
     assert [line["truth"] for line in confusion] == list(COLOURS)
     assert right == sum(int(line[line["truth"]]) for line in confusion)
+    settings = json.loads((folder / "recipe.json").read_text())  # by which a report shows images
+    assert settings["levels"] is None and settings["recipe"]["fit"] == "stretch"
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import zipfile
 
 import numpy as np
 import pytest
@@ -117,11 +116,24 @@ def test_runs_on_folders_show_minor_classes_and_images_and_nothing_of_the_paper(
     write_csv(folder / "classes.csv", [("class", "name", "minor", "f1", *AS), *lines])
     write_csv(folder / "picks.csv", [COLUMNS, (10, 2, 1, "", 0.9, 0, "")])
     write_csv(folder / "files.csv", [("file",), (str(tree / "pool" / "0" / "00.png"),)])
+    (folder / "recipe.json").write_text(json.dumps({"recipe": recipe.flat()}))
     text = page.write(tree, store.read_runs(tree)[0]).read_text(encoding="utf-8")
     assert "24 test images" in text and "<th>emu</th>" in text and "<td>0.7500</td>" in text
     assert "0.8125" in text and "data:image/webp" in text and "added as emu" in text
     body = text.partition("<main>")[2]
     assert "paper" not in re.sub("<details>.*?</details>", "", body, flags=re.DOTALL)
+
+
+def test_images_that_are_not_there_are_a_line_and_no_black_tiles(tmp_path, capsys):
+    place = {"labeled_dir": "labeled", "unlabeled_dir": "pool"}
+    recipe = write_run(tmp_path, dataset="folder", epochs=20, **place)
+    folder = tmp_path / "runs" / recipe.name
+    write_csv(folder / "picks.csv", [COLUMNS, (10, 2, 1, "", 0.9, 0, "")])
+    write_csv(folder / "files.csv", [("file",), ("pool/0.png",)])  # relative to another folder
+    (folder / "recipe.json").write_text(json.dumps({"recipe": recipe.flat()}))
+    text = page.write(tmp_path, store.read_runs(tmp_path)[0]).read_text(encoding="utf-8")
+    said = capsys.readouterr().err
+    assert "data:image" not in text and f"has no images of {recipe.name}" in said
 
 
 def test_images_of_folders_are_shown_as_the_run_saw_them(tmp_path):
@@ -133,8 +145,9 @@ def test_images_of_folders_are_shown_as_the_run_saw_them(tmp_path):
         *((str(tmp_path / "gray.png"), box) for box in ("", "0.75 0.4 1 0.65")),
     ]
     write_csv(tmp_path / "files.csv", rows)
-    with zipfile.ZipFile(tmp_path / "model.keras", "w") as file:
-        file.writestr("pictures.json", json.dumps({"fit": "crop", "levels": [0, 4095]}))
+    settings = {"recipe": {"fit": "crop"}, "levels": [0, 4095]}
+    (tmp_path / "recipe.json").write_text(json.dumps(settings))
+    (tmp_path / "model.keras").write_text("damaged: nothing here is read from it")
     whole, cropped = page._Files(tmp_path)[np.arange(2)]
     assert whole.min() == 0 and whole.max() == 255 and abs(whole.mean() - 127.5) < 2
     assert cropped.min() == 255
