@@ -1,6 +1,7 @@
 """Lists a run's folders and checks them before any image is decoded."""
 
 import collections
+import contextlib
 import pathlib
 import shutil
 import time
@@ -276,14 +277,16 @@ def _lines(
 def _count_duplicates(paths: list[pathlib.Path]) -> int:
     """Returns the number of files equal to an earlier one.
 
-    Reads the first 64 kB of files of equal size, and all of those that are equal there.
+    Reads the first 64 kB of files of equal size, and all of those that are equal there. Leaves out
+    unreadable files.
     """
     groups = [paths]
     for key in (lambda path: path.stat().st_size, _digest_start, lambda p: digest(p.read_bytes())):
         parts = collections.defaultdict(list)
         for number, group in enumerate(groups):
             for path in group:
-                parts[number, key(path)].append(path)
+                with contextlib.suppress(OSError):  # decoding reports it
+                    parts[number, key(path)].append(path)
         groups = [part for part in parts.values() if len(part) > 1]
     return sum(len(group) - 1 for group in groups)
 

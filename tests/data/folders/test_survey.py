@@ -133,3 +133,9 @@ def test_files_that_differ_early_are_not_read_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(survey, "digest", lambda content: read.append(len(content)) or content)
     assert survey._count_duplicates([tmp_path / str(i) for i in range(3)]) == 1
     assert read == [1 << 16] * 3 + [(1 << 17) + 1] * 2
+
+
+def test_an_unreadable_file_is_no_duplicate_and_no_error(tmp_path):
+    for i in range(2):
+        (tmp_path / str(i)).write_bytes(b"image")
+    assert survey._count_duplicates([tmp_path / name for name in ("0", "gone", "1")]) == 1
