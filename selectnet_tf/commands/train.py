@@ -84,8 +84,8 @@ def define_flags() -> None:
     flags.DEFINE_bool(
         "baselines",
         None,
-        "dataset=folder: also train logit_adjusted and random, and compare this run with them and"
-        " with logistic regressions; default: with --freeze, else those that are there",
+        "dataset=folder: also train logit_adjusted, random and selectnet, and compare this run with"
+        " them and with logistic regressions; default: with --freeze, else those that are there",
     )
     flags.DEFINE_bool(
         "dry_run",
@@ -167,14 +167,19 @@ def _dry_run(recipe: recipes.Recipe, found: "Survey | None", cache_dir: pathlib.
     print("\n".join(map(printable, lines)), flush=True)
     _devices.hide_gpus_for_cpu(FLAGS.device)
     with importing_tensorflow(FLAGS.verbose):
-        from selectnet_tf.runs import dry_run
+        from selectnet_tf.runs import baselines, dry_run
 
         if seconds <= DRY_SECONDS:
             print(dry_run.split(found, recipe))
         else:
             print("  near duplicates are not counted, since that decodes all images: see --copies")
-        print(dry_run.line(found, recipe))
+        others = baselines.list_methods(recipe) if _trains_baselines(recipe) else []
+        print(dry_run.line(found, recipe, others))
     return 0
+
+
+def _trains_baselines(recipe: recipes.Recipe) -> bool:
+    return bool(recipe.training.freeze if FLAGS.baselines is None else FLAGS.baselines)
 
 
 def main(argv: list[str]) -> int:
@@ -222,7 +227,7 @@ def main(argv: list[str]) -> int:
         )
         compared = []
         if own and FLAGS.baselines is not False:
-            others = recipe.training.freeze if FLAGS.baselines is None else True
+            others = _trains_baselines(recipe)
             found = baselines.train_all(recipe, results, others=others, **options)
             try:
                 rows = compare.write_baselines(results, row["name"], row["method"], found)

@@ -73,11 +73,7 @@ def train_all(
             found.append(Baseline(f"{NAMES[place.name]}, {features} features", place))
     except (ValueError, OSError) as error:
         found.append(Baseline(f"{NAMES[LOGISTIC]}, {features} features", None, _reason(error)))
-    assert isinstance(recipe.data, FolderData)
-    for method in METHODS:
-        without_pool = method in recipes.SELECTING and not recipe.data.unlabeled_dir
-        if method == recipe.selection.method or without_pool:
-            continue
+    for method in list_methods(recipe):
         try:
             other = recipes.with_method(recipe, method)
             if others:
@@ -88,6 +84,13 @@ def train_all(
         except (ValueError, OSError) as error:
             found.append(Baseline(method, None, _reason(error)))
     return found
+
+
+def list_methods(recipe: Recipe) -> list[str]:
+    """Returns the METHODS that are baselines of a run: others than its own, that have a pool."""
+    assert isinstance(recipe.data, FolderData)
+    without_pool = () if recipe.data.unlabeled_dir else recipes.SELECTING
+    return [m for m in METHODS if m not in (recipe.selection.method, *without_pool)]
 
 
 def fit_logistic(

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,8 +34,14 @@ class Pace(NamedTuple):
     embed: float
 
 
-def line(found: Survey, recipe: Recipe) -> str:
-    """Returns --dry_run's line on the training. recipe: of a FolderData."""
+def line(found: Survey, recipe: Recipe, baselines: Sequence[str] = ()) -> str:
+    """Returns --dry_run's line on the training.
+
+    Args:
+        found: numbers of images.
+        recipe: of a FolderData.
+        baselines: methods that are trained, too.
+    """
     assert isinstance(recipe.data, FolderData)
     class_balanced = recipe.selection.method == "class_balanced"
     pace = measure(recipe.training, recipe.data.image_size, len(found.names), class_balanced)
@@ -44,7 +50,7 @@ def line(found: Survey, recipe: Recipe) -> str:
     epochs = recipe.training.epochs
     often = f"{epochs:,} epoch{'s' * (epochs > 1)} of up to {images:,} images"
     amount = f"about {plan.format_hours(took)}" if took >= 60 else "under a minute"
-    more = "; two baselines take as long each" if recipe.training.freeze else ""
+    more = f"; each baseline takes up to about as long: {', '.join(baselines)}" if baselines else ""
     return (
         f"  training takes {amount} on this idle machine: {often}, estimated from a few steps{more}"
     )

@@ -114,3 +114,18 @@ def test_the_command_of_a_baseline_trains_what_is_looked_for(recipe, changes):
     found = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
     assert found.stdout.strip() == other.name, found.stderr
     assert recipes.with_method(recipe, "logit_adjusted").training.prior_loss == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "methods"),
+    [
+        ({}, ["logit_adjusted", "random", "selectnet"]),
+        ({"method": "random"}, ["logit_adjusted", "selectnet"]),
+        ({"method": "imbalanced", "unlabeled_dir": None}, ["logit_adjusted"]),
+        ({"method": "logit_adjusted", "unlabeled_dir": None}, []),
+    ],
+)
+def test_baselines_are_other_methods_that_have_a_pool(changes, methods):
+    places = {"labeled_dir": "a", "unlabeled_dir": "b"}
+    recipe = recipes.make(**{"dataset": "folder", **places, "epochs": 20, **changes})
+    assert baselines.list_methods(recipe) == methods

@@ -6,7 +6,7 @@ import pytest
 
 from selectnet_tf import recipes
 from selectnet_tf.data.folders import listing, survey
-from selectnet_tf.runs import dry_run
+from selectnet_tf.runs import baselines, dry_run
 
 
 def made_listing(**counts):
@@ -68,6 +68,11 @@ def test_a_few_steps_are_timed(monkeypatch):
     recipe = recipes.make(**FIELDS, image_size=12, batch_size=4)
     said = dry_run.line(found(), recipe)
     assert re.search(r"(about \d+ min|under a minute) .*: 20 epochs of up to 160 images", said)
+    assert "baseline" not in said
+    others = baselines.list_methods(recipe)
+    assert dry_run.line(found(), recipe, others).endswith(
+        "; each baseline takes up to about as long: logit_adjusted, random, selectnet"
+    )
 
 
 def test_weights_are_not_downloaded_for_it(monkeypatch):
