@@ -112,8 +112,9 @@ def fit_logistic(
     Raises:
         ValueError: the images are not those of the run.
     """
+    rounds = [int(row["epoch"]) for row in read_csv(folder / "selection.csv")]
     with np.load(folder / "selected.npz") as file:
-        last = file["epoch"] == max(file["epoch"], default=0)
+        last = file["epoch"] == max(rounds, default=0)
         index, labels = file["index"][last], file["label"][last]
     places = [folder / name for name in (LOGISTIC, PICKS)[: 1 + bool(len(index))]]
     missing = [place for place in places if not (place / "predictions.npz").exists()]

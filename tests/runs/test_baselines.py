@@ -10,6 +10,7 @@ import pytest
 from conftest import Killed
 
 from selectnet_tf import recipes
+from selectnet_tf._csv_files import write_csv
 from selectnet_tf.data import load
 from selectnet_tf.models import networks
 from selectnet_tf.report import compare, page
@@ -129,3 +130,16 @@ def test_baselines_are_other_methods_that_have_a_pool(changes, methods):
     places = {"labeled_dir": "a", "unlabeled_dir": "b"}
     recipe = recipes.make(**{"dataset": "folder", **places, "epochs": 20, **changes})
     assert baselines.list_methods(recipe) == methods
+
+
+@pytest.mark.parametrize(
+    ("picked", "names"), [(20, ["logistic", "logistic_picks"]), (10, ["logistic"])]
+)
+def test_the_last_round_counts_though_it_picked_nothing(picked, names, tmp_path):
+    write_csv(tmp_path / "selection.csv", [("epoch",), (10,), (20,)])
+    np.savez(tmp_path / "selected.npz", epoch=[10, picked], index=[1, 2], label=[0, 0])
+    for name in ("logistic", "logistic_picks"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "predictions.npz").touch()
+    found = baselines.fit_logistic(None, tmp_path, tmp_path)
+    assert [place.name for place in found] == names
