@@ -193,15 +193,17 @@ at("load").onchange = async () => {
   at("load").value = "";
   if (Math.min(digest, decision, label) < 0) return tell("This is no decisions.csv: it needs the columns digest, decision and label.");
   const before = saved;
-  let wrong = 0, here = 0, elsewhere = 0;
+  const mine = new Map(Object.entries(decisions)); // made here, so newer than the file's
+  let wrong = 0, here = 0, kept = 0, elsewhere = 0;
   for (const row of rows.filter((r) => r[decision])) {
     const pick = own.get(row[digest]), names = row[decision] === "wrong" || classes.includes(row[label]);
     if (!names || !["right", "corrected", "wrong"].includes(row[decision])) wrong += 1;
+    else if (mine.has(row[digest]) && mine.get(row[digest]).label !== (row[decision] === "wrong" ? "" : row[label])) kept += 1;
     else if (pick) { row[decision] === "wrong" ? decide(pick, "wrong", "") : choose(pick, row[label]); here += 1; }
     else { others[row[digest]] = [row[file] ?? "", row[digest], row[decision], row[label]]; elsewhere += 1; }
   }
   saved = before;
-  tell(`${here} decisions loaded` + (elsewhere ? `, and ${elsewhere} about images of other pages, which are saved with these` : "") + (wrong ? `; ${wrong} lines with an unknown decision or class are left out` : "") + ".");
+  tell(`${here} decisions loaded` + (kept ? `, ${kept} not, as you decided otherwise on this page` : "") + (elsewhere ? `, and ${elsewhere} about images of other pages, which are saved with these` : "") + (wrong ? `; ${wrong} lines with an unknown decision or class are left out` : "") + ".");
   show();
 };
 

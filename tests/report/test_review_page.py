@@ -152,6 +152,18 @@ def test_an_earlier_file_is_loaded_and_saved_with_what_it_says_of_other_pages(
     assert found.rejected == {f"{35:032x}"} and found.accepted == {f"{99:032x}": "cat"}
 
 
+def test_a_loaded_file_replaces_no_decision_made_on_the_page(page, browser, tmp_path):
+    lines = [(f"{35:032x}", "wrong", ""), *[(f"{34:032x}", "right", c) for c in ("cat", "dog")]]
+    write_csv(tmp_path / "mine.csv", [("digest", "decision", "label"), *lines])
+    browser.get(f"file://{page[0]}")
+    card = browser.find_element("css selector", f'[data-digest="{35:032x}"]')
+    card.find_element("css selector", "button[value=right]").click()
+    browser.find_element("id", "load").send_keys(str(tmp_path / "mine.csv"))
+    said = "2 decisions loaded, 1 not, as you decided otherwise on this page."
+    wait(browser, lambda browser: browser.find_element("id", "notice").text == said)
+    assert save(browser, tmp_path).accepted == {f"{35:032x}": "emu", f"{34:032x}": "dog"}
+
+
 def test_pages_order_and_the_original_in_full(page, browser):
     path, files = page
     browser.get(f"file://{path}")
