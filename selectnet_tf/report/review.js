@@ -3,7 +3,7 @@ const { classes, items, examples, omitted } = JSON.parse(document.getElementById
 const EACH = 24, at = (id) => document.getElementById(id);
 const KINDS = {
   picked: ["picked", "Images that were added. Those that you accept are labeled in the next run; those that you reject are never added again. The number is the probability of the label, by a layer that has not seen the image."],
-  asked: ["to label", "The most uncertain images, without near duplicates: your labels help most here. Wrong means none of the classes."],
+  asked: ["to label", "The most uncertain images, chosen to differ: your labels help most here. Wrong means none of the classes."],
   suspect: ["doubtful labels", "Labeled images that look like another class. A correction counts in the next run; wrong leaves the image out of it."],
 };
 const uses = (name) => items.filter((p) => p.label === name || p.second === name).length;
