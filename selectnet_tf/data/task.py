@@ -45,16 +45,8 @@ class Task(NamedTuple):
     levels: tuple[float, float] | None = None
     boxes: list[tuple[float, float, float, float] | None] | None = None
 
-    @property
-    def by_index(self) -> "_ByIndex":
-        """The images, indexed by the values of `index`."""
-        return _ByIndex(Images(self.x_labeled, self.x_unlabeled), self.index)
-
-
-class _ByIndex:
-    def __init__(self, images: Images, places: np.ndarray) -> None:
-        self.images, self.places = images, places
-
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        order = np.argsort(self.places)
-        return self.images[order[np.searchsorted(self.places, indices, sorter=order)]]
+    def at(self, indices: np.ndarray) -> Subset:
+        """Returns the images at values [k] of `index`, read when they are asked for."""
+        order = np.argsort(self.index)
+        places = order[np.searchsorted(self.index, indices, sorter=order)]
+        return Subset(Images(self.x_labeled, self.x_unlabeled), places)

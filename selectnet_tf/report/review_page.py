@@ -125,17 +125,17 @@ def _data(
 def _thumbnails(task: "Task", indices: np.ndarray, size: int) -> Iterable[str]:
     """Yields data: URLs of original images, or of the run's where these can't be read any more."""
     assert task.files
-    files = task.files
+    files, images = task.files, task.at(indices)
 
-    def read(index: int) -> str:
+    def read(place: int, index: int) -> str:
         try:
             box = task.boxes[index] if task.boxes else None
             return encode(decoding.decode_thumbnail(files[index], size, task.levels, box))
         except Exception:  # Pillow's plugins raise whatever a damaged file makes them
-            return encode(task.by_index[np.array([index])][0])
+            return encode(images[np.array([place])][0])
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        return pool.map(read, indices)
+        return pool.map(read, range(len(indices)), indices)
 
 
 def _groups(task: "Task", indices: np.ndarray) -> np.ndarray:
@@ -143,21 +143,9 @@ def _groups(task: "Task", indices: np.ndarray) -> np.ndarray:
     import imagehash
     from PIL import Image
 
-    images = task.by_index
-    looks = [str(imagehash.phash(Image.fromarray(images[np.array([i])][0]))) for i in indices]
-    return duplicates.group_pairs(
-        len(indices), duplicates.find_near_duplicates(looks, _At(images, indices), len(indices))
-    )
-
-
-class _At:
-    """View of images at indices, read when they are asked for."""
-
-    def __init__(self, images: duplicates.Indexed, indices: np.ndarray) -> None:
-        self.images, self.indices = images, indices
-
-    def __getitem__(self, places: np.ndarray) -> np.ndarray:
-        return self.images[self.indices[places]]
+    n, images = len(indices), task.at(indices)
+    looks = [str(imagehash.phash(Image.fromarray(images[np.array([i])][0]))) for i in range(n)]
+    return duplicates.group_pairs(n, duplicates.find_near_duplicates(looks, images, n))
 
 
 def _examples(task: "Task", name: str) -> list[str]:

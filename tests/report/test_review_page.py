@@ -51,7 +51,12 @@ def page(tmp_path):
         run / "suspects.csv", [("file", "label", *LIKELY), (files[2], "dog", 0.1, "emu", 0.8)]
     )
     task = SimpleNamespace(
-        files=files, listing=listing, by_index=x, names=NAMES, index=np.arange(36), y_labeled=y
+        files=files,
+        listing=listing,
+        at=x.__getitem__,
+        names=NAMES,
+        index=np.arange(36),
+        y_labeled=y,
     )
     task.levels = task.boxes = None
     review_page.write(run, task)
@@ -253,7 +258,12 @@ def test_a_run_s_name_is_escaped_once(page, tmp_path):
     ]
     y = np.array([0, 0, 1, 1, 2, 2])
     task = SimpleNamespace(
-        files=files, listing=listing, by_index=x, names=NAMES, index=np.arange(36), y_labeled=y
+        files=files,
+        listing=listing,
+        at=x.__getitem__,
+        names=NAMES,
+        index=np.arange(36),
+        y_labeled=y,
     )
     task.levels = task.boxes = None
     review_page.write(tmp_path / "a&b", task)

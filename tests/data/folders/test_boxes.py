@@ -134,7 +134,7 @@ def test_a_run_sees_the_crops_and_leaves_the_files(tmp_path):
         make([*images[:6], *({**one, "detections": []} for one in images[6:])]),
     )
     assert whole.boxes is None and len(whole.listing[0]) == 5
-    assert np.array_equal(other.by_index[other.index[-6:]], whole.by_index[whole.index[-6:]])
+    assert np.array_equal(other.at(other.index[-6:])[:], whole.at(whole.index[-6:])[:])
     assert task.listing[0][-1] == "box" and task.listing[1][-1] == "0.1000 0.3000 0.3000 0.7000"
     now = read_files(tmp_path)
     assert all(now[path] == content for path, content in before.items())

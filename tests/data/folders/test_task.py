@@ -203,7 +203,7 @@ def test_decisions_are_taken_over(make, tmp_path):
     ] == [2, 1]
     assert np.array_equal(
         task.x_labeled[np.arange(len(task.y_labeled))],
-        task.by_index[task.index[: len(task.y_labeled)]],
+        task.at(task.index[: len(task.y_labeled)])[:],
     )
 
 
