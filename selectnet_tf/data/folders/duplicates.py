@@ -1,5 +1,6 @@
 """Duplicates and near duplicates among images, such as resaved and resized ones."""
 
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,9 @@ UNLIKE = 24
 THUMB = 32
 COARSE = 8  # divides THUMB
 CHUNK = 4096
+FEW = 256  # pairs compared at once: their thumbnails stay in the processor's cache
+BLOCK = 1 << 20  # pairs in memory, about
+MANY = 10_000_000  # pairs whose comparison is announced
 
 
 class Indexed(Protocol):
@@ -31,41 +35,65 @@ def find_near_duplicates(looks: list[str], images: Indexed, first: int) -> np.nd
         [k, 2] positions, the smaller first.
     """
     hashes = np.array([int(look, 16) for look in looks], np.uint64)
-    found = [np.zeros((0, 2), np.int64)]
+    used, count = np.zeros(len(hashes), bool), 0
+    for pairs in _pair_hashes(hashes, first):
+        used[pairs] = True
+        count += len(pairs)
+    if count > MANY:
+        print(
+            f"  comparing {count:,} pairs of similar images takes minutes; --copies=equal skips it",
+            flush=True,
+        )
+    places, number = np.flatnonzero(used), np.cumsum(used) - 1
+    thumbs = np.zeros((len(places), THUMB, THUMB, images[places[:0]].shape[-1]), np.uint8)
+    for start in range(0, len(places), CHUNK):
+        some = slice(start, start + CHUNK)
+        thumbs[some] = np.rint(thumbnails(images[places[some]]))
+    alike = _compare(thumbs)
+    near = [pairs[alike(number[pairs])] for pairs in _pair_hashes(hashes, first)]
+    return np.concatenate([np.zeros((0, 2), np.int64), *near])
+
+
+def _pair_hashes(hashes: np.ndarray, first: int) -> Iterator[np.ndarray]:
+    """Yields the pairs [k, 2] with near hashes in order, about BLOCK at a time."""
+    found, count = [], 0
     for i in range(min(first, len(hashes))):
         close = i + 1 + np.flatnonzero(np.bitwise_count(hashes[i + 1 :] ^ hashes[i]) <= FARTHEST)
         found.append(np.stack([np.full(len(close), i), close], 1))
-    pairs = np.concatenate(found)
-    used, places = np.unique(pairs, return_inverse=True)
-    thumbs = np.zeros((len(used), THUMB, THUMB, images[used[:0]].shape[-1]), np.uint8)
-    for start in range(0, len(used), CHUNK):
-        some = slice(start, start + CHUNK)
-        thumbs[some] = np.rint(thumbnails(images[used[some]]))
-    return pairs[_alike(thumbs, places.reshape(-1, 2))]
+        count += len(close)
+        if count >= BLOCK:
+            yield np.concatenate(found)
+            found, count = [], 0
+    if found:
+        yield np.concatenate(found)
 
 
-def _alike(thumbs: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Returns which pairs [k, 2] of thumbnails [n, THUMB, THUMB, C] nowhere differ by over UNLIKE.
+def _compare(thumbs: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns a function that tells which pairs [k, 2] of thumbnails nowhere differ by over UNLIKE.
 
     At an edge, whose sharpness depends on the file, a pixel may have any value of the 3 x 3 pixels
-    around it in the other image.
+    around it in the other image. thumbs: [n, THUMB, THUMB, C].
     """
     from scipy.ndimage import maximum_filter, minimum_filter
 
     coarse = thumbnails(thumbs, COARSE).astype(np.int16)
     low, high = (each(thumbs, (1, 3, 3, 1)) for each in (minimum_filter, maximum_filter))
-    near = np.zeros(len(pairs), bool)
-    for start in range(0, len(pairs), CHUNK):
-        some = pairs[start : start + CHUNK]
-        a, b = some.T
-        close = np.abs(coarse[a] - coarse[b]).max((1, 2, 3)) <= UNLIKE
-        kept, outside = some[close], []
-        for one, other in (kept.T, kept[:, ::-1].T):
-            x = thumbs[one].astype(np.int16)
-            outside.append(np.maximum(x - high[other], low[other] - x).max((1, 2, 3)))
-        close[close] = np.maximum(*outside) <= UNLIKE
-        near[start : start + CHUNK] = close
-    return near
+    low, high = np.maximum(low, UNLIKE) - UNLIKE, np.minimum(high, 255 - UNLIKE) + UNLIKE
+
+    def alike(pairs: np.ndarray) -> np.ndarray:
+        near = np.zeros(len(pairs), bool)
+        for start in range(0, len(pairs), FEW):
+            some = pairs[start : start + FEW]
+            a, b = some.T
+            close = np.abs(coarse[a] - coarse[b]).max((1, 2, 3)) <= UNLIKE
+            for one, other in ((a, b), (b, a)):
+                here = np.flatnonzero(close)
+                x, of = thumbs[one[here]], other[here]
+                close[here] = ((low[of] <= x) & (x <= high[of])).all((1, 2, 3))
+            near[start : start + FEW] = close
+        return near
+
+    return alike
 
 
 def pairs_of_equal(same: np.ndarray, places: np.ndarray) -> np.ndarray:
