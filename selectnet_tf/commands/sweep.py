@@ -4,6 +4,7 @@ Then writes the tables and figures. Run it again to resume where it stopped. --d
 --print the commands; neither trains.
 """
 
+import os
 import shlex
 import sys
 
@@ -93,15 +94,12 @@ def main(argv: list[str]) -> int:
     except ValueError as error:
         return fail(error, 2)
     try:
-        results, data_dir = (
-            expand_path(values.results_dir),
-            values.data_dir and str(expand_path(values.data_dir)),
-        )
-        if values["print"].value or values.ray:  # for a shell in another folder
-            results, data_dir = (
-                results.absolute(),
-                data_dir and str(expand_path(data_dir).absolute()),
-            )
+        far = values["print"].value or values.ray  # a shell in another folder and environment
+        results, data = expand_path(values.results_dir), values.data_dir
+        if far:
+            results, data = results.absolute(), data or os.environ.get("SELECTNET_DATA")
+        place = expand_path(data) if data else None
+        data_dir = str(place.absolute() if far else place) if place else None
         _devices.hide_gpus_for_cpu(values.device)
         if values.ray and not (values.dry or values["print"].value):
             work: sweep.Sweep = jobs.JobSweep(

@@ -36,6 +36,12 @@ def test_print_gives_a_command_for_each_missing_cell(tmp_path):
     } == {recipes.make(**made, method=method).name for method in ("selectnet", "oversampling")}
 
 
+def test_printed_commands_carry_the_folder_of_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("SELECTNET_DATA", "data")
+    found = selectnet(*CELL, "--epochs=4", "--methods=context", cwd=tmp_path)
+    assert f"--data_dir={tmp_path / 'data'}" in shlex.split(found.stdout)
+
+
 def test_the_home_folder_is_the_same_one_for_the_sweep_and_its_runs(tmp_path):
     words = [*CELL, "--methods=context", "--results_dir=~/results", "--data_dir=~/data"]
     found = selectnet(*words, cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path)})
