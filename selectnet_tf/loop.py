@@ -5,6 +5,7 @@ cut short. Here every round is a `fit` of its own. Callbacks, history and progre
 continuous run, and train_step is traced once.
 """
 
+import contextlib
 import os
 import warnings
 from typing import Any
@@ -87,25 +88,13 @@ def fit(
     """
     called = keras.tree.flatten(callbacks) if callbacks else []
     _check_arguments(model, selection, batch_size, fit_arguments)
-    if checkpoint is not None:
-        saver = Checkpoint(checkpoint, {"selection": selection})
+    saver = None if checkpoint is None else Checkpoint(checkpoint, {"selection": selection})
+    if saver is not None:
+        called.append(saver)
         if saver.file.path.exists():
             initial_epoch, initial_batch = saver.restore(model)
             if verbose:
                 print(f"{checkpoint}: resumes after {initial_epoch} of {epochs} epochs", flush=True)
-        with saver.signals():
-            return fit(
-                model,
-                selection,
-                epochs=epochs,
-                batch_size=batch_size,
-                augment=augment,
-                callbacks=[*called, saver],
-                initial_epoch=initial_epoch,
-                initial_batch=initial_batch,
-                verbose=verbose,
-                **fit_arguments,
-            )
     saved = [c for c in called if isinstance(c, Checkpoint)]
     fresh = not initial_epoch and not initial_batch
     _check_callbacks(called, initial_epoch, initial_batch, batch_size)
@@ -119,47 +108,48 @@ def fit(
     epoch, first_batch = initial_epoch, initial_batch
     model.stop_training = any(checkpoint.stopped for checkpoint in saved)
     synchronized = _synchronize(model) if replicas > 1 else []
-    selection.driven = True
-    try:
-        while epoch < epochs and not model.stop_training:
-            end = epoch + 1 if first_batch else min(epochs, selection.round_end(epoch))
-            # under a strategy, Keras takes a batch before it calls any callback
-            selection.pool.begin_epoch(epoch)
-            data = selection.pool.dataset(batch_size, augment, first_batch)
-            steps = int(data.cardinality())
-            if steps < 1:
-                raise ValueError(
-                    f"initial_batch is {first_batch}, but the epoch has"
-                    f" {len(selection.pool.index) // batch_size} batches: give the one that"
-                    " restore(model) returns"
+    with saver.signals() if saver else contextlib.nullcontext():
+        selection.driven = True
+        try:
+            while epoch < epochs and not model.stop_training:
+                end = epoch + 1 if first_batch else min(epochs, selection.round_end(epoch))
+                # under a strategy, Keras takes a batch before it calls any callback
+                selection.pool.begin_epoch(epoch)
+                data = selection.pool.dataset(batch_size, augment, first_batch)
+                steps = int(data.cardinality())
+                if steps < 1:
+                    raise ValueError(
+                        f"initial_batch is {first_batch}, but the epoch has"
+                        f" {len(selection.pool.index) // batch_size} batches: give the one that"
+                        " restore(model) returns"
+                    )
+                if first_batch and not all(checkpoint.fills_metrics for checkpoint in saved):
+                    with preserving_seeds(model):  # makes the metrics, for Checkpoint to fill
+                        model.test_on_batch(*next(data.as_numpy_iterator()))
+                shared.set_params({"verbose": verbose, "epochs": epochs, "steps": steps})
+                model.fit(
+                    data,
+                    epochs=end,
+                    initial_epoch=epoch,
+                    callbacks=shared,
+                    shuffle=False,
+                    verbose=verbose,
+                    **fit_arguments,
                 )
-            if first_batch and not all(checkpoint.fills_metrics for checkpoint in saved):
-                with preserving_seeds(model):  # makes the metrics, for Checkpoint to fill
-                    model.test_on_batch(*next(data.as_numpy_iterator()))
-            shared.set_params({"verbose": verbose, "epochs": epochs, "steps": steps})
-            model.fit(
-                data,
-                epochs=end,
-                initial_epoch=epoch,
-                callbacks=shared,
-                shuffle=False,
-                verbose=verbose,
-                **fit_arguments,
-            )
-            epoch, first_batch = end, 0
-        shared.end_again()
-        if model.stop_training and 0 < epoch <= selection.every and selection.rule is not None:
-            warnings.warn(
-                f"a callback ended the run before any selected image was trained on (every is"
-                f" {selection.every}): select more often, or let it wait, as by"
-                f" EarlyStopping(start_from_epoch={2 * selection.every})",
-                stacklevel=2,
-            )
-    finally:
-        shared.finish()
-        selection.driven = False
-        for layer in synchronized:
-            layer.synchronized = False
+                epoch, first_batch = end, 0
+            shared.end_again()
+            if model.stop_training and 0 < epoch <= selection.every and selection.rule is not None:
+                warnings.warn(
+                    f"a callback ended the run before any selected image was trained on (every is"
+                    f" {selection.every}): select more often, or let it wait, as by"
+                    f" EarlyStopping(start_from_epoch={2 * selection.every})",
+                    stacklevel=2,
+                )
+        finally:
+            shared.finish()
+            selection.driven = False
+            for layer in synchronized:
+                layer.synchronized = False
     return model.history
 
 

@@ -365,6 +365,25 @@ def test_a_run_that_a_callback_ends_before_it_trains_on_picks_is_a_warning():
         assert any("before any selected" in str(w.message) for w in said) == wanted
 
 
+def test_with_a_state_file_a_warning_comes_once_and_names_the_user_s_line(tmp_path):
+    layers = [keras.layers.Reshape((4, 4)), keras.layers.LSTM(2, stateful=True)]
+    model = keras.Sequential([keras.Input(batch_shape=(8, 4, 4, 1)), *layers])
+    model.add(keras.layers.Dense(4, "softmax"))
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    with pytest.warns(UserWarning) as said:
+        fit(
+            model,
+            make(Context(), every=2),
+            epochs=1,
+            batch_size=8,
+            verbose=0,
+            checkpoint=tmp_path / "state.npz",
+        )
+    ours = [w for w in said if w.category is UserWarning]
+    assert [str(w.message).split()[0] for w in ours] == ["layer", "epochs"]
+    assert {w.filename for w in ours} == {__file__}
+
+
 schedules = keras.optimizers.schedules
 
 
