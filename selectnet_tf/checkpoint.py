@@ -125,16 +125,24 @@ class Checkpoint(keras.callbacks.Callback):
             if variable.name == "learning_rate":  # read before any callback sets it
                 self._rates.append((variable, keras.ops.convert_to_numpy(variable)))
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def prepare(self) -> None:
+        """Makes the file's folder; `fit` calls it before the callbacks, which may empty files.
+
+        Raises:
+            ValueError: the file holds a run that was not restored, or a state can't be saved.
+        """
         if not self._restored and self.file.path.exists():
             raise ValueError(
                 f"{self.file.path} holds a run that this one would overwrite: call restore(model)"
                 " before fit, or delete it"
             )
-        self._restored = True
-        self._diverged = False
         self.file.path.parent.mkdir(parents=True, exist_ok=True)
         self.file.collect_states()  # raises now where a state can't be saved
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.prepare()
+        self._restored = True
+        self._diverged = False
         for callback in self.others:  # after they have reset themselves
             self.remind(callback)
         self._monitors = {}

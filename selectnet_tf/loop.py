@@ -106,7 +106,9 @@ def fit(
     with preserving_seeds(model):
         _rehearse(selection, augment, batch_size, epochs, fresh, fit_arguments.get("class_weight"))
     epoch, first_batch = initial_epoch, initial_batch
-    model.stop_training = any(checkpoint.stopped for checkpoint in saved)
+    for each in saved:
+        each.prepare()
+    model.stop_training = any(each.stopped for each in saved)
     synchronized = _synchronize(model) if replicas > 1 else []
     with saver.signals() if saver else contextlib.nullcontext():
         selection.driven = True
@@ -123,7 +125,7 @@ def fit(
                         f" {len(selection.pool.index) // batch_size} batches: give the one that"
                         " restore(model) returns"
                     )
-                if first_batch and not all(checkpoint.fills_metrics for checkpoint in saved):
+                if first_batch and not all(each.fills_metrics for each in saved):
                     with preserving_seeds(model):  # makes the metrics, for Checkpoint to fill
                         model.test_on_batch(*next(data.as_numpy_iterator()))
                 shared.set_params({"verbose": verbose, "epochs": epochs, "steps": steps})

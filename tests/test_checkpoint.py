@@ -166,12 +166,14 @@ def test_weights_that_are_not_finite_are_not_saved(path):
 
 
 def test_a_run_that_was_not_restored_is_not_overwritten(path):
-    go(make(path), epochs=1)
-    before = path.read_bytes()
+    """Nor is its log."""
+    log = path.with_name("log.csv")
+    go(make(path), keras.callbacks.CSVLogger(log), epochs=1)
+    before = path.read_bytes(), log.read_bytes()
     words = r"holds a run that this one would overwrite: call restore\(model\) before fit"
     with pytest.raises(ValueError, match=words):
-        go(make(path), initial_epoch=0)
-    assert path.read_bytes() == before
+        go(make(path), keras.callbacks.CSVLogger(log), initial_epoch=0)
+    assert (path.read_bytes(), log.read_bytes()) == before
 
 
 def test_a_state_that_was_put_back_is_gone_on_from_where_it_was_saved(path):
