@@ -56,8 +56,7 @@ class Checkpoint(keras.callbacks.Callback):
             "replicas": 1}.
 
     Attributes:
-        stopped: whether a callback, such as EarlyStopping, had ended the restored run; `fit`
-            leaves it ended.
+        stopped: whether EarlyStopping had ended the restored run; `fit` leaves it ended.
         batch_size: images a step, of the restored state until `fit` sets its own; 0 before either.
         position: the (epoch, batch) that the restored or last saved state continues from; None
             before either. `fit` continues from there alone.
@@ -208,7 +207,9 @@ class Checkpoint(keras.callbacks.Callback):
         for name, callback in self._monitoring():
             arrays |= {f"callbacks/{name}/{k}": v for k, v in _monitor_state(callback).items()}
         arrays["batch_size"] = np.array(self.batch_size)
-        arrays["stopped"] = np.array(bool(getattr(self.model, "stop_training", False)))
+        # EarlyStopping's; an end by another callback, as at a time limit, is none for good
+        ended = any(getattr(c, "stopped_epoch", 0) for c in self.others)
+        arrays["stopped"] = np.array(ended and bool(getattr(self.model, "stop_training", False)))
         self.file.write(arrays, epoch, batch)
         self.position = epoch, batch
 

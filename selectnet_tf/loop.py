@@ -93,8 +93,12 @@ def fit(
         called.append(saver)
         if saver.file.path.exists():
             initial_epoch, initial_batch = saver.restore(model)
+            place = f"after {initial_epoch} of {epochs} epochs"
+            says = f"resumes {place}"
+            if saver.stopped:
+                says = f"a callback ended this run {place}: delete the file to train again"
             if verbose:
-                print(f"{checkpoint}: resumes after {initial_epoch} of {epochs} epochs", flush=True)
+                print(f"{checkpoint}: {says}", flush=True)
     saved = [c for c in called if isinstance(c, Checkpoint)]
     fresh = not initial_epoch and not initial_batch
     _check_callbacks(called, initial_epoch, initial_batch, batch_size)

@@ -203,6 +203,25 @@ def test_without_a_state_file_a_checkpoint_forgets_what_it_had_put_back(path):
     assert go(parts).epoch == [0, 1, 2]  # neither from mid-epoch, nor ended by the former signal
 
 
+def test_only_early_stopping_ends_a_run_for_good(path, capsys):
+    def run(callback, epochs=3):
+        model, selection, _ = make(path)
+        selection.rule = None
+        options = {"epochs": epochs, "batch_size": 8, "callbacks": [callback]}
+        return fit(model, selection, checkpoint=path, **options).epoch
+
+    limit = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: setattr(limit.model, "stop_training", True)
+    )
+    assert [run(limit), run(limit)] == [[0], [1]]
+    assert "resumes after 1 of 3 epochs" in capsys.readouterr().out
+    early = keras.callbacks.EarlyStopping("loss", mode="max", patience=1)
+    assert run(early, 6) == [2, 3]
+    assert run(early, 6) == []
+    words = f"{path}: a callback ended this run after 4 of 6 epochs: delete the file to train again"
+    assert words in capsys.readouterr().out
+
+
 def test_where_there_is_no_state_fit_begins_at_the_first_epoch(path):
     model, _, saver = parts = make(path)
     assert saver.position is None and saver.restore(model) == (0, 0) == saver.position
