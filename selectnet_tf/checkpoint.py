@@ -216,11 +216,13 @@ class Checkpoint(keras.callbacks.Callback):
     def _warn_not_finite(self, epoch: int) -> None:
         if not self._diverged:
             self._diverged = True
-            kept = f"{self.file.path} keeps the last good state" if self.position else "no state"
+            kept, rate = "no state", "a smaller learning rate"
+            if self.file.path.exists():  # with the compiled rate, which a resumed run keeps
+                kept = f"{self.file.path} keeps the last good state"
+                rate += " by keras.callbacks.LearningRateScheduler(lambda epoch: 1e-4)"
             warnings.warn(
                 f"the weights after {epoch} epochs are not finite and not saved ({kept}): train"
-                " with a smaller learning rate or with clipnorm=1 in the optimizer; after"
-                " restore(model), set model.optimizer.learning_rate",
+                f" with clipnorm=1 in the optimizer or with {rate}",
                 stacklevel=2,
             )
 

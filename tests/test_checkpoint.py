@@ -150,19 +150,27 @@ def test_a_model_that_is_not_compiled_or_built_is_refused(saved):
 
 
 def test_weights_that_are_not_finite_are_not_saved(path):
-    model, *others = make(path, every=2)
+    def diverging(last):
+        parts = make(path, every=2)
 
-    def diverge(epoch, logs):
-        if epoch == 2:
-            model.layers[-1].bias.assign(np.full(4, np.nan))
+        def diverge(epoch, logs):
+            if epoch == last:
+                parts[0].layers[-1].bias.assign(np.full(4, np.nan))
 
-    said = pytest.warns(UserWarning, match="after 3 epochs are not finite and not saved")
-    spy = keras.callbacks.LambdaCallback(on_epoch_begin=diverge)
-    with said, pytest.raises(ValueError, match="diverged"):
-        go((model, *others), spy, epochs=6)
+        with pytest.raises(ValueError, match="diverged"):
+            go(parts, keras.callbacks.LambdaCallback(on_epoch_begin=diverge), epochs=6)
+
+    with pytest.warns(UserWarning, match=r"after 1 epochs are .*\(no state\): .* learning rate$"):
+        diverging(0)
+    words = (
+        r"after 3 epochs are not finite .*state.npz keeps .* by keras.callbacks.Learn.*: 1e-4\)$"
+    )
+    with pytest.warns(UserWarning, match=words):
+        diverging(2)
     again = make(path, every=2)
-    assert go(again).epoch == [2]
+    assert go(again, keras.callbacks.LearningRateScheduler(lambda epoch: 1e-4)).epoch == [2]
     assert all(np.isfinite(w).all() for w in again[0].get_weights())
+    assert float(again[0].optimizer.learning_rate) == pytest.approx(1e-4)
 
 
 def test_a_run_that_was_not_restored_is_not_overwritten(path):
