@@ -89,14 +89,11 @@ def to_probabilities(output: np.ndarray, from_logits: bool, last: int) -> np.nda
         last: the largest labeled class.
     """
     if output.ndim == 2 and output.shape[1] == 1 and last == 1:
-        if output.min() < 0 or output.max() > 1:
-            if not from_logits:
-                raise ValueError(
-                    f"the model's output is from {output.min():.3g} to {output.max():.3g}, no"
-                    " probability: end it in a sigmoid, or pass Selection(from_logits=True)"
-                )
-        elif from_logits and output.min() < output.max():
-            raise ValueError(DOUBLE)
+        if not from_logits and (output.min() < 0 or output.max() > 1):
+            raise ValueError(
+                f"the model's output is from {output.min():.3g} to {output.max():.3g}, no"
+                " probability: end it in a sigmoid, or pass Selection(from_logits=True)"
+            )
         second = np.exp(-np.logaddexp(0, -output)) if from_logits else output
         return np.concatenate([1 - second, second], axis=1)
     if output.ndim != 2 or output.shape[1] <= last:
@@ -118,6 +115,14 @@ def to_probabilities(output: np.ndarray, from_logits: bool, last: int) -> np.nda
             " logits"
         )
     return output
+
+
+def ends_in_sigmoid(model: keras.Model) -> bool:
+    """Returns whether the last layer is known to return sigmoids: False of a subclass."""
+    last: Any = model
+    while isinstance(last, keras.Model) and getattr(last, "outputs", None):
+        last = getattr(last, "operations", last.layers)[-1]
+    return getattr(last, "activation", None) is keras.activations.sigmoid
 
 
 def find_not_finite(images: Images) -> int | None:

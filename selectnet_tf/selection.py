@@ -18,7 +18,15 @@ from selectnet_tf.alignment import (
 )
 from selectnet_tf.pool import Pool
 from selectnet_tf.rules import Rule, Scores, apply_rule, read_only
-from selectnet_tf.scoring import Scorer, Scoring, check_finite, compute_losses, to_probabilities
+from selectnet_tf.scoring import (
+    DOUBLE,
+    Scorer,
+    Scoring,
+    check_finite,
+    compute_losses,
+    ends_in_sigmoid,
+    to_probabilities,
+)
 
 CHOICES = {
     "labeled_loss": ("predicted", "true", "two_hot"),
@@ -358,6 +366,8 @@ class Selection(keras.callbacks.Callback):
         if from_logits is None:
             losses = keras.tree.flatten(self.model.loss)
             from_logits = any(getattr(loss, "from_logits", False) for loss in losses)
+        if from_logits and output.shape[-1] == 1 and ends_in_sigmoid(self.model):
+            raise ValueError(DOUBLE)
         return to_probabilities(output, from_logits, int(self.pool.labels.max()))
 
     def _scores(self, probs: np.ndarray, features: np.ndarray | None, round: int) -> Scores:

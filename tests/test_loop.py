@@ -165,6 +165,13 @@ def other(loss="sparse_categorical_crossentropy", units=4, activation="softmax",
     return model
 
 
+def nested(loss):
+    inner, images = other(units=1, activation="sigmoid"), keras.Input((4, 4, 1))
+    model = keras.Model(images, inner(images))
+    model.compile("sgd", loss, jit_compile=False)
+    return model
+
+
 def weighted():
     return Selection(
         Pool(X[:80], Y[:80], X[80:], [2, 3], sample_weight=np.ones(80)), Context(), every=1
@@ -207,6 +214,7 @@ SIGMOID = keras.losses.BinaryCrossentropy(from_logits=True)
         (lambda: other("binary_crossentropy", 1, "sigmoid"), one_hot, {}, "labels are one-hot, and the model has one output"),
         (lambda: other("binary_crossentropy", 1, None), binary, {}, "output is from .*, no probability: end it in a sigmoid"),
         (lambda: other(SIGMOID, 1, "sigmoid"), binary, {}, "already returns probabilities"),
+        (lambda: nested(SIGMOID), binary, {}, "already returns probabilities"),
         (lambda: other(activation=None), make, {}, "no probabilities .*from_logits=True"),
         (lambda: other([PriorCrossentropy()], activation=None), make, {}, "no probabilities .*from_logits=True"),
         (lambda: other("binary_crossentropy", activation="sigmoid"), one_hot, {}, "no probabilities"),
@@ -239,6 +247,13 @@ def test_logits_of_a_model_that_has_learned_nothing_are_logits():
     model = other(LOGITS, activation=None)
     model.layers[-1].kernel.assign(np.zeros((16, 4)))
     fit(model, make(Context()), epochs=1, batch_size=8, verbose=0)
+
+
+def test_logits_of_one_unit_may_look_like_probabilities():
+    model = other(SIGMOID, 1, None)
+    model.layers[-1].kernel.assign(np.full((16, 1), 1e-4))
+    assert 0 < model.predict(X, verbose=0).min() < model.predict(X, verbose=0).max() < 1
+    fit(model, binary(), epochs=1, batch_size=8, verbose=0)
 
 
 def sparse_categorical_crossentropy(y, logits):
