@@ -272,7 +272,8 @@ class LabeledFolds(StratifiedKFold):
         Args:
             X: [n, ...] samples.
             y: [n] classes; -1, NaN or None where unlabeled.
-            groups: [n] groups, each in one part alone, as in StratifiedGroupKFold, or None.
+            groups: [n] groups, each in one part alone, as in StratifiedGroupKFold, or None. Missing
+                ones (NaN, None) are one group.
         """
         codes, classes = _parse_labels(X, y)[1:3]
         column = y.iloc[:, 0] if isinstance(y, pd.DataFrame) else y
@@ -290,7 +291,9 @@ class LabeledFolds(StratifiedKFold):
             )
         check_consistent_length(codes, groups)
         labeled = np.flatnonzero(codes >= 0)
-        group = np.arange(len(codes)) if groups is None else np.asarray(groups)
+        group = np.arange(len(codes))
+        if groups is not None:
+            group = pd.factorize(np.asarray(groups), sort=True, use_na_sentinel=False)[0]
         folds = super().split(labeled[:, None], codes[labeled])
         if groups is not None:
             state = self.random_state if self.shuffle else None

@@ -462,6 +462,22 @@ def test_no_group_is_in_both_parts_of_a_fold():
         next(sn.LabeledFolds(3).split(x, y, groups[:-1]))
 
 
+@pytest.mark.parametrize("missing", [np.nan, None])
+def test_missing_groups_are_one_group(missing):
+    x, y, _ = two_classes()
+    groups = (np.arange(400) // 4).astype(object if missing is None else float)
+    groups[::7] = missing
+    folds = list(sn.LabeledFolds(3).split(x, y, groups))
+    for train, test in folds:
+        parts = [pandas.isna(groups[part]) for part in (train, test)]
+        assert not (parts[0].any() and parts[1].any())
+        assert not set(groups[train][~parts[0]]) & set(groups[test][~parts[1]])
+    assert sorted(np.concatenate([test for _, test in folds])) == np.flatnonzero(y >= 0).tolist()
+    for named in (groups.tolist(), pandas.Series(groups)):
+        again = sn.LabeledFolds(3).split(x, y, named)
+        assert all(map(np.array_equal, (test for _, test in folds), (test for _, test in again)))
+
+
 def test_it_is_calibrated_by_folds_and_stacked_prefit():
     """StackingClassifier replaces -1 by class 0, and set a random_state that no fold took."""
     x, y, truth = two_classes()
