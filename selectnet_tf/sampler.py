@@ -29,14 +29,15 @@ ARGUMENTS = """
         estimator: a classifier with `predict_proba`; it is cloned.
         rule: a callable from Scores to a mask, such as SelfPaced, Context or SelectNet; it is
             copied. It sees the sorted classes as 0 to m - 1, but Capped's `minor` takes the classes
-            themselves. None: each minor class gains the samples most probable of it, as many as
-            are labeled, but at most to half the size of the largest class, and at most those that
-            its share of the labeled samples makes expected among the unlabeled ones.
+            themselves. Context and SelectNet also add labeled candidates once more. None: each
+            minor class gains the samples most probable of it, as many as are labeled, but at most
+            to half the size of the largest class, and at most those that its share of the labeled
+            samples makes expected among the unlabeled ones.
         sampling_strategy: the minor classes: a list, "minority" for the smallest, "auto" or "not
             majority" for all but the largest, "not minority", or "all". Unlike imbalanced-learn, it
             treats classes of one size alike. Or the largest number of each: a dict from class to
             number, a callable from y to one, or, for two classes, the ratio of the smaller to the
-            larger.
+            larger; unlabeled samples fill it first.
         rounds: the number of rounds: fit, score, select.
 """
 
@@ -191,7 +192,8 @@ class SelectionSampler(_Options, BaseSampler):
             here = index[target[index] == c]
             if most is not None:
                 room = max(most - int((codes == c).sum()), 0)
-                index = np.setdiff1d(index, here[np.argsort(loss[here], kind="stable")[room:]])
+                order = np.lexsort((loss[here], codes[here] >= 0))  # unlabeled ones first
+                index = np.setdiff1d(index, here[order[room:]])
         return Selected(int(candidate.sum()), index, target[index], loss[index])
 
     def _fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:

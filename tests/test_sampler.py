@@ -309,7 +309,8 @@ def test_a_limit_keeps_the_surest():
     made.fit_resample(x, y)
     free = simple()
     free.fit_resample(x, y)
-    assert sorted(made.history_[0].loss) == sorted(free.history_[0].loss)[:22]
+    unlabeled = y[free.history_[0].index] < 0
+    assert sorted(made.history_[0].loss) == sorted(free.history_[0].loss[unlabeled])[:22]
 
 
 def test_what_is_wrong_is_said():
@@ -460,6 +461,17 @@ def test_no_group_is_in_both_parts_of_a_fold():
     assert sorted(np.concatenate([test for _, test in folds])) == np.flatnonzero(y >= 0).tolist()
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         next(sn.LabeledFolds(3).split(x, y, groups[:-1]))
+
+
+def test_under_a_limit_unlabeled_samples_come_before_copies_of_labeled_ones():
+    x, y, _ = two_classes()
+    known = int((y == 1).sum())
+    for room in (20, 390):
+        options = {"sampling_strategy": {1: known + room}}
+        made = sn.SelectionSampler(LogisticRegression(), sn.Context(9.0), **options).fit(x, y)
+        added = made.history_[0].index[made.history_[0].target == 1]
+        pooled = (y[added] < 0).sum()
+        assert pooled == len(added) == 20 if room == 20 else 20 < pooled < len(added) < room
 
 
 @pytest.mark.parametrize("missing", [np.nan, None])
