@@ -238,6 +238,9 @@ class Selection(keras.callbacks.Callback):
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         self._set_counts(self.pool.counts())
 
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._set_counts(np.ones(1))  # so that model.evaluate means what val_loss does
+
     def _set_counts(self, counts: np.ndarray) -> None:
         for loss in self._counted:
             loss.set_counts(counts)

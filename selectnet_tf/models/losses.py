@@ -17,9 +17,9 @@ class PriorCrossentropy(keras.losses.Loss):
 
     It adds tau times the logarithm of a class's share of the training set to the class's logit. The
     model's output is free of this prior: use it for scores and predictions as it is. `fit` sets the
-    counts before each epoch, also inside another loss; without counts, and in the validation of
-    `fit`, this is the plain cross-entropy. A class without images counts as one image. Keras's
-    `loss` contains the prior, and `val_loss` does not.
+    counts before each epoch, also inside another loss; without counts, in the validation of `fit`
+    and after `fit`, this is the plain cross-entropy. A class without images counts as one image.
+    Keras's `loss` contains the prior, and `val_loss` and `model.evaluate` do not.
 
     Takes classes [B], or one-hot or soft labels [B, m], and probabilities or logits [B, m]; returns
     [B], nats.
