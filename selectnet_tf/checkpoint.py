@@ -207,6 +207,7 @@ class Checkpoint(keras.callbacks.Callback):
         for name, callback in self._monitoring():
             arrays |= {f"callbacks/{name}/{k}": v for k, v in _monitor_state(callback).items()}
         arrays["batch_size"] = np.array(self.batch_size)
+        arrays["optimizer_kind"] = np.array(_optimizer_kind(self.model))
         # EarlyStopping's; an end by another callback, as at a time limit, is none for good
         ended = any(getattr(c, "stopped_epoch", 0) for c in self.others)
         arrays["stopped"] = np.array(ended and bool(getattr(self.model, "stop_training", False)))
@@ -274,6 +275,13 @@ class Checkpoint(keras.callbacks.Callback):
     def _restore_variables(self, model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
         with scope(model):
             model.optimizer.build(model.trainable_variables)
+        kind = _optimizer_kind(model)
+        before = str(arrays.get("optimizer_kind", kind))  # older states lack it
+        if before != kind:  # kinds may have variables of the same shapes
+            raise ValueError(
+                f"the state file is of another optimizer ({before}, not {kind}): use the same, or"
+                f" {self.file.cure}"
+            )
         found = [
             (name, _numbered(_subtree(arrays, name)), of.variables)
             for name, of in (("model", model), ("optimizer", model.optimizer))
@@ -470,6 +478,11 @@ def _is_finite(array: np.ndarray) -> bool:
 def _readable(array: np.ndarray) -> np.ndarray:
     """Returns bfloat16, which NumPy can't read back, as float32; other arrays as they are."""
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+
+
+def _optimizer_kind(model: keras.Model) -> str:
+    optimizer = model.optimizer
+    return type(getattr(optimizer, "inner_optimizer", optimizer)).__name__  # of mixed_float16
 
 
 def _monitor_state(callback: keras.callbacks.Callback) -> dict[str, np.ndarray]:

@@ -140,6 +140,23 @@ def test_another_network_s_state_is_refused(saved):
         saved.restore(small_model(norm=True))
 
 
+def test_another_kind_of_optimizer_is_refused_and_older_states_name_none(path):
+    model, loss = small_model(), "sparse_categorical_crossentropy"
+    saver = Checkpoint(path, {})
+    model.compile(keras.optimizers.RMSprop(), loss)
+    model.optimizer.build(model.trainable_variables)
+    saver.set_model(model)
+    saver.save(1)
+    model.compile(keras.optimizers.SGD(momentum=0.9), loss)
+    words = r"another optimizer \(RMSprop, not SGD\): use the same, or delete .*state.npz to start"
+    with pytest.raises(ValueError, match=words):
+        saver.restore(model)
+    arrays = saver.file.read()
+    del arrays["optimizer_kind"], arrays["names"]
+    saver.file.write(arrays, 1)
+    assert saver.restore(model) == (1, 0)
+
+
 def test_a_model_that_is_not_compiled_or_built_is_refused(saved):
     model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(4, "softmax")])
     with pytest.raises(ValueError, match=r"call model.compile\(optimizer, loss\) before restore"):
