@@ -180,7 +180,12 @@ class Checkpoint(keras.callbacks.Callback):
 
     def remind(self, callback: keras.callbacks.Callback) -> None:
         """Restores the saved state of one of the `others`."""
-        for name, other in self._monitoring():
+        kind = type(callback).__name__
+        names = dict.fromkeys(name.split("/")[0] for name in self._monitors)  # in their order
+        saved = [name for name in names if name.removeprefix(kind).isdigit()]
+        # by the order within the kind, as callbacks of another kind may come and go
+        alike = [c for c in self.others if type(c).__name__ == kind]
+        for name, other in zip(saved, alike, strict=False):
             if other is callback:
                 _set_monitor(callback, _subtree(self._monitors, name))
 

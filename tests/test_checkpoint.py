@@ -247,6 +247,21 @@ def test_only_early_stopping_ends_a_run_for_good(path, capsys):
     assert words in capsys.readouterr().out
 
 
+def test_what_a_callback_remembers_is_found_beside_others(path):
+    def remembered(*callbacks, epochs):
+        best = []
+        early = keras.callbacks.EarlyStopping("loss", patience=9)
+        spy = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: best.append(early.best))
+        go(make(path), *callbacks, early, spy, epochs=epochs)
+        return best[0], early.best
+
+    saving = keras.callbacks.ModelCheckpoint(path.with_name("best.keras"), "loss")
+    first = remembered(epochs=1)[1]
+    second = remembered(saving, epochs=2)
+    third = remembered(epochs=3)
+    assert first == second[0] and second[1] == third[0]
+
+
 def test_where_there_is_no_state_fit_begins_at_the_first_epoch(path):
     model, _, saver = parts = make(path)
     assert saver.position is None and saver.restore(model) == (0, 0) == saver.position
