@@ -4,6 +4,7 @@ Fewer pseudo-labels of a class let the classifier predict it less often, which l
 the next round (docs/results/lost-class.md).
 """
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Sequence
@@ -124,10 +125,13 @@ def find_counted_losses(model: keras.Model) -> list[Any]:
         elif inspect.ismethod(one):
             todo += [one.__self__, one.__func__]
         elif inspect.isfunction(one) and not library:
-            read = inspect.getclosurevars(one)
-            values = [*read.nonlocals.values(), *read.globals.values()]
+            names = one.__code__.co_names
+            values = [one.__globals__[n] for n in names if n in one.__globals__]
+            for cell in one.__closure__ or ():
+                with contextlib.suppress(ValueError):  # of a variable without a value yet
+                    values.append(cell.cell_contents)
             modules = [value for value in values if inspect.ismodule(value)]
-            todo += values + [getattr(m, name, None) for m in modules for name in read.unbound]
+            todo += values + [getattr(m, name, None) for m in modules for name in names]
         elif isinstance(one, keras.losses.Loss):
             todo += [*vars(one).values(), type(one).call]
         elif callable(one) and hasattr(one, "__dict__") and not (library or isinstance(one, type)):

@@ -212,11 +212,22 @@ def enclosing(inner):
     return lambda true, found: inner(true, found) + keras.ops.mean(found)
 
 
+def half_closed(inner):
+    def loss(true, found):
+        return inner(true, found) if unlikely else later(true, found)
+
+    unlikely = True
+    if not unlikely:
+        later = None
+    return loss
+
+
 @pytest.mark.parametrize(
     "wrap",
     [
         Wrapped,
         enclosing,
+        half_closed,
         lambda inner: Wrapped(enclosing(inner)),
     ],
 )
