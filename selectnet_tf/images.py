@@ -27,7 +27,7 @@ class Images:
         dtype: in this machine's byte order, whatever the parts' is.
 
     Raises:
-        ValueError: parts of different shapes or dtypes, or a dtype that TensorFlow lacks.
+        ValueError: parts of different shapes, dtypes or columns, or a dtype that TensorFlow lacks.
     """
 
     def __init__(self, *parts: Any) -> None:
@@ -36,6 +36,12 @@ class Images:
                 raise ValueError("images are None: give [] where there are none")
             if hasattr(part, "toarray"):  # SciPy's sparse matrices have it
                 raise ValueError("images are sparse: give x.toarray()")
+        columns = [list(part.columns) for part in parts if hasattr(part, "columns") and len(part)]
+        if any(other != columns[0] for other in columns):
+            raise ValueError(
+                "data frames of other columns, or in another order: give the same ones, as in"
+                " unlabeled[labeled.columns]"
+            )
         arrays = [part if _is_lazy(part) else _to_array(part) for part in parts]
         for part in arrays:
             _check_texts(part)

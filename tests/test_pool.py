@@ -1,4 +1,5 @@
 import numpy as np
+import pandas
 import pytest
 import tensorflow as tf
 from conftest import small_model
@@ -28,6 +29,16 @@ def test_an_epoch_is_every_training_image_once_with_its_class():
     pool.train_on_labeled([7, 4], [2, 1])
     seen = [pair for x, y in passes(pool) for pair in zip(x, y, strict=True)]
     assert sorted(seen) == sorted([(0, 0), (1, 0), (2, 0), (3, 0), (4, 1), (5, 2), (7, 2), (4, 1)])
+
+
+def test_data_frames_of_another_order_are_refused():
+    frame = pandas.DataFrame(np.arange(18).reshape(6, 3), columns=list("abc"))
+    for of in (frame, {"rows": frame}):
+        other = {k: v[list("cba")] for k, v in of.items()} if of is not frame else of[list("cba")]
+        with pytest.raises(ValueError, match=r"in another order: .* unlabeled\[labeled.columns\]"):
+            Pool(of, [0, 0, 0, 0, 1, 1], other, [1])
+        assert len(Pool(of, [0, 0, 0, 0, 1, 1], of, [1]).images) == 12
+    assert len(Pool(frame, [0, 0, 0, 0, 1, 1], frame.to_numpy(), [1]).images) == 12
 
 
 def test_order_follows_from_seed_and_epoch_alone():
