@@ -294,6 +294,12 @@ class Selection(keras.callbacks.Callback):
             round: 0 for the first selection.
         """
         output, features = self._scorer()() if self.scorer is None else self.scorer()
+        for found in (output, features):
+            if found is not None and len(found) != len(self.pool.labels):
+                raise ValueError(
+                    f"scorer returned {len(found)} rows, but the pool has {len(self.pool.labels)}"
+                    " images: return a row for each, labeled ones first"
+                )
         probs = apply_adjust(self.adjust, self._probabilities(output), self.pool)
         return self._scores(probs, features, round)
 

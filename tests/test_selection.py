@@ -136,6 +136,16 @@ def test_a_pool_may_be_scored_elsewhere():
     assert read == set(range(10))
 
 
+def test_a_scorer_of_another_length_is_said():
+    selection, _ = make()
+    words = "scorer returned 40 rows, but the pool has 60 images: return a row for each, labeled"
+    for rows, features in ((40, 40), (60, 40)):
+        found = np.full((rows, 4), 0.25, np.float32), np.zeros((features, 2), np.float32)
+        selection.scorer = lambda found=found: found
+        with pytest.raises(ValueError, match=words):
+            selection.score()
+
+
 @pytest.mark.parametrize("field", ["probs", "loss", "labeled", "candidate", "features"])
 def test_a_rule_cannot_change_what_it_is_given(field):
     def rule(scores):
