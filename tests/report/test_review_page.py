@@ -18,6 +18,19 @@ NAMES = ("cat", "dog", "emu")
 LIKELY = ("p_right", "second", "p_second")
 
 
+def make_task(files, listing, x):
+    return SimpleNamespace(
+        files=files,
+        listing=listing,
+        at=x.__getitem__,
+        names=NAMES,
+        index=np.arange(36),
+        y_labeled=np.array([0, 0, 1, 1, 2, 2]),
+        levels=None,
+        boxes=None,
+    )
+
+
 @pytest.fixture
 def page(tmp_path):
     """review.html of 30 picks as emus, the most confident first, of which the last two are the same image; and its first file."""
@@ -44,22 +57,12 @@ def page(tmp_path):
         ("file", "digest", "part", "class", "why"),
         *((file, f"{i:032x}", "unlabeled", "", "") for i, file in enumerate(files)),
     ]
-    y = np.array([0, 0, 1, 1, 2, 2])
     asked = [(files[0], "dog", 0.5, "cat", 0.4), (files[1], "cat", 0.45, "emu", 0.4)]
     write_csv(run / "ask.csv", [("file", "likeliest", "p_likeliest", "second", "p_second"), *asked])
     write_csv(
         run / "suspects.csv", [("file", "label", *LIKELY), (files[2], "dog", 0.1, "emu", 0.8)]
     )
-    task = SimpleNamespace(
-        files=files,
-        listing=listing,
-        at=x.__getitem__,
-        names=NAMES,
-        index=np.arange(36),
-        y_labeled=y,
-    )
-    task.levels = task.boxes = None
-    review_page.write(run, task)
+    review_page.write(run, make_task(files, listing, x))
     return run / "review.html", files
 
 
@@ -256,17 +259,7 @@ def test_a_run_s_name_is_escaped_once(page, tmp_path):
         ("file", "digest", "part", "class", "why"),
         *((file, "0", "unlabeled", "", "") for file in files),
     ]
-    y = np.array([0, 0, 1, 1, 2, 2])
-    task = SimpleNamespace(
-        files=files,
-        listing=listing,
-        at=x.__getitem__,
-        names=NAMES,
-        index=np.arange(36),
-        y_labeled=y,
-    )
-    task.levels = task.boxes = None
-    review_page.write(tmp_path / "a&b", task)
+    review_page.write(tmp_path / "a&b", make_task(files, listing, x))
     assert "<title>Review of a&amp;b</title>" in (tmp_path / "a&b" / "review.html").read_text()
 
 
