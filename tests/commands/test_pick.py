@@ -22,8 +22,8 @@ def test_score_pick_and_train_on_it(tree):
     (model,) = tree.glob("one/runs/*/model.keras")
     command("score", f"--model={model}", "--images=pool", "--out=scores")
     flags = ["--scores=scores", "--images=pool", "--minor=emu,dog", "--max_per_class=5"]
-    none = selectnet("pick", *flags, "--threshold=1e-9", "--out=picks", cwd=tree)
-    assert none.returncode == 1 and none.stderr.endswith("--threshold=1e-09: raise it\n")
+    none = selectnet("pick", *flags, "--threshold=0", "--out=picks", cwd=tree)
+    assert none.returncode == 1 and none.stderr.endswith("--threshold=0.0: raise it\n")
     said = command("pick", *flags, "--out=picks")
     assert "images in picks (emu: " in said
     images = list((tree / "picks").rglob("*.png"))
