@@ -492,12 +492,7 @@ def _cross_cells(results: Results, method: str, one: pd.DataFrame) -> list[str]:
     """Returns n, the paper's number, and accuracies of another implementation's runs."""
     ten = _by_seed(one, 191, 200)
     ends = [_mean(_by_seed(one, 200, 200, column)) for column in ("accuracy", "minor_accuracy")]
-    return [
-        tables.counted(len(ten)),
-        _or_dash(_told(results, method)),
-        tables.spread([*ten]),
-        *ends,
-    ]
+    return [tables.counted(len(ten)), _or_dash(_told(results, method)), tables.spread(ten), *ends]
 
 
 CROSS = ("n", "paper", "last ten epochs", "epoch 200", "minor classes, epoch 200")
@@ -515,10 +510,7 @@ def _example_recipe(results: Results) -> list[str]:
         if one is None or one.epoch.max() < paper.FULL:
             continue
         name = f"`{method}`, tau {tau:g}" if tau else f"`{method}`"
-        cells = [
-            tables.spread([*_by_seed(one, 50, 100)]),
-            _mean(one.groupby("seed").accuracy.max()),
-        ]
+        cells = [tables.spread(_by_seed(one, 50, 100)), _mean(one.groupby("seed").accuracy.max())]
         rows.append([name, f"`{recipe}`", *_cross_cells(results, method, one), *cells])
     return _table(["method", "recipe", *CROSS, "epochs 50 to 100", "best tested epoch"], rows)
 
@@ -607,7 +599,7 @@ def _ablation(results: Results, where: str, last: int, by_seed: bool = True) -> 
             ten = _by_seed(one, last - 9, last)
             columns = ("accuracy", "minor_accuracy", "worst_minor_f1")
             ends = [_mean(_by_seed(one, last, last, column)) for column in columns]
-            cells = [*_each(ten, seeds), tables.spread([*ten]), tables.counted(len(ten))]
+            cells = [*_each(ten, seeds), tables.spread(ten), tables.counted(len(ten))]
             cells += [*ends, _right(taken)]
             rows.append([variant, *cells, _birds(taken)])
     head = [f"accuracy, epochs {last - 9} to {last}", *(f"seed {seed}" for seed in seeds)]

@@ -76,9 +76,8 @@ def _acquire(path: pathlib.Path, held: contextlib.ExitStack, here: float, elsewh
             held.enter_context(_lease(path).acquire_write(0))
         except filelock.Timeout:
             if elsewhere > 0:
-                seconds = f"{LIMIT:.0f} s"
-                place = f"{path.parent}, or was: waiting {seconds} for its heartbeat"
-                print(f"{holder} {TAKEN} {place}", flush=True)
+                wait = f"or was: waiting {LIMIT:.0f} s for its heartbeat"
+                print(f"{holder} {TAKEN} {path.parent}, {wait}", flush=True)
             held.enter_context(_lease(path).acquire_write(elsewhere))
     except filelock.Timeout:
         holder = [*_read_lines(path), "another process"][0]

@@ -13,6 +13,7 @@ import numpy as np
 
 from selectnet_tf._console import align_columns
 from selectnet_tf._csv_files import find_problem, read_csv, write_csv
+from selectnet_tf.report import paper
 from selectnet_tf.runs import store
 
 if TYPE_CHECKING:
@@ -154,8 +155,6 @@ def differences(pairs: Sequence[Pair]) -> dict[str, tuple[float, float, float, f
     bootstrap over images, drawn within their classes, the same for all runs; and Student's t over
     the seeds' differences, where there are several.
     """
-    from scipy.special import stdtrit
-
     rng = np.random.default_rng(0)
     first, count = pairs[0], len(pairs)
     sizes = np.bincount(first.truth, minlength=len(first.classes))
@@ -175,7 +174,7 @@ def differences(pairs: Sequence[Pair]) -> dict[str, tuple[float, float, float, f
         ends = np.quantile(gaps.mean(1), (0.025, 0.975)) - (a - b)
         if count > 1:
             own = np.subtract(*values[0].T)
-            ends = np.hypot(ends, stdtrit(count - 1, 0.975) * own.std(ddof=1) / count**0.5)
+            ends = np.hypot(ends, paper.student_t(count - 1) * own.std(ddof=1) / count**0.5)
             ends[0] *= -1
         low, high = np.clip(a - b + ends, -1, 1)
         found[name] = (a, b, float(low), float(high))

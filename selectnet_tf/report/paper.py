@@ -69,7 +69,7 @@ class Cell(NamedTuple):
     def interval(self) -> tuple[float, float]:
         """The 95% interval of delta by Student's t over the runs; NaN for fewer than two."""
         n = len(self.values)
-        half = _t(n - 1) * self.std / math.sqrt(n) if n > 1 else math.nan
+        half = student_t(n - 1) * self.std / math.sqrt(n) if n > 1 else math.nan
         return self.delta - half, self.delta + half
 
     def verdict(self, tolerance: float) -> str:
@@ -98,12 +98,12 @@ class Cell(NamedTuple):
             squares = [
                 v**2 / (len(c.values) - 1) for v, c in zip(parts, (self, other), strict=True)
             ]
-            if abs(gap) <= _t(total**2 / sum(squares)) * math.sqrt(total):
+            if abs(gap) <= student_t(total**2 / sum(squares)) * math.sqrt(total):
                 return 0
         return (gap > 0) - (gap < 0)
 
 
-def _t(freedom: float) -> float:
+def student_t(freedom: float) -> float:
     """Returns the 97.5% quantile of Student's t."""
     from scipy.special import stdtrit  # takes longer to import than all else that reports need
 
