@@ -125,17 +125,17 @@ def _data(
 def _thumbnails(task: "Task", indices: np.ndarray, size: int) -> Iterable[str]:
     """Yields data: URLs of original images, or of the run's where these can't be read any more."""
     assert task.files
-    files, images = task.files, task.at(indices)
+    files = task.files
 
-    def read(place: int, index: int) -> str:
+    def read(index: int) -> str:
         try:
             box = task.boxes[index] if task.boxes else None
             return encode(decoding.decode_thumbnail(files[index], size, task.levels, box))
         except Exception:  # Pillow's plugins raise whatever a damaged file makes them
-            return encode(images[np.array([place])][0])
+            return encode(task.at(np.array([index]))[np.array([0])][0])
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        return pool.map(read, range(len(indices)), indices)
+        return pool.map(read, indices)
 
 
 def _groups(task: "Task", indices: np.ndarray) -> np.ndarray:
