@@ -5,8 +5,10 @@ The fields of the three parts, with `preset` and `seed`, are the command line's 
 and the first columns of runs.csv, where they stand side by side.
 """
 
+import csv
 import dataclasses
 import hashlib
+import io
 import json
 from typing import Any
 
@@ -284,16 +286,29 @@ class Recipe:
         """The run's folder: data set, arch, method, preset, seed, and a hash of the other fields
         that were changed.
         """
-        values, base = self.flat(), self.preset_values()
-        changed = {k: v for k, v in values.items() if v != base[k] and k != "seed"}
-        if self.training.training != default_training(self.selection.method):
-            changed["training"] = self.training.training
+        values, changed = self.flat(), self._changes()
         words = [values[key] for key in ("dataset", "arch", "method", "preset")]
         words.append(f"s{self.seed}")
         if changed:
             text = json.dumps(changed, sort_keys=True)
             words.append(hashlib.sha1(text.encode()).hexdigest()[:12])
         return "_".join(words)
+
+    def flags(self) -> list[str]:
+        """Returns the flags that give this recipe: --dataset, --arch, --method, --preset, --seed
+        and the other fields that were changed.
+        """
+        shown = ("dataset", "arch", "method", "preset", "seed")
+        given = {key: self.flat()[key] for key in shown} | self._changes()
+        return [f"--{k}={_join(v) if isinstance(v, tuple) else v}" for k, v in given.items()]
+
+    def _changes(self) -> dict[str, Any]:
+        """Returns {field: value} of the fields, without the seed, that were changed."""
+        base, usual = self.preset_values(), default_training(self.selection.method)
+        changed = {k: v for k, v in self.flat().items() if v != base[k] and k != "seed"}
+        if self.training.training != usual:
+            changed["training"] = self.training.training
+        return changed
 
     def flat(self) -> dict[str, Any]:
         """Returns {field: value} of all FIELDS; the other kind of data has the preset's values."""
@@ -319,6 +334,13 @@ FIELDS: dict[str, dataclasses.Field[Any]] = {
     for field in dataclasses.fields(kind)
     if field.metadata
 }
+
+
+def _join(values: tuple[Any, ...]) -> str:
+    """Returns values as a flag of a list reads them: one with a comma is quoted."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(values)
+    return line.getvalue()
 
 
 def default_method(preset: str) -> str:

@@ -1,8 +1,6 @@
 """Baselines of a run on one's own images: logistic regressions, and other methods' runs."""
 
-import csv
 import dataclasses
-import io
 import pathlib
 import shlex
 import warnings
@@ -189,28 +187,6 @@ def _regress(rows: np.ndarray, y: np.ndarray, decay: float) -> LogisticRegressio
         return model.fit(rows, y)
 
 
-def make_command(recipe: Recipe, results: pathlib.Path) -> str:
-    """Returns the command that trains a recipe of images in folders."""
-    base, values = recipes.make(dataset="folder", labeled_dir=".", unlabeled_dir="."), recipe.flat()
-    plain = recipe.preset_values() | {k: base.flat()[k] for k in ("arch", "method", "preset")}
-    plain["training"] = recipes.default_training(recipe.selection.method)
-    given = {k: v for k, v in values.items() if v != plain[k]} | {"results_dir": results}
-    words = []
-    for name, value in given.items():
-        if isinstance(value, bool):
-            words.append(f"--{'' if value else 'no'}{name}")
-        else:
-            words.append(f"--{name}={_join(value) if isinstance(value, tuple) else value}")
-    return shlex.join(["selectnet", "train", *words])
-
-
-def _join(values: tuple) -> str:
-    """Returns values as a flag of a list reads them: one with a comma is quoted."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(values)
-    return line.getvalue()
-
-
 def _find_run(method: str, recipe: Recipe, results: pathlib.Path, run: pathlib.Path) -> Baseline:
     """Returns the Baseline of another method's run, finished or not.
 
@@ -218,7 +194,8 @@ def _find_run(method: str, recipe: Recipe, results: pathlib.Path, run: pathlib.P
     """
     name = store.find_name(results, recipe)
     if not store.read_row(results, name):
-        return Baseline(method, None, f"train it by {printable(make_command(recipe, results))}")
+        words = ["selectnet", "train", *recipe.flags(), f"--results_dir={results}"]
+        return Baseline(method, None, f"train it by {printable(shlex.join(words))}")
     folder = store.find_folder(results, name)
     _check_same(read_csv(run / resume.FILES), read_csv(folder / resume.FILES), folder)
     return Baseline(method, folder)

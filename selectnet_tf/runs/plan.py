@@ -51,7 +51,7 @@ def make_grid(
         seeds: the seeds.
         preset: the preset.
         datasets: narrows the columns; one outside the table is added.
-        archs: as the table names them; narrows the columns; one outside the table is added.
+        archs: as the table names them; likewise. Datasets and archs give every pair of them.
         methods: replaces the table's.
         epochs: of each run; a run shorter than a round selects at its end.
     """
@@ -60,6 +60,7 @@ def make_grid(
     known = [list(dict.fromkeys(column[i] for column in columns)) for i in (0, 1)]
     asked = [(d, a) for d in datasets or known[0] for a in archs or known[1]]
     new = [c for c in asked if c[0] not in known[0] or c[1] not in known[1]]
+    pairs = asked if datasets and archs else [c for c in columns if c in asked] + new
     return [
         recipes.make(
             dataset=dataset,
@@ -71,7 +72,7 @@ def make_grid(
             lambda_schedule=schedule,
             **every,
         )
-        for dataset, arch in [c for c in columns if c in asked] + new or asked
+        for dataset, arch in pairs
         for seed in seeds
         for method in methods or own_methods
         for schedule in (schedules if method in recipes.SELECTING else schedules[:1])

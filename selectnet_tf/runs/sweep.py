@@ -142,7 +142,7 @@ class Sweep:
             "data_dir": self.data_dir,
             "device": "cpu" if self.device == "cpu" else None,
         }
-        return [*RUN, *format_flags(cell.recipe), *(f"--{k}={v}" for k, v in places.items() if v)]
+        return [*RUN, *cell.recipe.flags(), *(f"--{k}={v}" for k, v in places.items() if v)]
 
     def estimate_seconds(self, cells: Iterable[Cell]) -> float:
         """Returns the seconds that cells still need, one after another."""
@@ -271,17 +271,6 @@ class Sweep:
     def _print(self, line: str, end: str = "\n") -> None:
         clear = "\r\033[K" if sys.stdout.isatty() else ""
         print(f"{clear}{time.strftime('%H:%M')} {line}", end=end, flush=True)
-
-
-def format_flags(recipe: recipes.Recipe) -> list[str]:
-    """Returns a recipe's flags: the four that choose its defaults, and all that differ."""
-    always = ("dataset", "arch", "method", "preset")
-    values = recipe.flat()
-    base = recipes.make(**{k: values[k] for k in always}).flat()
-    changed = {k: v for k, v in values.items() if k in always or v != base[k]}
-    return [
-        f"--{k}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in changed.items()
-    ]
 
 
 def _die_with_parent() -> None:

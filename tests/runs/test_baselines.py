@@ -1,6 +1,5 @@
 import pathlib
 import re
-import shlex
 import subprocess
 import sys
 
@@ -111,8 +110,8 @@ def test_the_command_of_a_baseline_trains_what_is_looked_for(recipe, changes):
         "import sys; from selectnet_tf.commands import train; train.define_flags();"
         " train.FLAGS(sys.argv); print(train.recipe_from_flags().name)"
     )
-    words = shlex.split(baselines.make_command(other, "r"))[2:]
-    found = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    command = [sys.executable, "-c", code, *other.flags()]
+    found = subprocess.run(command, capture_output=True, text=True)
     assert found.stdout.strip() == other.name, found.stderr
     assert recipes.with_method(recipe, "logit_adjusted").training.prior_loss == 1
 

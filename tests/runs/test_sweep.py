@@ -262,6 +262,8 @@ def test_runs_that_share_cores_gain_less_than_their_number(gpus, hours, tmp_path
         ({"datasets": ["cifar100-4minor"], "methods": ["oracle"]}, 2),
         ({"datasets": ["digits-4minor"], "archs": ["simple"]}, 5),  # not in the table: added
         ({"archs": ["simple", "resnet32"], "datasets": ["cifar10-4minor"]}, 10),
+        ({"archs": ["simple", "resnet20"], "datasets": ["cifar10-4minor", "cifar100-4minor"]}, 20),
+        ({"archs": ["resnet20", "resnet32"]}, 25),  # resnet32 on each of the three data sets
     ],
 )
 def test_narrower_and_wider_grids(options, cells):
@@ -285,7 +287,7 @@ def test_flags_give_the_recipe_back():
         recipes.make(method="context", seed=3, epochs=20, minor=(1, 2)),
         *plan.make_grid("table3", preset="released"),
     ):
-        given = dict(flag[2:].split("=") for flag in sweep.format_flags(recipe))
+        given = dict(flag[2:].split("=") for flag in recipe.flags())
         kinds = {"seed": int, "epochs": int, "minor": lambda v: tuple(map(int, v.split(",")))}
         assert recipes.make(**{k: kinds.get(k, str)(v) for k, v in given.items()}) == recipe
 
