@@ -210,9 +210,7 @@ def damages(
     checkpoint = Checkpoint(state, {}, header)
     yield (
         "state.npz",
-        flips(
-            state, lambda: {k: v.tobytes() for k, v in checkpoint.file.read().items()}, chance, 300
-        ),
+        flips(state, lambda: {k: v.tobytes() for k, v in checkpoint.read().items()}, chance, 300),
     )
 
     (model,) = whole.glob("runs/*/model.keras")

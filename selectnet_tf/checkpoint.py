@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -61,7 +61,13 @@ class Checkpoint(keras.callbacks.Callback):
         position: the (epoch, batch) that the restored or last saved state continues from; None
             before either. `fit` continues from there alone.
         others: the run's callbacks; `fit` sets them.
+        or_else: the alternative to deleting the file in messages, such as " or pass --force".
+
+    Raises:
+        ValueError: a header that is no JSON, or with a "version"; a part with a reserved name.
     """
+
+    or_else = ""
 
     def __init__(
         self,
@@ -70,7 +76,9 @@ class Checkpoint(keras.callbacks.Callback):
         header: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.file = StateFile(path, parts, header)
+        _check_contents(parts, header or {})
+        self.path, self.parts = pathlib.Path(path), parts
+        self.header = {"version": VERSION, **(header or {})}
         self.others: list[keras.callbacks.Callback] = []
         self._signal: int | None = None
         self._epoch = 0
@@ -130,13 +138,13 @@ class Checkpoint(keras.callbacks.Callback):
         Raises:
             ValueError: the file holds a run that was not restored, or a state can't be saved.
         """
-        if not self._restored and self.file.path.exists():
+        if not self._restored and self.path.exists():
             raise ValueError(
-                f"{self.file.path} holds a run that this one would overwrite: call restore(model)"
+                f"{self.path} holds a run that this one would overwrite: call restore(model)"
                 " before fit, or delete it"
             )
-        self.file.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file.collect_states()  # raises now where a state can't be saved
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._collect_states()  # raises now where a state can't be saved
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.prepare()
@@ -216,15 +224,20 @@ class Checkpoint(keras.callbacks.Callback):
         # EarlyStopping's; an end by another callback, as at a time limit, is none for good
         ended = any(getattr(c, "stopped_epoch", 0) for c in self.others)
         arrays["stopped"] = np.array(ended and bool(getattr(self.model, "stop_training", False)))
-        self.file.write(arrays, epoch, batch)
+        arrays = {k: _readable(v) for k, v in (arrays | self._collect_states()).items()}
+        arrays["header"] = np.array(json.dumps(self.header, sort_keys=True))
+        arrays["position"] = np.array([epoch, batch])
+        arrays["names"] = np.array(sorted(arrays))
+        with replacing(self.path) as beside, open(beside, "wb") as file:
+            np.savez(file, **arrays)  # to a file: NumPy adds .npz to a name
         self.position = epoch, batch
 
     def _warn_not_finite(self, epoch: int) -> None:
         if not self._diverged:
             self._diverged = True
             kept, rate = "no state", "a smaller learning rate"
-            if self.file.path.exists():  # with the compiled rate, which a resumed run keeps
-                kept = f"{self.file.path} keeps the last good state"
+            if self.path.exists():  # with the compiled rate, which a resumed run keeps
+                kept = f"{self.path} keeps the last good state"
                 rate += " by keras.callbacks.LearningRateScheduler(lambda epoch: 1e-4)"
             warnings.warn(
                 f"the weights after {epoch} epochs are not finite and not saved ({kept}): train"
@@ -249,11 +262,18 @@ class Checkpoint(keras.callbacks.Callback):
             )
         self._restored = True
         self._forget()
-        if not self.file.path.exists():
+        if not self.path.exists():
             self.position = 0, 0
             return self.position
-        arrays = self.file.read()
-        epoch, self._first_batch = self.file.restore_parts(arrays)
+        arrays = self.read()
+        for name, part in self.parts.items():
+            try:
+                part.set_state(_subtree(arrays, name))
+            except ValueError as error:
+                raise ValueError(
+                    f"the state file is of another run ({error}): use the same, or {self._cure}"
+                ) from None
+        epoch, self._first_batch = (int(v) for v in arrays["position"])
         self._build(model)
         self._restore_variables(model, arrays)
         self._metrics = _numbered(_subtree(arrays, "metrics"))
@@ -267,7 +287,7 @@ class Checkpoint(keras.callbacks.Callback):
         """Creates the weights of a model that was never called, by an image of the pool."""
         if model.built:
             return
-        pools = (getattr(part, "pool", None) for part in self.file.parts.values())
+        pools = (getattr(part, "pool", None) for part in self.parts.values())
         pool = next((pool for pool in pools if pool is not None), None)
         if pool is None:
             raise ValueError(
@@ -285,7 +305,7 @@ class Checkpoint(keras.callbacks.Callback):
         if before != kind:  # kinds may have variables of the same shapes
             raise ValueError(
                 f"the state file is of another optimizer ({before}, not {kind}): use the same, or"
-                f" {self.file.cure}"
+                f" {self._cure}"
             )
         found = [
             (name, _numbered(_subtree(arrays, name)), of.variables)
@@ -298,54 +318,18 @@ class Checkpoint(keras.callbacks.Callback):
                 difference = next(pairs, f"{len(saved)} arrays, not {len(variables)}")
                 raise ValueError(
                     f"the state file is of another {name} ({difference}): use the same, or"
-                    f" {self.file.cure}"
+                    f" {self._cure}"
                 )
         for _, saved, variables in found:
             for variable, value in zip(variables, saved, strict=True):
                 variable.assign(value)
 
-
-class Part(Protocol):
-    """An object with a state to save."""
-
-    def get_state(self) -> dict[str, np.ndarray]: ...
-
-    def set_state(self, state: dict[str, np.ndarray], /) -> None: ...
-
-
-class StateFile:
-    """A state file, which is replaced as a whole.
-
-    Args:
-        path: in NumPy's .npz format.
-        parts: name -> object with get_state() -> dict of arrays and set_state(dict).
-        header: a JSON-ready dict that a resumed run must share.
-
-    Attributes:
-        or_else: the alternative to deleting the file in messages, such as " or pass --force".
-
-    Raises:
-        ValueError: a header that JSON changes, or with a "version"; a part with a reserved name.
-    """
-
-    or_else = ""
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        parts: Mapping[str, Part],
-        header: dict[str, Any] | None = None,
-    ) -> None:
-        _check_contents(parts, header or {})
-        self.path, self.parts = pathlib.Path(path), parts
-        self.header = {"version": VERSION, **(header or {})}
-
     @property
-    def cure(self) -> str:
+    def _cure(self) -> str:
         """The end of a message: how to start the run again."""
         return f"delete {self.path}{self.or_else} to start this run again"
 
-    def collect_states(self) -> dict[str, np.ndarray]:
+    def _collect_states(self) -> dict[str, np.ndarray]:
         """Returns the parts' states as PART/NAME.
 
         Raises:
@@ -361,24 +345,6 @@ class StateFile:
                         " to return arrays of numbers or texts, and no entry for None"
                     )
         return found
-
-    def write(self, arrays: dict[str, np.ndarray], epoch: int, batch: int = 0) -> None:
-        """Writes arrays, the parts' states and the run's position.
-
-        Args:
-            arrays: name -> array, besides the parts' states.
-            epoch: whole epochs so far.
-            batch: batches of the next epoch so far.
-        """
-        kept: dict[str, Any] = {
-            k: _readable(v) for k, v in (arrays | self.collect_states()).items()
-        }
-        kept["header"] = np.array(json.dumps(self.header, sort_keys=True))
-        kept["position"] = np.array([epoch, batch])
-        kept["names"] = np.array(sorted(kept))
-        with replacing(self.path) as beside, open(beside, "wb") as file:
-            np.savez(file, **kept)  # to a file: NumPy adds .npz to a name
-            file.flush()
 
     def read(self) -> dict[str, np.ndarray]:
         """Returns the arrays of the file.
@@ -398,43 +364,24 @@ class StateFile:
             # zipfile, zlib, NumPy and JSON raise a dozen kinds of error for a changed byte
             except Exception as error:
                 raise ValueError(
-                    f"the state file is damaged ({type(error).__name__}): {self.cure}"
+                    f"the state file is damaged ({type(error).__name__}): {self._cure}"
                 ) from None
         if not whole:
-            raise ValueError(f"the state file is damaged (arrays are missing): {self.cure}")
+            raise ValueError(f"the state file is damaged (arrays are missing): {self._cure}")
         if version != VERSION:
             raise ValueError(
                 "the state file was written by another release of selectnet_tf (its version is"
-                f" {version}, this run's is {VERSION}): finish the run with that, or {self.cure}"
+                f" {version}, this run's is {VERSION}): finish the run with that, or {self._cure}"
             )
         difference = _first_difference("", header, json.loads(json.dumps(self.header)))
         if difference:
             raise ValueError(
-                f"the state file is of another run ({difference}): use the same, or {self.cure}"
+                f"the state file is of another run ({difference}): use the same, or {self._cure}"
             )
         return arrays
 
-    def restore_parts(self, arrays: dict[str, np.ndarray]) -> tuple[int, int]:
-        """Restores the parts' states. Returns (epoch, batch) to resume at.
 
-        Args:
-            arrays: those of `read`.
-
-        Raises:
-            ValueError: a part refuses its state.
-        """
-        for name, part in self.parts.items():
-            try:
-                part.set_state(_subtree(arrays, name))
-            except ValueError as error:
-                raise ValueError(
-                    f"the state file is of another run ({error}): use the same, or {self.cure}"
-                ) from None
-        epoch, batch = (int(v) for v in arrays["position"])
-        return epoch, batch
-
-
-def _check_contents(parts: Mapping[str, Part], header: dict[str, Any]) -> None:
+def _check_contents(parts: Mapping[str, Any], header: dict[str, Any]) -> None:
     for name in parts:
         if name in TAKEN or "/" in name:
             raise ValueError(
@@ -446,15 +393,12 @@ def _check_contents(parts: Mapping[str, Part], header: dict[str, Any]) -> None:
             "header has a 'version', which is the state file's own: give yours another name"
         )
     try:
-        read = [json.loads(json.dumps(header, sort_keys=True)) for _ in range(2)]
+        json.dumps(header, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"header can't be JSON ({error}): give texts, lists, dicts and Python's numbers, such"
             " as float(x)"
         ) from None
-    difference = _first_difference("", *read)
-    if difference:
-        raise ValueError(f"header is not equal to itself ({difference}): leave out NaN")
 
 
 def _first_difference(name: str, theirs: Any, mine: Any) -> str:

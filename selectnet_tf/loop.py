@@ -91,7 +91,7 @@ def fit(
     saver = None if checkpoint is None else Checkpoint(checkpoint, {"selection": selection})
     if saver is not None:
         called.append(saver)
-        if saver.file.path.exists():
+        if saver.path.exists():
             initial_epoch, initial_batch = saver.restore(model)
             place = f"after {initial_epoch} of {epochs} epochs"
             says = f"resumes {place}"
@@ -350,7 +350,7 @@ def _check_callbacks(
 
 def _check_position(checkpoint: Checkpoint, epoch: int, batch: int, batch_size: int) -> None:
     """Raises ValueError where fit would not continue from the checkpoint's restored state."""
-    path, size = checkpoint.file.path, checkpoint.batch_size
+    path, size = checkpoint.path, checkpoint.batch_size
     if batch and size not in (0, batch_size):
         raise ValueError(
             f"{path} is of a half epoch of batches of {size}: use batch_size={size}, at least to"

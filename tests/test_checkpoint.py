@@ -112,13 +112,13 @@ def test_a_torn_state_is_refused_with_the_cure(saved, path):
 
 
 def test_any_changed_byte_is_noticed_or_changes_nothing(saved, path):
-    content, whole = path.read_bytes(), saved.file.read()
+    content, whole = path.read_bytes(), saved.read()
     for place in np.random.default_rng(0).choice(len(content), 400, replace=False):
         changed = bytearray(content)
         changed[place] ^= 1 << (place % 8)
         path.write_bytes(changed)
         try:
-            found = saved.file.read()
+            found = saved.read()
         except ValueError as error:
             assert str(path) in str(error)
         else:
@@ -151,9 +151,9 @@ def test_another_kind_of_optimizer_is_refused_and_older_states_name_none(path):
     words = r"another optimizer \(RMSprop, not SGD\): use the same, or delete .*state.npz to start"
     with pytest.raises(ValueError, match=words):
         saver.restore(model)
-    arrays = saver.file.read()
+    arrays = saver.read()
     del arrays["optimizer_kind"], arrays["names"]
-    saver.file.write(arrays, 1)
+    np.savez(path, **arrays, names=np.array(sorted(arrays)))
     assert saver.restore(model) == (1, 0)
 
 
@@ -333,7 +333,7 @@ def test_the_field_in_which_headers_differ_is_named():
     [
         ({}, {"version": "1.2"}, "header has a 'version', which is the state file's own"),
         ({}, {"lr": np.float32(0.1)}, r"header can't be JSON \(Object of type float32 .*such as float\(x\)"),
-        ({}, {"lr": float("nan")}, "its lr is NaN, this run's is NaN"),
+        ({}, {"lr": float("nan")}, r"header can't be JSON \(Out of range float"),
         ({"model": None}, {}, "a part is called 'model', but has to have no / and none of the reserved names"),
         ({"a/b": None}, {}, "rename it"),
     ],

@@ -181,7 +181,7 @@ def _fit(
     header = {"recipe": recipe.flat(), "replicas": replicas}
     parts = {"origin": fingerprint, "selection": selection, "log": logger, "evaluate": evaluate}
     checkpoint = Checkpoint(folder / "state.npz", parts, header)
-    checkpoint.file.or_else = " or pass --force"
+    checkpoint.or_else = " or pass --force"
     epoch, batch = checkpoint.restore(model)
     outputs.write_recipe(folder, recipe, task, selection.pool, fingerprint, replicas)
     if epoch or batch:
