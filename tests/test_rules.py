@@ -143,6 +143,10 @@ def test_beta_is_the_output_that_a_pick_needs():
     low, high = SelectNet(beta=0.1), SelectNet(beta=0.9)
     assert low(scores).sum() > high(scores).sum() > 0
     assert np.array_equal(high(scores), scores.candidate & (high.output > 0.9))
+    moving = SelectNet(linear(0.2, 0.6, 2))  # beta is lambda, and moves with it
+    for round, least in ((0, 0.2), (1, 0.6)):
+        mask = moving(scores._replace(round=round))
+        assert np.array_equal(mask, scores.candidate & (moving.output > least))
 
 
 @pytest.mark.parametrize("options", [{"inputs": "logits"}, {"fit_on": "some"}, {"init": "he"}])

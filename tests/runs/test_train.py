@@ -77,6 +77,14 @@ def test_the_selection_has_the_recipe_s_parts():
         limited.rule.alpha,
         limited.rule.most,
     ) == (0, 7)
+    released = made(preset="released")
+    assert released.labeled_loss == "two_hot" and made().labeled_loss == "predicted"
+    assert released.rule.get_params() == {
+        **{"threshold": 0.6, "beta": None, "inputs": "probs", "fit_on": "all", "init": "normal"},
+        **{"learning_rate": 0.001, "epochs": 5, "batch_size": 32, "seed": 0, "soft": False},
+    }
+    moving = made(lambda_schedule="0.4:0.6", beta=0.5).rule
+    assert (moving.threshold(0), moving.threshold(19), moving.beta) == (0.4, 0.6, 0.5)
     balanced = made(method="balanced")
     assert isinstance(balanced.rule, rules.SelectNet) and pool.even
     assert made(method="logit_adjusted").rule is None
