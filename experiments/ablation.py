@@ -1,8 +1,8 @@
 """Measures three parts against class collapse, alone and together.
 
-    make ablation [SEEDS=0,1,2] [EPOCHS=60] [JOBS=N] [DRY=1]
+    make ablation [SEEDS=0,1,2] [EPOCHS=60] [PRECISION=mixed_bfloat16] [OUT=NAME] [JOBS=N] [DRY=1]
     python experiments/ablation.py --dataset=digits-4minor --epochs=4 --every=2 --validation=20
-        --seeds=0                                                    # a minute: does it run?
+        --seeds=0 --results_dir=check                                # a minute: does it run?
     python experiments/ablation.py --freeze --weights=backbone.keras --choice_seeds=10,11,12
         --every_seed --out=ablation_frozen
 
@@ -15,8 +15,8 @@
 16 runs of 60 epochs by default, 14 if `paper` is the best: about 45 minutes each on two CPU cores,
 12 hours in all. The third command trains only the last layer of a pretrained network: 36 runs of
 about 3 minutes. A run with a row is not trained again.
-Expected: docs/results/ablation.md. Writes results/ablation.csv, a line for each run and round, and
-ablation.png.
+Expected: docs/results/ablation.md. Writes results/ablation.csv (--out), a line for each run and
+round, and ablation.png. A table with lines of runs that are not there is not overwritten.
 """
 
 import math
@@ -169,6 +169,16 @@ class Plan:
         return found
 
 
+def check_table(plan: Plan, stem: str) -> None:
+    """Raises ValueError where <stem>.csv holds lines that the plan's finished runs don't give."""
+    known = [{k: str(v) for k, v in line.items() if v != ""} for line in plan.lines()]
+    lines = read_csv(plan.results / f"{stem}.csv")
+    if lost := sum({k: v for k, v in line.items() if v != ""} not in known for line in lines):
+        raise ValueError(
+            f"{plan.results / f'{stem}.csv'} has {lost} lines of other runs: give another --out"
+        )
+
+
 def write(plan: Plan, stem: str = "ablation") -> None:
     """Writes <stem>.csv and <stem>.png of the finished runs, and prints the best variant."""
     lines = plan.lines()
@@ -277,6 +287,7 @@ def main(argv: list[str]) -> int:
         if values.dry:
             print(sweep.Sweep(known, plan.results, values.data_dir, jobs).plan())
             return 0
+        check_table(plan, values.out)
         code = train(plan, known, values.data_dir, jobs)
         if not code:
             code = train(plan, [recipe for _, recipe in plan.reported()], values.data_dir, jobs)

@@ -86,6 +86,10 @@ def test_the_best_is_that_of_the_held_out_images_and_only_once_all_are_known(tmp
     assert (last["macro_f1"], last["worst_minor_f1"]) == ("0.4", "0.2")
     assert imread(tmp_path / "ablation.png").std() > 0.02
 
+    ablation.check_table(plan, "ablation")  # all its lines would be written again
+    with pytest.raises(ValueError, match=r"ablation.csv has 12 lines of other runs: give another"):
+        ablation.check_table(plan_of(tmp_path, [3]), "ablation")
+
 
 @pytest.mark.slow
 def test_its_plan_and_a_wrong_command_line(tmp_path):
