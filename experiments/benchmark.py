@@ -1,6 +1,6 @@
 """Measures speed and memory, as ratios taken side by side on one machine.
 
-    make bench        or        python experiments/benchmark.py [--only=training,selection]
+    make bench        or        python experiments/benchmark.py [--only=training --only=selection]
                                                                 [--repeats=5]
 
 training    images a second of simple, resnet20 and resnet56 at batch 32 and 128, with data pipeline

@@ -1,4 +1,4 @@
-"""The processes that `make bench` times: python experiments/contenders.py KIND ARCH BATCH [IMAGES]
+"""The processes that `make bench` times: python experiments/contenders.py KIND ARCH BATCH IMAGES
 
 Each does one pass for every line on its standard input, and answers with a line of JSON. KIND is
 ours          our training

@@ -26,7 +26,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from selectnet_tf import recipes
-from selectnet_tf._console import expand_path, parse
+from selectnet_tf._console import expand_path, fail, parse
 from selectnet_tf._csv_files import read_csv, write_csv
 from selectnet_tf.data import cifar, load
 from selectnet_tf.report import compare, review_page
@@ -38,6 +38,7 @@ KINDS = ("right", "wrong_minor", "major", "foreign")  # of picks
 ANSWERS = "truth.csv"
 SHOWN = [column for column in compare.COLUMNS if column not in ("model", "why")]
 HEADER = ("seed", "epochs", "decided", *SHOWN, *(f"picked_{k}" for k in KINDS))
+KEY = ("seed", "epochs", "decided", "name")
 
 REVIEW = (
     *("seed", "picks", "right", "p_right", "brier", "auc_score", "auc_p_right"),
@@ -65,6 +66,14 @@ def lay_out(folder: pathlib.Path, data_dir: str | None, seed: int) -> None:
     for i in rng.permutation(10_000)[:3000]:
         save(folder / "test" / cifar.CIFAR10[own.y_test[i]] / f"{i:05}.png", own.x_test[i])
     write_csv(folder / ANSWERS, lines)
+
+
+def read_folder() -> pathlib.Path:
+    """Returns FOLDER of the command line, or ends the process."""
+    words = parse(sys.argv)[1:]
+    if len(words) != 1:
+        sys.exit(fail(f"expected one FOLDER, received {' '.join(words) or 'none'}", 2))
+    return expand_path(words[0])
 
 
 def save(path: pathlib.Path, image: np.ndarray) -> None:
@@ -204,14 +213,14 @@ def main() -> None:
     flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archives")
     flags.DEFINE_string("weights", None, "a model.keras, whose last layer is replaced")
     flags.DEFINE_integer("image_size", 96, "the model's")
-    flags.DEFINE_integer("epochs", 20, "of each run", 1)
+    flags.DEFINE_integer("epochs", 30, "of each run", 1)
     flags.DEFINE_list("seeds", ["0", "1", "2"], "of the images and the runs")
     flags.DEFINE_string("results_dir", "results", "where folders.csv goes")
     flags.DEFINE_bool("review", False, "write review.csv instead")
-    top = expand_path(parse(sys.argv)[1])
+    top = read_folder()
     table, cache = expand_path(flags.FLAGS.results_dir) / "folders.csv", top / "cache"
     checks = table.with_name("review.csv")
-    lines = {(row["seed"], row["decided"], row["name"]): row for row in read_csv(table)}
+    lines = {tuple(row[k] for k in KEY): row for row in read_csv(table)}
     table.parent.mkdir(parents=True, exist_ok=True)
     for seed in flags.FLAGS.seeds:
         folder = top / f"seed{seed}"
@@ -224,7 +233,8 @@ def main() -> None:
             continue
         for _, decided, *cells in measure_all(folder, int(seed), cache):
             line = (seed, flags.FLAGS.epochs, decided, *cells)
-            lines[seed, str(decided), cells[0]] = dict(zip(HEADER, line, strict=True))
+            row = dict(zip(HEADER, map(str, line), strict=True))
+            lines[tuple(row[k] for k in KEY)] = row
             write_csv(table, [HEADER, *([*line.values()] for line in lines.values())])
 
 

@@ -773,7 +773,13 @@ def _doubts(results: Results) -> list[str]:
         ]
         for row in seeds
     ]
-    head = ["seed", "picks that are right", "mean `p_right`", "AUC of the score", "of `p_right`"]
+    head = [
+        "seed",
+        "images ever picked that are right",
+        "mean `p_right`",
+        "AUC of the score",
+        "of `p_right`",
+    ]
     head += ["wrong among the 150 least by score", "by `p_right`"]
     return _table([*head, "exchanged labels among the first 100"], rows)
 
@@ -868,6 +874,8 @@ BLOCKS: dict[str, Callable[[Results], list[str]]] = {
 
 def main() -> int:
     """Writes the pages of this repository. Returns the exit code."""
+    if len(sys.argv) > 1:
+        sys.exit(__doc__)
     try:
         written = write(HOME, HOME / "results")
     except ValueError as error:

@@ -14,7 +14,6 @@ import io
 import itertools
 import os
 import pathlib
-import sys
 
 import folders
 import numpy as np
@@ -22,7 +21,7 @@ from absl import flags
 from PIL import Image
 
 from selectnet_tf import recipes
-from selectnet_tf._console import expand_path, parse
+from selectnet_tf._console import expand_path
 from selectnet_tf._csv_files import read_csv, write_csv
 from selectnet_tf.data import cifar
 from selectnet_tf.data.folders import decoding
@@ -98,7 +97,7 @@ def main() -> None:
     flags.DEFINE_integer("image_size", 96, "the model's")
     flags.DEFINE_list("seeds", ["0", "1", "2"], "of the images and the runs")
     flags.DEFINE_string("results_dir", "results", "where pools.csv goes")
-    top = expand_path(parse(sys.argv)[1])
+    top = folders.read_folder()
     table = expand_path(flags.FLAGS.results_dir) / "pools.csv"
     table.parent.mkdir(parents=True, exist_ok=True)
     own, results = cifar.load("cifar10-4minor", flags.FLAGS.data_dir), top / "results"

@@ -97,7 +97,7 @@ def robust(panels, epochs, picks):
     for panel, title in zip(
         panels, ("test accuracy", "F1 of the worst minor class", "picked as birds"), strict=True
     ):
-        panel.set(title=f"{title} (3 seeds)")
+        panel.set(title=f"{title} ({epochs.seed.nunique()} seeds)")
     panels[0].legend(fontsize=7)
 
 
@@ -110,12 +110,13 @@ def released(panels, epochs, picks):
         picks[(picks.preset == "released") & (picks.method == "selectnet")],
     )
     accuracies(panels[0], epochs[epochs.recipe == "sgd"], "preset released")
+    plain = epochs[epochs.recipe == "plain"]
     mean(
         panels[0],
-        epochs[epochs.recipe == "plain"],
+        plain,
         color=COLORS["selectnet"],
         ls=":",
-        label="selectnet, not augmented (1)",
+        label=f"selectnet, not augmented ({plain.seed.nunique()})",
     )
     panels[0].legend(fontsize=7, loc="lower right")
     points = pd.DataFrame(paper.numbers("figure2")).astype({"epoch": int, "value": float})
