@@ -4,6 +4,7 @@ import csv
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from conftest import blobs, load_blobs, read_bits, small_model, small_recipe, train_small
 
@@ -13,9 +14,9 @@ from selectnet_tf.data import cifar, splits
 X, Y = blobs(240)
 
 
-def make(every=1, rule=None, **options):
+def make(every=1, rule=None, sample_weight=None, **options):
     keras.utils.set_random_seed(0)
-    pool = sn.Pool(X[:80], Y[:80], X[80:], [2, 3])
+    pool = sn.Pool(X[:80], Y[:80], X[80:], [2, 3], sample_weight=sample_weight)
     return sn.Selection(pool, rule, every=every, init="none", on_round=None, **options)
 
 
@@ -37,24 +38,34 @@ def test_rounds_without_a_swap_equal_one_fit(tmp_path):
     assert [row["epoch"] for row in csv.DictReader(log.open())] == list("0123456")
 
 
-def test_two_replicas_train_as_one(two_replicas):
+@pytest.mark.parametrize("weighted", [False, True])
+def test_two_replicas_train_as_one(weighted, two_replicas):
     """Weights, batch statistics, losses and picks: which replica a row falls on must not matter."""
     found = []
+    options = {"rule": sn.Capped(sn.Context(1.2)), "adjust": sn.AlignMinors()}
+    loss = sn.PriorCrossentropy()
+    if weighted:
+        options = {"rule": sn.SelectNet(1.2, soft=True), "loss_norm": "separate"}
+        options["sample_weight"] = np.linspace(0.1, 2, 80)
+        loss = "sparse_categorical_crossentropy"
     for strategy in (tf.distribute.get_strategy(), two_replicas):
-        selection = make(rule=sn.Capped(sn.Context(1.2)), adjust=sn.AlignMinors())
+        selection = make(**options)
         with strategy.scope():
             keras.utils.set_random_seed(1)
             model = small_model(norm=True)
-            model.compile(keras.optimizers.SGD(0.1, 0.9), sn.PriorCrossentropy())
+            model.layers[-1].kernel_regularizer = keras.regularizers.L2(0.01)
+            model.compile(keras.optimizers.SGD(0.1, 0.9), loss, weighted_metrics=["accuracy"])
         history = sn.fit(model, selection, epochs=3, batch_size=16, verbose=0)
         found.append((model, selection, history))
     (one, first, a), (two, second, b) = found
-    np.testing.assert_allclose(a.history["loss"], b.history["loss"], rtol=1e-3)
+    for name in ("loss", "accuracy"):
+        np.testing.assert_allclose(a.history[name], b.history[name], rtol=1e-3)
     for v, w in zip(one.variables, two.variables, strict=True):
         np.testing.assert_allclose(v.numpy(), w.numpy(), rtol=2e-3, atol=2e-4, err_msg=v.path)
     assert any(len(r.index) for r in first.history)
     assert [r.index.tolist() for r in first.history] == [r.index.tolist() for r in second.history]
-    for variable in [*(v.value for v in two.variables), two.loss._log_counts]:
+    counts = [] if weighted else [two.loss._log_counts]
+    for variable in [*(v.value for v in two.variables), *counts]:
         copies = [v.numpy() for v in two_replicas.experimental_local_results(variable)]
         assert all(np.array_equal(copies[0], copy) for copy in copies)
     assert not any(getattr(layer, "synchronized", False) for layer in two.layers)

@@ -70,7 +70,7 @@ def test_without_ray_the_extra_is_named(tmp_path):
 def test_the_slurm_template_goes_on_with_what_its_time_limit_stopped(code, requeued, tmp_path):
     page = (HOME / "docs" / "machines.md").read_text(encoding="utf-8")
     script = re.search(r"```bash\n(.*?)```", page, re.DOTALL)[1]
-    assert "#SBATCH --signal=TERM@" in script and len(script.splitlines()) == 15
+    assert "#SBATCH --signal=TERM@" in script
     stubs = {"srun": '#!/bin/sh\nexec "$@"\n', "scontrol": '#!/bin/sh\necho "$@" > requeued\n'}
     for name, text in stubs.items():
         (tmp_path / name).write_text(text)
