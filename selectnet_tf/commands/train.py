@@ -172,7 +172,7 @@ def _dry_run(recipe: recipes.Recipe, found: "Survey | None", cache_dir: pathlib.
         if seconds <= DRY_SECONDS:
             print(dry_run.split(found, recipe))
         else:
-            print("  near duplicates are not counted, since that decodes all images: see --copies")
+            print("  duplicates are not counted, since that decodes all images: see --copies")
         others = baselines.list_methods(recipe) if _trains_baselines(recipe) else []
         print(dry_run.line(found, recipe, others))
     return 0

@@ -1,7 +1,6 @@
 """Lists a run's folders and checks them before any image is decoded."""
 
 import collections
-import contextlib
 import pathlib
 import shutil
 import time
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from selectnet_tf._files import digest, printable, split_paths
+from selectnet_tf._files import printable, split_paths
 from selectnet_tf.data import splits
 from selectnet_tf.data.folders import decisions, decoding, listing
 from selectnet_tf.data.folders.boxes import Box, find_boxes
@@ -115,7 +114,7 @@ def suggest(found: Survey, training: TrainingRecipe) -> dict[str, Any]:
 def describe_files(
     found: Survey, data: FolderData, cache_dir: pathlib.Path
 ) -> tuple[list[str], float]:
-    """Returns (--dry_run's lines on sizes, bit depths, duplicates and decoding, its seconds)."""
+    """Returns (--dry_run's lines on sizes, bit depths and decoding, its seconds)."""
     every = {**found.labeled, **found.test, **found.unlabeled}
     paths = [root / file for root, each in every.items() for file in each.files]
     headers = decoding.read_headers(paths)
@@ -128,8 +127,6 @@ def describe_files(
             f"  sizes: {widths.min():,} x {heights.min():,} to {widths.max():,} x"
             f" {heights.max():,}, median {middle}",
         )
-    copies = _count_duplicates(paths)
-    said += [f"  {copies:,} files are duplicates, byte by byte"] if copies else []
     some = paths[:: max(1, len(paths) // SAMPLE)]
     start = 0.0
     for path in [*some[:1], *some]:  # the first image twice: it waits for imports
@@ -272,25 +269,3 @@ def _lines(
             " --weights=imagenet --freeze"
         )
     return said
-
-
-def _count_duplicates(paths: list[pathlib.Path]) -> int:
-    """Returns the number of files equal to an earlier one.
-
-    Reads the first 64 kB of files of equal size, and all of those that are equal there. Leaves out
-    unreadable files.
-    """
-    groups = [paths]
-    for key in (lambda path: path.stat().st_size, _digest_start, lambda p: digest(p.read_bytes())):
-        parts = collections.defaultdict(list)
-        for number, group in enumerate(groups):
-            for path in group:
-                with contextlib.suppress(OSError):  # decoding reports it
-                    parts[number, key(path)].append(path)
-        groups = [part for part in parts.values() if len(part) > 1]
-    return sum(len(group) - 1 for group in groups)
-
-
-def _digest_start(path: pathlib.Path) -> str:
-    with open(path, "rb") as file:
-        return digest(file.read(1 << 16))
