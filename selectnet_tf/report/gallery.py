@@ -11,8 +11,6 @@ from selectnet_tf.runs.store import EXCERPT
 if TYPE_CHECKING:
     from selectnet_tf.data.folders.duplicates import Indexed
 
-ACROSS = 16  # images in a row of a sprite
-
 NOTE = (
     f"<p>Unlabeled images that a run added to its training set, by pseudo-label: the {EXCERPT} most"
     f" confident and, where the truth is known, the {EXCERPT} most confident errors (red, with the"
@@ -46,7 +44,7 @@ def render(
             f'<button type="button" data-round="{key}-{i}"'
             f' aria-pressed="{pressed}">{epoch}</button>'
         )
-        content = _round(by_label, names, images, f"{key}-{i}")
+        content = _round(by_label, names, images)
         blocks.append(
             f'<div class="round" id="{key}-{i}"{"" if last else " hidden"}>{content}</div>'
         )
@@ -57,10 +55,7 @@ def render(
 
 
 def _round(
-    by_label: dict[int, list[dict[str, str]]],
-    names: tuple[str, ...],
-    images: "Indexed | None",
-    key: str,
+    by_label: dict[int, list[dict[str, str]]], names: tuple[str, ...], images: "Indexed | None"
 ) -> str:
     """Returns one round as HTML. by_label: {pseudo-label: its rows}."""
     picked, wrong = (
@@ -71,68 +66,31 @@ def _round(
     right = f", {1 - wrong / picked:.1%} of them right" if known else ""
     parts = [f"<p>{picked:,} added from the pool{right}</p>"]
     shown = {label: rows for label, rows in by_label.items() if rows[0]["index"]}
-    tiles = _Tiles(names, images, key)
     for label, rows in shown.items():
         share = f", {int(rows[0]['wrong']):,} wrong" if known else ""
         parts.append(f"<h5>as {html.escape(names[label])}: {int(rows[0]['picked']):,}{share}</h5>")
-        parts.append(_row("most confident", [tiles.add(row) for row in rows[:EXCERPT]]))
-        worst = [tiles.add(row) for row in [row for row in rows if _is_wrong(row)][:EXCERPT]]
-        parts += [_row("most wrong", worst)] if worst else []
+        worst = [row for row in rows if _is_wrong(row)][:EXCERPT]
+        for name, some in (("most confident", rows[:EXCERPT]), ("most wrong", worst)):
+            tiles = "".join(_tile(row, names, images) for row in some)
+            parts += [f'<div class="picks"><span>{name}</span>{tiles}</div>'] if some else []
     if len(by_label) > len(shown):
         parts.append(f"<p>and {len(by_label) - len(shown)} more classes</p>")
-    return tiles.style() + "".join(parts)
+    return "".join(parts)
 
 
 def _is_wrong(row: dict[str, str]) -> bool:
     return row["truth"] not in ("", row["label"])
 
 
-def _row(name: str, tiles: list[str]) -> str:
-    return f'<div class="picks"><span>{name}</span>{"".join(tiles)}</div>'
-
-
-class _Tiles:
-    """The images of one round as one sprite, so that each is in the page once."""
-
-    def __init__(self, names: tuple[str, ...], images: "Indexed | None", key: str) -> None:
-        self.names, self.images, self.key = names, images, key
-        self.indices: list[int] = []
-
-    def add(self, row: dict[str, str]) -> str:
-        """Returns one pick as HTML: its image, its score, and its true class where it is wrong."""
-        place, index, score, wrong = (
-            len(self.indices),
-            int(row["index"]),
-            float(row["score"]),
-            _is_wrong(row),
-        )
-        self.indices.append(index)
-        caption = f"{score:.3f}" + (
-            f"<br>is {html.escape(self.names[int(row['truth'])])}" if wrong else ""
-        )
-        x, y = place % ACROSS, place // ACROSS
-        image = (
-            f'<i class="sprite-{self.key}" style="background-position:{-64 * x}px {-64 * y}px"></i>'
-        )
-        if self.images is None:
-            image = f"<i>{index}</i>"
-        title = html.escape(
-            f"image {index}, added as {self.names[int(row['label'])]}, score {score:.4f}"
-        )
-        return (
-            f'<figure class="{"pick wrong" if wrong else "pick"}"'
-            f' title="{title}">{image}<figcaption>{caption}</figcaption></figure>'
-        )
-
-    def style(self) -> str:
-        """Returns the sprite as a style sheet."""
-        if self.images is None or not self.indices:
-            return ""
-        images = self.images[np.array(self.indices)]
-        h, w, c = images.shape[1:]
-        rows = -(-len(images) // ACROSS)
-        sheet = np.zeros((rows, ACROSS, h, w, c), np.uint8)
-        sheet.reshape(-1, h, w, c)[: len(images)] = images
-        sprite = sheet.transpose(0, 2, 1, 3, 4).reshape(rows * h, ACROSS * w, c)
-        size = f"background-size:{64 * ACROSS}px {64 * rows}px"
-        return f"<style>.sprite-{self.key}{{background-image:url({encode(sprite)});{size}}}</style>"
+def _tile(row: dict[str, str], names: tuple[str, ...], images: "Indexed | None") -> str:
+    """Returns one pick as HTML: its image, its score, and its true class where it is wrong."""
+    index, score, wrong = int(row["index"]), float(row["score"]), _is_wrong(row)
+    truth = f"<br>is {html.escape(names[int(row['truth'])])}" if wrong else ""
+    image = f"<i>{index}</i>"
+    if images is not None:
+        image = f'<img src="{encode(images[np.array([index])][0])}" alt="">'
+    title = html.escape(f"image {index}, added as {names[int(row['label'])]}, score {score:.4f}")
+    return (
+        f'<figure class="{"pick wrong" if wrong else "pick"}" title="{title}">'
+        f"{image}<figcaption>{score:.3f}{truth}</figcaption></figure>"
+    )
