@@ -134,11 +134,11 @@ def write(results: pathlib.Path, reports: Collection[str], data_dir: str | None 
     if "tables" in reports:
         paths += tables.write(results, found)
     if "figures" in reports:
-        from selectnet_tf.report import byclass, figures
+        from selectnet_tf.report import figures
 
         drawn = figures.draw_all(results, found)
         paths += [path for by_key in drawn.values() for made in by_key.values() for path in made]
-        paths += byclass.draw_by_class(results, found).values()
+        paths += figures.draw_by_class(results, found).values()
     if "html" in reports:
         from selectnet_tf.report import page
 

@@ -1,5 +1,6 @@
-"""Figures of runs: picks (Figure 2), learning curves, confusions, F1 by class. No TensorFlow."""
+"""Figures of runs: picks (Figure 2, by class), learning curves, confusions, F1. No TensorFlow."""
 
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +9,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from selectnet_tf import recipes
+from selectnet_tf import _csv_files, recipes
 from selectnet_tf._files import replacing
 from selectnet_tf.report import paper
 from selectnet_tf.runs import store
@@ -20,6 +21,7 @@ CURVES = {  # of Figure 2's series
     "labeled_confused": ("tab:orange", "--"),
 }
 COLORS = dict(zip(recipes.METHODS, [*matplotlib.color_sequences["tab10"], "black"], strict=True))
+MOST_LINES = 10  # classes in a panel of picks by class
 Drawn = dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]
 STYLE: Any = {
     "font.size": 9,
@@ -73,7 +75,7 @@ def draw_figure2(
     points = [r for r in paper.numbers("figure2") if (r["dataset"], r["arch"]) == here]
     across = min(3, len(tables))
     with matplotlib.rc_context(STYLE):
-        figure, panels = grid(len(tables), 3.0, 3.4, columns=across, margin=2.35, sharey=True)
+        figure, panels = _grid(len(tables), 3.0, 3.4, columns=across, margin=2.35, sharey=True)
         for panel, (run, rows) in zip(panels, tables, strict=False):
             for series, (color, style) in CURVES.items():
                 label = series.replace("_", " ")
@@ -107,7 +109,7 @@ def draw_figure2(
                     )
             panel.set(title=f"{run.method}, seed {run.seed}", xlabel="epoch")
             panel.set_yscale("symlog", linthresh=1)
-            whole_epochs(panel)
+            _whole_epochs(panel)
             panel.grid(alpha=0.3)
         for panel in panels[len(tables) :]:
             panel.set_axis_off()
@@ -121,7 +123,7 @@ def draw_figure2(
         }
         figure.legend(handles.values(), handles, loc="center right")
         _set_title(figure, found[0], title)
-        return save(figure, path)
+        return _save(figure, path)
 
 
 def draw_curves(
@@ -136,7 +138,7 @@ def draw_curves(
     if not tables:
         return None
     with matplotlib.rc_context(STYLE):
-        figure, panels = grid(2, 4.2, 3.2)
+        figure, panels = _grid(2, 4.2, 3.2)
         for panel, (column, what) in zip(
             panels,
             (("val_accuracy", "all classes"), ("val_minor_accuracy", "minor classes")),
@@ -156,7 +158,7 @@ def draw_curves(
             panel.grid(alpha=0.3)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="center right")
         _set_title(figure, found[0], title)
-        return save(figure, path)
+        return _save(figure, path)
 
 
 def draw_f1(
@@ -179,7 +181,7 @@ def draw_f1(
         {row["class"] for row in rows if row["minor"] == "1"},
     )
     names = {
-        row["class"]: plain(row.get("name", row["class"])[:12])
+        row["class"]: _plain(row.get("name", row["class"])[:12])
         for row in rows
         if found[0].row["dataset"] == recipes.FolderData.dataset
     }
@@ -194,7 +196,7 @@ def draw_f1(
         (r["method"], r["class"]): float(r["value"]) for r in lines if r["method"] in by_method
     }
     with matplotlib.rc_context(STYLE):
-        figure, (panel,) = grid(1, 8.5, 3.2)
+        figure, (panel,) = _grid(1, 8.5, 3.2)
         width = 0.84 / len(by_method)
         for i, (method, chosen) in enumerate(by_method.items()):
             places = [x + (i - (len(by_method) - 1) / 2) * width for x in range(len(classes))]
@@ -217,7 +219,7 @@ def draw_f1(
         panel.grid(alpha=0.3, axis="y")
         figure.legend(loc="center right")
         _set_title(figure, found[0], title)
-        return save(figure, path)
+        return _save(figure, path)
 
 
 def draw_confusion(
@@ -237,7 +239,7 @@ def draw_confusion(
     classes = len(next(iter(tables.values())))
     columns = min(3, max(2, len(tables)))  # one panel alone is too narrow for the title
     with matplotlib.rc_context(STYLE):
-        figure, panels = grid(len(tables), 3.1, 3.5, columns=columns, sharey=True)
+        figure, panels = _grid(len(tables), 3.1, 3.5, columns=columns, sharey=True)
         for panel, (method, rows) in zip(panels, tables.items(), strict=False):
             counts = [[float(row.get(f"as_{c}") or 0) for c in range(classes)] for row in rows]
             image = panel.imshow(
@@ -262,10 +264,107 @@ def draw_confusion(
             label="share of the class",
         )
         _set_title(figure, found[0], title)
-        return save(figure, path)
+        return _save(figure, path)
 
 
-def grid(
+def draw_by_class(
+    results: pathlib.Path, found: Sequence[store.Run]
+) -> dict[tuple[str, str], pathlib.Path]:
+    """Draws results/byclass_*.png, unlabeled picks by class and round: a lost class falls to 0.
+
+    Runs that differ in the seed alone share a panel. Returns {(data set, arch): path}. Where a
+    run's files are missing, an existing figure is kept, as in `draw_all`.
+    """
+    made = {}
+    selecting = [run for run in found if run.method in recipes.SELECTING]
+    for dataset, arch in dict.fromkeys((run.dataset, run.arch) for run in selecting):
+        groups = paper.groups(r for r in selecting if (r.dataset, r.arch) == (dataset, arch))
+        kinds: dict[tuple[paper.Group, str], list[store.Run]] = {}
+        for group, members in groups.items():
+            for run in members:
+                kinds.setdefault((group, run.method), []).append(run)
+        path = results / f"byclass_{paper.slug(dataset)}_{arch}.png"
+        folders = [
+            (_title_panel(runs, len(groups) > 1), [results / "runs" / run.name for run in runs])
+            for runs in kinds.values()
+        ]
+        here = all((f / "selection.csv").exists() for _, several in folders for f in several)
+        if (path.exists() and not here) or _draw_panels(folders, path):
+            made[dataset, arch] = path
+    return made
+
+
+def _title_panel(runs: list[store.Run], mixed: bool) -> str:
+    """Returns a panel's title, with the settings where runs of several are mixed."""
+    run, seeds = runs[0], ", ".join(str(run.seed) for run in runs)
+    title = f"{run.method}, seed{'s' * (len(runs) > 1)} {seeds}"
+    if not mixed:
+        return title
+    changes = "".join(f"\n{k}={_shorten(v)}" for k, v in run.changes)
+    return f"{title}, {run.preset}, {run.epochs} epochs{changes}"
+
+
+def _shorten(value: str) -> str:
+    """Returns a long number's first digits, or a long path's end."""
+    if len(value) < 18:
+        return value
+    return value[:7] if _csv_files.is_number(value, math.inf) else f"...{value[-15:]}"
+
+
+def _draw_panels(kinds: list[tuple[str, list[pathlib.Path]]], file: pathlib.Path) -> bool:
+    """Draws one panel for each (title, folders of runs) with picks by class, a line for each run.
+
+    A panel has the MOST_LINES classes with the fewest picks. Returns False where no folder has any.
+    """
+    tables = []
+    for title, folders in kinds:
+        read = [store.read_file(f.parent.parent, f.name, "selection.csv") for f in folders]
+        runs = [rows for rows in read if rows and any(c.startswith("as_") for c in rows[0])]
+        if runs:
+            tables.append((title, folders[0], runs))
+    if not tables:
+        return False
+    lines, columns = max(title.count("\n") for title, *_ in tables), min(3, len(tables))
+    with matplotlib.rc_context(STYLE):
+        figure, panels = _grid(
+            len(tables),
+            3.6,
+            2.95 + 0.17 * lines,
+            columns=columns,
+            margin=0.3,
+            top=0.35 + 0.17 * lines,
+        )
+        for panel, (title, folder, runs) in zip(panels, tables, strict=False):
+            described = store.read_file(folder.parent.parent, folder.name, "classes.csv")
+            names = {row["class"]: _plain(row["name"]) for row in described if "name" in row}
+            found = [c for c in runs[0][0] if c.startswith("as_")]
+            fewest = sorted(found, key=lambda c: float(runs[0][-1][c] or 0))[:MOST_LINES]
+            for i, c in enumerate(sorted(fewest, key=found.index)):
+                for rows in runs:
+                    panel.plot(
+                        [int(row["epoch"]) for row in rows],
+                        [float(row.get(c) or "nan") for row in rows],
+                        f"C{i}.-",
+                        lw=1.2 if len(runs) == 1 else 0.8,
+                        label=names.get(c[3:], c[3:]) if rows is runs[0] else None,
+                    )
+            panel.set_title(title, fontsize=8)
+            panel.set_yscale("symlog", linthresh=1)
+            panel.set_ylim(-0.2, max(10.0, 1.5 * panel.get_ylim()[1]))  # so that a line at 0 shows
+            _whole_epochs(panel)
+            panel.grid(alpha=0.3)
+            panel.legend(fontsize=6, ncols=2)
+        for panel in panels[len(tables) :]:
+            panel.set_axis_off()
+        for panel in panels[len(tables) - columns : len(tables)]:  # the lowest of their columns
+            panel.set_xlabel("epoch")
+        for panel in panels[::columns]:
+            panel.set_ylabel("added images")
+        _save(figure, file)
+    return True
+
+
+def _grid(
     n: int,
     width: float,
     height: float,
@@ -306,25 +405,25 @@ def grid(
 
 def _set_title(figure: Figure, run: store.Run, title: str) -> None:
     """Titles a figure in one line: smaller where it is long, cut where it is too long."""
-    text = plain(f"{run.dataset}, {run.arch}: {title}")
+    text = _plain(f"{run.dataset}, {run.arch}: {title}")
     room = figure.get_figwidth() * 72 / 0.6  # characters of one point
     most = int(room / 7)
     text = text if len(text) <= most else f"{text[: most - 3]}..."
     figure.suptitle(text, fontsize=min(11, room / len(text)))
 
 
-def plain(name: str) -> str:
+def _plain(name: str) -> str:
     """Returns a text without formulas, which Matplotlib sees between two $."""
     return name.replace("$", r"\$")
 
 
-def whole_epochs(panel: Axes) -> None:
+def _whole_epochs(panel: Axes) -> None:
     """Puts a panel's ticks at whole epochs."""
     locator: Any = panel.xaxis.get_major_locator()
     locator.set_params(integer=True)
 
 
-def save(figure: Figure, path: pathlib.Path) -> pathlib.Path:
+def _save(figure: Figure, path: pathlib.Path) -> pathlib.Path:
     """Writes a figure. Returns its path."""
     with replacing(path) as beside:
         figure.savefig(beside, dpi=110, metadata={"Software": None})

@@ -21,7 +21,7 @@ from selectnet_tf._csv_files import read_csv
 from selectnet_tf._files import replacing
 from selectnet_tf.data import cifar
 from selectnet_tf.data.folders import boxes, decoding, duplicates
-from selectnet_tf.report import byclass, compare, figures, gallery, paper, tables
+from selectnet_tf.report import compare, figures, gallery, paper, tables
 from selectnet_tf.report.document import document
 from selectnet_tf.runs import store
 
@@ -199,7 +199,7 @@ def _by_class(results: pathlib.Path, found: list[store.Run]) -> str:
         "<p>Unlabeled images that each run added, by minor class. A line that falls to 0 is a class"
         " collapse.</p>"
     ]
-    for (dataset, arch), path in byclass.draw_by_class(results, found).items():
+    for (dataset, arch), path in figures.draw_by_class(results, found).items():
         parts.append(_plot(path, f"{dataset}, {arch}", f"Added images by class: {dataset}, {arch}"))
     return "".join(parts) if parts[1:] else ""
 

@@ -6,7 +6,7 @@ import pytest
 from conftest import write_run
 from matplotlib.image import imread
 
-from selectnet_tf.report import byclass, figures
+from selectnet_tf.report import figures
 from selectnet_tf.runs import store
 
 METHODS = ("imbalanced", "self_paced", "selectnet")
@@ -113,14 +113,14 @@ def test_runs_that_left_no_files_are_left_out(results):
 
 def test_every_selecting_run_has_a_panel_of_its_picks_by_class(results, monkeypatch):
     titles = []
-    draw = byclass._draw
+    draw = figures._draw_panels
     monkeypatch.setattr(
-        byclass,
-        "_draw",
+        figures,
+        "_draw_panels",
         lambda kinds, file: titles.extend(title for title, _ in kinds) or draw(kinds, file),
     )
     write_run(results, method="context", preset="robust", cap=0.25, seed=1)  # left no files
-    made = byclass.draw_by_class(results, store.read_runs(results)[0])
+    made = figures.draw_by_class(results, store.read_runs(results)[0])
     assert made == {("cifar10-4minor", "simple"): results / "byclass_cifar10-4minor_simple.png"}
     names = ["self_paced, seed 0, paper, 20 epochs", "selectnet, seed 0, paper, 20 epochs"]
     assert titles == ["context, seed 1, robust, 200 epochs\ncap=0.25", *names]
@@ -128,12 +128,14 @@ def test_every_selecting_run_has_a_panel_of_its_picks_by_class(results, monkeypa
 
 
 def test_runs_of_one_title_have_a_panel_each(results, monkeypatch):
-    panels, grid = [], byclass.grid
+    panels, grid = [], figures._grid
     monkeypatch.setattr(
-        byclass, "grid", lambda n, *rest, **options: panels.append(n) or grid(n, *rest, **options)
+        figures, "_grid", lambda n, *rest, **options: panels.append(n) or grid(n, *rest, **options)
     )
-    monkeypatch.setattr(byclass, "_title", lambda *_: "long settings look alike when they are cut")
-    assert byclass.draw_by_class(results, store.read_runs(results)[0]) and panels == [2]
+    monkeypatch.setattr(
+        figures, "_title_panel", lambda *_: "long settings look alike when they are cut"
+    )
+    assert figures.draw_by_class(results, store.read_runs(results)[0]) and panels == [2]
 
 
 def test_f1_names_the_classes_of_one_s_own_data_and_marks_the_minor_ones(tmp_path, monkeypatch):
@@ -147,10 +149,10 @@ def test_f1_names_the_classes_of_one_s_own_data_and_marks_the_minor_ones(tmp_pat
                 for c, name in enumerate(("1", "$2$"))
             ],
         )
-    ticks, save = [], figures.save
+    ticks, save = [], figures._save
     monkeypatch.setattr(
         figures,
-        "save",
+        "_save",
         lambda figure, path: (
             ticks.extend(t.get_text() for t in figure.axes[0].get_xticklabels())
             or save(figure, path)
@@ -162,10 +164,10 @@ def test_f1_names_the_classes_of_one_s_own_data_and_marks_the_minor_ones(tmp_pat
 
 def test_picks_by_class_of_a_run_elsewhere_are_kept_and_none_are_nothing(results):
     found = store.read_runs(results)[0]
-    (path,) = byclass.draw_by_class(results, found).values()
+    (path,) = figures.draw_by_class(results, found).values()
     whole = path.read_bytes()
     shutil.rmtree(results / "runs" / found[1].name)
-    assert byclass.draw_by_class(results, found) and path.read_bytes() == whole
+    assert figures.draw_by_class(results, found) and path.read_bytes() == whole
     path.unlink()
     shutil.rmtree(results / "runs")
-    assert byclass.draw_by_class(results, found) == {} and not path.exists()
+    assert figures.draw_by_class(results, found) == {} and not path.exists()
