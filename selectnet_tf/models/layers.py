@@ -6,7 +6,7 @@ import tensorflow as tf
 FUSED_EPSILON = 1.001e-5  # TensorFlow's fused kernel silently raises a smaller one to this
 
 
-class _BatchNormalization(keras.layers.BatchNormalization):
+class BatchNormalization(keras.layers.BatchNormalization):
     """keras.layers.BatchNormalization of images [B, H, W, C] by TensorFlow's fused kernel.
 
     Keras 3 computes the moments, the normalization and their gradients as about twenty operations.
@@ -15,6 +15,8 @@ class _BatchNormalization(keras.layers.BatchNormalization):
     The stock layer takes over for another rank or axis, float64, weights of 16 bits, masks, renorm,
     statistics synchronized over replicas, and [B, C, H, W] on a CPU.
     """
+
+    __module__ = "keras.layers"  # which Keras writes into a .keras file, so that any Keras reads it
 
     def call(
         self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
@@ -44,24 +46,12 @@ class _BatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
     def _fits(self, inputs: tf.Tensor) -> bool:
-        layout = self.axis in (-1, 3) or (
-            self.axis == 1 and bool(tf.config.list_physical_devices("GPU"))
-        )
-        plain = (
+        return (
             not self.synchronized
             and not getattr(self, "renorm", False)
             and self.epsilon >= FUSED_EPSILON
-        )
-        plain = plain and self.variable_dtype == "float32"
-        return (
-            plain
-            and layout
+            and self.variable_dtype == "float32"
+            and self.axis in ((-1, 1, 3) if tf.config.list_physical_devices("GPU") else (-1, 3))
             and len(inputs.shape) == 4
             and inputs.dtype in ("float32", "float16", "bfloat16")
         )
-
-
-# Keras writes the stock layer's name into a .keras file, and any Keras reads it.
-BatchNormalization = _BatchNormalization
-BatchNormalization.__name__ = BatchNormalization.__qualname__ = "BatchNormalization"
-BatchNormalization.__module__ = "keras.layers"
