@@ -23,7 +23,7 @@ from selectnet_tf.data import cifar
 from selectnet_tf.data.folders import boxes, decoding, duplicates
 from selectnet_tf.report import compare, figures, gallery, paper, tables
 from selectnet_tf.report.document import document
-from selectnet_tf.runs import store
+from selectnet_tf.runs import plan, store
 
 KINDS = {
     "curves": "Learning curves",
@@ -149,7 +149,8 @@ def _methods(results: pathlib.Path, found: list[store.Run]) -> str:
                     row = [method, tables.spread(accuracies), str(len(runs))]
                     row.append(_mean(run.number("minor_accuracy") for run in runs))
                     row += [_mean(each.get(c, math.nan) for each in recalls) for c in minors]
-                    row.append(_minutes(statistics.fmean(run.number("seconds") for run in runs)))
+                    seconds = statistics.fmean(run.number("seconds") for run in runs)
+                    row.append(plan.format_hours(seconds))
                     row += [told.get((arch, method), "–") if full else "–"] * bool(told)
                     rows.append([*row, html.escape(arch), html.escape(group.title)])
     head = ["method", "accuracy", "n", "minor classes", *map(html.escape, minors), "time"]
@@ -185,12 +186,6 @@ def _classes(results: pathlib.Path, run: store.Run) -> list[_Class]:
 def _mean(values: Iterable[float]) -> str:
     value = statistics.fmean(values)
     return "–" if math.isnan(value) else f"{value:.4f}"
-
-
-def _minutes(seconds: float) -> str:
-    if math.isnan(seconds):
-        return "–"
-    return f"{seconds / 60:,.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
 
 
 def _by_class(results: pathlib.Path, found: list[store.Run]) -> str:

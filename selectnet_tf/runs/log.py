@@ -15,7 +15,7 @@ from selectnet_tf._csv_files import write_frame
 from selectnet_tf._files import printable
 from selectnet_tf.data.task import Task
 from selectnet_tf.recipes import TrainingRecipe
-from selectnet_tf.runs import evaluation
+from selectnet_tf.runs import evaluation, plan
 from selectnet_tf.scoring import Scoring
 from selectnet_tf.selection import Round, Selection
 
@@ -190,9 +190,4 @@ class Log(keras.callbacks.Callback):
         if len(self.rows) < epoch:  # this epoch has no row yet
             trained += self._images
             spent += time.perf_counter() - self._start
-        return f"{_format_duration(spent / trained * left)} left"
-
-
-def _format_duration(seconds: float) -> str:
-    hours, minutes = int(seconds // 3600), int(seconds % 3600 // 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {int(seconds % 60):02} s"
+        return f"{plan.format_hours(spent / trained * left)} left"

@@ -1,5 +1,6 @@
 """Recipes behind each of the paper's tables and figures, and estimates of their training time."""
 
+import math
 import pathlib
 from collections.abc import Sequence
 
@@ -140,7 +141,11 @@ def estimate_seconds(recipe: recipes.Recipe, known: dict[str, float]) -> float:
 
 
 def format_hours(seconds: float) -> str:
-    """Returns seconds as text, in hours or minutes."""
+    """Returns seconds as text, in hours, minutes or seconds; "–" for NaN."""
+    if math.isnan(seconds):
+        return "–"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
     return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"
 
 

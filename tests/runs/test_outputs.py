@@ -1,4 +1,4 @@
-from selectnet_tf.runs import log, outputs
+from selectnet_tf.runs import outputs
 
 
 def test_table_lines_up():
@@ -12,8 +12,3 @@ def test_table_lines_up():
         assert line.split()[2] == shown
     assert lines[1].split() == ["context", "0.5000", "0.2500", "1.0000", "0.4000"]
     assert len({len(line) for line in lines}) == 1
-
-
-def test_durations():
-    found = [log._format_duration(s) for s in (5, 65, 3600 * 3 + 125)]
-    assert found == ["0 min 05 s", "1 min 05 s", "3 h 02 min"]
