@@ -15,21 +15,16 @@ from selectnet_tf.data import pickles
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIZES = {"cifar10": (50000, 10000), "cifar100": (50000, 10000)}
-LAYOUTS = {  # (folder, train files, test file), in the order of the search
+BATCHES = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+LAYOUTS = {  # (folder, archive, files, the last of test images), in the order of the search
     "cifar10": (
-        ("cifar-10-batches-py", [f"data_batch_{i}" for i in range(1, 6)], "test_batch"),
-        ("cifar-10-batches-bin", [f"data_batch_{i}.bin" for i in range(1, 6)], "test_batch.bin"),
+        ("cifar-10-batches-py", "cifar-10-python.tar.gz", BATCHES),
+        ("cifar-10-batches-bin", "cifar-10-binary.tar.gz", [f"{file}.bin" for file in BATCHES]),
     ),
     "cifar100": (
-        ("cifar-100-python", ["train"], "test"),
-        ("cifar-100-binary", ["train.bin"], "test.bin"),
+        ("cifar-100-python", "cifar-100-python.tar.gz", ["train", "test"]),
+        ("cifar-100-binary", "cifar-100-binary.tar.gz", ["train.bin", "test.bin"]),
     ),
-}
-ARCHIVES = {
-    "cifar-10-batches-py": "cifar-10-python.tar.gz",
-    "cifar-10-batches-bin": "cifar-10-binary.tar.gz",
-    "cifar-100-python": "cifar-100-python.tar.gz",
-    "cifar-100-binary": "cifar-100-binary.tar.gz",
 }
 
 
@@ -73,8 +68,8 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Data:
     if source is None:
         return _download(kind)
     place, layout = source
-    train, test = next(files for files in LAYOUTS[kind] if files[0] == layout)[1:]
-    contents, says = _read_files(place, layout, [*train, test])
+    files = next(files for folder, _, files in LAYOUTS[kind] if folder == layout)
+    contents, says = _read_files(place, layout, files)
     parts = [_batch(content, file, kind) for file, content in contents.items()]
     x, y = (np.concatenate([part[i] for part in parts[:-1]]) for i in (0, 1))
     return _check_sizes(kind, layout, x, y, *parts[-1])._replace(says=tuple(says))
@@ -100,12 +95,12 @@ def find_source(
     if kind == "digits" or not data_dir:
         return None
     folder = pathlib.Path(data_dir).expanduser()
-    for layout, *_ in LAYOUTS[kind]:
+    for layout, archive, _ in LAYOUTS[kind]:
         for place in (folder / layout, folder):
             if place.is_dir() and place.name == layout:
                 return place, layout
-        for place in (folder / ARCHIVES[layout], folder):
-            if place.is_file() and place.name == ARCHIVES[layout]:
+        for place in (folder / archive, folder):
+            if place.is_file() and place.name == archive:
                 return place, layout
     raise FileNotFoundError(_describe_missing(kind, f"{data_dir} has neither folder nor archive"))
 
@@ -134,11 +129,11 @@ def digits() -> Data:
 
 
 def _describe_missing(kind: str, why: str) -> str:
-    folder = LAYOUTS[kind][0][0]
+    folder, archive, _ = LAYOUTS[kind][0]
     origin = "www.cs.toronto.edu/~kriz/cifar.html"
     return (
-        f"{kind} not found ({why}): put {folder}/ or {ARCHIVES[folder]} from {origin} into a folder"
-        " and pass --data_dir=FOLDER"
+        f"{kind} not found ({why}): put {folder}/ or {archive} from {origin} into a folder and"
+        " pass --data_dir=FOLDER"
     )
 
 
