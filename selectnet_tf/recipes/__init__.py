@@ -7,24 +7,19 @@ from selectnet_tf.recipes.presets import (
     PRESETS,
     RELEASED,
     REPRODUCING,
-    ROBUST,
     SELECTING,
-    TRAINING,
     TRAININGS,
     WITH_SELECTOR,
     WITH_THRESHOLD,
 )
 from selectnet_tf.recipes.recipe import (
     FIELDS,
-    PATHS,
     BenchmarkData,
     Data,
     FolderData,
     Recipe,
     SelectionRecipe,
     TrainingRecipe,
-    default_training,
-    preset_values,
 )
 from selectnet_tf.recipes.validation import make, with_method
 
@@ -33,13 +28,10 @@ __all__ = [
     "FIELDS",
     "METHODS",
     "PAPER_METHODS",
-    "PATHS",
     "PRESETS",
     "RELEASED",
     "REPRODUCING",
-    "ROBUST",
     "SELECTING",
-    "TRAINING",
     "TRAININGS",
     "WITH_SELECTOR",
     "WITH_THRESHOLD",
@@ -49,8 +41,6 @@ __all__ = [
     "Recipe",
     "SelectionRecipe",
     "TrainingRecipe",
-    "default_training",
     "make",
-    "preset_values",
     "with_method",
 ]
