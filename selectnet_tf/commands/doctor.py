@@ -296,19 +296,14 @@ def main(argv: list[str]) -> int:
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    flags = {
-        "data_dir": "folder of CIFAR; default: SELECTNET_DATA, else Keras's downloads",
-        "results_dir": "folder that runs write to; default: results",
-    }
-    for name, text in flags.items():
-        parser.add_argument(f"--{name}", action="append", default=[], help=text)
-    given = vars(parser.parse_args(argv))
-    for name, values in given.items():
-        if len(values) > 1:
-            print(f"error: --{name} is given {len(values)} times: give it once", file=sys.stderr)
-            return 2
-    data_dir, results = given["data_dir"] or [None], given["results_dir"] or ["results"]
-    lines = examine(data_dir[0], pathlib.Path(results[0]).expanduser())
+    parser.add_argument(
+        "--data_dir", help="folder of CIFAR; default: SELECTNET_DATA, else Keras's downloads"
+    )
+    parser.add_argument(
+        "--results_dir", default="results", help="folder that runs write to; default: results"
+    )
+    given = parser.parse_args(argv)
+    lines = examine(given.data_dir, pathlib.Path(given.results_dir).expanduser())
     for name, text, problem in lines:
         print(f"{name:<11}{text}" + (f" -- {problem}" if problem else ""))
     return int(any(problem for _, _, problem in lines))

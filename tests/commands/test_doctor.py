@@ -152,11 +152,6 @@ def test_the_doctor_needs_the_standard_library_only():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_a_flag_given_twice_is_refused(capsys):
-    assert doctor.main(["--data_dir=a", "--data_dir=b"]) == 2
-    assert capsys.readouterr().err == "error: --data_dir is given 2 times: give it once\n"
-
-
 @pytest.mark.slow
 def test_the_doctor_here(tmp_path):
     found = subprocess.run(
