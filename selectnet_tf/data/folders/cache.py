@@ -105,7 +105,10 @@ def read_images(
             paths, size, fit, levels, boxes or {}, place / "pictures", index, known, seen
         )
     found = [known.get(key) for key in keys]
-    images = _images(place / "pictures", size, len(known))
+    images = np.zeros((0, size, size, 3), np.uint8)
+    if known:
+        shape = (len(known), size, size, 3)
+        images = np.memmap(place / "pictures", np.uint8, "r", shape=shape)
     return Subset(images, [one.place for one in found if one]), found, whys
 
 
@@ -120,12 +123,6 @@ def _locked(place: pathlib.Path) -> Iterator[None]:
         raise OSError(
             f"{place} is on storage without file locks: give --cache_dir a folder on a local disk"
         ) from None
-
-
-def _images(path: pathlib.Path, size: int, count: int) -> np.ndarray:
-    if not count:
-        return np.zeros((0, size, size, 3), np.uint8)
-    return np.memmap(path, np.uint8, "r", shape=(count, size, size, 3))
 
 
 @contextlib.contextmanager

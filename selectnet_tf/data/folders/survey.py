@@ -63,10 +63,13 @@ def survey_folders(data: FolderData, training: TrainingRecipe) -> Survey:
 
     Raises ValueError, OSError in one line for what doesn't fit the recipe.
     """
-    roots = [_roots(text) for text in (data.labeled_dir, data.test_dir, data.unlabeled_dir)]
-    _check_places(dict(zip(("labeled_dir", "test_dir", "unlabeled_dir"), roots, strict=True)))
+    roots = {
+        flag: [pathlib.Path(root) for root in split_paths(getattr(data, flag) or "")]
+        for flag in ("labeled_dir", "test_dir", "unlabeled_dir")
+    }
+    _check_places(roots)
     labeled, test, unlabeled = (
-        {root: listing.list_images(root) for root in some} for some in roots
+        {root: listing.list_images(root) for root in some} for some in roots.values()
     )
     names = listing.class_names(*next(iter(labeled.items())))
     for root in (*labeled, *test):
@@ -169,10 +172,6 @@ def describe_grays(
             f" {', '.join(path.name for path in headers.pages[:5])}"
         )
     return levels, said
-
-
-def _roots(text: str | None) -> list[pathlib.Path]:
-    return [pathlib.Path(root) for root in split_paths(text or "")]
 
 
 def _check_places(roots: dict[str, list[pathlib.Path]]) -> None:
