@@ -11,7 +11,7 @@ import numpy as np
 
 from selectnet_tf._files import printable
 from selectnet_tf.data import load
-from selectnet_tf.data.folders.survey import Survey
+from selectnet_tf.data.folders.survey import Survey, count_images
 from selectnet_tf.data.splits import TEST_SHARE
 from selectnet_tf.recipes import (
     SELECTING,
@@ -84,12 +84,7 @@ def seconds(
         sum(len(each.files) for each in some.values())
         for some in (found.labeled, found.test, found.unlabeled)
     )
-    counts = np.array(
-        [
-            sum(listing.counts().get(name, 0) for listing in found.labeled.values())
-            for name in found.names
-        ]
-    )
+    counts = count_images(found.labeled, found.names)
     kept = 1.0 if found.test else 1 - TEST_SHARE
     selects = selection.method in SELECTING
     balanced = selects or selection.method == "oversampling"

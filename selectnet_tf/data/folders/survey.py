@@ -74,7 +74,7 @@ def survey_folders(data: FolderData, training: TrainingRecipe) -> Survey:
     names = listing.class_names(*next(iter(labeled.items())))
     for root in (*labeled, *test):
         listing.check_classes(root, (labeled | test)[root].files, names)
-    counts, tests = _counts(labeled, names), _counts(test, names)
+    counts, tests = count_images(labeled, names), count_images(test, names)
     minor = splits.minor_classes(data.minor, names, counts)
     _check_counts(data, names, minor, counts, tests)
     if data.group not in (None, "folder"):
@@ -95,6 +95,16 @@ def survey_folders(data: FolderData, training: TrainingRecipe) -> Survey:
     )
     found.says.extend([*_lines(found, training, counts, tests, minor), *cropped])
     return found
+
+
+def count_images(
+    listings: dict[pathlib.Path, listing.Listing], names: tuple[str, ...]
+) -> np.ndarray:
+    """Returns the number of images per class, [m]."""
+    found: collections.Counter = collections.Counter()
+    for each in listings.values():
+        found.update(each.counts())
+    return np.array([found[name] for name in names])
 
 
 def suggest(found: Survey, training: TrainingRecipe) -> dict[str, Any]:
@@ -187,14 +197,6 @@ def _check_places(roots: dict[str, list[pathlib.Path]]) -> None:
     if twice:
         every = ", ".join(f"--{flag}" for flag in roots)
         raise ValueError(f"{twice[0]} is given twice: give different folders to {every}")
-
-
-def _counts(listings: dict[pathlib.Path, listing.Listing], names: tuple[str, ...]) -> np.ndarray:
-    """Returns the number of images per class, [m]."""
-    found: collections.Counter = collections.Counter()
-    for each in listings.values():
-        found.update(each.counts())
-    return np.array([found[name] for name in names])
 
 
 def _check_counts(
