@@ -62,7 +62,7 @@ def write_npz(path: Path, **arrays: Any) -> None:
         np.savez_compressed(beside, **arrays)
 
 
-def digest(content: bytes) -> str:
+def digest(content: bytes | memoryview) -> str:
     """Returns 32 hex digits of a file's bytes."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 

@@ -1,7 +1,6 @@
 """A frozen backbone (--freeze) embeds every image once; rounds train one layer on the features."""
 
 import functools
-import hashlib
 import os
 import pathlib
 import sys
@@ -168,10 +167,7 @@ def _embed(
         bar = progress.add_task("embedding", total=len(images))
         for start in range(0, len(images), BATCH):
             some = change(images[np.arange(start, min(start + BATCH, len(images)))])
-            keys = [
-                hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest()
-                for image in some
-            ]
+            keys = [digest(np.ascontiguousarray(image).data) for image in some]
             new = [i for i, key in enumerate(keys) if key not in known]
             if new:
                 known.update(
