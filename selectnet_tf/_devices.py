@@ -9,6 +9,8 @@ import json
 import math
 import os
 import pathlib
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -73,6 +75,13 @@ def count_cores() -> int:
     """Returns the cores of this process, by affinity and its container's quota, rounded up."""
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(own, max(1, math.ceil(min(_quotas(), default=own))))
+
+
+def name_cpu() -> str:
+    """Returns the name of the processor."""
+    info = pathlib.Path("/proc/cpuinfo")  # of Linux
+    found = re.search(r"model name\s*: (.+)", info.read_text()) if info.exists() else None
+    return found[1] if found else platform.processor() or platform.machine()
 
 
 def _quotas() -> list[float]:

@@ -218,10 +218,7 @@ def _onednn() -> tuple[str, str]:
         for name in ("avx", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
         if re.search(rf"\b{name}\b", text)
     ]
-    model = re.search(r"model name\s*: (.+)", text)
-    cpu = (model[1] if model else platform.processor() or "a CPU") + (
-        f" with {', '.join(known)}" if known else ""
-    )
+    cpu = _devices.name_cpu() + (f" with {', '.join(known)}" if known else "")
     return (
         f"{'off' if off else 'on'}; {cpu}",
         "training may take twice as long: unset TF_ENABLE_ONEDNN_OPTS" if off else "",

@@ -10,7 +10,6 @@ import json
 import os
 import pathlib
 import platform
-import re
 import shutil
 import subprocess
 from typing import Any
@@ -20,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from selectnet_tf._csv_files import as_cell, read_csv, write_csv
-from selectnet_tf._devices import count_cores
+from selectnet_tf._devices import count_cores, name_cpu
 from selectnet_tf.data.folders import decisions, listing, survey
 from selectnet_tf.data.task import Task
 from selectnet_tf.images import digest
@@ -275,9 +274,7 @@ def _name_device(replicas: int) -> str:
     if gpus:
         name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
         return f"{replicas} x {name}"
-    info = pathlib.Path("/proc/cpuinfo")  # of Linux
-    found = re.search(r"model name\s*: (.+)", info.read_text()) if info.exists() else None
-    return f"CPU {found[1] if found else platform.processor() or platform.machine()}"
+    return f"CPU {name_cpu()}"
 
 
 def _digest_all(*arrays: Any) -> str:
