@@ -113,21 +113,16 @@ class Folder(NamedTuple):
         """Returns the n paths of the files, including the folder's."""
         return [str(pathlib.Path(root, file)) for file in self.files]
 
-    def classes(
-        self, root: str | os.PathLike, names: tuple[str, ...] | None = None
-    ) -> tuple[tuple[str, ...], np.ndarray]:
+    def classes(self, root: str | os.PathLike) -> tuple[tuple[str, ...], np.ndarray]:
         """Returns (class names, [n] int32 classes): the folder directly in root is the class.
 
         Raises:
-            ValueError: an image in no class's folder, a folder not in `names`, or fewer than two
-                classes.
+            ValueError: an image in no class's folder, or fewer than two classes.
         """
-        names = names or class_names(
-            root, Listing(self.files, [], sorted({file.split("/")[0] for file in self.files}))
-        )
+        folders = [file.split("/")[0] for file in self.files]
+        names = class_names(root, Listing(self.files, [], sorted(set(folders))))
         numbers = {name: c for c, name in enumerate(names)}
-        check_classes(root, self.files, names)
-        return names, np.array([numbers[file.split("/")[0]] for file in self.files], np.int32)
+        return names, np.array([numbers[folder] for folder in folders], np.int32)
 
 
 def read_folder(

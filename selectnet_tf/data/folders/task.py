@@ -131,7 +131,8 @@ def _read(
     data: FolderData, seen: Survey, cache_dir: pathlib.Path, levels: decoding.Levels | None
 ) -> FolderImages:
     images, files, inside, marks, pixels, looks = [], [], [], [], [], []
-    kinds, classes, skipped = [], [], []
+    kinds, y, skipped = [], [], []
+    numbers = {name: c for c, name in enumerate(seen.names)}
     for kind, roots in ((LABELED, seen.labeled), (TEST, seen.test), (UNLABELED, seen.unlabeled)):
         for root, listed in roots.items():
             folder = listing.read_folder(
@@ -144,13 +145,9 @@ def _read(
             pixels += folder.digests
             looks += folder.looks
             kinds += [kind] * len(folder.files)
-            classes.append(
-                np.full(len(folder.files), -1)
-                if kind == UNLABELED
-                else folder.classes(root, seen.names)[1]
-            )
+            folders = [file.split("/")[0] for file in folder.files]
+            y += [-1 if kind == UNLABELED else numbers[name] for name in folders]
             skipped += [(str(root / file), why) for file, why in folder.skipped]
-    y = np.concatenate(classes).astype(np.int32)
     return FolderImages(
         Images(*images),
         files,
@@ -159,7 +156,7 @@ def _read(
         np.array(pixels),
         looks,
         np.array(kinds, object),
-        y,
+        np.array(y, np.int32),
         skipped,
     )
 
