@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy.special import softmax
 
 from selectnet_tf._backend import count_replicas, scope
 from selectnet_tf.images import Images, map_steps, open_images
@@ -106,8 +107,7 @@ def to_probabilities(output: np.ndarray, from_logits: bool, last: int) -> np.nda
         # a second softmax would leave no class above e / (e + m - 1)
         if output.min() >= 0 and abs(sums - 1).max() <= 0.02:
             raise ValueError(DOUBLE)
-        powers = np.exp(output - output.max(1, keepdims=True))
-        return np.asarray(powers / powers.sum(1, keepdims=True))
+        return np.asarray(softmax(output, axis=1))
     if output.min() < 0 or abs(sums - 1).max() > 0.02:
         raise ValueError(
             f"the model's outputs are no probabilities (sums from {sums.min():.3g} to"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from imblearn.metrics import geometric_mean_score
+from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.metrics import (
     average_precision_score,
@@ -30,8 +31,7 @@ def to_probabilities(output: np.ndarray) -> np.ndarray:
     """Returns a classifier's output as probabilities, [n, m]: applies softmax to logits."""
     if np.allclose(output.sum(1), 1, atol=1e-3) and (output >= 0).all():
         return output / output.sum(1, keepdims=True)
-    output = np.exp(output - output.max(1, keepdims=True))
-    return output / output.sum(1, keepdims=True)
+    return softmax(output, axis=1)
 
 
 def summarize(
