@@ -93,13 +93,9 @@ class ClassBalancedFocal(keras.losses.Loss):
     """
 
     def __init__(
-        self,
-        counts: Sequence[int] | np.ndarray,
-        beta: float = 0.9999,
-        gamma: float = 1.0,
-        name: str = "class_balanced_focal",
+        self, counts: Sequence[int] | np.ndarray, beta: float = 0.9999, gamma: float = 1.0
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name="class_balanced_focal")
         self.weights = class_weights(counts, beta)
         self.gamma = gamma
 
