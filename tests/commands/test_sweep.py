@@ -30,7 +30,7 @@ def test_print_gives_a_command_for_each_missing_cell(tmp_path):
     given = [dict(word.removeprefix("--").split("=", 1) for word in line[3:-3]) for line in lines]
     assert {
         recipes.make(
-            **g | {field: int(g[field]) for field in ("epochs", "every") if field in g}
+            **g | {field: int(g[field]) for field in ("epochs", "every", "seed") if field in g}
         ).name
         for g in given
     } == {recipes.make(**made, method=method).name for method in ("selectnet", "oversampling")}
