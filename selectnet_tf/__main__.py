@@ -17,18 +17,38 @@ COMMANDS = {
 
 def main() -> int:
     """Runs the command in sys.argv. Returns its exit code: 2 for a wrong command line."""
+    command, *arguments = sys.argv[1:] or ["--help"]
+    return run(command, arguments)
+
+
+def run(command: str, arguments: list[str], doc: str | None = None) -> int:
+    """Runs one command with its flags. Returns its exit code, after an expected error's one line.
+
+    Args:
+        command: its name.
+        arguments: its words and flags.
+        doc: the text above the flags of --help; None: the command's own.
+    """
     try:
         try:
-            return _main()
+            return _run(command, arguments, doc)
         finally:
             print(end="", flush=True)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # Python flushes it at its end
         return 141  # as of a program that SIGPIPE ends
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        from selectnet_tf._console import describe_error, exit_code, fail, is_expected
+
+        if not is_expected(error):
+            raise
+        return fail(describe_error(error), exit_code(error))
 
 
-def _main() -> int:
-    command, *arguments = sys.argv[1:] or ["--help"]
+def _run(command: str, arguments: list[str], doc: str | None) -> int:
     if command in ("--help", "-h", "help"):
         width = max(map(len, COMMANDS))
         lines = (f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
@@ -36,16 +56,8 @@ def _main() -> int:
         return 0
     if command not in COMMANDS:
         known = ", ".join(COMMANDS)
-        print(
-            f"error: expected a command ({known}), received {command!r}",
-            file=sys.stderr,
-        )
+        print(f"error: expected a command ({known}), received {command!r}", file=sys.stderr)
         return 2
-    return run(command, arguments)
-
-
-def run(command: str, arguments: list[str]) -> int:
-    """Runs one command with its flags. Returns its exit code."""
     module = importlib.import_module(f"selectnet_tf.commands.{command}")
     sys.argv = [f"selectnet {command}", *arguments]
     if command == "doctor":  # works where absl is missing
@@ -54,7 +66,8 @@ def run(command: str, arguments: list[str]) -> int:
 
     from selectnet_tf._console import parse
 
-    sys.modules["__main__"].__doc__ = module.__doc__  # absl's --help prints it, and these flags
+    # absl's --help prints it, and these flags
+    sys.modules["__main__"].__doc__ = doc or module.__doc__
     module.define_flags()
     if command == "train" and {"--help", "--helpfull"} & {*arguments}:  # absl's is one flat list
         print(module.describe_flags("--helpfull" in arguments))

@@ -45,8 +45,11 @@ def importing_tensorflow(verbose: bool = False) -> Iterator[None]:
 
 def describe_error(error: Exception) -> object:
     """Returns an error, or the cure of a full disk, also if TensorFlow raised it."""
-    full = getattr(error, "errno", None) in FULL or "No space left on device" in str(error)
-    return "the disk is full: free some space and run the same command again" if full else error
+    if getattr(error, "errno", None) in FULL or "No space left on device" in str(error):
+        return "the disk is full: free some space and run the same command again"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return error
 
 
 def fail(error: object, code: int) -> int:
@@ -60,6 +63,18 @@ def fail(error: object, code: int) -> int:
 def exit_code(error: Exception) -> int:
     """Returns 2 for a wrong usage, a ValueError that begins with a flag, else 1."""
     return 2 if isinstance(error, ValueError) and str(error).startswith("--") else 1
+
+
+def is_expected(error: Exception) -> bool:
+    """Returns whether one line says all about an error. With --verbose none is such."""
+    of_tensorflow = any(kind.__name__ == "OpError" for kind in type(error).__mro__)
+    expected = isinstance(error, (ValueError, OSError, MemoryError)) or of_tensorflow
+    return expected and not _value_of("verbose")
+
+
+def _value_of(flag: str) -> Any:
+    """Returns a flag's value, None where the command has no such flag."""
+    return flags.FLAGS[flag].value if flag in flags.FLAGS else None
 
 
 def end_output() -> None:

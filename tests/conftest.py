@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -85,6 +86,32 @@ def selectnet(*words, **options):
     """Runs `selectnet WORDS` in a process of its own."""
     command = [sys.executable, "-m", "selectnet_tf", *words]
     return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+@pytest.fixture
+def run_here(monkeypatch):
+    """Runs `selectnet WORDS` in this process: a function that returns its exit code."""
+    from absl import app, flags
+
+    from selectnet_tf import __main__
+
+    app.define_help_flags()
+    known = set(flags.FLAGS)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["selectnet", *words])
+        monkeypatch.setattr(sys.modules["__main__"], "__doc__", "")
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            return __main__.main()
+        except SystemExit as ended:
+            return ended.code
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            for name in set(flags.FLAGS) - known:
+                delattr(flags.FLAGS, name)
+
+    return run
 
 
 def write_run(results, accuracy=0.5, extra=None, **changes):

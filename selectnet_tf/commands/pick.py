@@ -54,17 +54,14 @@ def main(argv: list[str]) -> int:
     except ImportError as error:
         return fail(f"pick needs pyarrow ({error}): python -m pip install -e '.[scale]'", 1)
     minor = [name.strip() for name in values.minor]
-    try:
-        kind = rules.Random if values.method == "random" else rules.SelfPaced
-        rule = kind(values.threshold)
-        capped = rules.Capped(rule, values.cap, most=values.max_per_class, minor=range(len(minor)))
-        found = picking.pick(scores, pool, minor, capped)
-        if not found.ids:
-            least = f"a loss under --threshold={values.threshold}"
-            raise ValueError(f"no image is predicted as a minor class with {least}: raise it")
-        picking.write(found, pool, minor, out)
-    except (ValueError, OSError) as error:
-        return fail(error, 1)
+    kind = rules.Random if values.method == "random" else rules.SelfPaced
+    rule = kind(values.threshold)
+    capped = rules.Capped(rule, values.cap, most=values.max_per_class, minor=range(len(minor)))
+    found = picking.pick(scores, pool, minor, capped)
+    if not found.ids:
+        least = f"a loss under --threshold={values.threshold}"
+        raise ValueError(f"no image is predicted as a minor class with {least}: raise it")
+    picking.write(found, pool, minor, out)
     counts = ", ".join(
         f"{printable(name)}: {int((found.label == i).sum()):,}" for i, name in enumerate(minor)
     )

@@ -19,13 +19,7 @@ import numpy as np
 from absl import flags
 
 from selectnet_tf import _csv_files
-from selectnet_tf._console import (
-    describe_error,
-    end_output,
-    exit_code,
-    fail,
-    importing_tensorflow,
-)
+from selectnet_tf._console import fail, importing_tensorflow
 from selectnet_tf._csv_files import as_cell
 from selectnet_tf._files import printable
 from selectnet_tf.data.folders import decoding, listing
@@ -238,19 +232,12 @@ def main(argv: list[str]) -> int:
     out.reconfigure(errors="surrogateescape")  # a file may have any name
     if len(argv) < 3:
         return fail("expected a model and files: selectnet predict RUN/model.keras FILES...", 2)
-    try:
-        path = pathlib.Path(argv[1])
-        if not zipfile.is_zipfile(path):
-            raise ValueError(f"expected the model.keras of a run, received {path}")
-        files, folders = list_files(argv[2:], sys.stderr)
-        if not any(map(os.path.exists, files)):
-            raise ValueError(f"expected images or folders of images, there is no {files[0]}")
-        asked = (FLAGS.all, FLAGS["class"].value, FLAGS.threshold, FLAGS.precision, FLAGS.top)
-        broken = predict(path, files, out, sys.stderr, Wanted(*asked), FLAGS.boxes, folders)
-        out.flush()
-    except BrokenPipeError:  # such as `| head`
-        end_output()
-        return 0
-    except (ValueError, OSError) as error:
-        return fail(describe_error(error), exit_code(error))
+    path = pathlib.Path(argv[1])
+    if not zipfile.is_zipfile(path):
+        return fail(f"expected the model.keras of a run, received {path}", 1)
+    files, folders = list_files(argv[2:], sys.stderr)
+    if not any(map(os.path.exists, files)):
+        return fail(f"expected images or folders of images, there is no {files[0]}", 1)
+    asked = (FLAGS.all, FLAGS["class"].value, FLAGS.threshold, FLAGS.precision, FLAGS.top)
+    broken = predict(path, files, out, sys.stderr, Wanted(*asked), FLAGS.boxes, folders)
     return int(broken == len(files))

@@ -71,19 +71,14 @@ def main(argv: list[str]) -> int:
     results = expand_path(values.results_dir)
     if not results.is_dir():
         return fail(f"there is no folder {results}: train a run first, or give --results_dir", 1)
-    try:
-        if comparing:
-            print("\n".join(compare.lines(compare.pair(results, *wanted[1:]))))
-            return 0
-        code = write(results, wanted, values.data_dir) if set(wanted) - {"diff"} else 0
-        if "diff" in wanted:
-            out = expand_path(values.out) if values.out else None
-            code = max(code, diff(results, values.preset, values.tolerance, values.strict, out))
-        return code
-    except OSError as error:
-        return fail(f"{error.filename}: {error.strerror}" if error.filename else error, 1)
-    except ValueError as error:
-        return fail(error, 1)
+    if comparing:
+        print("\n".join(compare.lines(compare.pair(results, *wanted[1:]))))
+        return 0
+    code = write(results, wanted, values.data_dir) if set(wanted) - {"diff"} else 0
+    if "diff" in wanted:
+        out = expand_path(values.out) if values.out else None
+        code = max(code, diff(results, values.preset, values.tolerance, values.strict, out))
+    return code
 
 
 def diff(

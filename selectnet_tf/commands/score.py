@@ -63,8 +63,6 @@ def main(argv: list[str]) -> int:
         folder = pools.is_folder_of_images(images)
         job = scoring.Job(model, images, folder, values.batch, values.device)
         scored, there, unreadable = scoring.score(job, out, values.shard, values.ray, values.actors)
-    except (ValueError, OSError) as error:
-        return fail(error, 1)
     except KeyboardInterrupt:
         return fail("interrupted: run the same command again to score the missing images", 130)
     seconds = time.perf_counter() - begun

@@ -11,7 +11,8 @@ import sys
 from absl import flags
 
 from selectnet_tf import _devices, recipes
-from selectnet_tf._console import end_output, exit_code, expand_path, fail, parse
+from selectnet_tf.__main__ import run
+from selectnet_tf._console import expand_path, fail
 from selectnet_tf.commands import report
 from selectnet_tf.data import cifar
 from selectnet_tf.runs import plan, store, sweep
@@ -93,45 +94,38 @@ def main(argv: list[str]) -> int:
         )
     except ValueError as error:
         return fail(error, 2)
-    try:
-        far = values["print"].value or values.ray  # a shell in another folder and environment
-        results, data = expand_path(values.results_dir), values.data_dir
-        if far:
-            results, data = results.absolute(), data or os.environ.get("SELECTNET_DATA")
-        place = expand_path(data) if data else None
-        data_dir = str(place.absolute() if far else place) if place else None
-        _devices.hide_gpus_for_cpu(values.device)
-        if values.ray and not (values.dry or values["print"].value):
-            work: sweep.Sweep = jobs.JobSweep(
-                jobs.connect(values.ray), cells, results, data_dir, values.jobs, values.device
-            )
-        else:
-            work = sweep.Sweep(
-                cells, results, data_dir, values.jobs or _devices.default_jobs(), values.device
-            )
-        if values.dry:
-            print(work.plan())
-            return 0
-        if values["print"].value:
-            for words in work.list_commands():
-                print(shlex.join(words), flush=True)
-            return 0
-        if not values.ray:
-            if problem := _devices.find_problem():
-                return fail(problem, 1)
-            done = store.read_names(results)
-            for name in {c.recipe.data.dataset for c in work.cells if c.name not in done}:
-                cifar.find_source(name, data_dir)  # raises at once, not once for each run
-        code = work.run()
-        return code if code > 1 else max(code, report.write(results, ["tables", "figures"]))
-    except BrokenPipeError:  # such as `--print | head`
-        end_output()
+    far = values["print"].value or values.ray  # a shell in another folder and environment
+    results, data = expand_path(values.results_dir), values.data_dir
+    if far:
+        results, data = results.absolute(), data or os.environ.get("SELECTNET_DATA")
+    place = expand_path(data) if data else None
+    data_dir = str(place.absolute() if far else place) if place else None
+    _devices.hide_gpus_for_cpu(values.device)
+    if values.ray and not (values.dry or values["print"].value):
+        work: sweep.Sweep = jobs.JobSweep(
+            jobs.connect(values.ray), cells, results, data_dir, values.jobs, values.device
+        )
+    else:
+        work = sweep.Sweep(
+            cells, results, data_dir, values.jobs or _devices.default_jobs(), values.device
+        )
+    if values.dry:
+        print(work.plan())
         return 0
-    except (ValueError, OSError) as error:
-        return fail(error, exit_code(error))
+    if values["print"].value:
+        for words in work.list_commands():
+            print(shlex.join(words), flush=True)
+        return 0
+    if not values.ray:
+        if problem := _devices.find_problem():
+            return fail(problem, 1)
+        done = store.read_names(results)
+        for name in {c.recipe.data.dataset for c in work.cells if c.name not in done}:
+            cifar.find_source(name, data_dir)  # raises at once, not once for each run
+    code = work.run()
+    return code if code > 1 else max(code, report.write(results, ["tables", "figures"]))
 
 
 def command(name: str) -> None:
     """Runs the sweep of one table, for experiments/NAME.py. Ends the process."""
-    define_flags()
-    sys.exit(main(parse([sys.argv[0], name, *sys.argv[1:]])))
+    sys.exit(run("sweep", [name, *sys.argv[1:]], sys.modules["__main__"].__doc__))

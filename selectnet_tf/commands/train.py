@@ -15,13 +15,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from selectnet_tf import _devices, recipes
-from selectnet_tf._console import (
-    describe_error,
-    exit_code,
-    expand_path,
-    fail,
-    importing_tensorflow,
-)
+from selectnet_tf._console import expand_path, fail, importing_tensorflow
 from selectnet_tf._files import printable
 
 if TYPE_CHECKING:
@@ -240,27 +234,15 @@ def main(argv: list[str]) -> int:
             *compared,
             sep="\n",
         )
-    except SystemExit as stop:  # checkpoint.Stopped, or _terminated
-        return fail(_describe_progress(recipe), stop.code if isinstance(stop.code, int) else 1)
-    except KeyboardInterrupt:
-        return fail(_describe_progress(recipe), 130)
-    except Exception as error:
-        if FLAGS.verbose or not (
-            isinstance(error, (ValueError, OSError, MemoryError)) or _is_tensorflow_error(error)
-        ):
-            raise
-        return fail(describe_error(error), exit_code(error))
+    except (SystemExit, KeyboardInterrupt) as stop:  # also checkpoint.Stopped, and _terminated
+        code = getattr(stop, "code", 130)
+        return fail(_describe_progress(recipe), code if isinstance(code, int) else 1)
     return 0
 
 
 def _terminated(number: int, frame: Any) -> None:
     """Ends the process on SIGTERM outside the epochs; within them, Checkpoint does."""
     raise SystemExit(128 + number)
-
-
-def _is_tensorflow_error(error: Exception) -> bool:
-    """Returns whether an error is TensorFlow's own, such as one of its files."""
-    return any(kind.__name__ == "OpError" for kind in type(error).__mro__)
 
 
 def _describe_progress(recipe: recipes.Recipe) -> str:

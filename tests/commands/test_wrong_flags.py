@@ -1,11 +1,13 @@
 """A wrong command line is one line that names the cure, ends with 2 (usage) or 1, and leaves nothing."""
 
+import errno
 import os
 import subprocess
 import sys
+import zipfile
+from unittest.mock import Mock
 
 import pytest
-from conftest import selectnet
 
 SCORE = ("--model=nowhere.keras", "--images=a", "--out=b")
 PICK = ("--scores=a", "--images=b", "--minor=c", "--out=d")
@@ -36,19 +38,81 @@ PICK = ("--scores=a", "--images=b", "--minor=c", "--out=d")
         ("pick", PICK, 1, "--scores: expected a folder or Parquet file, received a"),
     ],
 )
-def test_a_wrong_flag_is_one_line(command, flags, code, words, tmp_path):
-    found = selectnet(command, *flags, cwd=tmp_path)
-    assert (found.returncode, found.stdout) == (code, ""), found.stderr
-    assert found.stderr.startswith("error: ") and found.stderr.count("\n") == 1
-    assert words in found.stderr and not list(tmp_path.iterdir())
+def test_a_wrong_flag_is_one_line(
+    command, flags, code, words, run_here, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    found, (out, said) = run_here(command, *flags), capsys.readouterr()
+    assert (found, out) == (code, ""), said
+    assert said.startswith("error: ") and said.count("\n") == 1
+    assert words in said and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("words", [["--help"], ["report", "--help"], ["train", "--helpfull"]])
-def test_a_reader_that_leaves_early_is_no_error(words):
+PLACES = {  # a command that would work: where in it an error is raised, its words
+    "train": ("commands.train._look_at_data", ["--dataset=digits-4minor"]),
+    "predict": ("commands.predict.list_files", ["model.keras", "a.png"]),
+    "report": ("commands.report.write", ["tables", "--results_dir=."]),
+    "sweep": ("runs.sweep.Sweep.plan", ["table1", "--dry"]),
+    "score": ("scale.scoring.score", ["--model=model.keras", "--images=.", "--out=b"]),
+    "pick": ("scale.picking.pick", ["--scores=.", "--images=.", "--minor=c", "--out=d"]),
+    "doctor": ("commands.doctor.examine", []),
+}
+STOPPED = {
+    "train": "stopped before the first epoch was saved: run the same command to start again",
+    "score": "interrupted: run the same command again to score the missing images",
+}
+
+
+@pytest.mark.parametrize("command", PLACES)
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 141, None),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (ValueError("--minor=a is none of the 3 classes"), 2, "--minor=a is none of the 3 classes"),
+        (ValueError("scores are damaged"), 1, "scores are damaged"),
+        (OSError(errno.EACCES, "Permission denied", "a/b"), 1, "a/b: Permission denied"),
+        (OSError(errno.ENOSPC, "No space left", "a/b"), 1, "the disk is full: free some space and run the same command again"),
+        (MemoryError(), 1, "MemoryError"),
+    ],
+)  # fmt: skip
+def test_every_command_ends_alike(
+    command, error, code, words, run_here, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    zipfile.ZipFile("model.keras", "w").close()
+    place, given = PLACES[command]
+    monkeypatch.setattr(f"selectnet_tf.{place}", Mock(side_effect=error))
+    assert run_here(command, *given) == code
+    if code == 130:
+        words = STOPPED.get(command, words)
+    assert capsys.readouterr().err == (f"error: {words}\n" if words else "")
+
+
+def test_an_unexpected_error_has_its_traceback_and_with_verbose_any(run_here, monkeypatch):
+    place, given = PLACES["train"]
+    for error, flags in ((TypeError, []), (ValueError, ["--verbose"])):
+        monkeypatch.setattr(f"selectnet_tf.{place}", Mock(side_effect=error))
+        with pytest.raises(error):
+            run_here("train", *given, *flags)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["report", "--help"],
+        ["train", "--helpfull"],
+        ["report", "diff", "--results_dir=."],
+        ["sweep", "table1", "--print", "--methods=context"],
+    ],
+)
+def test_a_reader_that_leaves_early_is_no_error(words, tmp_path):
     """`selectnet report --help | head` ended with a traceback."""
     read, write = os.pipe()
     os.close(read)
     command = [sys.executable, "-m", "selectnet_tf", *words]
-    found = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    found = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     os.close(write)
     assert (found.returncode, found.stderr) == (141, "")
