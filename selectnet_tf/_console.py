@@ -46,7 +46,8 @@ def importing_tensorflow(verbose: bool = False) -> Iterator[None]:
 def describe_error(error: Exception) -> object:
     """Returns an error, or the cure of a full disk, also if TensorFlow raised it."""
     if getattr(error, "errno", None) in FULL or "No space left on device" in str(error):
-        return "the disk is full: free some space and run the same command again"
+        again = ", without --force if an epoch was saved" * bool(_value_of("force"))
+        return f"the disk is full: free some space and run the same command again{again}"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return error

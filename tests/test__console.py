@@ -9,6 +9,8 @@ from absl import flags
 from selectnet_tf import _console
 from selectnet_tf._console import importing_tensorflow
 
+FULL = "the disk is full: free some space and run the same command again"
+
 
 @pytest.mark.parametrize(("given", "used"), [(None, "1"), ("0", "0")])
 def test_commands_switch_onednn_on_unless_the_user_has_decided(given, used, monkeypatch):
@@ -64,3 +66,18 @@ def test_a_flag_given_twice_is_refused(words, error, capsys, monkeypatch):
     with pytest.raises(SystemExit) as ended:
         _console.parse(["x", *words])
     assert ended.value.code == 2 and capsys.readouterr().err == f"error: {error}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "flags_given", "said"),
+    [
+        (OSError(28, "No space left", "a"), {"force": False}, f"{FULL}"),
+        (OSError(28, "No space left", "a"), {"force": True}, f"{FULL}, without --force if an epoch was saved"),
+    ],
+)  # fmt: skip
+def test_errors_name_their_cause_and_cure(error, flags_given, said, monkeypatch):
+    own = flags.FlagValues()
+    monkeypatch.setattr(_console.flags, "FLAGS", own)
+    for name, value in flags_given.items():
+        flags.DEFINE_bool(name, value, "", flag_values=own)
+    assert str(_console.describe_error(error)) == said

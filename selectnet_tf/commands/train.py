@@ -193,6 +193,7 @@ def main(argv: list[str]) -> int:
         if place.exists() and not place.is_dir():
             return fail(f"--{name}: expected a folder, received {place}", 1)
     signal.signal(signal.SIGTERM, _terminated)
+    row = None
     try:
         recipe, survey = _look_at_data(recipe, results)
         if FLAGS.dry_run:
@@ -235,8 +236,12 @@ def main(argv: list[str]) -> int:
             sep="\n",
         )
     except (SystemExit, KeyboardInterrupt) as stop:  # also checkpoint.Stopped, and _terminated
+        from selectnet_tf.runs import store
+
         code = getattr(stop, "code", 130)
-        return fail(_describe_progress(recipe), code if isinstance(code, int) else 1)
+        folder = results / "runs" / store.find_name(results, recipe)
+        says = _describe_progress(folder, recipe.training.epochs, trained=row is not None)
+        return fail(says, code if isinstance(code, int) else 1)
     return 0
 
 
@@ -245,27 +250,24 @@ def _terminated(number: int, frame: Any) -> None:
     raise SystemExit(128 + number)
 
 
-def _describe_progress(recipe: recipes.Recipe) -> str:
-    """Returns a line on the progress that a stopped run has saved."""
+def _describe_progress(folder: pathlib.Path, epochs: int, trained: bool) -> str:
+    """Returns a line on the progress that a stopped run has saved.
+
+    Args:
+        folder: the run's.
+        epochs: of the whole run.
+        trained: this process has finished the training, or found it finished.
+    """
     from selectnet_tf.runs import store
 
-    results = expand_path(FLAGS.results_dir)
-    folder = results / "runs" / store.find_name(results, recipe)
-    if (folder / "row.json").exists():
-        return (
-            "stopped after training: run the same command again"
-            f"{', without --force,' * FLAGS.force} to write the remaining files"
-        )
+    again = f"run the same command{', without --force,' * FLAGS.force}"
+    if (folder / "row.json").exists() and (trained or not FLAGS.force):
+        return f"stopped after training: {again} to write the remaining files"
     found = store.read_progress(folder / "state.npz")
     if not found:
         return "stopped before the first epoch was saved: run the same command to start again"
     epoch, batch = found
-    if epoch >= recipe.training.epochs:
-        return (
-            "stopped while writing the results: all epochs are saved; run the same command to"
-            " finish"
-        )
-    return (
-        f"stopped: epoch {epoch} of {recipe.training.epochs}"
-        f"{f' and {batch} batches' * bool(batch)} saved; run the same command to resume"
-    )
+    if epoch >= epochs:
+        return f"stopped while writing the results: all epochs are saved; {again} to finish"
+    batches = f" and {batch} batches" * bool(batch)
+    return f"stopped: epoch {epoch} of {epochs}{batches} saved; {again} to resume"

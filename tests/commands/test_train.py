@@ -5,10 +5,13 @@ import re
 import signal
 import subprocess
 import sys
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+
+from selectnet_tf import recipes
+from selectnet_tf.runs import outputs, train
 
 
 def run(*flags, **options):
@@ -95,33 +98,39 @@ def test_sigterm_ends_with_143(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("position", "said"),
+    ("position", "row", "said"),
     [
-        (None, "stopped before the first epoch was saved: run the same command to start again"),
-        ([3, 0], "stopped: epoch 3 of 20 saved; run the same command to resume"),
-        ([3, 7], "stopped: epoch 3 of 20 and 7 batches saved; run the same command to resume"),
-        (
-            [20, 0],
-            "stopped while writing the results: all epochs are saved; run the same command to finish",
-        ),
+        (None, False, "stopped before the first epoch was saved: run the same command to start again"),
+        ([3, 0], False, "stopped: epoch 3 of 20 saved; run the same command{} to resume"),
+        ([3, 7], False, "stopped: epoch 3 of 20 and 7 batches saved; run the same command{} to resume"),
+        ([20, 0], False, "stopped while writing the results: all epochs are saved; run the same command{} to finish"),
+        (None, True, "stopped after training: run the same command{} to write the remaining files"),
     ],
-)
-def test_who_stops_a_run_is_told_what_was_saved(position, said, tmp_path, monkeypatch):
-    from selectnet_tf import recipes
-    from selectnet_tf.commands import train as command
-
-    recipe = recipes.make(epochs=20)
-    monkeypatch.setattr(command, "FLAGS", SimpleNamespace(results_dir=tmp_path, force=False))
+)  # fmt: skip
+@pytest.mark.parametrize("force", [False, True])
+def test_who_stops_a_run_is_told_what_was_saved(
+    position, row, said, force, run_here, tmp_path, monkeypatch, capsys
+):
+    """--force would delete it. A finished run that --force has not replaced yet is not that run."""
+    recipe = recipes.make(dataset="digits-4minor", epochs=20)
+    folder = tmp_path / "runs" / recipe.name
+    folder.mkdir(parents=True)
     if position:
-        (tmp_path / "runs" / recipe.name).mkdir(parents=True)
-        np.savez(tmp_path / "runs" / recipe.name / "state.npz", position=np.array(position))
-    assert command._describe_progress(recipe) == said
-    (tmp_path / "runs" / recipe.name).mkdir(parents=True, exist_ok=True)
-    (tmp_path / "runs" / recipe.name / "row.json").touch()
-    assert (
-        command._describe_progress(recipe)
-        == "stopped after training: run the same command again to write the remaining files"
-    )
+        np.savez(folder / "state.npz", position=np.array(position))
+    if row:
+        (folder / "row.json").touch()
+    words = ["train", "--dataset=digits-4minor", "--epochs=20", f"--results_dir={tmp_path}"]
+    words += ["--force"] * force
+    trained = Mock(return_value={"name": recipe.name}) if row else Mock(side_effect=SystemExit(143))
+    monkeypatch.setattr(train, "train", trained)
+    monkeypatch.setattr(outputs, "format_results", Mock(side_effect=SystemExit(143)))
+    assert run_here(*words) == 143
+    said = f"error: {said.format(', without --force,' * force)}\n"
+    assert capsys.readouterr().err == said
+    if row and force:
+        trained.side_effect = KeyboardInterrupt
+        assert run_here(*words) == 130
+        assert "before the first epoch was saved" in capsys.readouterr().err
 
 
 @pytest.mark.slow
