@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,6 +12,13 @@ from typing import Any
 from absl import app, flags
 
 from selectnet_tf._files import FULL, printable
+
+# TensorFlow's words, the last one where it copies to a GPU
+OUT_OF_MEMORY = re.compile(r"\bOOM\b|[Oo]ut of memory|Dst tensor is not initialized")
+# of an error in a graph, whose cause is below the lines that lead to it
+IN_GRAPH = re.compile(
+    r"Graph execution error:\n(?:(?:Detected at|Node:|\d+ root error| *File |$).*\n)*(.+)", re.M
+)
 
 
 @contextlib.contextmanager
@@ -44,13 +52,20 @@ def importing_tensorflow(verbose: bool = False) -> Iterator[None]:
 
 
 def describe_error(error: Exception) -> object:
-    """Returns an error, or the cure of a full disk, also if TensorFlow raised it."""
-    if getattr(error, "errno", None) in FULL or "No space left on device" in str(error):
+    """Returns an error's cause; the cure of a full disk or memory, also if TensorFlow raised it."""
+    text = str(error)
+    if getattr(error, "errno", None) in FULL or "No space left on device" in text:
         again = ", without --force if an epoch was saved" * bool(_value_of("force"))
         return f"the disk is full: free some space and run the same command again{again}"
+    if isinstance(error, MemoryError) or (
+        _is_tensorflow_error(error) and OUT_OF_MEMORY.search(text)
+    ):
+        cure = ": give a smaller --batch_size or --image_size" * ("batch_size" in flags.FLAGS)
+        return f"out of memory{cure}"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
-    return error
+    found = IN_GRAPH.match(text)
+    return found[1] if found else error
 
 
 def fail(error: object, code: int) -> int:
@@ -68,9 +83,13 @@ def exit_code(error: Exception) -> int:
 
 def is_expected(error: Exception) -> bool:
     """Returns whether one line says all about an error. With --verbose none is such."""
-    of_tensorflow = any(kind.__name__ == "OpError" for kind in type(error).__mro__)
-    expected = isinstance(error, (ValueError, OSError, MemoryError)) or of_tensorflow
+    expected = isinstance(error, (ValueError, OSError, MemoryError)) or _is_tensorflow_error(error)
     return expected and not _value_of("verbose")
+
+
+def _is_tensorflow_error(error: Exception) -> bool:
+    """Returns whether an error is TensorFlow's own, such as one of its files."""
+    return any(kind.__name__ == "OpError" for kind in type(error).__mro__)
 
 
 def _value_of(flag: str) -> Any:

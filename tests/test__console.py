@@ -3,7 +3,10 @@ import shlex
 import subprocess
 import sys
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 from absl import flags
 
 from selectnet_tf import _console
@@ -68,16 +71,52 @@ def test_a_flag_given_twice_is_refused(words, error, capsys, monkeypatch):
     assert ended.value.code == 2 and capsys.readouterr().err == f"error: {error}\n"
 
 
+SMALLER = "out of memory: give a smaller --batch_size or --image_size"
+GRAPH = """Graph execution error:
+
+Detected at node a/Reshape defined at (most recent call last):
+  File "train.py", line 13, in <module>
+
+  File "layer.py", line 8, in call
+
+{}
+\t [[{{{{node a/Reshape}}}}]] [Op:__inference_multi_step_on_iterator_230]"""
+
+
+def of_graph(kind, *causes):
+    return getattr(tf.errors, kind)(None, None, GRAPH.format("\n".join(causes)))
+
+
 @pytest.mark.parametrize(
-    ("error", "flags_given", "said"),
+    ("error", "given", "said"),
     [
-        (OSError(28, "No space left", "a"), {"force": False}, f"{FULL}"),
-        (OSError(28, "No space left", "a"), {"force": True}, f"{FULL}, without --force if an epoch was saved"),
+        (OSError(28, "No space left", "a"), [], FULL),
+        (OSError(28, "No space left", "a"), ["force"], f"{FULL}, without --force if an epoch was saved"),
+        (OSError(13, "Permission denied", "a"), [], "a: Permission denied"),
+        (MemoryError("Unable to allocate 3 GiB"), [], "out of memory"),
+        (MemoryError(), ["batch_size"], SMALLER),
+        (of_graph("ResourceExhaustedError", "OOM when allocating tensor", "Hint: none"), ["batch_size"], SMALLER),
+        (tf.errors.ResourceExhaustedError(None, None, "Out of memory while trying to allocate 9 bytes"), ["batch_size"], SMALLER),
+        (tf.errors.ResourceExhaustedError(None, None, "a; No space left on device"), ["batch_size"], FULL),
+        (of_graph("InvalidArgumentError", "A tensor of 32 values", "more"), [], "A tensor of 32 values"),
+        (of_graph("InternalError", "2 root error(s) found.", "  (0) INTERNAL: torn"), [], "(0) INTERNAL: torn"),
+        (ValueError("Out of memory lane, no such folder"), [], "Out of memory lane, no such folder"),
     ],
 )  # fmt: skip
-def test_errors_name_their_cause_and_cure(error, flags_given, said, monkeypatch):
+def test_errors_name_their_cause_and_cure(error, given, said, monkeypatch, capsys):
     own = flags.FlagValues()
     monkeypatch.setattr(_console.flags, "FLAGS", own)
-    for name, value in flags_given.items():
-        flags.DEFINE_bool(name, value, "", flag_values=own)
-    assert str(_console.describe_error(error)) == said
+    for name in given:
+        flags.DEFINE_bool(name, True, "", flag_values=own)
+    _console.fail(_console.describe_error(error), 1)
+    assert capsys.readouterr().err == f"error: {said}\n"
+
+
+def test_a_graph_of_tensorflow_words_its_errors_like_that():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss, jit_compile=False)
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        model.fit(np.zeros((8, 4)), np.full(8, 5), verbose=0)
+    said = _console.describe_error(caught.value)
+    assert said.startswith("Received a label value of 5 which is outside the valid range of [0, 2)")

@@ -8,6 +8,7 @@ import zipfile
 from unittest.mock import Mock
 
 import pytest
+import tensorflow as tf
 
 SCORE = ("--model=nowhere.keras", "--images=a", "--out=b")
 PICK = ("--scores=a", "--images=b", "--minor=c", "--out=d")
@@ -73,7 +74,7 @@ STOPPED = {
         (ValueError("scores are damaged"), 1, "scores are damaged"),
         (OSError(errno.EACCES, "Permission denied", "a/b"), 1, "a/b: Permission denied"),
         (OSError(errno.ENOSPC, "No space left", "a/b"), 1, "the disk is full: free some space and run the same command again"),
-        (MemoryError(), 1, "MemoryError"),
+        (tf.errors.NotFoundError(None, None, "there is no a/b"), 1, "there is no a/b"),
     ],
 )  # fmt: skip
 def test_every_command_ends_alike(
