@@ -138,8 +138,15 @@ def _check_given_once() -> None:
 
 
 def expand_path(text: str) -> pathlib.Path:
-    """Returns a flag's path, ~ expanded: a shell leaves that of --results_dir=~/here alone."""
-    return pathlib.Path(text).expanduser()
+    """Returns a flag's path, ~ expanded: a shell leaves that of --results_dir=~/here alone.
+
+    Raises ValueError where there is no such home: a folder "~" would be made.
+    """
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        cure = f"write ./{text} for a folder of that name"
+        raise ValueError(f"received {text}, but there is no such home: {cure}")
+    return pathlib.Path(path)
 
 
 def align_columns(lines: Sequence[Sequence[Any]]) -> str:

@@ -127,7 +127,7 @@ class Pool:
         # above the library: only where asked for
         from selectnet_tf.data.folders import decoding, listing
 
-        roots = [pathlib.Path(root).expanduser() for root in (labeled_dir, unlabeled_dir)]
+        roots = [pathlib.Path(os.path.expanduser(root)) for root in (labeled_dir, unlabeled_dir)]
         listed = [listing.list_images(root) for root in roots]
         pairs = list(zip(roots, listed, strict=True))
         paths = [root / file for root, each in pairs for file in each.files]

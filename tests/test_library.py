@@ -342,6 +342,8 @@ def test_a_pool_of_folders(tmp_path):
         sn.Pool.from_directory(
             tmp_path / "labeled", tmp_path / "pool", ["lynx"], cache_dir=tmp_path / "cache"
         )
+    with pytest.raises(FileNotFoundError, match="~nobody's"):
+        sn.Pool.from_directory("~nobody's/a", tmp_path / "pool", ["dog"])
 
 
 @pytest.mark.parametrize(

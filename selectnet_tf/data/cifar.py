@@ -94,7 +94,7 @@ def find_source(
     data_dir = data_dir or os.environ.get("SELECTNET_DATA")
     if kind == "digits" or not data_dir:
         return None
-    folder = pathlib.Path(data_dir).expanduser()
+    folder = pathlib.Path(os.path.expanduser(data_dir))
     for layout, archive, _ in LAYOUTS[kind]:
         for place in (folder / layout, folder):
             if place.is_dir() and place.name == layout:

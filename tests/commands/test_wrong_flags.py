@@ -35,10 +35,13 @@ PICK = ("--scores=a", "--images=b", "--minor=c", "--out=d")
         ("score", [], 2, "give --model, --images and --out"),
         ("score", [*SCORE, "--shard=0"], 2, "shard"),
         ("score", SCORE, 1, "--model: expected the model.keras of a run"),
+        ("report", ["diff", "--results_dir=~nobody's/a"], 1, "received ~nobody's/a, but there is no such home: write ./~nobody's/a"),
+        ("sweep", ["table1", "--data_dir=~nobody's/a"], 1, "received ~nobody's/a, but there is no such home"),
+        ("train", ["--data_dir=~nobody's/a"], 1, "~nobody's/a has neither folder nor archive"),
         ("pick", [], 2, "give --scores, --images, --minor and --out"),
         ("pick", PICK, 1, "--scores: expected a folder or Parquet file, received a"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_flag_is_one_line(
     command, flags, code, words, run_here, tmp_path, monkeypatch, capsys
 ):

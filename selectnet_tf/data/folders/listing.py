@@ -150,7 +150,7 @@ def read_folder(
         FileNotFoundError: no such folder.
         ValueError: no readable image.
     """
-    root = pathlib.Path(root).expanduser()
+    root = pathlib.Path(os.path.expanduser(root))
     listing = listing or list_images(root)
     images, found, whys = caches.read_images(
         [root / file for file in listing.files], size, fit, pathlib.Path(cache), levels, boxes

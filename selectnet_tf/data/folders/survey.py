@@ -1,6 +1,7 @@
 """Lists a run's folders and checks them before any image is decoded."""
 
 import collections
+import os
 import pathlib
 import shutil
 import time
@@ -78,7 +79,9 @@ def survey_folders(data: FolderData, training: TrainingRecipe) -> Survey:
     minor = splits.minor_classes(data.minor, names, counts)
     _check_counts(data, names, minor, counts, tests)
     if data.group not in (None, "folder"):
-        decisions.read_rows(pathlib.Path(data.group).expanduser(), "group", ("file", "group"))
+        decisions.read_rows(
+            pathlib.Path(os.path.expanduser(data.group)), "group", ("file", "group")
+        )
     _check_network(training, data.image_size)
     decided = (
         decisions.read_decisions(data.decisions, names)
@@ -235,7 +238,7 @@ def _check_network(training: TrainingRecipe, image_size: int) -> None:
     if (
         training.weights
         and training.weights != "imagenet"
-        and not pathlib.Path(training.weights).expanduser().is_file()
+        and not os.path.isfile(os.path.expanduser(training.weights))
     ):
         raise ValueError(
             f"--weights: expected imagenet or a file, received {training.weights}, which is no file"

@@ -1,6 +1,7 @@
 """Makes a Task of folders of images: labeled set, pool, and a test folder or a held-out fifth."""
 
 import hashlib
+import os
 import pathlib
 from typing import NamedTuple
 
@@ -313,7 +314,7 @@ def _read_groups(data: FolderData, found: FolderImages) -> tuple[list[str], list
     if data.group == "folder":  # one name below several classes is one group
         groups = ["/".join(file.split("/")[1:-1]) for file in found.inside]
     else:
-        path = pathlib.Path(data.group).expanduser()
+        path = pathlib.Path(os.path.expanduser(data.group))
         rows = decisions.read_rows(path, "group", ("file", "group"))
         named = {row["file"]: row["group"] for row in rows}
         named |= {str((path.parent / file).absolute()): name for file, name in named.items()}

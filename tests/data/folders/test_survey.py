@@ -50,6 +50,8 @@ def test_counts_by_class_and_what_is_not_read(tree):
         ({"image_size": 8}, "simple needs images of at least 12 x 12: give a larger --image_size than 8"),
         ({"arch": "MobileNetV2", "image_size": 24}, "MobileNetV2 needs images of at least 32 x 32"),
         ({"arch": "MobileNetV2", "image_size": 32, "weights": "none.h5"}, "--weights: expected imagenet or a file, received none.h5"),
+        ({"arch": "MobileNetV2", "image_size": 32, "weights": "~nobody's/a.h5"}, "--weights: expected imagenet or a file, received ~nobody's/a.h5"),
+        ({"group": "~nobody's/a.csv"}, "--group: expected a CSV file with columns file, group, received ~nobody's/a.csv"),
         ({"decisions": "none.csv"}, "--decisions: expected a CSV file with columns digest"),
         ({"test_dir": "TEST"}, "has no image of the minor class emu: add some to --test_dir"),
     ],
