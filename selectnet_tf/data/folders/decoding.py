@@ -155,21 +155,22 @@ def _level(value: float) -> float:
 def read_settings(path: str | os.PathLike[str]) -> tuple[str, Levels | None, bool]:
     """Returns how a .keras file's run decoded images.
 
-    These are (--fit, range of deep grayscale images, whether it had --boxes).
+    These are (--fit, range of deep grayscale images, whether it had --boxes). Raises ValueError for
+    a damaged file.
     """
-    with zipfile.ZipFile(path) as file:
+    with _open_model(path) as file:
         known = "pictures.json" in file.namelist()
         found = json.loads(file.read("pictures.json")) if known else {}
-    levels = found.get("levels") and (float(found["levels"][0]), float(found["levels"][1]))
-    return str(found.get("fit", "stretch")), levels, bool(found.get("boxes"))
+        levels = found.get("levels") and (float(found["levels"][0]), float(found["levels"][1]))
+        return str(found.get("fit", "stretch")), levels, bool(found.get("boxes"))
 
 
 def read_class_names(path: str | os.PathLike[str], classes: int) -> list[str]:
     """Returns the class names in a .keras file, or numbers if it has none.
 
-    Raises ValueError if it has another number of names than the model has classes.
+    Raises ValueError if it has another number of names than the model has classes, or is damaged.
     """
-    with zipfile.ZipFile(path) as file:
+    with _open_model(path) as file:
         if "classes.json" not in file.namelist():
             return list(map(str, range(classes)))
         names = [str(name) for name in json.loads(file.read("classes.json"))]
@@ -179,6 +180,19 @@ def read_class_names(path: str | os.PathLike[str], classes: int) -> list[str]:
             f" {', '.join(names[:10])}"
         )
     return names
+
+
+@contextlib.contextmanager
+def _open_model(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
+    """Opens a .keras file. Raises ValueError if what is read of it inside is damaged."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            yield file
+    except OSError:
+        raise
+    except Exception as error:  # JSON of any content
+        cure = "give the model.keras that a run left"
+        raise ValueError(f"{path} is damaged ({type(error).__name__}): {cure}") from None
 
 
 def decode(

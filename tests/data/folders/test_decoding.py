@@ -168,6 +168,21 @@ def test_a_model_s_file_says_how_its_images_were_decoded(tmp_path):
         decoding.read_class_names(tmp_path / "new.keras", 2)
 
 
+@pytest.mark.parametrize(
+    "text", ["{", "[1]", "3", '{"levels": [1]}', '{"levels": "a, b"}', b"\xff"]
+)
+def test_a_model_s_file_with_damaged_settings_is_named(text, tmp_path):
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as file:
+        file.writestr("pictures.json", text)
+        file.writestr("classes.json", "{" if text == "{" else "3")
+    with pytest.raises(
+        ValueError, match=r"model.keras is damaged \(.*: give the model.keras that a"
+    ):
+        decoding.read_settings(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="model.keras is damaged"):
+        decoding.read_class_names(tmp_path / "model.keras", 2)
+
+
 def test_an_rgb_image_is_never_copied_whole(tmp_path, monkeypatch):
     """At 178 megapixels, as many as Pillow thinks safe, each copy takes 700 MB."""
     Image.new("RGB", (40, 30), (200, 30, 30)).save(tmp_path / "red.png")
