@@ -108,8 +108,8 @@ def end_output() -> None:
 def parse(argv: list[str]) -> list[str]:
     """Returns argv without its flags, which it reads into flags.FLAGS.
 
-    Prints the command's docstring and its flags for --help. Exits with code 2 for a wrong flag and
-    for one that is given twice.
+    Prints the command's docstring and its flags for --help. Exits with code 2 for a wrong flag, for
+    one that is given twice and for NaN.
     """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed: another file would get its number, and its text
@@ -119,7 +119,7 @@ def parse(argv: list[str]) -> list[str]:
     app.define_help_flags()
     try:
         words = list(flags.FLAGS(argv))
-        _check_given_once()
+        _check_values()
         return words
     except (flags.Error, ValueError) as error:
         sys.exit(fail(error, 2))
@@ -127,14 +127,16 @@ def parse(argv: list[str]) -> list[str]:
         sys.exit(0)
 
 
-def _check_given_once() -> None:
-    """Raises ValueError for a flag that is given twice: absl would drop its first value."""
+def _check_values() -> None:
+    """Raises ValueError for NaN, and a flag given twice, whose first value absl would drop."""
     for name in flags.FLAGS:
         flag = flags.FLAGS[name]
         if flag.present > 1 and not isinstance(flag, flags.MultiFlag):
             several = isinstance(flag.parser, flags.ListParser) or "several, A,B" in flag.help
             cure = f"as --{name}=a,b" if several else "once"
             raise ValueError(f"--{name} is given {flag.present} times: give it {cure}")
+        if flag.value != flag.value:
+            raise ValueError(f"--{name} is {flag.value}, but has to be a number")
 
 
 def expand_path(text: str) -> pathlib.Path:

@@ -52,10 +52,11 @@ def test_streams_that_lack_letters_or_room_or_are_closed(code, end, expected, tm
         (["--folders=a", "--folders=b"], "--folders is given 2 times: give it as --folders=a,b"),
         (["--steps=3", "--steps", "3"], "--steps is given 2 times: give it once"),
         (["--quick", "--noquick", "--quick"], "--quick is given 3 times: give it once"),
-        (["--folders=a,b", "--steps=3", "--quick", "--each=a", "--each=b"], ""),
+        (["--share=nan"], "--share is nan, but has to be a number"),
+        (["--share=inf", "--folders=a,b", "--steps=3", "--quick", "--each=a", "--each=b"], ""),
     ],
 )  # fmt: skip
-def test_a_flag_given_twice_is_refused(words, error, capsys, monkeypatch):
+def test_a_flag_given_twice_or_nan_is_refused(words, error, capsys, monkeypatch):
     own = flags.FlagValues()
     monkeypatch.setattr(_console.flags, "FLAGS", own)
     monkeypatch.setattr(_console.app, "define_help_flags", lambda: None)
@@ -63,6 +64,7 @@ def test_a_flag_given_twice_is_refused(words, error, capsys, monkeypatch):
     flags.DEFINE_integer("steps", None, "", flag_values=own)
     flags.DEFINE_bool("quick", None, "", flag_values=own)
     flags.DEFINE_multi_string("each", None, "", flag_values=own)
+    flags.DEFINE_float("share", 0.5, "", 0, flag_values=own)
     if not error:
         assert _console.parse(["x", *words, "word"]) == ["x", "word"]
         return
