@@ -68,6 +68,10 @@ def main(argv: list[str]) -> int:
             f" {' '.join(unknown) or 'nothing'}",
             2,
         )
+    for name in ("data_dir", "preset", "tolerance", "strict", "out"):
+        reader = "html" if name == "data_dir" else "diff"
+        if values[name].present and reader not in wanted:
+            return fail(f"--{name} is for report {reader}: leave it out", 2)
     results = expand_path(values.results_dir)
     if not results.is_dir():
         return fail(f"there is no folder {results}: train a run first, or give --results_dir", 1)

@@ -87,7 +87,9 @@ def define_flags() -> None:
         "dataset=folder: count and check the files and estimate the time, without training",
     )
     flags.DEFINE_string(
-        "cache_dir", None, "dataset=folder: folder for decoded images; default: results_dir/cache"
+        "cache_dir",
+        None,
+        "folder for decoded images and those that --freeze embeds; default: results_dir/cache",
     )
     flags.DEFINE_bool("verbose", False, "show TensorFlow's log and the traceback of errors")
 
@@ -186,9 +188,14 @@ def main(argv: list[str]) -> int:
     results = expand_path(FLAGS.results_dir)
     cache_dir = expand_path(FLAGS.cache_dir) if FLAGS.cache_dir else results / "cache"
     own = isinstance(recipe.data, recipes.FolderData)
-    for name in ("dry_run", "baselines"):
-        if FLAGS[name].value and not own:
-            return fail(f"--{name} is for --dataset=folder: leave it out", 2)
+    for name, used, where in (
+        ("dry_run", own, "--dataset=folder"),
+        ("baselines", own, "--dataset=folder"),
+        ("cache_dir", own or recipe.training.freeze, "--dataset=folder or --freeze"),
+        ("data_dir", not own, "benchmarks"),
+    ):
+        if FLAGS[name].value and not used:
+            return fail(f"--{name} is for {where}: leave it out", 2)
     for name, place in (("results_dir", results), ("cache_dir", cache_dir)):
         if place.exists() and not place.is_dir():
             return fail(f"--{name}: expected a folder, received {place}", 1)
