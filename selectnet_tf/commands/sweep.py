@@ -83,6 +83,9 @@ def main(argv: list[str]) -> int:
             )
         if len(argv) > 2:
             raise ValueError(f"unexpected {argv[2]!r}: flags are written --name=value")
+        if recipes.FolderData.dataset in (values.datasets or ()):
+            cure = "for images of your own, selectnet train"
+            raise ValueError(f"--datasets: expected benchmarks, received folder: {cure}")
         cells = plan.make_grid(
             argv[1],
             parse_seeds("seeds"),

@@ -26,6 +26,7 @@ PICK = ("--scores=a", "--images=b", "--minor=c", "--out=d")
         ("train", ["--epochs=5", "--method=context"], 2, "use --every=5 or less"),
         ("sweep", ["table1", "--dry", "--archs=resnet2"], 2, "there is no resnet2"),
         ("sweep", ["table1", "--dry", "more"], 2, "unexpected 'more'"),
+        ("sweep", ["table1", "--dry", "--datasets=folder"], 2, "for images of your own, selectnet train"),
         ("sweep", ["table1", "--data_dir=nowhere"], 1, "nowhere has neither folder nor archive"),
         ("train", ["--unlabeled_dir=a"], 2, "--labeled_dir"),
         ("train", ["--results_dir=/dev/null"], 1, "--results_dir: expected a folder"),
