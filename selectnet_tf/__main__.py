@@ -54,11 +54,15 @@ def _run(command: str, arguments: list[str], doc: str | None) -> int:
         lines = (f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
         print(__doc__, "", *lines, sep="\n")
         return 0
+    if command == "--version":
+        print("selectnet", importlib.import_module("selectnet_tf").__version__)
+        return 0
     if command not in COMMANDS:
         known = ", ".join(COMMANDS)
         print(f"error: expected a command ({known}), received {command!r}", file=sys.stderr)
         return 2
     module = importlib.import_module(f"selectnet_tf.commands.{command}")
+    arguments = ["--help" if word == "-h" else word for word in arguments]
     sys.argv = [f"selectnet {command}", *arguments]
     if command == "doctor":  # works where absl is missing
         return int(module.main(arguments))

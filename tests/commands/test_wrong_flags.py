@@ -10,6 +10,8 @@ from unittest.mock import Mock
 import pytest
 import tensorflow as tf
 
+import selectnet_tf
+
 SCORE = ("--model=nowhere.keras", "--images=a", "--out=b")
 PICK = ("--scores=a", "--images=b", "--minor=c", "--out=d")
 
@@ -56,6 +58,22 @@ def test_a_wrong_flag_is_one_line(
     assert (found, out) == (code, ""), said
     assert said.startswith("error: ") and said.count("\n") == 1
     assert words in said and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-h"], "selectnet COMMAND [FLAGS]"),
+        (["--version"], f"selectnet {selectnet_tf.__version__}\n"),
+        (["train", "-h"], "Trains one run: selectnet train"),
+        (["report", "-h"], "Compares runs with the paper"),
+        (["doctor", "-h"], "usage: selectnet doctor"),
+    ],
+)
+def test_help_and_the_version_have_their_usual_flags(words, said, run_here, capsys):
+    assert run_here(*words) == 0
+    out, error = capsys.readouterr()
+    assert out.lstrip().startswith(said) and error == ""
 
 
 PLACES = {  # a command that would work: where in it an error is raised, its words
