@@ -268,8 +268,6 @@ def define_flags() -> None:
 def main(argv: list[str]) -> int:
     values = flags.FLAGS
     try:
-        if len(argv) > 1:
-            raise ValueError(f"unexpected {argv[1]!r}: flags are written --name=value")
         options = {
             name: getattr(values, name)
             for name in ("dataset", "arch", "epochs", "every", "weights", "freeze", "precision")
@@ -301,4 +299,4 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     define_flags()
-    sys.exit(main(parse(sys.argv)))
+    sys.exit(main(parse(sys.argv, 0)))

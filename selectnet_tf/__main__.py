@@ -13,6 +13,7 @@ COMMANDS = {
     "pick": "selects from such scores and writes a folder for the next run",
     "doctor": "checks TensorFlow, GPU, memory and data",
 }
+WORDS = {"train": 0, "sweep": 1, "score": 0, "pick": 0}  # beside the flags, at most; others: any
 
 
 def main() -> int:
@@ -78,7 +79,7 @@ def _run(command: str, arguments: list[str], doc: str | None) -> int:
         return 0
     for flag in flags.FLAGS.get_flags_for_module(module.__name__):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    return int(module.main(parse(sys.argv)))
+    return int(module.main(parse(sys.argv, WORDS.get(command))))
 
 
 if __name__ == "__main__":

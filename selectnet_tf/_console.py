@@ -105,11 +105,11 @@ def end_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def parse(argv: list[str]) -> list[str]:
+def parse(argv: list[str], most: int | None = None) -> list[str]:
     """Returns argv without its flags, which it reads into flags.FLAGS.
 
     Prints the command's docstring and its flags for --help. Exits with code 2 for a wrong flag, for
-    one that is given twice and for NaN.
+    one that is given twice or NaN, and for more words than `most` after the first; None: any.
     """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed: another file would get its number, and its text
@@ -120,6 +120,8 @@ def parse(argv: list[str]) -> list[str]:
     try:
         words = list(flags.FLAGS(argv))
         _check_values()
+        if most is not None and len(words) > most + 1:
+            raise ValueError(f"unexpected {words[most + 1]!r}: flags are written --name=value")
         return words
     except (flags.Error, ValueError) as error:
         sys.exit(fail(error, 2))

@@ -40,8 +40,6 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> int:
     values = flags.FLAGS
-    if len(argv) > 1:
-        return fail(f"unexpected {argv[1]!r}: flags are written --name=value", 2)
     if not (values.scores and values.images and values.minor and values.out):
         return fail("give --scores, --images, --minor and --out", 2)
     scores, pool, out = (expand_path(text) for text in (values.scores, values.images, values.out))

@@ -40,8 +40,6 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> int:
     values = flags.FLAGS
-    if len(argv) > 1:
-        return fail(f"unexpected {argv[1]!r}: flags are written --name=value", 2)
     if not (values.model and values.images and values.out):
         return fail("give --model, --images and --out", 2)
     model, images, out = (

@@ -81,8 +81,6 @@ def main(argv: list[str]) -> int:
                 f"expected a table of {', '.join(plan.TABLES)}, received"
                 f" {argv[1] if argv[1:] else 'none'}: selectnet sweep table1"
             )
-        if len(argv) > 2:
-            raise ValueError(f"unexpected {argv[2]!r}: flags are written --name=value")
         if recipes.FolderData.dataset in (values.datasets or ()):
             cure = "for images of your own, selectnet train"
             raise ValueError(f"--datasets: expected benchmarks, received folder: {cure}")

@@ -180,8 +180,6 @@ def _trains_baselines(recipe: recipes.Recipe) -> bool:
 
 def main(argv: list[str]) -> int:
     try:
-        if len(argv) > 1:
-            raise ValueError(f"unexpected {argv[1]!r}: flags are written --name=value")
         recipe = recipe_from_flags()
     except ValueError as error:
         return fail(error, 2)
