@@ -25,10 +25,7 @@ def main() -> int:
 def run(command: str, arguments: list[str], doc: str | None = None) -> int:
     """Runs one command with its flags. Returns its exit code, after an expected error's one line.
 
-    Args:
-        command: its name.
-        arguments: its words and flags.
-        doc: the text above the flags of --help; None: the command's own.
+    doc: the text above the flags of --help; None: the command's own.
     """
     try:
         try:
@@ -42,11 +39,12 @@ def run(command: str, arguments: list[str], doc: str | None = None) -> int:
         print("error: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        from selectnet_tf._console import describe_error, exit_code, fail, is_expected
+        from selectnet_tf._console import describe_error, fail, is_expected
 
         if not is_expected(error):
             raise
-        return fail(describe_error(error), exit_code(error))
+        wrong_flag = isinstance(error, ValueError) and str(error).startswith("--")
+        return fail(describe_error(error), 2 if wrong_flag else 1)
 
 
 def _run(command: str, arguments: list[str], doc: str | None) -> int:
@@ -71,8 +69,7 @@ def _run(command: str, arguments: list[str], doc: str | None) -> int:
 
     from selectnet_tf._console import parse
 
-    # absl's --help prints it, and these flags
-    sys.modules["__main__"].__doc__ = doc or module.__doc__
+    sys.modules["__main__"].__doc__ = doc or module.__doc__  # absl prints it, and these flags
     module.define_flags()
     if command == "train" and {"--help", "--helpfull"} & {*arguments}:  # absl's is one flat list
         print(module.describe_flags("--helpfull" in arguments))

@@ -55,7 +55,8 @@ def describe_error(error: Exception) -> object:
     """Returns an error's cause; the cure of a full disk or memory, also if TensorFlow raised it."""
     text = str(error)
     if getattr(error, "errno", None) in FULL or "No space left on device" in text:
-        again = ", without --force if an epoch was saved" * bool(_value_of("force"))
+        forced = bool(flags.FLAGS.flag_values_dict().get("force"))
+        again = ", without --force if an epoch was saved" * forced
         return f"the disk is full: free some space and run the same command again{again}"
     if isinstance(error, MemoryError) or (
         _is_tensorflow_error(error) and OUT_OF_MEMORY.search(text)
@@ -70,39 +71,24 @@ def describe_error(error: Exception) -> object:
 
 def fail(error: object, code: int) -> int:
     """Prints an error as one line. Returns code."""
-    end_output()
+    try:
+        sys.stdout.flush()
+    except OSError:  # Python would raise it on exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     text = str(error).strip().split("\n")[0]
     print(f"error: {printable(text) if text else type(error).__name__}", file=sys.stderr)
     return code
 
 
-def exit_code(error: Exception) -> int:
-    """Returns 2 for a wrong usage, a ValueError that begins with a flag, else 1."""
-    return 2 if isinstance(error, ValueError) and str(error).startswith("--") else 1
-
-
 def is_expected(error: Exception) -> bool:
     """Returns whether one line says all about an error. With --verbose none is such."""
     expected = isinstance(error, (ValueError, OSError, MemoryError)) or _is_tensorflow_error(error)
-    return expected and not _value_of("verbose")
+    return expected and not flags.FLAGS.flag_values_dict().get("verbose")
 
 
 def _is_tensorflow_error(error: Exception) -> bool:
     """Returns whether an error is TensorFlow's own, such as one of its files."""
     return any(kind.__name__ == "OpError" for kind in type(error).__mro__)
-
-
-def _value_of(flag: str) -> Any:
-    """Returns a flag's value, None where the command has no such flag."""
-    return flags.FLAGS[flag].value if flag in flags.FLAGS else None
-
-
-def end_output() -> None:
-    """Flushes standard output, or discards it on an error, which Python would raise on exit."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parse(argv: list[str], most: int | None = None) -> list[str]:

@@ -208,11 +208,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("all", False, "print every class's probability")
     flags.DEFINE_string("class", None, "print this class's probability, and sort by it")
     flags.DEFINE_float(
-        "threshold",
-        0.0,
-        "least probability of --class, or of the predicted class",
-        0,
-        1,
+        "threshold", 0.0, "least probability of --class, or of the predicted class", 0, 1
     )
     flags.DEFINE_float(
         "precision",

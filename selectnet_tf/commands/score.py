@@ -30,12 +30,7 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "actors", 0, "number of workers; 0: one per GPU, or per core without GPUs", 0
     )
-    flags.DEFINE_enum(
-        "device",
-        "auto",
-        _devices.CHOICES,
-        "auto: all GPUs, if any; cpu: no GPU",
-    )
+    flags.DEFINE_enum("device", "auto", _devices.CHOICES, "auto: all GPUs, if any; cpu: no GPU")
 
 
 def main(argv: list[str]) -> int:

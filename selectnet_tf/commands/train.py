@@ -241,11 +241,8 @@ def main(argv: list[str]) -> int:
             sep="\n",
         )
     except (SystemExit, KeyboardInterrupt) as stop:  # also checkpoint.Stopped, and _terminated
-        from selectnet_tf.runs import store
-
         code = getattr(stop, "code", 130)
-        folder = results / "runs" / store.find_name(results, recipe)
-        says = _describe_progress(folder, recipe.training.epochs, trained=row is not None)
+        says = _describe_progress(recipe, results, trained=row is not None)
         return fail(says, code if isinstance(code, int) else 1)
     return 0
 
@@ -255,16 +252,11 @@ def _terminated(number: int, frame: Any) -> None:
     raise SystemExit(128 + number)
 
 
-def _describe_progress(folder: pathlib.Path, epochs: int, trained: bool) -> str:
-    """Returns a line on the progress that a stopped run has saved.
-
-    Args:
-        folder: the run's.
-        epochs: of the whole run.
-        trained: this process has finished the training, or found it finished.
-    """
+def _describe_progress(recipe: recipes.Recipe, results: pathlib.Path, trained: bool) -> str:
+    """Returns a line on the progress that a stopped run has saved. trained: by this process."""
     from selectnet_tf.runs import store
 
+    folder, epochs = results / "runs" / store.find_name(results, recipe), recipe.training.epochs
     again = f"run the same command{', without --force,' * FLAGS.force}"
     if (folder / "row.json").exists() and (trained or not FLAGS.force):
         return f"stopped after training: {again} to write the remaining files"
