@@ -258,7 +258,8 @@ def _cifar(data_dir: str | None) -> tuple[str, str]:
 
     given = data_dir or os.environ.get("SELECTNET_DATA")
     if not given:
-        kept = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets"
+        home = os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras"))
+        kept = pathlib.Path(home) / "datasets"
         have = [f"cifar{n}" for n in (10, 100) if list(kept.glob(f"cifar-{n}-*"))]
         return f"{' and '.join(have) or 'neither set'} in {kept}; a run downloads a missing one", ""
     here = []
@@ -300,7 +301,7 @@ def main(argv: list[str]) -> int:
         "--results_dir", default="results", help="folder that runs write to; default: results"
     )
     given = parser.parse_args(argv)
-    lines = examine(given.data_dir, pathlib.Path(given.results_dir).expanduser())
+    lines = examine(given.data_dir, pathlib.Path(os.path.expanduser(given.results_dir)))
     for name, text, problem in lines:
         print(f"{name:<11}{text}" + (f" -- {problem}" if problem else ""))
     return int(any(problem for _, _, problem in lines))
