@@ -662,6 +662,7 @@ def _resnet20(results: Results) -> list[str]:
     deep, shallow = (f"cifar10-4minor_{arch}" for arch in ("resnet20", "simple"))
     runs = {
         ("`imbalanced`", "resnet20"): f"{deep}_imbalanced_paper_s0_747450a89c22",
+        ("`imbalanced`, no augmentation", "resnet20"): f"{deep}_imbalanced_paper_s0_844522909b66",
         ("`selectnet`", "resnet20"): f"{deep}_selectnet_paper_s0_747450a89c22",
         ("`selectnet`, simple net", "simple"): f"{shallow}_selectnet_paper_s0",
     }
