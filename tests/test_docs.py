@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 from selectnet_tf import recipes
 from selectnet_tf.__main__ import COMMANDS
 from selectnet_tf._csv_files import read_csv
+from selectnet_tf.runs import store
 
 HOME = pathlib.Path(__file__).parent.parent
 DOCS = HOME / "docs"
@@ -108,6 +109,11 @@ def test_every_link_has_a_target(page):
         path = page.parent / link if link else page
         assert "://" in link or path.exists(), f"{page.name}: {link}"
         assert not part or "://" in link or part in anchors(path), f"{page.name}: {link}#{part}"
+
+
+def test_every_file_of_a_run_is_explained():
+    cells = re.findall(r"^\| (`.+?`) \|", read(DOCS / "runs.md").split("## selection.csv")[0], re.M)
+    assert {*re.findall("`(.+?)/?`", " ".join(cells))} == {*store.WRITTEN, store.OLD}
 
 
 def test_every_column_of_selection_csv_is_explained():

@@ -203,15 +203,12 @@ def describe_new_images(folder: pathlib.Path, recipe: Recipe) -> str:
 def set_aside(folder: pathlib.Path) -> None:
     """Moves a finished run's files into its folder's `old` under --force; deletes a half run's.
 
-    The run in `old` counts as the finished one until the new run is finished.
+    The run in `old` counts as the finished one until the new run is finished. Files that no run
+    writes, such as decisions.csv, stay.
     """
     half = (folder / "state.npz").exists() or (folder / store.OLD).exists()  # `old`: by a --force
     finished = (folder / "row.json").exists() or ((folder / "epochs.csv").exists() and not half)
-    files = [
-        path
-        for path in folder.iterdir()
-        if path.name != store.OLD and not path.name.startswith(".lock")
-    ]
+    files = [folder / name for name in store.WRITTEN if (folder / name).exists()]
     if finished:
         (folder / PARTIAL).mkdir()
         for path in files:

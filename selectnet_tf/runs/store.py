@@ -21,6 +21,13 @@ from selectnet_tf._locks import lock
 
 HASH = "blake2b"
 OLD = "old"  # in a run's folder: the finished run that a --force has not replaced yet
+WRITTEN = (  # what else a run, its sweep and its baselines write there, as docs/runs.md has it
+    "recipe.json", "row.json", "epochs.csv", "selection.csv", "selected.npz", "picks.csv",
+    "classes.csv", "confusion.csv", "thresholds.csv", "calibration.csv", "predictions.npz",
+    "split.npz", "model.keras", "tensorboard", "state.npz", "log.txt",
+    "files.csv", "selected.csv", "suspects.csv", "review.html", "test_predictions.csv", "ask.csv",
+    "baselines.csv", "logistic", "logistic_picks",
+)  # fmt: skip
 V2 = {
     "resnet20": "resnet20v2",
     "resnet56": "resnet56v2",

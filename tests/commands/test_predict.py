@@ -25,6 +25,7 @@ from selectnet_tf.runs import store, train
 
 def test_a_run_on_folders_leaves_lists_and_a_page_to_review_them(folders_run):
     tree, _, row, folder = folders_run
+    assert {path.name for path in folder.glob("[!.]*")} <= {*store.WRITTEN}
     rows = read_csv(folder / "selected.csv")
     assert list(rows[0]) == [
         *("file", "pseudo_label", "score", "loss", "first_chosen", "last_chosen", "rounds"),

@@ -47,6 +47,7 @@ def test_each_method_from_images_to_row(method, finished):
     selects = method in recipes.SELECTING
     left |= {"selection.csv", "picks.csv"} if selects else set()
     assert {p.name for p in folder.iterdir()} == left
+    assert left - {".lock", ".lock.rw"} <= {*store.WRITTEN}
     labeled = {"imbalanced": 68, "logit_adjusted": 68, "class_balanced": 68, "oracle": 160}
     first = labeled.get(method, 120) // 16 * 16
     assert epochs["images"].iloc[0] == first and row["images"] == epochs["images"].sum()
@@ -265,6 +266,20 @@ def test_putting_aside_that_was_killed_is_undone(after, tmp_path, monkeypatch):
     assert {
         path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     } == files
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_force_leaves_files_that_no_run_writes(half, tmp_path):
+    folder, _ = leave_run(tmp_path)
+    for name in ("decisions.csv", ".notes", "mine/a.txt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(name)
+    if half:
+        (folder / "row.json").rename(folder / "state.npz")
+    resume.set_aside(folder)
+    left = {"decisions.csv", ".notes", "mine"}
+    assert {path.name for path in folder.iterdir()} == (left if half else left | {"old"})
+    assert (folder / "mine" / "a.txt").read_text() == "mine/a.txt"
 
 
 def test_force_keeps_the_lock(tmp_path):
