@@ -140,10 +140,11 @@ class Log(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         done = epoch + 1
-        if not np.isfinite(logs["loss"]):
+        # the loss was computed before the last update, val_loss after it
+        if not np.isfinite([logs["loss"], logs["val_loss"]]).all():
             raise ValueError(
-                f"the loss is {logs['loss']} after epoch {done}: training has diverged, use a"
-                " smaller --lr"
+                f"after epoch {done} the loss is {logs['loss']}, and {logs['val_loss']} on the test"
+                " set: training has diverged, use a smaller --lr"
             )
         self.seconds += time.perf_counter() - self._start
         metrics = {name: float(value) for name, value in logs.items()}

@@ -160,7 +160,7 @@ def _run(
             " and the row were"
         )
     store.write_row(results, folder.name, row)
-    (folder / "state.npz").unlink()
+    (folder / "state.npz").unlink(missing_ok=True)  # of weights that never were finite
     shutil.rmtree(folder / store.OLD, ignore_errors=True)
     return row
 

@@ -17,7 +17,7 @@ def test_the_time_left_is_by_the_pace_of_this_process(tmp_path, capsys):
     before = {"rows": [{"epoch": 1, "images": 32}], "audits": [], "selecting": 0.0}
     log.set_state({"json": np.array(json.dumps(before | {"seconds": 1e6}))})  # a suspended laptop
     log.on_epoch_begin(1)
-    log.on_epoch_end(1, {"loss": 1.0})
+    log.on_epoch_end(1, {"loss": 1.0, "val_loss": 1.0})
     assert capsys.readouterr().out == "epoch 2/4: 0 s left\n"
     assert log.seconds > 1e6
 

@@ -291,9 +291,13 @@ def test_force_keeps_the_lock(tmp_path):
         assert sorted(p.name for p in (tmp_path / "old").iterdir()) == ["epochs.csv", "tensorboard"]
 
 
-def test_divergence_is_one_line_and_keeps_the_last_state(tmp_path):
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"epochs": 1, "every": 1, "batch_size": 68}],  # in the one and last step
+)
+def test_divergence_is_one_line_and_keeps_the_last_state(changes, tmp_path):
     with pytest.raises(ValueError, match="diverged, use a smaller --lr"):
-        train_small(tmp_path, method="imbalanced", lr=1e30)
+        train_small(tmp_path, method="imbalanced", lr=1e30, **changes)
     assert not (tmp_path / "runs.csv").exists()
 
 
