@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, a limit on files
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of `is_full`
 Path = str | os.PathLike[str]
 
 
@@ -46,6 +46,11 @@ def remove_leftovers(folder: pathlib.Path, stem: str = "*") -> None:
         found = re.fullmatch(r"\..+\.(\d+)(\.\w+)?", path.name)
         if found and int(found[1]) != os.getpid() and path.is_file():
             path.unlink(missing_ok=True)
+
+
+def is_full(error: Exception) -> bool:
+    """Returns whether an error is that of a full disk, or of a quota or a limit on files."""
+    return getattr(error, "errno", None) in FULL
 
 
 def write_json(path: Path, content: Any) -> None:

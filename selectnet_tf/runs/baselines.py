@@ -16,7 +16,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from selectnet_tf import recipes
 from selectnet_tf._csv_files import read_csv
-from selectnet_tf._files import FULL, printable
+from selectnet_tf._files import is_full, printable
 from selectnet_tf.data import load
 from selectnet_tf.data.folders.survey import Survey
 from selectnet_tf.recipes import FolderData, Recipe
@@ -210,6 +210,6 @@ def _check_same(
 
 
 def _reason(error: Exception) -> str:
-    if getattr(error, "errno", None) in FULL:
+    if is_full(error):
         raise error
     return printable((str(error) or type(error).__name__).splitlines()[0])

@@ -183,7 +183,7 @@ def write_test_reports(folder: pathlib.Path, task: "Task", probs: np.ndarray) ->
         write_frame(folder / "test_predictions.csv", frame)
     if len(names) <= MOST_CLASSES:
         counts = pd.DataFrame(count_confusion(task.y_test, predicted, len(names)), columns=names)
-        counts.insert(0, "truth", names)
+        counts.insert(0, "truth", names, allow_duplicates=True)  # of a class named truth
         write_frame(folder / "confusion.csv", counts)
         write_frame(folder / TABLE, pd.DataFrame(_sweep_thresholds(task, probs)))
         calibration = pd.DataFrame({"class": names, **calibrate_by_class(task.y_test, probs)})

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from selectnet_tf._backend import count_replicas
 from selectnet_tf._csv_files import write_frame
-from selectnet_tf._files import FULL, printable, remove_leftovers
+from selectnet_tf._files import is_full, printable, remove_leftovers
 from selectnet_tf._locks import lock
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import load
@@ -143,22 +143,16 @@ def _run(
         ),
         flush=True,
     )
-    try:  # lists for people: without them the model and the row are still good
+    picks.write_picks(folder, selection.history, task)
+    with _warning():
         evaluation.write_test_reports(folder, task, probs)
-        picks.write_picks(folder, logger.selection.history, task)
-        if finish and isinstance(recipe.data, FolderData):
-            picks.write_selected(folder, model, logger.selection.history, seen)
-            picks.write_uncertain(
-                folder, model, logger.selection, seen, recipe.data.ask, recipe.seed
-            )
+    if finish and isinstance(recipe.data, FolderData):
+        with _warning():
+            picks.write_selected(folder, model, selection.history, seen)
+        with _warning():
+            picks.write_uncertain(folder, model, selection, seen, recipe.data.ask, recipe.seed)
+        with _warning():
             finish(folder, task)
-    except Exception as error:
-        if getattr(error, "errno", None) in FULL:  # with more space, the same command writes them
-            raise
-        print(
-            f"warning: some lists could not be written ({type(error).__name__}: {error}); the model"
-            " and the row were"
-        )
     store.write_row(results, folder.name, row)
     (folder / "state.npz").unlink(missing_ok=True)  # of weights that never were finite
     shutil.rmtree(folder / store.OLD, ignore_errors=True)
@@ -219,6 +213,18 @@ def _fit(
     # None: the last epoch was trained before this process began
     probs = evaluate()[0] if evaluate.probs is None else evaluate.probs
     return evaluate, probs, logger
+
+
+@contextlib.contextmanager
+def _warning() -> Iterator[None]:
+    """Makes an error a warning: without a list for people, the model and the row are still good."""
+    try:
+        yield
+    except Exception as error:
+        if is_full(error):  # with more space, the same command writes it
+            raise
+        said = f"{type(error).__name__}: {error}"
+        print(f"warning: a list could not be written ({said}); the model and the row were")
 
 
 def _results(

@@ -14,6 +14,7 @@ import pytest
 from conftest import Killed, blobs, dies, small_recipe, train_small
 
 from selectnet_tf import recipes, rules
+from selectnet_tf._csv_files import read_lines
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import cifar
 from selectnet_tf.pool import Pool
@@ -436,6 +437,32 @@ def test_a_folder_with_another_recipe_s_run_is_refused(tmp_path):
         match=r"a run of another recipe \(its lr is 0.06, not 0.05\): use another --results_dir, or pass --force",
     ):
         train_small(tmp_path)
+
+
+def test_a_list_that_can_t_be_written_costs_no_other_one(tree, monkeypatch, capsys):
+    (tree / "labeled" / "cat").rename(tree / "labeled" / "truth")
+    recipe = recipes.make(
+        dataset="folder", labeled_dir=str(tree / "labeled"), unlabeled_dir=str(tree / "pool"),
+        image_size=16, method="context", epochs=1, every=1, batch_size=8, augment="none",
+    )  # fmt: skip
+
+    def build(arch, shape, classes, activation, **_):
+        layers = [keras.layers.Flatten(), keras.layers.Dense(classes, activation)]
+        return keras.Sequential([keras.Input(shape), keras.layers.Rescaling(1 / 255), *layers])
+
+    def fail(*_):
+        raise TypeError("no")
+
+    monkeypatch.setattr(train.networks, "build", build)
+    monkeypatch.setattr(train.picks, "write_selected", fail)
+    monkeypatch.setattr(train.evaluation, "calibrate_by_class", fail)
+    places = {"results_dir": tree / "results", "verbose": 0}
+    row = train.train(recipe, finish=lambda folder, _: (folder / "page").touch(), **places)
+    folder = tree / "results" / "runs" / row["name"]
+    assert read_lines(folder / "confusion.csv")[0] == ["truth", "dog", "emu", "truth"]
+    left = ("thresholds.csv", "selected.npz", "picks.csv", "ask.csv", "page")
+    assert all((folder / name).exists() for name in left)
+    assert capsys.readouterr().out.count("could not be written (TypeError: no)") == 2
 
 
 def test_a_batch_that_d_does_not_fill_is_known_before_the_first_round(tmp_path):
