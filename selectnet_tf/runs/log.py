@@ -76,7 +76,8 @@ class Log(keras.callbacks.Callback):
     Attributes:
         rows: rows of epochs.csv.
         audits: rows of selection.csv.
-        seconds: seconds of training and selection, over all of the run's processes.
+        seconds: seconds of training and selection, over all of the run's processes; those that
+            this process spends on an epoch count at its end.
         selecting: seconds of selection among them.
 
     Args:
@@ -97,6 +98,7 @@ class Log(keras.callbacks.Callback):
         self.audits: list[dict[str, Any]] = []
         self.seconds = self.selecting = 0.0
         self._images = 0  # of the current epoch
+        self._start: float | None = None  # of the current epoch in this process
         self._resumed = 0, 0.0  # epochs and seconds before this process
 
     def audit(self, round: Round) -> None:
@@ -146,7 +148,7 @@ class Log(keras.callbacks.Callback):
                 f"after epoch {done} the loss is {logs['loss']}, and {logs['val_loss']} on the test"
                 " set: training has diverged, use a smaller --lr"
             )
-        self.seconds += time.perf_counter() - self._start
+        self.seconds, self._start = self._elapsed(), None
         metrics = {name: float(value) for name, value in logs.items()}
         self.rows.append({"epoch": done, "images": self._images, **metrics})
         write_frame(self.folder / "epochs.csv", pd.DataFrame(self.rows))
@@ -158,12 +160,17 @@ class Log(keras.callbacks.Callback):
 
     def get_state(self) -> dict[str, np.ndarray]:
         names = ("rows", "audits", "seconds", "selecting")
-        return {"json": np.array(json.dumps({name: getattr(self, name) for name in names}))}
+        state = {name: getattr(self, name) for name in names} | {"seconds": self._elapsed()}
+        return {"json": np.array(json.dumps(state))}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
         for name, value in json.loads(str(state["json"])).items():
             setattr(self, name, value)
         self._resumed = len(self.rows), self.seconds
+
+    def _elapsed(self) -> float:
+        """Returns `seconds` and those of the current epoch so far."""
+        return self.seconds + (time.perf_counter() - self._start if self._start else 0)
 
     def _names_of(self, classes: np.ndarray) -> np.ndarray:
         return np.array([self.names[c] for c in classes], str)
@@ -187,8 +194,7 @@ class Log(keras.callbacks.Callback):
     def _describe_time_left(self, epoch: int) -> str:
         left = (self.epochs - epoch) * len(self.selection.pool.index)
         first, before = self._resumed  # the former process may have been suspended, or elsewhere
-        trained, spent = sum(row["images"] for row in self.rows[first:]), self.seconds - before
+        trained, spent = sum(row["images"] for row in self.rows[first:]), self._elapsed() - before
         if len(self.rows) < epoch:  # this epoch has no row yet
             trained += self._images
-            spent += time.perf_counter() - self._start
         return f"{plan.format_hours(spent / trained * left)} left"
