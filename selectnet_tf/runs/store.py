@@ -4,6 +4,7 @@ runs.csv is built from the row.json files. It is read only for rows of versions 
 have no row.json. Imports the standard library only.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -117,9 +118,12 @@ def read_rows(results: pathlib.Path) -> tuple[Rows, dict[str, str]]:
         ValueError: runs.csv is damaged; names the line and the cure.
     """
     found, damaged = _read_table(results / "runs.csv"), {}
-    files = [find_folder(results, path.name) / "row.json" for path in (results / "runs").glob("*")]
-    names = {path: path.relative_to(results / "runs").parts[0] for path in files if path.exists()}
-    for path, name in sorted(names.items(), key=lambda item: (item[0].stat().st_mtime_ns, item[1])):
+    places = []
+    for name in (path.name for path in (results / "runs").glob("*")):
+        path = find_folder(results, name) / "row.json"
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            places.append((path.stat().st_mtime_ns, name, path))
+    for _, name, path in sorted(places):
         try:
             content = path.read_text(encoding="utf-8")
             row = json.loads(content)
@@ -128,6 +132,8 @@ def read_rows(results: pathlib.Path) -> tuple[Rows, dict[str, str]]:
             if row["name"] != name or not (old or checksum == _checksum(row)):
                 raise ValueError
             found[name] = str(path), {str(k): format_value(v) for k, v in row.items()}
+        except FileNotFoundError:  # put aside by a --force meanwhile
+            continue
         except (ValueError, TypeError, KeyError, AttributeError, OSError):
             damaged[name] = f"{path} is damaged: delete it, or train the run again with --force"
     return found, damaged

@@ -205,6 +205,26 @@ def test_a_flipped_bit_of_a_row_json_is_named_or_changes_nothing(tmp_path):
         assert (list(damaged) == ["a"] and not found) or found["a"][1] == right, bytes(content)
 
 
+@pytest.mark.parametrize("look", ["stat", "read_text"])
+def test_a_row_that_force_puts_aside_while_rows_are_read_is_no_error(look, tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        store.write_row(tmp_path, name, {"name": name, "accuracy": 0.5})
+    (tmp_path / "runs.csv").unlink()
+    (tmp_path / "runs" / "notes.txt").touch()
+    put_aside, of_path = tmp_path / "runs" / "a" / "row.json", getattr(pathlib.Path, look)
+    exists = pathlib.Path.exists
+
+    def look_late(path, **options):
+        if path == put_aside:
+            raise FileNotFoundError(path)
+        return of_path(path, **options)
+
+    monkeypatch.setattr(pathlib.Path, "exists", lambda path: path == put_aside or exists(path))
+    monkeypatch.setattr(pathlib.Path, look, look_late)
+    rows, damaged = store.read_rows(tmp_path)
+    assert list(rows) == ["b"] and not damaged
+
+
 def test_a_row_json_of_a_version_without_checksums_is_read(tmp_path):
     (tmp_path / "runs" / "a").mkdir(parents=True)
     (tmp_path / "runs" / "a" / "row.json").write_text('{"name": "a", "accuracy": 0.25}')
