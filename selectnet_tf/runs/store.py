@@ -67,6 +67,7 @@ TEXTS = ("name", "warning")  # columns that may hold any text
 WHOLE = ("epoch", "label", "picked", "wrong", "index", "truth", "class")
 FILLED = ("epoch", "label", "picked", "class")
 Rows = dict[str, tuple[str, dict[str, str]]]  # {run: (FILE or FILE:LINE, {column: text})}
+Known = tuple[Rows, dict[str, str]]  # of `read_rows`
 
 
 class Run(NamedTuple):
@@ -111,7 +112,7 @@ def read_runs(results: pathlib.Path) -> tuple[list[Run], list[str]]:
     return _drop_common_paths(found), problems
 
 
-def read_rows(results: pathlib.Path) -> tuple[Rows, dict[str, str]]:
+def read_rows(results: pathlib.Path) -> Known:
     """Returns (rows of finished runs, {run: message} of damaged row.json files).
 
     Raises:
@@ -144,13 +145,13 @@ def read_names(results: pathlib.Path) -> set[str]:
     return set(read_rows(results)[0])
 
 
-def read_row(results: pathlib.Path, name: str) -> dict[str, str] | None:
-    """Returns a finished run's row, {column: text}, or None.
+def read_row(results: pathlib.Path, name: str, known: Known | None = None) -> dict[str, str] | None:
+    """Returns a finished run's row, {column: text}, or None. known: as for find_name.
 
     Raises:
         ValueError: the row is damaged.
     """
-    found, damaged = read_rows(results)
+    found, damaged = known or read_rows(results)
     if name in damaged:
         raise ValueError(damaged[name])
     return found[name][1] if name in found else None
@@ -205,15 +206,20 @@ def read_progress(state: pathlib.Path) -> tuple[int, int] | None:
         return None
 
 
-def read_recipe(results: pathlib.Path, name: str) -> Mapping[str, Any] | None:
-    """Returns the recorded recipe of a run, finished or not: recipe.json's, else its row's."""
+def read_recipe(
+    results: pathlib.Path, name: str, known: Known | None = None
+) -> Mapping[str, Any] | None:
+    """Returns the recorded recipe of a run, finished or not: recipe.json's, else its row's.
+
+    known: as for find_name.
+    """
     for folder in (results / "runs" / name, find_folder(results, name)):
         try:
             return dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["recipe"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
     try:
-        return read_row(results, name)
+        return read_row(results, name, known)
     except ValueError:
         return None
 
@@ -229,15 +235,19 @@ def find_differences(recipe: recipes.Recipe, known: Mapping[str, Any]) -> list[s
     return [field for field in values if differs(field)]
 
 
-def find_name(results: pathlib.Path, recipe: recipes.Recipe) -> str:
+def find_name(results: pathlib.Path, recipe: recipes.Recipe, known: Known | None = None) -> str:
     """Returns the name of a recipe's run: its own, or that of a run of a version before 0.2.
 
     The older names end in six hex digits instead of twelve, and two recipes may share one.
+
+    Args:
+        results: folder of the results.
+        recipe: the run's.
+        known: the result of read_rows, for many recipes; None: it is called.
     """
     old = re.fullmatch(r"(.+_[0-9a-f]{6})[0-9a-f]{6}", recipe.name)
-    if old and (known := read_recipe(results, old[1])) and not find_differences(recipe, known):
-        return old[1]
-    return recipe.name
+    kept = read_recipe(results, old[1], known) if old else None
+    return old[1] if old and kept and not find_differences(recipe, kept) else recipe.name
 
 
 def name_arch(arch: str, preset: str) -> str:

@@ -42,8 +42,8 @@ class Cell:
         log_start: the size of `log` before this process, in bytes.
     """
 
-    def __init__(self, recipe: recipes.Recipe, results: pathlib.Path) -> None:
-        self.recipe, self.name = recipe, store.find_name(results, recipe)
+    def __init__(self, recipe: recipes.Recipe, results: pathlib.Path, known: store.Known) -> None:
+        self.recipe, self.name = recipe, store.find_name(results, recipe, known)
         self.folder = results / "runs" / self.name
         self.log = self.folder / "log.txt"
         self.process: subprocess.Popen[bytes] | None = None
@@ -92,7 +92,8 @@ class Sweep:
     ) -> None:
         self.results, self.data_dir, self.jobs, self.device = results, data_dir, jobs, device
         unique = {recipe.name: recipe for recipe in cells}
-        self.cells = [Cell(recipe, results) for recipe in unique.values()]
+        known = store.read_rows(results)
+        self.cells = [Cell(recipe, results, known) for recipe in unique.values()]
         self.rates = plan.read_rates(results)
         shared = not (self.rates or visible_gpus())  # cores
         self.speedup = min(jobs, plan.TOGETHER) if shared else jobs

@@ -227,6 +227,14 @@ def test_a_killed_sweep_stops_its_runs_and_resumes_them(number, stand_in, tmp_pa
     assert len(done) == 0 and said.count("resumes after epoch") == 2
 
 
+def test_the_rows_are_read_no_more_often_for_more_cells(tmp_path, monkeypatch):
+    work, calls = store.read_rows, []
+    monkeypatch.setattr(store, "read_rows", lambda results: calls.append(0) or work(results))
+    for count in (1, 5):
+        sweep.Sweep(CELLS[:count], tmp_path)
+    assert len(calls) == 4
+
+
 def test_the_plan_counts_and_trains_nothing(tmp_path):
     store.write_row(
         tmp_path, CELLS[1].name, {"name": CELLS[1].name, "accuracy": 0.5, "seconds": 1.0}
