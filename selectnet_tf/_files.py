@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import stat
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,11 +20,13 @@ Path = str | os.PathLike[str]
 def replacing(path: Path) -> Iterator[pathlib.Path]:
     """Yields a path to write to, which replaces `path` at once, or not at all on an error.
 
-    A link stays a link, to a file with the new content, and a file keeps its mode.
+    A link stays a link, to a file with the new content, and a file keeps its mode. An error of the
+    file beside names `path`.
     """
-    path = pathlib.Path(os.path.realpath(path))
-    # the suffix stays: Keras and NumPy go by it
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    given, path = os.fspath(path), pathlib.Path(os.path.realpath(path))
+    # containers share process numbers; the suffix stays: Keras and NumPy go by it
+    own = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    beside = path.with_name(f".{path.stem}.{own}{path.suffix}")
     try:
         yield beside
         with open(beside, "rb+") as file:
@@ -31,8 +34,13 @@ def replacing(path: Path) -> Iterator[pathlib.Path]:
         with contextlib.suppress(FileNotFoundError):
             os.chmod(beside, stat.S_IMODE(path.stat().st_mode))
         os.replace(beside, path)
+    except OSError as error:
+        if error.filename == str(beside):
+            error.filename = given
+        raise
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 def remove_leftovers(folder: pathlib.Path, stem: str = "*") -> None:
@@ -43,8 +51,7 @@ def remove_leftovers(folder: pathlib.Path, stem: str = "*") -> None:
         stem: of the files' names.
     """
     for path in folder.glob(f".{stem}.*"):
-        found = re.fullmatch(r"\..+\.(\d+)(\.\w+)?", path.name)
-        if found and int(found[1]) != os.getpid() and path.is_file():
+        if re.fullmatch(r"\..+\.\d+-[0-9a-f]{8}(\.\w+)?", path.name) and path.is_file():
             path.unlink(missing_ok=True)
 
 

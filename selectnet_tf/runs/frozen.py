@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selectnet_tf._files import digest, write_npz
+from selectnet_tf._files import digest, remove_leftovers, write_npz
+from selectnet_tf._locks import lock
 from selectnet_tf.data.task import Task
 from selectnet_tf.images import Subset
 from selectnet_tf.models import networks, safe_load
@@ -79,7 +80,9 @@ def embed(
     finally:  # also when stopped
         if place and len(known) > before:
             place.parent.mkdir(parents=True, exist_ok=True)
-            write_npz(place, keys=np.array(list(known)), rows=np.stack(list(known.values())))
+            with lock(place.parent / ".embeddings.lock", wait=True):
+                remove_leftovers(place.parent, "embeddings-*")
+                write_npz(place, keys=np.array(list(known)), rows=np.stack(list(known.values())))
     if training.views > 1:
         others = [
             np.broadcast_to(row[:, None], (len(row), training.views, row.shape[1]))
