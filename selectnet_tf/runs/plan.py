@@ -81,10 +81,13 @@ def make_grid(
 
 
 def count_multiply_adds(arch: str) -> float:
-    """Returns the multiply-adds of one 32 x 32 image's forward pass, about."""
+    """Returns the multiply-adds of one 32 x 32 image's forward pass, about.
+
+    NaN for a network of keras.applications, whose are not known.
+    """
     found = check_arch(arch)
     if not found:
-        return 20.8e6
+        return 20.8e6 if arch == "simple" else math.nan
     depth, v2 = found
     return (depth - 2) / 9 * 13.4 * CONVOLUTION if v2 else (depth - 2) * CONVOLUTION
 
@@ -126,13 +129,15 @@ def read_rates(results: pathlib.Path) -> dict[str, float]:
 
 
 def estimate_seconds(recipe: recipes.Recipe, known: dict[str, float]) -> float:
-    """Returns the seconds of a whole run.
+    """Returns the seconds of a whole run; NaN: unknown, as of one with --freeze.
 
     Args:
         recipe: the run's Recipe.
         known: the result of read_rates; rates of other archs tell how fast the machine is.
     """
     images, arch = count_images(recipe), recipe.training.arch
+    if recipe.training.freeze:  # what takes time is embedding each image once
+        return math.nan
     if recipe.data.dataset.startswith("digits"):
         return images * SMALLER * count_multiply_adds(arch) / _speed(known)
     if arch in known:
@@ -151,6 +156,5 @@ def format_hours(seconds: float) -> str:
 
 def _speed(known: dict[str, float]) -> float:
     """Returns this machine's multiply-adds a second."""
-    if not known:
-        return SPEED
-    return float(np.median([rate * count_multiply_adds(arch) for arch, rate in known.items()]))
+    found = [rate * count_multiply_adds(arch) for arch, rate in known.items()]
+    return float(np.median([speed for speed in found if speed == speed] or [SPEED]))

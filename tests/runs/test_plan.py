@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from selectnet_tf import recipes
@@ -51,5 +53,12 @@ def test_a_slower_machine_is_seen_from_other_networks(tmp_path):
     deep = recipes.make(method="imbalanced", epochs=1, arch="resnet20")
     ratio = plan.count_multiply_adds("resnet20") / plan.count_multiply_adds("simple")
     assert plan.estimate_seconds(deep, rates) == pytest.approx(272 * ratio)
-    found = [plan.format_hours(s) for s in (float("nan"), 90, 150, 5400)]
+    for other in ({"arch": "MobileNetV2"}, {"freeze": True, "weights": "a.keras"}):
+        assert math.isnan(plan.estimate_seconds(recipes.make(method="imbalanced", **other), rates))
+    known = {"MobileNetV2": 5.0}
+    assert plan.estimate_seconds(recipe, rates | known) == pytest.approx(272)
+    assert plan.estimate_seconds(deep, known) == plan.estimate_seconds(deep, {})
+    mobile = recipes.make(method="imbalanced", epochs=1, arch="MobileNetV2")
+    assert plan.estimate_seconds(mobile, known) == 27_200 / 5
+    found = [plan.format_hours(s) for s in (math.nan, 90, 150, 5400)]
     assert found == ["–", "90 s", "2 min", "1.5 h"]
