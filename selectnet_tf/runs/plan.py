@@ -76,7 +76,7 @@ def make_grid(
         for dataset, arch in pairs
         for seed in seeds
         for method in methods or own_methods
-        for schedule in (schedules if method in recipes.SELECTING else schedules[:1])
+        for schedule in (schedules if method in recipes.WITH_THRESHOLD else schedules[:1])
     ]
 
 

@@ -60,10 +60,10 @@ def stand_in(tmp_path, monkeypatch):
 CELLS = plan.make_grid("table1", epochs=3, archs=["simple"])
 
 
-def test_a_schedule_of_lambda_is_for_what_selects():
-    found = plan.make_grid("table4", epochs=20, methods=["imbalanced", "selectnet"])
+def test_a_schedule_of_lambda_is_for_what_has_one():
+    found = plan.make_grid("table4", epochs=20, methods=["imbalanced", "candidates", "selectnet"])
     assert [(r.selection.method, r.selection.lambda_schedule) for r in found] == [
-        ("imbalanced", "constant"), ("selectnet", "constant"), ("selectnet", "0.4:0.6"), ("selectnet", "0.6:0.4"),
+        ("imbalanced", "constant"), ("candidates", "constant"), ("selectnet", "constant"), ("selectnet", "0.4:0.6"), ("selectnet", "0.6:0.4"),
     ]  # fmt: skip
 
 
