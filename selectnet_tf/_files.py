@@ -9,9 +9,12 @@ import pathlib
 import re
 import stat
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
+DAMAGE = (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)  # of NumPy's .npz
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of `is_full`
 Path = str | os.PathLike[str]
 

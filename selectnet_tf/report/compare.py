@@ -5,7 +5,6 @@ No TensorFlow.
 
 import fnmatch
 import pathlib
-import zipfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from selectnet_tf._console import align_columns
 from selectnet_tf._csv_files import find_problem, read_csv, write_csv
+from selectnet_tf._files import DAMAGE
 from selectnet_tf.report import paper
 from selectnet_tf.runs import store
 
@@ -126,7 +126,7 @@ def _predictions(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     except FileNotFoundError:
         cure = "version 0.2 keeps them: train it again with --force"
         raise ValueError(f"{name} has no predictions.npz: {cure}") from None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except DAMAGE:
         raise ValueError(f"{path} is damaged: train the run again with --force") from None
     return truth, predicted == truth
 

@@ -16,7 +16,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from selectnet_tf import recipes
 from selectnet_tf._csv_files import read_csv
-from selectnet_tf._files import is_full, printable
+from selectnet_tf._files import DAMAGE, is_full, printable
 from selectnet_tf.data import load
 from selectnet_tf.data.folders.survey import Survey
 from selectnet_tf.recipes import FolderData, Recipe
@@ -108,12 +108,16 @@ def fit_logistic(
         survey: of the recipe's folders; None: they are surveyed.
 
     Raises:
-        ValueError: the images are not those of the run.
+        ValueError: the images are not those of the run, or selected.npz is damaged.
     """
     rounds = [int(row["epoch"]) for row in read_csv(folder / "selection.csv")]
-    with np.load(folder / "selected.npz") as file:
-        last = file["epoch"] == max(rounds, default=0)
-        index, labels = file["index"][last], file["label"][last]
+    path = folder / "selected.npz"
+    try:
+        with np.load(path) as file:
+            last = file["epoch"] == max(rounds, default=0)
+            index, labels = file["index"][last], file["label"][last]
+    except DAMAGE:
+        raise ValueError(f"{path} is damaged: train the run again with --force") from None
     places = [folder / name for name in (LOGISTIC, PICKS)[: 1 + bool(len(index))]]
     missing = [place for place in places if not (place / "predictions.npz").exists()]
     if not missing:

@@ -4,15 +4,13 @@ import functools
 import os
 import pathlib
 import sys
-import zipfile
-import zlib
 from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from selectnet_tf._files import digest, remove_leftovers, write_npz
+from selectnet_tf._files import DAMAGE, digest, remove_leftovers, write_npz
 from selectnet_tf._locks import lock
 from selectnet_tf.data.task import Task
 from selectnet_tf.images import Subset
@@ -152,7 +150,7 @@ def _load(place: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         with np.load(place) as file:
             return dict(zip(file["keys"].tolist(), file["rows"], strict=True))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except (OSError, *DAMAGE):
         return {}
 
 

@@ -142,3 +142,15 @@ def test_the_last_round_counts_though_it_picked_nothing(picked, names, tmp_path)
         (tmp_path / name / "predictions.npz").touch()
     found = baselines.fit_logistic(None, tmp_path, tmp_path)
     assert [place.name for place in found] == names
+
+
+@pytest.mark.parametrize("cut", [0, 10, 200, -200])
+def test_a_damaged_list_of_picks_is_the_reason_of_no_regression(cut, tmp_path):
+    recipe = recipes.make(dataset="folder", labeled_dir="a", unlabeled_dir="b")
+    folder = tmp_path / "runs" / recipe.name
+    folder.mkdir(parents=True)
+    np.savez_compressed(folder / "selected.npz", epoch=np.arange(9), index=[1], label=[0])
+    content = (folder / "selected.npz").read_bytes()
+    (folder / "selected.npz").write_bytes(content[:cut])
+    first = baselines.train_all(recipe, tmp_path, tmp_path / "cache", others=False)[0]
+    assert first.why == f"{folder / 'selected.npz'} is damaged: train the run again with --force"
