@@ -13,6 +13,7 @@ import numpy as np
 from selectnet_tf._console import align_columns
 from selectnet_tf._csv_files import find_problem, read_csv, write_csv
 from selectnet_tf._files import DAMAGE
+from selectnet_tf._locks import lock
 from selectnet_tf.report import paper
 from selectnet_tf.runs import store
 
@@ -256,7 +257,20 @@ def write_baselines(
         name: the run's.
         method: the run's.
         found: the baselines.
+
+    Raises:
+        ValueError: a file is missing or damaged, or another process trains the run.
     """
+    try:
+        with lock(results / "runs" / name / ".lock"):  # a --force would put the run aside meanwhile
+            return _write_baselines(results, name, method, found)
+    except BlockingIOError as error:
+        raise ValueError(error) from None
+
+
+def _write_baselines(
+    results: pathlib.Path, name: str, method: str, found: "Sequence[Baseline]"
+) -> list[dict[str, str]]:
     folder = store.find_folder(results, name)
     truth, right = _predictions(folder)
     minor, classes = _classes(results, name, truth)

@@ -17,6 +17,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from selectnet_tf import recipes
 from selectnet_tf._csv_files import read_csv
 from selectnet_tf._files import DAMAGE, is_full, printable
+from selectnet_tf._locks import lock
 from selectnet_tf.data import load
 from selectnet_tf.data.folders.survey import Survey
 from selectnet_tf.recipes import FolderData, Recipe
@@ -67,8 +68,9 @@ def train_all(
     folder = results / "runs" / store.find_name(results, recipe)
     found = []
     try:
-        for place in fit_logistic(recipe, folder, cache_dir, survey):
-            found.append(Baseline(f"{NAMES[place.name]}, {features} features", place))
+        with lock(folder / ".lock"):  # a --force would put the run aside meanwhile
+            for place in fit_logistic(recipe, folder, cache_dir, survey):
+                found.append(Baseline(f"{NAMES[place.name]}, {features} features", place))
     except (ValueError, OSError) as error:
         found.append(Baseline(f"{NAMES[LOGISTIC]}, {features} features", None, _reason(error)))
     for method in list_methods(recipe):

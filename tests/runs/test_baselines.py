@@ -10,6 +10,7 @@ from conftest import Killed
 
 from selectnet_tf import recipes
 from selectnet_tf._csv_files import write_csv
+from selectnet_tf._locks import lock
 from selectnet_tf.data import load
 from selectnet_tf.models import networks
 from selectnet_tf.report import compare, page
@@ -142,6 +143,17 @@ def test_the_last_round_counts_though_it_picked_nothing(picked, names, tmp_path)
         (tmp_path / name / "predictions.npz").touch()
     found = baselines.fit_logistic(None, tmp_path, tmp_path)
     assert [place.name for place in found] == names
+
+
+def test_nothing_is_written_beside_a_run_that_another_process_trains(tmp_path):
+    recipe = recipes.make(dataset="folder", labeled_dir="a", unlabeled_dir="b")
+    folder = tmp_path / "runs" / recipe.name
+    folder.mkdir(parents=True)
+    with lock(folder / ".lock"):
+        first = baselines.train_all(recipe, tmp_path, tmp_path / "cache", others=False)[0]
+        assert f"is already at work in {folder}: wait for it" in first.why
+        with pytest.raises(ValueError, match=f"is already at work in {folder}: wait for it"):
+            compare.write_baselines(tmp_path, recipe.name, "candidates", [first])
 
 
 @pytest.mark.parametrize("cut", [0, 10, 200, -200])
