@@ -52,10 +52,14 @@ class JobSweep(sweep.Sweep):
         self.speedup, self.tries = jobs, collections.Counter[str]()
         self.ids: dict[str, str] = {}  # {run: job} of jobs that wait or train
         for job in _ask(self.client.list_jobs):
-            about = job.metadata or {}
-            if about.get("results") == str(self.results) and job.status not in ENDED:
-                self.ids[about["run"]] = job.submission_id
+            if self._is_own(job):
+                self.ids[job.metadata["run"]] = job.submission_id
         self.waiting.sort(key=lambda cell: cell.name not in self.ids)
+
+    def _is_own(self, job: Any) -> bool:
+        """Returns whether a job waits for or trains a run of these results."""
+        results = (job.metadata or {}).get("results")
+        return bool(results == str(self.results)) and job.status not in ENDED
 
     def _is_free(self, cell: sweep.Cell) -> bool:
         return cell.name in self.ids or super()._is_free(cell)
@@ -70,16 +74,20 @@ class JobSweep(sweep.Sweep):
             variables |= _devices.limit_threads(1)
         names = (f"{cell.name}-{n}" if n > 1 else cell.name for n in itertools.count(1))
         while cell.name not in self.ids:
-            with contextlib.suppress(FileExistsError):
+            name = next(names)
+            try:
                 self.ids[cell.name] = _ask(
                     self.client.submit_job,
-                    submission_id=next(names),
+                    submission_id=name,
                     entrypoint=shlex.join(self.make_command(cell)),
                     runtime_env={"env_vars": variables},
                     entrypoint_num_cpus=1,
                     entrypoint_num_gpus=self.gpus,
                     metadata={"run": cell.name, "results": str(self.results)},
                 )
+            except FileExistsError:
+                if self._is_own(_ask(self.client.get_job_info, name)):  # of another command
+                    self.ids[cell.name] = name
 
     def _poll(self, cell: sweep.Cell) -> int | None:
         job = _ask(self.client.get_job_info, self.ids[cell.name])

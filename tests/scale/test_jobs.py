@@ -109,6 +109,14 @@ def test_a_job_of_an_earlier_command_is_followed(status, client, tmp_path, capsy
     assert f"{NAMES[1]}: is a job already" in capsys.readouterr().out
 
 
+def test_a_job_that_another_command_submits_meanwhile_is_followed(client, tmp_path):
+    first, second, asked = a_sweep(client), a_sweep(client), itertools.count()
+    client.turn = lambda job: next(asked) and client.end(job, "SUCCEEDED", 0)
+    first._launch(first.cells[0])
+    assert second.run() == 0
+    assert list(client.jobs) == NAMES
+
+
 @pytest.mark.parametrize(
     ("status", "results"),
     [("FAILED", None), ("STOPPED", None), ("SUCCEEDED", None), ("RUNNING", "/elsewhere")],
