@@ -249,19 +249,23 @@ def read_environment(replicas: int = 1) -> dict[str, str]:
 
 
 def read_commit(package: pathlib.Path = pathlib.Path(__file__).parents[1]) -> str:
-    """Returns the commit of the package's own repository, "unknown" for an installed package."""
+    """Returns the commit of the package's own repository, "unknown" for an installed package.
+
+    It ends in -dirty where files of the package differ from it.
+    """
     try:
         top = _run_git(package, "rev-parse", "--show-toplevel")
         own = pathlib.Path(top).resolve() == package.resolve().parent
         if not own or not _run_git(package, "ls-files", "__init__.py"):
             return "unknown"
-        return _run_git(package, "rev-parse", "--short", "HEAD") or "unknown"
+        commit = _run_git(package, "rev-parse", "--short", "HEAD") or "unknown"
+        return commit + "-dirty" * bool(_run_git(package, "status", "--porcelain", "-uno", "."))
     except (OSError, subprocess.SubprocessError):  # no git, or no repository
         return "unknown"
 
 
 def _run_git(folder: pathlib.Path, *words: str) -> str:
-    command = ["git", "-C", str(folder), *words]
+    command = ["git", "--no-optional-locks", "-C", str(folder), *words]
     found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
     return found.stdout.strip()
 

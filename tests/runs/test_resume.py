@@ -1,5 +1,6 @@
 import collections
 import os
+import re
 import shutil
 import subprocess
 from types import SimpleNamespace
@@ -34,7 +35,17 @@ def test_the_commit_is_of_this_package_s_repository_alone(tmp_path):
     assert resume.read_commit(own) == "unknown"  # nothing is committed
     git(tmp_path / "own", "add", ".")
     git(tmp_path / "own", "commit", "-m", "a")
-    assert len(resume.read_commit(own)) >= 7
+    commit = resume.read_commit(own)
+    assert re.fullmatch("[0-9a-f]{7,}", commit)
+    for name in ("results/runs.csv", "selectnet_tf/notes.py"):  # written by runs, and by nobody yet
+        (tmp_path / "own" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "own" / name).touch()
+    git(tmp_path / "own", "add", "results")
+    assert resume.read_commit(own) == commit
+    (own / "__init__.py").write_text("x = 1")
+    assert resume.read_commit(own) == f"{commit}-dirty"
+    git(tmp_path / "own", "add", "selectnet_tf/__init__.py")
+    assert resume.read_commit(own) == f"{commit}-dirty"
     installed = make_package(tmp_path / "own" / ".venv")  # in a repository of the user's
     assert (
         resume.read_commit(installed) == "unknown"
