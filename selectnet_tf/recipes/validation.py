@@ -224,7 +224,13 @@ def _check_numbers(values: dict[str, Any]) -> None:
     for fields, fits, words in RANGES:
         for field in fields.split():
             value = values[field]
-            if value != FIELDS[field].default and not fits(value):
+            if value == FIELDS[field].default:
+                continue
+            whole = "float" not in str(FIELDS[field].type)
+            if not isinstance(value, int if whole else (int, float)):
+                kind = "a whole number" if whole else "a number"
+                raise ValueError(f"{field} is {value!r}, but has to be {kind}")
+            if not fits(value):
                 raise ValueError(f"{field} is {value}, but has to be {words}")
 
 
@@ -300,7 +306,9 @@ def _check_selection(recipe: Recipe) -> None:
         raise ValueError(
             f"lambda_schedule is {schedule!r}, but has to be constant or two numbers like 0.4:0.6"
         )
-    largest = max(selection.lambdas())
+    smallest, largest = sorted(selection.lambdas())
+    if smallest <= 0:
+        raise ValueError(f"lambda_schedule is {schedule!r}, but has to stay above 0")
     if selection.method in WITH_SELECTOR and selection.beta is None and largest >= 1:
         raise ValueError(
             f"beta is lambda's {largest}, but the selector's output is at most 1, so that nothing"
