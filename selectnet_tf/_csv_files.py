@@ -2,13 +2,12 @@
 
 import csv
 import math
-import os
 import pathlib
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from selectnet_tf._files import replacing
+from selectnet_tf._files import Path, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,13 +40,13 @@ class Writer:
             self.writerow(row)
 
 
-def write_csv(path: str | os.PathLike[str], lines: Iterable[Sequence[Any]]) -> None:
+def write_csv(path: Path, lines: Iterable[Sequence[Any]]) -> None:
     """Writes rows of values, replacing the file as a whole; paths in cells may be no UTF-8."""
     with replacing(path) as beside, _open(beside) as file:
         Writer(file).writerows(lines)
 
 
-def write_frame(path: str | os.PathLike[str], frame: "pd.DataFrame") -> None:
+def write_frame(path: Path, frame: "pd.DataFrame") -> None:
     """Writes a frame without its index; None and NaN become empty cells."""
     columns = [frame.iloc[:, column].to_numpy() for column in range(frame.shape[1])]
     filled = (

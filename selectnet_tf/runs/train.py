@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import os
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import tensorflow as tf
 
 from selectnet_tf._backend import count_replicas
 from selectnet_tf._csv_files import write_frame
-from selectnet_tf._files import is_full, printable, remove_leftovers
+from selectnet_tf._files import Path, is_full, printable, remove_leftovers
 from selectnet_tf._locks import lock
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.data import load
@@ -29,8 +28,6 @@ from selectnet_tf.runs import evaluation, frozen, log, methods, outputs, picks, 
 from selectnet_tf.runs.resume import Fingerprint
 from selectnet_tf.scoring import Scorer
 from selectnet_tf.selection import Selection
-
-Path = str | os.PathLike[str]
 
 
 def train(
@@ -66,97 +63,74 @@ def train(
         BlockingIOError: another process trains this run.
     """
     results = pathlib.Path(results_dir)
-    name = store.find_name(results, recipe)
-    folder = results / "runs" / name
+    folder = results / "runs" / store.find_name(results, recipe)
     folder.mkdir(parents=True, exist_ok=True)
-    cache = pathlib.Path(cache_dir or results / "cache")
+    cache_dir = pathlib.Path(cache_dir or results / "cache")
     with lock(folder / ".lock"):
         remove_leftovers(folder)
         resume.undo_set_aside(folder)
-        row = None
         if not force:
             resume.check_same_recipe(recipe, results, folder)
-            row = resume.find_finished_row(recipe, results, folder)
-        return row or _run(
-            recipe, data_dir, results, folder, replicas, verbose, finish, force, cache, survey
+            if row := resume.find_finished_row(recipe, results, folder):
+                return row
+        training, seed = recipe.training, recipe.seed
+        strategy = _strategy_of(training, replicas)
+        network = None
+        if isinstance(recipe.data, FolderData) and training.weights:  # finds wrong ones at once
+            size = recipe.data.image_size
+            network = frozen.backbone(training, (size, size, 3))
+        task = load.make_task(recipe, data_dir, cache_dir, survey)
+        first, *others = task.says
+        print(f"{folder.name}: {first}", *map(printable, others), sep="\n", flush=True)
+        labeled = len(task.y_labeled)
+        if training.batch_size > labeled:
+            raise ValueError(
+                f"batch_size is {training.batch_size}, but there are {labeled} labeled images: use"
+                f" --batch_size={labeled} or less"
+            )
+        seen, backbone = task, None
+        if training.freeze:
+            seen, backbone = frozen.embed(task, training, cache_dir, network)
+        pool = Pool(seen.x_labeled, seen.y_labeled, seen.x_unlabeled, seen.minor, seed=seed)
+        class_balanced = recipe.selection.method == "class_balanced"
+        model = make_model(training, seen, strategy, seed, class_balanced)
+        fingerprint = Fingerprint(task, strategy.num_replicas_in_sync)
+        if force:
+            resume.set_aside(folder)
+        resume.check_same_images(folder, task)
+        rounds = training.epochs // recipe.selection.every
+        selection = methods.make_selection(recipe.selection, recipe.data, pool, rounds, seed)
+        evaluate, probs, logger = _fit(recipe, seen, selection, model, folder, verbose, fingerprint)
+        outputs.write_predictions(folder, evaluate.truth, evaluate.predicted)
+        outputs.write_model(
+            folder / "model.keras",
+            frozen.join(backbone, model, training.arch) if backbone else model,
+            task,
         )
-
-
-def _run(
-    recipe: Recipe,
-    data_dir: Path | None,
-    results: pathlib.Path,
-    folder: pathlib.Path,
-    replicas: int,
-    verbose: int | str,
-    finish: Callable[[pathlib.Path, Task], None] | None,
-    force: bool,
-    cache_dir: pathlib.Path,
-    survey: Survey | None,
-) -> dict[str, Any]:
-    training, seed = recipe.training, recipe.seed
-    strategy = _strategy_of(training, replicas)
-    network = None
-    if isinstance(recipe.data, FolderData) and training.weights:  # finds wrong ones at once
-        network = frozen.backbone(training, (recipe.data.image_size, recipe.data.image_size, 3))
-    task = load.make_task(recipe, data_dir, cache_dir, survey)
-    print("\n".join([f"{folder.name}: {task.says[0]}", *map(printable, task.says[1:])]), flush=True)
-    labeled = len(task.y_labeled)
-    if training.batch_size > labeled:
-        raise ValueError(
-            f"batch_size is {training.batch_size}, but there are {labeled} labeled images: use"
-            f" --batch_size={labeled} or less"
-        )
-    seen, backbone = task, None
-    if training.freeze:
-        seen, backbone = frozen.embed(task, training, cache_dir, network)
-    pool = Pool(seen.x_labeled, seen.y_labeled, seen.x_unlabeled, seen.minor, seed=seed)
-    class_balanced = recipe.selection.method == "class_balanced"
-    model = make_model(training, seen, strategy, seed, class_balanced)
-    fingerprint = Fingerprint(task, strategy.num_replicas_in_sync)
-    if force:
-        resume.set_aside(folder)
-    resume.check_same_images(folder, task)
-    rounds = training.epochs // recipe.selection.every
-    selection = methods.make_selection(recipe.selection, recipe.data, pool, rounds, seed)
-    evaluate, probs, logger = _fit(recipe, seen, selection, model, folder, verbose, fingerprint)
-    outputs.write_predictions(folder, evaluate.truth, evaluate.predicted)
-    outputs.write_model(
-        folder / "model.keras",
-        frozen.join(backbone, model, training.arch) if backbone else model,
-        task,
-    )
-    classes = outputs.make_class_table(evaluate.truth, probs, task)
-    row = {
-        "name": folder.name,
-        **recipe.flat(),
-        **_results(evaluate, probs, logger, classes),
-        **fingerprint.row(),
-    }
-    write_frame(folder / "classes.csv", classes)
-    print(
-        "\n".join(
-            [
-                "accuracy on the test set",
-                *evaluation.describe_accuracy(evaluate.truth, probs, task.minor),
-            ]
-        ),
-        flush=True,
-    )
-    picks.write_picks(folder, selection.history, task)
-    with _warning():
-        evaluation.write_test_reports(folder, task, probs)
-    if finish and isinstance(recipe.data, FolderData):
+        classes = outputs.make_class_table(evaluate.truth, probs, task)
+        row = {
+            "name": folder.name,
+            **recipe.flat(),
+            **_results(evaluate, probs, logger, classes),
+            **fingerprint.row(),
+        }
+        write_frame(folder / "classes.csv", classes)
+        lines = evaluation.describe_accuracy(evaluate.truth, probs, task.minor)
+        print("accuracy on the test set", *lines, sep="\n", flush=True)
+        picks.write_picks(folder, selection.history, task)
         with _warning():
-            picks.write_selected(folder, model, selection.history, seen)
-        with _warning():
-            picks.write_uncertain(folder, model, selection, seen, recipe.data.ask, recipe.seed)
-        with _warning():
-            finish(folder, task)
-    store.write_row(results, folder.name, row)
-    (folder / "state.npz").unlink(missing_ok=True)  # of weights that never were finite
-    shutil.rmtree(folder / store.OLD, ignore_errors=True)
-    return row
+            evaluation.write_test_reports(folder, task, probs)
+        if finish and isinstance(recipe.data, FolderData):
+            with _warning():
+                picks.write_selected(folder, model, selection.history, seen)
+            with _warning():
+                picks.write_uncertain(folder, model, selection, seen, recipe.data.ask, recipe.seed)
+            with _warning():
+                finish(folder, task)
+        store.write_row(results, folder.name, row)
+        (folder / "state.npz").unlink(missing_ok=True)  # of weights that never were finite
+        shutil.rmtree(folder / store.OLD, ignore_errors=True)
+        return row
 
 
 def _fit(
@@ -179,15 +153,8 @@ def _fit(
     epoch, batch = checkpoint.restore(model)
     outputs.write_recipe(folder, recipe, task, selection.pool, fingerprint, replicas)
     if epoch or batch:
-        print(
-            "\n".join(
-                [
-                    f"resuming after epoch {epoch}" + (f" and {batch} batches" if batch else ""),
-                    *fingerprint.notices,
-                ]
-            ),
-            flush=True,
-        )
+        place = f"epoch {epoch}" + f" and {batch} batches" * bool(batch)
+        print(f"resuming after {place}", *fingerprint.notices, sep="\n", flush=True)
     board = keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)
     order = [
         evaluate,

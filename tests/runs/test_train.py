@@ -137,7 +137,7 @@ def test_a_finished_run_is_not_trained_again_but_by_force(finished, tmp_path, mo
     shutil.copytree(finished(method="imbalanced"), tmp_path, dirs_exist_ok=True)
     (first,) = pd.read_csv(tmp_path / "runs.csv", dtype=str).to_dict("records")
     with monkeypatch.context() as patch:
-        patch.setattr(train, "_run", lambda *_: pytest.fail("trained again"))
+        patch.setattr(cifar, "load", lambda *_: pytest.fail("trained again"))
         again = train_small(tmp_path, method="imbalanced")
     assert again["accuracy"] == first["accuracy"] and "is finished" in capsys.readouterr().out
     train_small(tmp_path, method="imbalanced", force=True)
