@@ -184,14 +184,13 @@ def make(**changes: Any) -> Recipe:
 
 def with_method(recipe: Recipe, method: str) -> Recipe:
     """Returns the recipe with another method, without the fields that only the former reads."""
-    base = recipe.preset_values()
-    own = {k: v for k, v in recipe.flat().items() if v != base[k]}
+    base, flat = recipe.preset_values(), recipe.flat()
     identity = ("dataset", "arch", "preset", "seed", "training")
-    given = {k: recipe.flat()[k] for k in identity} | own | {"method": method}
+    given = {k: v for k, v in flat.items() if v != base[k] or k in identity} | {"method": method}
     if method == "logit_adjusted":  # its loss is its own
         given.pop("prior_loss", None)
     of_preset = ("dataset", "arch", "method", "preset", "training", "freeze")
-    values = preset_values(**{k: given.get(k, recipe.flat()[k]) for k in of_preset})
+    values = preset_values(**{k: given.get(k, flat[k]) for k in of_preset})
     other = assemble(values | given)
     unread = (field for fields, reads, _ in READ for field in fields.split() if not reads(other))
     for field in unread:

@@ -213,11 +213,9 @@ def find_threshold(folder: pathlib.Path, name: str, precision: float) -> tuple[f
     ]
     for line in lines:
         if float(line["precision"]) >= precision:
-            threshold, recall = line["threshold"], float(line["recall"] or 0)
-            evidence = f"{line['right']} of {line['taken']} are correct, recall {recall:.0%}"
-            return float(
-                threshold
-            ), f"{name} from probability {threshold}: on the test set, {evidence}"
+            evidence = f"{line['right']} of {line['taken']} are correct"
+            said = f"on the test set, {evidence}, recall {float(line['recall'] or 0):.0%}"
+            return float(line["threshold"]), f"{name} from probability {line['threshold']}: {said}"
     most = ""
     if lines:
         best = max(lines, key=lambda line: float(line["precision"]))
