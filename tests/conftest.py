@@ -1,6 +1,8 @@
 """One process for all tests: two logical CPU devices stand for two GPUs."""
 
+import importlib.util
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -131,6 +133,15 @@ def write_run(results, accuracy=0.5, extra=None, **changes):
     return recipe
 
 
+def load_script(path):
+    """A script as a module, by its path in the repository."""
+    path = pathlib.Path(__file__).parent.parent / path
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 class At(keras.callbacks.Callback):
     """Acts after a batch of an epoch."""
 
@@ -144,6 +155,16 @@ class At(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if (self.epoch, batch) == self.place:
             self.act()
+
+
+class Traced(keras.Model):
+    """Counts how often train_step is traced. Set `traces` to 0 first."""
+
+    traces = 0
+
+    def train_step(self, *args, **kwargs):
+        Traced.traces += 1
+        return super().train_step(*args, **kwargs)
 
 
 @pytest.fixture

@@ -1,21 +1,18 @@
 """The ablation's plan, choice and table, of made-up runs; and that it trains, on digits."""
 
-import importlib.util
 import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
-from conftest import write_run
+from conftest import load_script, write_run
 from matplotlib.image import imread
 
 from selectnet_tf._csv_files import read_csv, write_csv
 
 SCRIPT = pathlib.Path(__file__).parent.parent / "experiments" / "ablation.py"
-spec = importlib.util.spec_from_file_location("ablation", SCRIPT)
-ablation = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(ablation)
+ablation = load_script(SCRIPT)
 OPTIONS = {"dataset": "cifar10-4minor", "arch": "simple", "epochs": 20, "every": 10}
 
 

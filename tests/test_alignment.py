@@ -4,7 +4,7 @@ import threading
 import keras
 import numpy as np
 import pytest
-from conftest import blobs, small_model
+from conftest import Traced, blobs, small_model
 
 import selectnet_tf as sn
 from selectnet_tf import alignment
@@ -259,14 +259,6 @@ def test_a_prior_leaves_val_loss_comparable_and_retraces_nothing():
     after = model.evaluate(*data, verbose=0)
     assert np.allclose([*history["val_loss"], after], np.mean(plain), atol=1e-5)
     assert Traced.traces == 1
-
-
-class Traced(keras.Model):
-    traces = 0
-
-    def train_step(self, *args, **kwargs):
-        Traced.traces += 1
-        return super().train_step(*args, **kwargs)
 
 
 def robust(*callbacks, one_hot=False, policy=None, loss=None):

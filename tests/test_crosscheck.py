@@ -1,23 +1,14 @@
 """The independent implementation's files, without PyTorch, Triton and Numba: stand-ins take their places."""
 
-import importlib.util
-import pathlib
 import sys
 import types
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import load_script
 
-FOLDER = pathlib.Path(__file__).parent.parent / "experiments" / "crosscheck"
 MADE = ["abc1234", "torch 2, numba 1", "a card"]
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -30,7 +21,7 @@ def train(monkeypatch):
         monkeypatch.setitem(
             sys.modules, name, types.SimpleNamespace(__version__="1.0", **stands_in.get(name, {}))
         )
-    return load("train")
+    return load_script("experiments/crosscheck/train.py")
 
 
 def test_a_row_tells_its_origin_and_other_columns_are_not_mixed_in(train, tmp_path):

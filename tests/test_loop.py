@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import blobs, small_model
+from conftest import Traced, blobs, small_model
 
 from selectnet_tf.loop import fit
 from selectnet_tf.models.losses import PriorCrossentropy
@@ -44,14 +44,6 @@ class Steps(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.epochs[-1] += 1
-
-
-class Traced(keras.Model):
-    traces = 0
-
-    def train_step(self, *args, **kwargs):
-        Traced.traces += 1
-        return super().train_step(*args, **kwargs)
 
 
 def test_epochs_run_as_many_batches_as_their_training_set_has():

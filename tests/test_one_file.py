@@ -1,11 +1,11 @@
 """examples/one_file.py, which doesn't import the library, does what the library does: given the same scores, the same picks."""
 
-import importlib.util
 import pathlib
 import types
 
 import numpy as np
 import pytest
+from conftest import load_script
 
 from selectnet_tf.pool import Pool
 from selectnet_tf.rules import SelectNet
@@ -17,10 +17,7 @@ PATH = pathlib.Path(__file__).parent.parent / "examples" / "one_file.py"
 
 @pytest.fixture(scope="module")
 def example() -> types.ModuleType:
-    spec = importlib.util.spec_from_file_location("one_file", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(PATH)
 
 
 @pytest.fixture(scope="module")

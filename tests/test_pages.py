@@ -1,15 +1,13 @@
 """The numbers in README and docs are those of results/."""
 
-import importlib.util
 import pathlib
 
 import pandas as pd
 import pytest
+from conftest import load_script
 
 HOME = pathlib.Path(__file__).parent.parent
-spec = importlib.util.spec_from_file_location("pages", HOME / "experiments" / "pages.py")
-pages = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(pages)
+pages = load_script("experiments/pages.py")
 PAGES = [
     path
     for path in [HOME / "README.md", *sorted((HOME / "docs").rglob("*.md"))]

@@ -1,26 +1,19 @@
 """The examples of tables and several inputs, and experiments/tables.py, on one split."""
 
-import importlib.util
 import pathlib
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import load_script
 
 HOME = pathlib.Path(__file__).parent.parent
 
 
-def load(place):
-    spec = importlib.util.spec_from_file_location("loaded", HOME / place)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.slow
 def test_the_example_compares_four_classifiers(capsys):
-    load("examples/table.py").main(seeds=1)
+    load_script("examples/table.py").main(seeds=1)
     found = re.findall(r"^(.+?) +(0\.\d+) \(std 0\.000, n=1\)$", capsys.readouterr().out, re.M)
     names = [
         "SelectionClassifier",
@@ -33,7 +26,7 @@ def test_the_example_compares_four_classifiers(capsys):
 
 @pytest.mark.slow
 def test_the_example_of_several_inputs_compares_with_and_without_the_pool(capsys):
-    load("examples/several_inputs.py").main(epochs=5)
+    load_script("examples/several_inputs.py").main(epochs=5)
     found = re.findall(
         r": recall (\d\.\d+) .*, (\d\.\d+) with (\d+) added", capsys.readouterr().out
     )
@@ -42,7 +35,7 @@ def test_the_example_of_several_inputs_compares_with_and_without_the_pool(capsys
 
 @pytest.fixture(scope="module")
 def benchmark():
-    return load("experiments/tables.py")
+    return load_script("experiments/tables.py")
 
 
 @pytest.mark.parametrize("rare", [8, 100])
