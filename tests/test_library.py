@@ -150,11 +150,6 @@ def test_usual_callbacks_see_one_run(tmp_path):
     )
 
 
-def test_labels_that_are_not_one_hot_are_refused():
-    with pytest.raises(ValueError, match="rows are not one-hot"):
-        sn.Pool(X[:2], np.array([[0.5, 0.5], [0, 1]]), X[2:], [1])
-
-
 def test_a_pool_of_datasets_takes_no_label_of_the_unlabeled():
     labeled = tf.data.Dataset.from_tensor_slices((X[:60], np.eye(4)[Y[:60]]))
     unlabeled = tf.data.Dataset.from_tensor_slices((X[60:], Y[60:]))

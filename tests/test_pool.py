@@ -169,12 +169,6 @@ def test_the_data_of_a_state_are_read_once(monkeypatch):
     )  # the labels, the images
 
 
-def test_labels_may_stand_in_a_column():
-    pool = Pool(np.zeros((3, 2, 2)), np.array([[0], [1], [1]]), np.zeros((1, 2, 2)), [0])
-    assert pool.labels.tolist() == [0, 1, 1, -1] and pool.one_hot == 0
-    assert next(iter(pool.dataset(2)))[1].shape == (2,)
-
-
 def test_weights_of_the_labeled_and_of_a_swap_are_multiplied():
     x = np.arange(6, dtype=np.uint8).reshape(-1, 1, 1, 1) * np.ones((1, 4, 4, 1), np.uint8)
     pool = Pool(x[:4], [0, 0, 1, 1], x[4:], [1], sample_weight=[0.5, 1, 2, 3])
@@ -218,6 +212,7 @@ def test_an_augmentation_of_another_kind_is_refused_where_the_pipeline_is_made()
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 3, 2)), [0]), "bring them to one shape"),
         ((np.zeros((2, 2, 2)), [0, -1], np.zeros((1, 2, 2)), [0]), "integer classes from 0"),
         ((np.zeros((2, 2, 2)), [0.5, 1.0], np.zeros((1, 2, 2)), [0]), "integer classes from 0"),
+        ((np.zeros((2, 2, 2)), [[0.5, 0.5], [0, 1]], np.zeros((1, 2, 2)), [1]), "rows are not one-hot"),
         ((np.zeros((3, 2, 2)), [0, 2, 2**32 + 2], np.zeros((1, 2, 2)), [2]), "class 4294967298, beyond 32 bits: number the classes"),
         ((np.zeros((2, 2, 2)), np.array([0, 2**63], np.uint64), np.zeros((1, 2, 2)), [0]), "beyond 32 bits"),
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [5]), r"without a labeled image: \[5\]"),
@@ -241,10 +236,12 @@ def test_bad_input_is_refused(arguments, words):
 
 
 @pytest.mark.parametrize("kind", [bool, np.float32, np.float64, np.uint8])
-def test_classes_may_be_bools_and_whole_floats(kind):
-    y = np.array([0, 1, 1]).astype(kind)
+@pytest.mark.parametrize("shape", [3, (3, 1)], ids=["row", "column"])
+def test_classes_may_be_bools_and_whole_floats_and_stand_in_a_column(kind, shape):
+    y = np.array([0, 1, 1]).astype(kind).reshape(shape)
     pool = Pool(np.zeros((3, 2)), y, np.zeros((1, 2)), [1])
     assert pool.labels.tolist() == [0, 1, 1, -1] and pool.one_hot == 0
+    assert next(iter(pool.dataset(2)))[1].shape == (2,)
 
 
 def test_too_large_a_batch_is_refused_with_the_largest():

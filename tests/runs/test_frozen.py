@@ -162,13 +162,7 @@ def test_a_stopped_run_leaves_the_lists_of_one_that_was_not(recipe, tree, monkey
         ).read_bytes(), name
 
 
-def test_what_can_t_be_frozen_is_refused(recipe, tree):
-    with pytest.raises(ValueError, match="freeze needs --weights"):
-        recipes.make(freeze=True)
-    with pytest.raises(
-        ValueError, match="weights are for networks of keras.applications, not for resnet20"
-    ):
-        recipes.make(freeze=True, arch="resnet20", weights="a.h5")
+def test_a_network_for_images_of_another_size_is_refused(recipe):
     with pytest.raises(
         ValueError,
         match=r"other.keras takes images of \(16, 16, 3\), but these are \(32, 32, 3\): change --image_size",

@@ -303,16 +303,11 @@ def test_divergence_is_one_line_and_keeps_the_last_state(changes, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_replicas_train_the_same(tmp_path):
-    one = train_small(tmp_path / "one", method="context", arch="resnet8", lr=0.01, augment="none")
-    two = train_small(
-        tmp_path / "two", method="context", arch="resnet8", lr=0.01, augment="none", replicas=2
-    )
-    a, b = (pd.read_csv(tmp_path / n / "runs" / one["name"] / "epochs.csv") for n in ("one", "two"))
-    np.testing.assert_allclose(a["loss"][:2], b["loss"][:2], rtol=1e-2)
-    recipe = json.loads((tmp_path / "two" / "runs" / two["name"] / "recipe.json").read_text())
+def test_recipe_json_tells_method_replicas_and_device(tmp_path):
+    row = train_small(tmp_path, method="context", replicas=2)
+    recipe = json.loads((tmp_path / "runs" / row["name"] / "recipe.json").read_text())
     assert recipe["replicas"] == 2 and recipe["recipe"]["method"] == "context"
-    assert re.fullmatch(r"CPU \S.*", recipe["device"]) and two["device"] == recipe["device"]
+    assert re.fullmatch(r"CPU \S.*", recipe["device"]) and row["device"] == recipe["device"]
 
 
 def test_replicas_must_divide_the_batch_and_stay_the_same(tmp_path, monkeypatch):
