@@ -116,6 +116,19 @@ def run_here(monkeypatch):
     return run
 
 
+QUICK = ("--dataset=digits-4minor", "--method=context", "--epochs=16", "--every=4", "--lr=0.03")
+
+
+@pytest.fixture(scope="session")
+def quick_bits(tmp_path_factory):
+    """The bits that `selectnet train QUICK` leaves when nothing disturbs it."""
+    results = tmp_path_factory.mktemp("quick")
+    found = selectnet("train", *QUICK, f"--results_dir={results}")
+    assert found.returncode == 0 and found.stderr == ""
+    assert "Epoch 16/16" in found.stdout and "round 4/4" in found.stdout
+    return read_bits(results)
+
+
 def write_run(results, accuracy=0.5, extra=None, **changes):
     """Puts a row of made-up results into results/runs.csv, of the recipe with these changes. Returns the recipe."""
     from selectnet_tf import recipes

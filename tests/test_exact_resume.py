@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -9,10 +11,19 @@ import time
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
 import tensorflow as tf
-from conftest import At, Killed, blobs, dies, read_bits, selectnet, small_model, train_small
+from conftest import (
+    QUICK,
+    At,
+    Killed,
+    blobs,
+    dies,
+    read_bits,
+    selectnet,
+    small_model,
+    train_small,
+)
 
 import selectnet_tf as sn
 from selectnet_tf.checkpoint import Checkpoint, Stopped
@@ -382,37 +393,59 @@ def test_a_resumed_run_of_other_settings_leaves_the_same_files(
         assert model.output.dtype == "float32"
 
 
-QUICK = ["--dataset=digits-4minor", "--method=context", "--epochs=16", "--every=4", "--lr=0.03"]
+def begin(results):
+    """`selectnet train QUICK` in a process of its own. Returns (the words after selectnet, the process)."""
+    words = ["train", *QUICK, f"--results_dir={results}"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return words, subprocess.Popen([sys.executable, "-m", "selectnet_tf", *words], **pipes)
+
+
+def wait_for(results, name, seconds=120):
+    end = time.time() + seconds
+    while not any(path.stat().st_size for path in results.glob(f"runs/*/{name}")):
+        assert time.time() < end
+        time.sleep(0.05)
 
 
 @pytest.mark.slow
-def test_a_command_killed_for_real_and_resumed(tmp_path):
+def test_a_command_killed_for_real_and_resumed(tmp_path, quick_bits):
     """kill -9 after the first epoch; meanwhile a second process is refused."""
-    command = ["train", *QUICK, f"--results_dir={tmp_path / 'a'}"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    first = subprocess.Popen([sys.executable, "-m", "selectnet_tf", *command], **pipes)
-
-    def wait_for(pattern, seconds=120):
-        end = time.time() + seconds
-        while not any(path.stat().st_size for path in tmp_path.glob(pattern)):
-            assert time.time() < end
-            time.sleep(0.05)
-
-    wait_for("a/runs/*/.lock")  # until it has written who it is
+    command, first = begin(tmp_path)
+    wait_for(tmp_path, ".lock")  # until it has written who it is
     first.send_signal(signal.SIGSTOP)  # it shall not be finished before the second has started
     second = selectnet(*command)
     first.send_signal(signal.SIGCONT)
     assert second.returncode == 1 and f"process {first.pid} on" in second.stderr
-    wait_for("a/runs/*/state.npz")
+    wait_for(tmp_path, "state.npz")
     first.send_signal(signal.SIGKILL)
-    assert first.wait() == -9 and b"tensorflow" not in first.stderr.read().lower()
+    assert first.wait() == -9 and "tensorflow" not in first.stderr.read().lower()
     resumed = selectnet(*command)
-    whole = selectnet("train", *QUICK, f"--results_dir={tmp_path / 'b'}")
-    assert resumed.returncode == whole.returncode == 0 and "resuming after epoch" in resumed.stdout
-    assert whole.stderr == "" and "Epoch 16/16" in whole.stdout and "round 4/4" in whole.stdout
-    for name in ("epochs.csv", "selection.csv"):
-        (a,), (b,) = tmp_path.glob(f"a/runs/*/{name}"), tmp_path.glob(f"b/runs/*/{name}")
-        assert a.read_bytes() == b.read_bytes()
-    clocks = ["seconds", "selection_seconds"]
-    rows = [pd.read_csv(tmp_path / n / "runs.csv").drop(columns=clocks) for n in "ab"]
-    pd.testing.assert_frame_equal(*rows)
+    assert resumed.returncode == 0 and "resuming after epoch" in resumed.stdout
+    assert read_bits(tmp_path) == quick_bits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_command_says_what_is_saved_and_resumes(number, code, tmp_path, quick_bits):
+    command, first = begin(tmp_path)
+    wait_for(tmp_path, "state.npz")
+    first.send_signal(number)
+    said = first.communicate(timeout=60)[1]
+    assert first.returncode == code
+    words = r"error: stopped: epoch [1-9]\d* of 16( and \d+ batches)? saved; run the same command to resume\n"
+    assert re.fullmatch(words, said)
+    assert selectnet(*command).returncode == 0 and read_bits(tmp_path) == quick_bits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1, 64])
+def test_a_full_disk_is_one_line_and_then_the_command_resumes(size, tmp_path, quick_bits):
+    """No file may grow beyond so many KiB."""
+    command = ["train", *QUICK, f"--results_dir={tmp_path}"]
+    limits = (size << 10, size << 10)
+    found = selectnet(
+        *command, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    )
+    assert found.returncode == 1
+    assert found.stderr.startswith("error: ") and found.stderr.count("\n") == 1
+    assert selectnet(*command).returncode == 0 and read_bits(tmp_path) == quick_bits

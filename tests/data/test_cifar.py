@@ -157,6 +157,18 @@ def test_files_that_are_not_the_official_ones_are_said_and_loaded(tmp_path, monk
     }
     monkeypatch.setattr(cifar, "MD5", md5)
     assert cifar.load("cifar10", tmp_path).says == ()
+    batch = folder / "data_batch_3"
+    whole = batch.read_bytes()
+    for place in range(0, len(whole), 5):
+        content = bytearray(whole)
+        content[place] ^= 1 << place % 8
+        batch.write_bytes(content)
+        try:
+            said = cifar.load("cifar10", tmp_path).says
+        except ValueError as error:
+            said = str(error)
+            assert batch.name in said and "\n" not in said
+        assert said, place
 
 
 def test_cifar100_uses_fine_labels(tmp_path):

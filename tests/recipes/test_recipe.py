@@ -230,6 +230,7 @@ def test_lambdas():
         ({"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "split": "first"}, "split has no meaning for folder"),
         ({"dataset": "csv"}, "cifar10-4minor"),
         ({"arch": "forest"}, "has to be simple"),
+        ({"arch": "resnet٢٠"}, "has to be simple"),
         ({"threshold": 0.0}, "above 0"),
         ({"arch": "mobilenetv2"}, "did you mean MobileNetV2?"),
         ({"weights": "a.h5"}, "not for simple: leave them out"),
