@@ -10,7 +10,7 @@ RESULTS ?= results
 SWEEP = $(strip $(foreach name,SEEDS EPOCHS DATASETS ARCHS METHODS PRESET JOBS DRY DEVICE RAY PRINT,$(if $($(name)),$(flag)=$($(name)))))
 flag = --$(shell echo $(name) | tr A-Z a-z)
 
-.PHONY: demo test slow gpu oldest lint table1 table2 table3 table4 figure2 ablation diff report docs bench torture clean
+.PHONY: demo test slow gpu oldest lint table1 table2 table3 table4 figure2 ablation diff report docs bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/python experiments/demo.py
@@ -54,9 +54,6 @@ docs: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python experiments/benchmark.py --results_dir=$(RESULTS)
-
-torture: $(INSTALLED)
-	$(BIN)/python experiments/torture.py
 
 clean:
 	rm -rf .venv .venv-oldest .pytest_cache .mypy_cache .ruff_cache build *.egg-info results/demo
