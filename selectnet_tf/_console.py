@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import app, flags
 
-from selectnet_tf._files import FULL, printable
+from selectnet_tf._files import is_full, printable
 
 # TensorFlow's words, the last one where it copies to a GPU
 OUT_OF_MEMORY = re.compile(r"\bOOM\b|[Oo]ut of memory|Dst tensor is not initialized")
@@ -54,7 +54,7 @@ def importing_tensorflow(verbose: bool = False) -> Iterator[None]:
 def describe_error(error: Exception) -> object:
     """Returns an error's cause; the cure of a full disk or memory, also if TensorFlow raised it."""
     text = str(error)
-    if getattr(error, "errno", None) in FULL or "No space left on device" in text:
+    if is_full(error) or "No space left on device" in text:
         forced = bool(flags.FLAGS.flag_values_dict().get("force"))
         again = ", without --force if an epoch was saved" * forced
         return f"the disk is full: free some space and run the same command again{again}"
