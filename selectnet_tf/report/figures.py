@@ -276,7 +276,8 @@ def draw_by_class(
     run's files are missing, an existing figure is kept, as in `draw_all`.
     """
     made = {}
-    selecting = [run for run in found if run.method in recipes.SELECTING]
+    rounds = [run for run in found if run.epochs >= 2 * run.number("every")]  # one is no line
+    selecting = [run for run in rounds if run.method in recipes.SELECTING]
     for dataset, arch in dict.fromkeys((run.dataset, run.arch) for run in selecting):
         groups = paper.groups(r for r in selecting if (r.dataset, r.arch) == (dataset, arch))
         kinds: dict[tuple[paper.Group, str], list[store.Run]] = {}
@@ -296,7 +297,7 @@ def draw_by_class(
 
 def _title_panel(runs: list[store.Run], mixed: bool) -> str:
     """Returns a panel's title, with the settings where runs of several are mixed."""
-    run, seeds = runs[0], ", ".join(str(run.seed) for run in runs)
+    run, seeds = runs[0], ", ".join(map(str, sorted(run.seed for run in runs)))
     title = f"{run.method}, seed{'s' * (len(runs) > 1)} {seeds}"
     if not mixed:
         return title
