@@ -9,7 +9,9 @@ that are not. Writes results/figure2_cifar10-4minor_simple_paper_200.png, ours o
 points.
 """
 
-from selectnet_tf.commands.sweep import command
+import sys
+
+from selectnet_tf.__main__ import run
 
 if __name__ == "__main__":
-    command("figure2")
+    sys.exit(run("sweep", ["figure2", *sys.argv[1:]], __doc__))

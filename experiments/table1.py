@@ -11,7 +11,9 @@ twice and of ResNet-56 six times that: these two are for GPUs. Expected
 Writes results/table1.csv, table1.md and figures.
 """
 
-from selectnet_tf.commands.sweep import command
+import sys
+
+from selectnet_tf.__main__ import run
 
 if __name__ == "__main__":
-    command("table1")
+    sys.exit(run("sweep", ["table1", *sys.argv[1:]], __doc__))

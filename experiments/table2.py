@@ -8,7 +8,9 @@ minor classes 0, 2, 6, 7 rises from at most 0.09 (oversampling) to 0.54-0.76 (se
 results/table2.csv, table2.md and figures.
 """
 
-from selectnet_tf.commands.sweep import command
+import sys
+
+from selectnet_tf.__main__ import run
 
 if __name__ == "__main__":
-    command("table2")
+    sys.exit(run("sweep", ["table2", *sys.argv[1:]], __doc__))

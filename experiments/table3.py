@@ -9,7 +9,9 @@ one to four minutes, a run 3 to 12 hours. Expected (results/paper/table3.csv): 0
 CIFAR-10, 0.3960 and 0.4056 on CIFAR-100. Writes results/table3.csv, table3.md and figures.
 """
 
-from selectnet_tf.commands.sweep import command
+import sys
+
+from selectnet_tf.__main__ import run
 
 if __name__ == "__main__":
-    command("table3")
+    sys.exit(run("sweep", ["table3", *sys.argv[1:]], __doc__))

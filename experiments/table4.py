@@ -7,7 +7,9 @@ hours a run on two CPU cores. Expected (results/paper/table4.csv): 0.7424 (0.6),
 0.6), 0.7109 (0.6 to 0.4). Writes results/table4.csv and table4.md.
 """
 
-from selectnet_tf.commands.sweep import command
+import sys
+
+from selectnet_tf.__main__ import run
 
 if __name__ == "__main__":
-    command("table4")
+    sys.exit(run("sweep", ["table4", *sys.argv[1:]], __doc__))

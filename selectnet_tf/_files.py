@@ -63,6 +63,11 @@ def is_full(error: Exception) -> bool:
     return getattr(error, "errno", None) in FULL
 
 
+def expand(path: Path) -> pathlib.Path:
+    """Returns a path, ~ expanded. That of an unknown home stays, where Path.expanduser raises."""
+    return pathlib.Path(os.path.expanduser(path))
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes content as JSON, replacing the file as a whole."""
     with replacing(path) as beside:

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from selectnet_tf import augment as augmentation
+from selectnet_tf._files import expand
 from selectnet_tf._validate import check_whole
 from selectnet_tf.images import RAGGED, digest, map_steps, name_inputs, open_images
 
@@ -127,7 +127,7 @@ class Pool:
         # above the library: only where asked for
         from selectnet_tf.data.folders import decoding, listing
 
-        roots = [pathlib.Path(os.path.expanduser(root)) for root in (labeled_dir, unlabeled_dir)]
+        roots = [expand(root) for root in (labeled_dir, unlabeled_dir)]
         listed = [listing.list_images(root) for root in roots]
         pairs = list(zip(roots, listed, strict=True))
         paths = [root / file for root, each in pairs for file in each.files]

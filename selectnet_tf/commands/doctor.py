@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from selectnet_tf import _devices
+from selectnet_tf._files import expand
 
 OLDEST = (3, 11)  # Python; setup.py says the same
 PROBE = "from selectnet_tf.commands import doctor; doctor.probe()"
@@ -258,8 +259,7 @@ def _cifar(data_dir: str | None) -> tuple[str, str]:
 
     given = data_dir or os.environ.get("SELECTNET_DATA")
     if not given:
-        home = os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras"))
-        kept = pathlib.Path(home) / "datasets"
+        kept = expand(os.environ.get("KERAS_HOME", "~/.keras")) / "datasets"
         have = [f"cifar{n}" for n in (10, 100) if list(kept.glob(f"cifar-{n}-*"))]
         return f"{' and '.join(have) or 'neither set'} in {kept}; a run downloads a missing one", ""
     here = []
@@ -301,7 +301,7 @@ def main(argv: list[str]) -> int:
         "--results_dir", default="results", help="folder that runs write to; default: results"
     )
     given = parser.parse_args(argv)
-    lines = examine(given.data_dir, pathlib.Path(os.path.expanduser(given.results_dir)))
+    lines = examine(given.data_dir, expand(given.results_dir))
     for name, text, problem in lines:
         print(f"{name:<11}{text}" + (f" -- {problem}" if problem else ""))
     return int(any(problem for _, _, problem in lines))

@@ -6,12 +6,10 @@ Then writes the tables and figures. Run it again to resume where it stopped. --d
 
 import os
 import shlex
-import sys
 
 from absl import flags
 
 from selectnet_tf import _devices, recipes
-from selectnet_tf.__main__ import run
 from selectnet_tf._console import expand_path, fail
 from selectnet_tf.commands import report
 from selectnet_tf.data import cifar
@@ -125,8 +123,3 @@ def main(argv: list[str]) -> int:
             cifar.find_source(name, data_dir)  # raises at once, not once for each run
     code = work.run()
     return code if code > 1 else max(code, report.write(results, ["tables", "figures"]))
-
-
-def command(name: str) -> None:
-    """Runs the sweep of one table, for experiments/NAME.py. Ends the process."""
-    sys.exit(run("sweep", [name, *sys.argv[1:]], sys.modules["__main__"].__doc__))

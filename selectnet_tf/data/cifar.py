@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from selectnet_tf._files import expand
 from selectnet_tf.data import pickles
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -94,7 +95,7 @@ def find_source(
     data_dir = data_dir or os.environ.get("SELECTNET_DATA")
     if kind == "digits" or not data_dir:
         return None
-    folder = pathlib.Path(os.path.expanduser(data_dir))
+    folder = expand(data_dir)
     for layout, archive, _ in LAYOUTS[kind]:
         for place in (folder / layout, folder):
             if place.is_dir() and place.name == layout:

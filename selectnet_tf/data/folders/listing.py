@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from selectnet_tf._files import printable
+from selectnet_tf._files import expand, printable
 from selectnet_tf.data.folders import cache as caches
 from selectnet_tf.data.folders.boxes import Box
 from selectnet_tf.data.folders.decoding import Levels
@@ -150,7 +150,7 @@ def read_folder(
         FileNotFoundError: no such folder.
         ValueError: no readable image.
     """
-    root = pathlib.Path(os.path.expanduser(root))
+    root = expand(root)
     listing = listing or list_images(root)
     images, found, whys = caches.read_images(
         [root / file for file in listing.files], size, fit, pathlib.Path(cache), levels, boxes

@@ -1,7 +1,6 @@
 """Lists a run's folders and checks them before any image is decoded."""
 
 import collections
-import os
 import pathlib
 import shutil
 import time
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from selectnet_tf._files import printable, split_paths
+from selectnet_tf._files import expand, printable, split_paths
 from selectnet_tf.data import splits
 from selectnet_tf.data.folders import decisions, decoding, listing
 from selectnet_tf.data.folders.boxes import Box, find_boxes
@@ -79,9 +78,7 @@ def survey_folders(data: FolderData, training: TrainingRecipe) -> Survey:
     minor = splits.minor_classes(data.minor, names, counts)
     _check_counts(data, names, minor, counts, tests)
     if data.group not in (None, "folder"):
-        decisions.read_rows(
-            pathlib.Path(os.path.expanduser(data.group)), "group", ("file", "group")
-        )
+        decisions.read_rows(expand(data.group), "group", ("file", "group"))
     _check_network(training, data.image_size)
     decided = (
         decisions.read_decisions(data.decisions, names)
@@ -238,7 +235,7 @@ def _check_network(training: TrainingRecipe, image_size: int) -> None:
     if (
         training.weights
         and training.weights != "imagenet"
-        and not os.path.isfile(os.path.expanduser(training.weights))
+        and not expand(training.weights).is_file()
     ):
         raise ValueError(
             f"--weights: expected imagenet or a file, received {training.weights}, which is no file"

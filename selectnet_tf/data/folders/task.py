@@ -1,13 +1,12 @@
 """Makes a Task of folders of images: labeled set, pool, and a test folder or a held-out fifth."""
 
 import hashlib
-import os
 import pathlib
 from typing import NamedTuple
 
 import numpy as np
 
-from selectnet_tf._files import printable
+from selectnet_tf._files import expand, printable
 from selectnet_tf.data import splits
 from selectnet_tf.data.folders import decisions, decoding, duplicates, listing
 from selectnet_tf.data.folders.boxes import as_text
@@ -314,7 +313,7 @@ def _read_groups(data: FolderData, found: FolderImages) -> tuple[list[str], list
     if data.group == "folder":  # one name below several classes is one group
         groups = ["/".join(file.split("/")[1:-1]) for file in found.inside]
     else:
-        path = pathlib.Path(os.path.expanduser(data.group))
+        path = expand(data.group)
         rows = decisions.read_rows(path, "group", ("file", "group"))
         named = {row["file"]: row["group"] for row in rows}
         named |= {str((path.parent / file).absolute()): name for file, name in named.items()}
