@@ -35,7 +35,7 @@ GROUPS = {  # of --help: the flags that people need first, then those of --helpf
     ),
     "training": (
         "arch epochs batch_size lr seed weights freeze",
-        "training momentum decay weight_decay lr_schedule augment shift views prior_loss cb_beta"
+        "training momentum decay weight_decay lr_schedule augment shift prior_loss cb_beta"
         " focal_gamma",
     ),
     "readings of the paper": (

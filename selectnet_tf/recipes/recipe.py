@@ -257,10 +257,6 @@ class TrainingRecipe:
         "put each image through the network with --weights (or a run's model.keras) once; train"
         " one layer",
     )
-    views: int = _field(
-        1,
-        "with --freeze: embed up to 4 views of each labeled image: itself, mirrored, moved, both",
-    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -50,7 +50,6 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         lambda value: value >= 0,
         "at least 0",
     ),
-    ("views", lambda value: 1 <= value <= 4, "from 1 to 4"),
 )
 
 
@@ -66,12 +65,6 @@ def _balances(recipe: Recipe) -> bool:
     if recipe.selection.method == "oversampling":
         return recipe.selection.oversample == "replacement"
     return _selects(recipe) and recipe.selection.init == "balanced"
-
-
-def _shifts(recipe: Recipe) -> bool:
-    if recipe.training.freeze:
-        return recipe.training.views > 1
-    return recipe.training.augment.startswith("shift")
 
 
 # fields, whether a recipe reads them, the flags under which it does
@@ -133,11 +126,10 @@ READ: tuple[tuple[str, Callable[[Recipe], bool], str], ...] = (
         f"--training={', '.join(CONSTANT)}",
     ),
     ("augment", lambda r: not r.training.freeze, "training without --freeze"),
-    ("shift", _shifts, "--augment=shift_flip or shift, or --freeze with --views"),
     (
-        "views",
-        lambda r: r.training.freeze and isinstance(r.data, FolderData),
-        "--dataset=folder and --freeze",
+        "shift",
+        lambda r: not r.training.freeze and r.training.augment.startswith("shift"),
+        "--augment=shift_flip or shift",
     ),
 )
 

@@ -127,9 +127,7 @@ def fit_logistic(
     task = load.make_task(recipe, cache_dir=cache_dir, survey=survey)
     _check_same(read_csv(folder / resume.FILES), resume.list_images(task), folder)
     given = recipe.training.weights
-    training = dataclasses.replace(
-        recipe.training, weights=given or str(folder / "model.keras"), views=1
-    )
+    training = dataclasses.replace(recipe.training, weights=given or str(folder / "model.keras"))
     y = task.y_labeled
     of_pool = pd.Index(task.index[len(y) :]).get_indexer(index)  # -1: a labeled image
     of_pool, pseudo = of_pool[of_pool >= 0], labels[of_pool >= 0]

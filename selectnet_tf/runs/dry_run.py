@@ -76,7 +76,7 @@ def seconds(
     Args:
         found: numbers of images.
         selection: method and rounds.
-        training: epochs and views.
+        training: epochs.
         asks: whether the pool is scored once more for the review page.
         pace: from `measure`.
     """
@@ -94,7 +94,7 @@ def seconds(
         scored += training.epochs // selection.every * (kept * labeled + pool)
     if asks:
         scored += pool
-    embedded = labeled * training.views + test + pool
+    embedded = labeled + test + pool
     trained = training.epochs * images
     return trained * pace.train + scored * pace.score + embedded * pace.embed, images
 

@@ -1,14 +1,11 @@
 """A frozen backbone (--freeze) embeds every image once; rounds train one layer on the features."""
 
-import functools
 import os
 import pathlib
 import sys
-from collections.abc import Callable
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from selectnet_tf._files import DAMAGE, digest, remove_leftovers, write_npz
 from selectnet_tf._locks import lock
@@ -52,12 +49,11 @@ def embed(
 ) -> tuple[Task, keras.Model]:
     """Returns (the task with features in place of its images, the backbone).
 
-    The features are float32, [n, d], or with `views` [n, views, d]: of a labeled image those of
-    each view, of others the image's, repeated. A cache keeps them by the images' digests.
+    The features are float32, [n, d]. A cache keeps them by the images' digests.
 
     Args:
         task: images.
-        training: backbone, views and their shift.
+        training: of the backbone.
         cache_dir: folder of the cache; None: there is none.
         network: the backbone; None: it is built.
     """
@@ -65,70 +61,33 @@ def embed(
     place = cache_dir and cache_dir / _name_cache(network)
     known = _load(place) if place else {}
     before = len(known)
-    pixels = round(training.shift * task.x_labeled.shape[1])
     try:
-        rows = [
+        x_labeled, x_unlabeled, x_test = (
             _embed(network, images, known)
             for images in (task.x_labeled, task.x_unlabeled, task.x_test)
-        ]
-        more = [
-            _embed(network, task.x_labeled, known, functools.partial(view, number=v, pixels=pixels))
-            for v in range(1, training.views)
-        ]
+        )
     finally:  # also when stopped
         if place and len(known) > before:
             place.parent.mkdir(parents=True, exist_ok=True)
             with lock(place.parent / ".embeddings.lock", wait=True):
                 remove_leftovers(place.parent, "embeddings-*")
                 write_npz(place, keys=np.array(list(known)), rows=np.stack(list(known.values())))
-    if training.views > 1:
-        others = [
-            np.broadcast_to(row[:, None], (len(row), training.views, row.shape[1]))
-            for row in rows[1:]
-        ]
-        rows = [np.stack([rows[0], *more], 1), *others]
-    x_labeled, x_unlabeled, x_test = rows
     return task._replace(x_labeled=x_labeled, x_unlabeled=x_unlabeled, x_test=x_test), network
-
-
-def view(images: np.ndarray, number: int, pixels: int) -> np.ndarray:
-    """Returns images in one of four views.
-
-    Args:
-        images: [n, H, W, C].
-        number: 0: as they are; 1: mirrored; 2: moved right and down; 3: mirrored, and moved left
-            and up.
-        pixels: length of a move.
-    """
-    padded = np.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode="edge")
-    start = pixels - (0, 0, pixels, -pixels)[number]
-    moved = padded[:, start : start + images.shape[1], start : start + images.shape[2]]
-    return moved[:, :, ::-1] if number % 2 else moved
-
-
-def any_view(rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Returns rows [B, views, d] with a random view of each in the first place, which the head
-    reads.
-    """
-    places = tf.random.stateless_uniform([tf.shape(rows)[0]], seed, 0, rows.shape[1], tf.int32)
-    return tf.concat([tf.gather(rows, places, batch_dims=1)[:, None], rows[:, 1:]], 1)
 
 
 def head(rows: np.ndarray, classes: int, activation: str) -> keras.Model:
     """Returns a model of one layer on standardized rows.
 
     Args:
-        rows: [n, d] or [n, views, d]; their mean and deviation standardize.
+        rows: [n, d]; their mean and deviation standardize.
         classes: number of classes.
         activation: of the output [B, classes].
     """
     inputs = keras.Input(rows.shape[1:], name="features")
-    first = inputs if rows.ndim == 2 else inputs[:, 0]
-    rows = rows.reshape(-1, rows.shape[-1])
     mean, variance = rows.mean(0, dtype=np.float64), rows.var(0, dtype=np.float64)
     x = keras.layers.Normalization(
         mean=mean.tolist(), variance=np.maximum(variance, 1e-6).tolist(), name="standardized"
-    )(first)
+    )(inputs)
     return keras.Model(
         inputs, keras.layers.Dense(classes, activation=activation, name="classes")(x), name="head"
     )
@@ -155,19 +114,16 @@ def _load(place: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _embed(
-    network: keras.Model,
-    images: Subset | np.ndarray,
-    known: dict[str, np.ndarray],
-    change: Callable[[np.ndarray], np.ndarray] = np.asarray,
+    network: keras.Model, images: Subset | np.ndarray, known: dict[str, np.ndarray]
 ) -> np.ndarray:
-    """Returns features [n, d] of changed images; adds them to `known`, {digest of pixels: row}."""
+    """Returns features [n, d] of images; adds them to `known`, {digest of pixels: row}."""
     from rich.progress import Progress
 
     rows = np.zeros((len(images), network.output_shape[-1]), np.float32)
     with Progress(disable=not sys.stdout.isatty(), transient=True) as progress:
         bar = progress.add_task("embedding", total=len(images))
         for start in range(0, len(images), BATCH):
-            some = change(images[np.arange(start, min(start + BATCH, len(images)))])
+            some = np.asarray(images[np.arange(start, min(start + BATCH, len(images)))])
             keys = [digest(np.ascontiguousarray(image).data) for image in some]
             new = [i for i, key in enumerate(keys) if key not in known]
             if new:

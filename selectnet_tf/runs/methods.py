@@ -17,7 +17,6 @@ from selectnet_tf.recipes import (
     SelectionRecipe,
     TrainingRecipe,
 )
-from selectnet_tf.runs import frozen
 from selectnet_tf.selection import Selection
 
 
@@ -25,9 +24,7 @@ def make_augment(
     training: TrainingRecipe,
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
     """Returns the augmentation of (images, seed), or None."""
-    if training.freeze:
-        return frozen.any_view if training.views > 1 else None
-    if training.augment == "none":
+    if training.freeze or training.augment == "none":
         return None
     if training.augment == "crop_flip":
         return augment.crop_flip()

@@ -94,7 +94,7 @@ def test_the_regression_finds_what_tells_the_classes_apart(classes):
             "selector_lr": 0.1,
             "accumulate": True,
         },
-        {"prior_loss": 0.0, "minor": ("emu", "cat"), "seed": 3, "preset": "paper", "views": 2},
+        {"prior_loss": 0.0, "minor": ("emu", "cat"), "seed": 3, "preset": "paper"},
         {"training": "adam"},
         {"training": "keras", "lr_schedule": "constant", "freeze": False, "weights": None},
         {"training": "cui", "minor": ("barn owl, white", 'so "called"', "cat")},

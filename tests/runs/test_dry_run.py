@@ -67,7 +67,7 @@ def test_a_few_steps_are_timed(monkeypatch):
     monkeypatch.setattr(dry_run, "LEAST", 0.01)
     recipe = recipes.make(**FIELDS, image_size=12, batch_size=4)
     said = dry_run.line(found(), recipe)
-    assert re.search(r"(about \d+ min|under a minute) .*: 20 epochs of up to 160 images", said)
+    assert re.search(r"(about \d+ (min|s)|under a minute) .*: 20 epochs of up to 160 images", said)
     assert "baseline" not in said
     others = baselines.list_methods(recipe)
     assert dry_run.line(found(), recipe, others).endswith(

@@ -1,5 +1,3 @@
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
@@ -93,51 +91,6 @@ def test_a_frozen_run_saves_one_model_of_pictures(recipe, tree):
         probs.argmax(1) == task.y_test
     ) == pytest.approx(row["accuracy"])
     assert row["accuracy"] > 0.5
-
-
-def test_the_four_views():
-    images = np.arange(9, dtype=np.uint8).reshape(1, 3, 3, 1)
-    found = [frozen.view(images, number, 1)[0, :, :, 0].tolist() for number in range(4)]
-    assert found[0] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]] and found[1] == [
-        [2, 1, 0],
-        [5, 4, 3],
-        [8, 7, 6],
-    ]
-    assert found[2] == [[0, 0, 1], [0, 0, 1], [3, 3, 4]] and found[3] == [
-        [5, 5, 4],
-        [8, 8, 7],
-        [8, 8, 7],
-    ]
-
-
-def test_training_draws_among_the_views():
-    rows = np.arange(3000.0, dtype=np.float32).reshape(500, 3, 2)
-    drawn = np.asarray(frozen.any_view(rows, np.array([1, 2])))
-    counts = [int((drawn[:, 0] == rows[:, v]).all(1).sum()) for v in range(3)]
-    assert sum(counts) == 500 and min(counts) > 130 and np.array_equal(drawn[:, 1:], rows[:, 1:])
-
-
-@pytest.mark.slow
-def test_labeled_pictures_have_views_and_others_are_themselves(recipe, tree):
-    task, recipe = (
-        load.make_task(recipe, cache_dir=tree / "cache"),
-        recipes.make(**recipe.flat() | {"views": 2, "epochs": 10}),
-    )
-    plain, _ = frozen.embed(task, dataclasses.replace(recipe.training, views=1), tree / "cache")
-    seen, network = frozen.embed(task, recipe.training, tree / "cache")
-    assert seen.x_labeled.shape == (35, 2, 64) and np.array_equal(
-        seen.x_labeled[:, 0], plain.x_labeled
-    )
-    mirrored = network.predict_on_batch(task.x_labeled[np.arange(35)][:, :, ::-1])
-    np.testing.assert_allclose(seen.x_labeled[:, 1], mirrored, rtol=1e-4, atol=1e-5)
-    assert np.array_equal(seen.x_test[:, 1], plain.x_test) and np.array_equal(
-        seen.x_unlabeled[:, 0], plain.x_unlabeled
-    )
-    row = train.train(recipe, results_dir=tree / "results", verbose=0, finish=review_page.write)
-    model = keras.saving.load_model(tree / "results" / "runs" / row["name"] / "model.keras")
-    probs = model.predict(np.stack(list(task.x_test[np.arange(9)])), verbose=0)
-    assert np.mean(probs.argmax(1) == task.y_test) == pytest.approx(row["accuracy"])
-    assert (tree / "results" / "runs" / row["name"] / "review.html").exists()
 
 
 @pytest.mark.slow
