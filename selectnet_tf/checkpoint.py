@@ -34,7 +34,7 @@ KEPT = (  # attributes of MONITORS, besides best_weights
     "stopped_epoch",
     "_batches_seen_since_last_saving",
 )
-VERSION = 3
+VERSION = 4
 TAKEN = ("model", "optimizer", "metrics", "callbacks")  # names of Checkpoint's own arrays
 
 
@@ -279,7 +279,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._metrics = _numbered(_subtree(arrays, "metrics"))
         self._monitors = _subtree(arrays, "callbacks")
         self.stopped = bool(arrays["stopped"])
-        self.batch_size = int(arrays.get("batch_size", 0))  # older states lack it
+        self.batch_size = int(arrays["batch_size"])
         self.position = epoch, self._first_batch
         return self.position
 
@@ -301,7 +301,7 @@ class Checkpoint(keras.callbacks.Callback):
         with scope(model):
             model.optimizer.build(model.trainable_variables)
         kind = _optimizer_kind(model)
-        before = str(arrays.get("optimizer_kind", kind))  # older states lack it
+        before = str(arrays["optimizer_kind"])
         if before != kind:  # kinds may have variables of the same shapes
             raise ValueError(
                 f"the state file is of another optimizer ({before}, not {kind}): use the same, or"

@@ -199,13 +199,11 @@ class SelectNet(BaseEstimator):
         """Restores a state of get_state.
 
         Raises:
-            ValueError: the state's selector has other inputs, or is the former one.
+            ValueError: the state's selector has other inputs.
         """
         before = str(state.get("inputs", self.inputs))
         if before != self.inputs:
             raise ValueError(f"its selector's inputs are {before}, this run's {self.inputs}")
-        if "net0" in state:
-            raise ValueError("its selector is the former one, trained by TensorFlow")
         self.reset()
         if state:
             k = state["weights"].shape[1]

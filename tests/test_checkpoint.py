@@ -130,8 +130,9 @@ def test_a_state_of_another_run_or_version_is_refused_with_the_cure(saved, path,
     words = r'its recipe is "a", this run\'s is "b".*or delete .*state.npz to start'
     with pytest.raises(ValueError, match=words):
         Checkpoint(path, {}, {"recipe": "b"}).restore(small_model())
+    words = f"another release .*its version is {checkpoint.VERSION}, this run's is 99"
     monkeypatch.setattr(checkpoint, "VERSION", 99)
-    with pytest.raises(ValueError, match="another release .*its version is 3, this run's is 99"):
+    with pytest.raises(ValueError, match=words):
         saved.restore(small_model())
 
 
@@ -140,7 +141,7 @@ def test_another_network_s_state_is_refused(saved):
         saved.restore(small_model(norm=True))
 
 
-def test_another_kind_of_optimizer_is_refused_and_older_states_name_none(path):
+def test_another_kind_of_optimizer_is_refused(path):
     model, loss = small_model(), "sparse_categorical_crossentropy"
     saver = Checkpoint(path, {})
     model.compile(keras.optimizers.RMSprop(), loss)
@@ -151,10 +152,6 @@ def test_another_kind_of_optimizer_is_refused_and_older_states_name_none(path):
     words = r"another optimizer \(RMSprop, not SGD\): use the same, or delete .*state.npz to start"
     with pytest.raises(ValueError, match=words):
         saver.restore(model)
-    arrays = saver.read()
-    del arrays["optimizer_kind"], arrays["names"]
-    np.savez(path, **arrays, names=np.array(sorted(arrays)))
-    assert saver.restore(model) == (1, 0)
 
 
 def test_a_model_that_is_not_compiled_or_built_is_refused(saved):

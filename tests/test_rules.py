@@ -122,12 +122,6 @@ def test_selectnet_goes_on_from_its_last_weights_and_its_state_can_be_moved():
     assert np.array_equal(rule.output, first)
 
 
-def test_a_state_of_the_former_selector_is_refused():
-    state = {"inputs": np.array("probs+loss"), "net0": np.zeros(137, np.float32)}
-    with pytest.raises(ValueError, match="its selector is the former one, trained by TensorFlow"):
-        SelectNet().set_state(state)
-
-
 def test_released_settings_differ_as_they_should():
     scores, _ = random_scores(500)
     normal = SelectNet(inputs="probs", init="normal", fit_on="all", epochs=1, learning_rate=1e-9)

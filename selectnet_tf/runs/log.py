@@ -65,7 +65,7 @@ class Evaluate(keras.callbacks.Callback):
         return {"predicted": np.array(self.predicted)}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        self.predicted = list(state.get("predicted", ()))  # older states lack it
+        self.predicted = list(state["predicted"])
 
 
 class Log(keras.callbacks.Callback):

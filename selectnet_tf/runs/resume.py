@@ -81,12 +81,6 @@ class Fingerprint:
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
         """Raises ValueError: the data has changed; names the part."""
-        if not state:
-            self.notices.append(
-                "  started by an older version, which did not record its data: can't check that it"
-                " is the same"
-            )
-            return
         saved: dict[str, Any] = json.loads(str(state["json"]))
         other = [part for part, known in saved["data"].items() if self.data.get(part) != known]
         if other:

@@ -121,12 +121,6 @@ def test_each_change_of_the_environment_is_kept(monkeypatch):
     ]
 
 
-def test_a_state_of_an_older_version_goes_on_with_a_word():
-    made = resume.Fingerprint(task(), 1)
-    made.set_state({})
-    assert made.changed == "" and "started by an older version" in made.notices[0]
-
-
 @pytest.fixture
 def start(tree):
     """A function that makes the task and checks it, as a run does; a state file says that the run has begun."""
