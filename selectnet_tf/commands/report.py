@@ -142,7 +142,10 @@ def write(results: pathlib.Path, reports: Collection[str], data_dir: str | None 
         from selectnet_tf.report import page
 
         paths.append(page.write(results, found, data_dir, drawn))
-    print(f"{len(found)} run{'s' * (len(found) != 1)}; written: {', '.join(map(str, paths))}")
+    written = [str(path) for path in paths if path.suffix != ".png"]
+    if count := len(paths) - len(written):  # may be hundreds
+        written.append(f"{results}/*.png ({count})")
+    print(f"{len(found)} run{'s' * (len(found) != 1)}; written: {', '.join(written)}")
     return int(_print_problems(problems))
 
 
