@@ -82,7 +82,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.others: list[keras.callbacks.Callback] = []
         self._signal: int | None = None
         self._epoch = 0
-        self._restored = self._diverged = False
+        self._restored = self._diverged = self._cut = False
         self._forget()
 
     def _forget(self) -> None:
@@ -177,13 +177,16 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         single = getattr(self.model, "steps_per_execution", 1) == 1
-        if self._signal and single and batch + 1 < self.params["steps"]:
+        left = batch + 1 < self.params["steps"]
+        self._cut = left and bool(self.model.stop_training)  # by a callback, as at a time limit
+        if left and single and (self._signal or self._cut):
             self.save(self._epoch, self._first_batch + batch + 1)
             self.heed_signal()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._first_batch = 0
-        self.save(epoch + 1)
+        if not self._cut:
+            self.save(epoch + 1)
         self.heed_signal()
 
     def remind(self, callback: keras.callbacks.Callback) -> None:

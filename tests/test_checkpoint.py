@@ -244,6 +244,20 @@ def test_only_early_stopping_ends_a_run_for_good(path, capsys):
     assert words in capsys.readouterr().out
 
 
+def test_a_callback_that_ends_a_run_within_an_epoch_loses_no_batch(path, halfway):
+    def run(path, *callbacks):
+        parts = make(path)
+        go(parts, *callbacks)
+        return parts[0]
+
+    where = path.with_name("cut.npz")
+    end = At(1, 2, lambda: setattr(end.model, "stop_training", True))
+    run(where, end)
+    assert position(where) == position(path) == [1, 3]
+    whole = run(path.with_name("whole.npz")).get_weights()
+    assert all(map(np.array_equal, run(where).get_weights(), whole))
+
+
 def test_what_a_callback_remembers_is_found_beside_others(path):
     def remembered(*callbacks, epochs):
         best = []
