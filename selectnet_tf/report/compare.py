@@ -97,10 +97,12 @@ def pair(results: pathlib.Path, a: str, b: str) -> list[Pair]:
 
 
 def _pair(results: pathlib.Path, a: store.Run, b: store.Run) -> Pair:
-    folders = (store.find_folder(results, run.name) for run in (a, b))
+    folders = [store.find_folder(results, run.name) for run in (a, b)]
     (truth, right_a), (other, right_b) = map(_predictions, folders)
-    if _tested_on(a.row) != _tested_on(b.row) or not np.array_equal(truth, other):
-        cure = "compare runs of one data set, with the same --minor and --validation"
+    images, others = map(_list_images, folders)
+    same = np.array_equal(truth, other) and (images == others or not (images and others))
+    if _tested_on(a.row) != _tested_on(b.row) or not same:
+        cure = "compare runs of one data set, with the same images, --minor and --validation"
         raise ValueError(f"{a.name} and {b.name} have different test sets: {cure}")
     kept = min(len(right_a), len(right_b))
     right = np.stack([right_a[-kept:], right_b[-kept:]])
@@ -130,6 +132,11 @@ def _predictions(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     except DAMAGE:
         raise ValueError(f"{path} is damaged: train the run again with --force") from None
     return truth, predicted == truth
+
+
+def _list_images(folder: pathlib.Path) -> list[str]:
+    """Returns the digests of a run's test images in order, of images in files; else []."""
+    return [row["digest"] for row in read_csv(folder / "files.csv") if row["part"] == "test"]
 
 
 def _tested_on(row: dict[str, str]) -> list[str]:

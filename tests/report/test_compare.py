@@ -120,6 +120,19 @@ def test_what_can_not_be_paired_is_refused_in_one_line(a, b, words, tmp_path):
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
+def test_runs_on_as_many_other_test_images_are_not_paired(tmp_path):
+    names = [keep(tmp_path, [TRUTH], method=method) for method in ("random", "context")]
+    for name, digests in zip(names, ("abcdefgh", "abcdefgx"), strict=True):
+        lines = [f"{i}.png,{digest},test" for i, digest in enumerate(digests)]
+        lines += [f"{name}.png,{name},labeled"]  # they may differ in these
+        (tmp_path / "runs" / name / "files.csv").write_text("\n".join(["file,digest,part", *lines]))
+    with pytest.raises(ValueError, match="have different test sets: compare runs of one data set"):
+        compare.pair(tmp_path, *names)
+    path = tmp_path / "runs" / names[1] / "files.csv"
+    path.write_text(path.read_text().replace(",x,", ",h,"))
+    assert len(compare.pair(tmp_path, *names)) == 1
+
+
 @pytest.mark.parametrize(
     ("run", "baseline", "verdict"),
     [  # right predictions of birds (minor) and of cats, of 4 or 40 each
