@@ -315,7 +315,13 @@ def _read_groups(data: FolderData, found: FolderImages) -> tuple[list[str], list
     else:
         path = expand(data.group)
         rows = decisions.read_rows(path, "group", ("file", "group"))
-        named = {row["file"]: row["group"] for row in rows}
+        named: dict[str, str] = {}
+        for row in rows:
+            if (other := named.setdefault(row["file"], row["group"])) != row["group"]:
+                raise ValueError(
+                    f"--group: {path} has {printable(row['file'])} in {other!r} and in"
+                    f" {row['group']!r}: give each file one group"
+                )
         named |= {str((path.parent / file).absolute()): name for file, name in named.items()}
         pairs = zip(found.inside, found.files, strict=True)
         groups = [

@@ -137,6 +137,9 @@ def test_a_camera_s_images_are_not_bound_but_a_named_group_is(make, tmp_path):
     write_csv(tmp_path / "groups.csv", [("file", "group"), ("other.png", "c1")])
     with pytest.raises(ValueError, match="names no labeled image's group"):
         make(group=str(tmp_path / "groups.csv"))
+    write_csv(tmp_path / "groups.csv", [*lines, ("emu/camera/0.png", "c2")])
+    with pytest.raises(ValueError, match="camera/0.png in 'c1' and in 'c2': give each file one"):
+        make(group=str(tmp_path / "groups.csv"))
 
 
 def test_an_image_in_two_classes_is_in_neither(make, tmp_path):
