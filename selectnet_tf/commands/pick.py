@@ -2,7 +2,7 @@
 
 The default rule selects images predicted as a minor class with a loss below --threshold. Copies
 them into PICKS, one folder per class. Give the next run --unlabeled_dir=PICKS
---decisions=PICKS/decisions.csv.
+--decisions=PICKS/decisions.csv --method=logit_adjusted.
 """
 
 from absl import flags
@@ -66,6 +66,7 @@ def main(argv: list[str]) -> int:
     print(f"{len(found.ids):,} images in {printable(out)} ({counts})")
     print(
         f"give the next run --unlabeled_dir={printable(out)}"
-        f" --decisions={printable(out)}/decisions.csv"
+        f" --decisions={printable(out)}/decisions.csv --method=logit_adjusted, as it labels them"
+        " all"
     )
     return 0

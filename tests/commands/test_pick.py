@@ -28,7 +28,7 @@ def test_score_pick_and_train_on_it(tree):
     assert "images in picks (emu: " in said
     images = list((tree / "picks").rglob("*.png"))
     assert 0 < len(images) <= 10
-    picks = ["--unlabeled_dir=picks", "--decisions=picks/decisions.csv", "--method=imbalanced"]
+    picks = said.partition("give the next run ")[2].partition(", as")[0].split()
     command("train", *common, *picks, "--results_dir=two")
     (files,) = tree.glob("two/runs/*/files.csv")
     parts = {row["part"] for row in read_csv(files) if row["file"].startswith("picks/")}

@@ -88,8 +88,9 @@ def make_folder_task(
     _check(names, minor, counts, np.bincount(y[test], minlength=len(names)))
     if selects and not len(pool):
         raise ValueError(
-            f"no image of {data.unlabeled_dir} can be added: all are duplicates of labeled ones,"
-            " rejected or broken; give another --unlabeled_dir"
+            f"no image of {data.unlabeled_dir} can be added: all are labeled by --decisions,"
+            " duplicates of labeled ones, rejected or broken; give another --unlabeled_dir, or"
+            " --method=logit_adjusted, which adds none"
         )
     said = [
         *_summarize(found, part, why, names, minor, counts, y),

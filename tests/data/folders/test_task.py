@@ -179,6 +179,16 @@ def test_many_accepted_picks_leave_the_minor_classes_and_the_test_set_as_they_we
     assert parts(task)[0]["test"] == before["test"]
 
 
+def test_a_pool_that_is_labeled_as_a_whole_needs_a_method_without_one(make, tmp_path):
+    marks = [digest(path.read_bytes()) for path in (tmp_path / "pool").iterdir()]
+    lines = [("digest", "decision", "label"), *((mark, "right", "emu") for mark in marks)]
+    write_csv(path := tmp_path / "decisions.csv", lines)
+    with pytest.raises(ValueError, match="all are labeled by --decisions, .*--method=logit_adj"):
+        make(decisions=str(path))
+    task = make(decisions=str(path), method="logit_adjusted")
+    assert (task.y_labeled == 2).sum() == 2 + 6 and not len(task.x_unlabeled)
+
+
 def test_decisions_are_taken_over(make, tmp_path):
     before, _ = parts(make())
     marks = [digest((tmp_path / "pool" / f"{i}.png").read_bytes()) for i in range(3)]
@@ -323,7 +333,8 @@ def test_a_pool_of_copies_only_is_refused(make, tmp_path):
     picture(tmp_path / "pool" / "a.png", (0, 0, 0), 1)
     shutil.copyfile(tmp_path / "labeled" / "cat" / "1.png", tmp_path / "pool" / "a.png")
     with pytest.raises(
-        ValueError, match="can be added: all are duplicates of labeled ones, rejected or broken"
+        ValueError,
+        match="can be added: all are labeled by --decisions, duplicates of labeled ones,",
     ):
         make()
 
