@@ -168,8 +168,14 @@ def read_settings(path: str | os.PathLike[str]) -> tuple[str, Levels | None, boo
 def read_class_names(path: str | os.PathLike[str], classes: int) -> list[str]:
     """Returns the class names in a .keras file, or numbers if it has none.
 
-    Raises ValueError if it has another number of names than the model has classes, or is damaged.
+    Raises ValueError if it has another number of names than the model has classes, or is damaged,
+    or if the model has one output.
     """
+    if classes < 2:  # its softmax would be 1 for every image
+        raise ValueError(
+            f"{path}: expected an output for each class, received one in all: end the model in"
+            " Dense(2, activation='softmax')"
+        )
     with _open_model(path) as file:
         if "classes.json" not in file.namelist():
             return list(map(str, range(classes)))

@@ -154,7 +154,10 @@ def test_a_budget_keeps_the_sum_below_the_whole():
 def test_a_model_s_file_says_how_its_images_were_decoded(tmp_path):
     contents = {
         "old": {},
-        "new": {"pictures.json": '{"fit": "crop", "levels": [0, 4095]}', "classes.json": '["a"]'},
+        "new": {
+            "pictures.json": '{"fit": "crop", "levels": [0, 4095]}',
+            "classes.json": '["a", "b"]',
+        },
     }
     for name, content in contents.items():
         with zipfile.ZipFile(tmp_path / f"{name}.keras", "w") as file:
@@ -163,9 +166,11 @@ def test_a_model_s_file_says_how_its_images_were_decoded(tmp_path):
                 file.writestr(place, text)
     assert decoding.read_settings(tmp_path / "old.keras") == ("stretch", None, False)
     assert decoding.read_settings(tmp_path / "new.keras") == ("crop", (0, 4095), False)
-    assert decoding.read_class_names(tmp_path / "new.keras", 1) == ["a"]
-    with pytest.raises(ValueError, match="expected 2 names in its classes.json, received 1: a"):
-        decoding.read_class_names(tmp_path / "new.keras", 2)
+    assert decoding.read_class_names(tmp_path / "new.keras", 2) == ["a", "b"]
+    with pytest.raises(ValueError, match="expected 3 names in its classes.json, received 2: a, b"):
+        decoding.read_class_names(tmp_path / "new.keras", 3)
+    with pytest.raises(ValueError, match="expected an output for each class, received one in all"):
+        decoding.read_class_names(tmp_path / "old.keras", 1)
 
 
 @pytest.mark.parametrize(
