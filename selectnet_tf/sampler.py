@@ -330,6 +330,8 @@ def _parse_labels(
         raise ValueError(f"X has {rows.shape[0]} samples, but y has {len(values)} classes")
     labeled = ~(pd.isna(values) | np.isin(values.astype(str), ("-1", "-1.0")))
     labels = np.array(values[labeled].tolist())
+    if labels.dtype.kind == "U" and not all(isinstance(label, str) for label in values[labeled]):
+        raise ValueError("y holds texts and numbers: give one kind, and -1, NaN or None for none")
     check_classification_targets(labels)
     classes, found = np.unique(labels, return_inverse=True)
     codes = np.full(len(values), -1)

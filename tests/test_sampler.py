@@ -325,6 +325,7 @@ def test_what_is_wrong_is_said():
         ),
         (simple(lambda scores: np.ones(400, np.float32)), x, y, "returns weights"),
         (simple(lambda scores: np.array([1, 2])), x, y, "has to return a mask"),
+        (simple(), x, np.where(y < 0, np.array("?", object), y), "y holds texts and numbers"),
     ]
     for made, rows, classes, said in cases:
         with pytest.raises(ValueError, match=said):
