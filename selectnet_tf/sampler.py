@@ -3,7 +3,7 @@
 import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -263,6 +263,8 @@ class LabeledFolds(StratifiedKFold):
 
     `n_splits`, `shuffle` and `random_state` are those of scikit-learn's StratifiedKFold.
     """
+
+    __metadata_request__split: ClassVar = {"groups": True}  # as of GroupKFold
 
     def split(self, X: Any, y: Any, groups: Any = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields (training positions, test positions) in X of each fold.

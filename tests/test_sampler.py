@@ -12,13 +12,14 @@ import pandas
 import pytest
 from imblearn.pipeline import Pipeline
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits, make_classification
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier, StackingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -462,6 +463,11 @@ def test_no_group_is_in_both_parts_of_a_fold():
     assert sorted(np.concatenate([test for _, test in folds])) == np.flatnonzero(y >= 0).tolist()
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         next(sn.LabeledFolds(3).split(x, y, groups[:-1]))
+    made = sn.SelectionClassifier(LogisticRegression())
+    scores = cross_val_score(made, x, y, groups=groups, cv=sn.LabeledFolds(3))
+    with config_context(enable_metadata_routing=True):
+        routed = cross_val_score(made, x, y, params={"groups": groups}, cv=sn.LabeledFolds(3))
+    assert np.array_equal(scores, routed)
 
 
 def test_under_a_limit_unlabeled_samples_come_before_copies_of_labeled_ones():
