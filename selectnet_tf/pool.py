@@ -334,6 +334,8 @@ def _even_order(classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _parse_classes(y_labeled: Any, n: int) -> tuple[np.ndarray, int]:
     """Returns (classes [n], number of one-hot columns, 0 for integer classes)."""
     y: np.ndarray = np.asarray(y_labeled)
+    if y.dtype == object:  # such as a column of a frame of several types
+        y = np.array(y.tolist())
     one_hot = y.shape[1] if y.ndim == 2 and y.shape[1] > 1 else 0
     if one_hot:
         if not ((y == 0) | (y == 1)).all() or not (y.sum(1) == 1).all():

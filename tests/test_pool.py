@@ -235,7 +235,7 @@ def test_bad_input_is_refused(arguments, words):
         Pool(*arguments)
 
 
-@pytest.mark.parametrize("kind", [bool, np.float32, np.float64, np.uint8])
+@pytest.mark.parametrize("kind", [bool, np.float32, np.float64, np.uint8, object])
 @pytest.mark.parametrize("shape", [3, (3, 1)], ids=["row", "column"])
 def test_classes_may_be_bools_and_whole_floats_and_stand_in_a_column(kind, shape):
     y = np.array([0, 1, 1]).astype(kind).reshape(shape)
