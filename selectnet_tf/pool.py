@@ -277,7 +277,7 @@ class Pool:
 
     @functools.cached_property
     def identity(self) -> dict[str, np.ndarray]:
-        """The data's fingerprint: sizes of D and U, minor classes, digests of labels and images.
+        """The pool's fingerprint: its numbers, seed, and digests of labels and images.
 
         images.digest says which bytes count.
         """
@@ -289,12 +289,13 @@ class Pool:
                 [self.labeled.sum(), (~self.labeled).sum()]
             ),
             "minor classes": self.minor,
+            "seed": np.array([self.seed]),
             "labels": np.array(digest(known)),
             "images": np.array(digest(self.images)),
         }
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Returns the training set and the data's fingerprint."""
+        """Returns the training set and the pool's fingerprint."""
         weights = {} if self.weights is None else {"weights": self.weights}
         return {"index": self.index, "targets": self.targets, **weights, **self.identity}
 
@@ -302,7 +303,7 @@ class Pool:
         """Restores a state of get_state.
 
         Raises:
-            ValueError: the state is of other data.
+            ValueError: the state is of other data, or of another seed.
         """
         for name, mine in self.identity.items():
             if not np.array_equal(state[name], mine):

@@ -151,6 +151,7 @@ def test_state_round_trip():
         (make(labels=(0, 0, 0, 0, 1, 2, 0), unlabeled=3), "numbers of labeled"),
         (make(labels=(0, 0, 0, 0, 2, 1)), "other labels: they have changed"),
         (make(minor=(2,)), r"minor classes: it has \[1, 2\] and this pool \[2\]"),
+        (make(seed=7), r"other seed: it has \[0\] and this pool \[7\]"),
         (Pool(make().images[:6] + 1, [0, 0, 0, 0, 1, 2], make().images[6:], (1, 2)), "other images: they have"),
         (Pool(make().images[:6], [0, 0, 0, 0, 1, 2], make().images[6:], (1, 2), sample_weight=np.ones(6)), "other labels"),
     ],
