@@ -2,7 +2,7 @@
 
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib
@@ -23,6 +23,7 @@ CURVES = {  # of Figure 2's series
 COLORS = dict(zip(recipes.METHODS, [*matplotlib.color_sequences["tab10"], "black"], strict=True))
 MOST_LINES = 10  # classes in a panel of picks by class
 Drawn = dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]
+Rows = list[dict[str, str]]
 STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -43,7 +44,7 @@ def draw_all(results: pathlib.Path, found: Sequence[store.Run]) -> Drawn:
         chosen = sorted(
             chosen, key=lambda run: (recipes.METHODS.index(run.method), run.changes, run.seed)
         )
-        here = all(store.read_file(results, run.name, "epochs.csv") for run in chosen)
+        here = len(_read_each(results, chosen, "epochs.csv")) == len(chosen)
         paths = []
         for kind, draw in (
             ("figure2", draw_figure2),
@@ -60,6 +61,7 @@ def draw_all(results: pathlib.Path, found: Sequence[store.Run]) -> Drawn:
     return made
 
 
+@matplotlib.rc_context(STYLE)
 def draw_figure2(
     results: pathlib.Path, found: Sequence[store.Run], path: pathlib.Path, title: str
 ) -> pathlib.Path | None:
@@ -67,65 +69,46 @@ def draw_figure2(
 
     Returns path, or None where no run left a selection.csv, or the true classes are unknown.
     """
-    tables = [(run, store.read_file(results, run.name, "selection.csv")) for run in found]
-    tables = [(run, rows) for run, rows in tables if rows and rows[0]["unlabeled_right"]]
+    tables = _read_each(results, found, "selection.csv")
+    tables = [(run, rows) for run, rows in tables if rows[0]["unlabeled_right"]]
     if not tables:
         return None
     here = found[0].dataset, found[0].arch
     points = [r for r in paper.numbers("figure2") if (r["dataset"], r["arch"]) == here]
     across = min(3, len(tables))
-    with matplotlib.rc_context(STYLE):
-        figure, panels = _grid(len(tables), 3.0, 3.4, columns=across, margin=2.35, sharey=True)
-        for panel, (run, rows) in zip(panels, tables, strict=False):
-            for series, (color, style) in CURVES.items():
-                label = series.replace("_", " ")
-                columns = paper.PICKS[series]
-                values = [sum(float(row[c] or "nan") for c in columns) for row in rows]
+    figure, panels = _grid(len(tables), 3.0, 3.4, columns=across, margin=2.35, sharey=True)
+    for panel, (run, rows) in zip(panels, tables, strict=True):
+        epochs = [int(row["epoch"]) for row in rows]
+        for series, (color, style) in CURVES.items():
+            label = series.replace("_", " ")
+            values = [sum(float(row[c] or "nan") for c in paper.PICKS[series]) for row in rows]
+            panel.plot(epochs, values, style, color=color, marker=".", label=label)
+            theirs = [
+                (int(r["epoch"]), float(r["value"]))
+                for r in points
+                if r["series"] == series and int(r["epoch"]) <= epochs[-1]
+            ]
+            if theirs and run.method == "selectnet":
+                marker = "o" if style == "-" else "s"
+                label += ", paper"
                 panel.plot(
-                    [int(row["epoch"]) for row in rows],
-                    values,
-                    style,
-                    color=color,
-                    marker=".",
-                    label=label,
+                    *zip(*theirs, strict=True), marker, color=color, mfc="none", ms=5, label=label
                 )
-                theirs = [
-                    (int(r["epoch"]), float(r["value"])) for r in points if r["series"] == series
-                ]
-                theirs = [
-                    point
-                    for point in theirs
-                    if run.method == "selectnet" and point[0] <= int(rows[-1]["epoch"])
-                ]
-                if theirs:
-                    marker = "o" if style == "-" else "s"
-                    panel.plot(
-                        *zip(*theirs, strict=True),
-                        marker,
-                        color=color,
-                        mfc="none",
-                        ms=5,
-                        label=f"{label}, paper",
-                    )
-            panel.set(title=f"{run.method}, seed {run.seed}", xlabel="epoch")
-            panel.set_yscale("symlog", linthresh=1)
-            _whole_epochs(panel)
-            panel.grid(alpha=0.3)
-        for panel in panels[len(tables) :]:
-            panel.set_axis_off()
-        for panel in panels[::across]:
-            panel.set_ylabel("added images")
-        panels[0].set_ylim(bottom=0)
-        handles = {
-            label: h
-            for panel in panels
-            for h, label in zip(*panel.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(handles.values(), handles, loc="center right")
-        _set_title(figure, found[0], title)
-        return _save(figure, path)
+        panel.set(title=f"{run.method}, seed {run.seed}", xlabel="epoch")
+        _set_rounds(panel)
+    for panel in panels[::across]:
+        panel.set_ylabel("added images")
+    panels[0].set_ylim(bottom=0)
+    handles = {
+        label: h
+        for panel in panels
+        for h, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles, loc="center right")
+    return _save(figure, path, found[0], title)
 
 
+@matplotlib.rc_context(STYLE)
 def draw_curves(
     results: pathlib.Path, found: Sequence[store.Run], path: pathlib.Path, title: str
 ) -> pathlib.Path | None:
@@ -133,34 +116,30 @@ def draw_curves(
 
     Returns path, or None where no run left an epochs.csv.
     """
-    tables = [(run, store.read_file(results, run.name, "epochs.csv")) for run in found]
-    tables = [(run, rows) for run, rows in tables if rows]
+    tables = _read_each(results, found, "epochs.csv")
     if not tables:
         return None
-    with matplotlib.rc_context(STYLE):
-        figure, panels = _grid(2, 4.2, 3.2)
-        for panel, (column, what) in zip(
-            panels,
-            (("val_accuracy", "all classes"), ("val_minor_accuracy", "minor classes")),
-            strict=True,
-        ):
-            for run, rows in tables:
-                first = run.name == next(r.name for r, _ in tables if r.method == run.method)
-                points = [[float(row[c] or "nan") for row in rows] for c in ("epoch", column)]
-                panel.plot(
-                    *points,
-                    ".-" if len(rows) < 40 else "-",
-                    color=COLORS[run.method],
-                    lw=1.2,
-                    label=run.method if first else None,
-                )
-            panel.set(title=f"test accuracy, {what}", xlabel="epoch")
-            panel.grid(alpha=0.3)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="center right")
-        _set_title(figure, found[0], title)
-        return _save(figure, path)
+    figure, panels = _grid(2, 4.2, 3.2)
+    shown = (("val_accuracy", "all classes"), ("val_minor_accuracy", "minor classes"))
+    for panel, (column, what) in zip(panels, shown, strict=True):
+        named: set[str] = set()
+        for run, rows in tables:
+            points = [[float(row[c] or "nan") for row in rows] for c in ("epoch", column)]
+            panel.plot(
+                *points,
+                ".-" if len(rows) < 40 else "-",
+                color=COLORS[run.method],
+                lw=1.2,
+                label=None if run.method in named else run.method,
+            )
+            named.add(run.method)
+        panel.set(title=f"test accuracy, {what}", xlabel="epoch")
+        panel.grid(alpha=0.3)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="center right")
+    return _save(figure, path, found[0], title)
 
 
+@matplotlib.rc_context(STYLE)
 def draw_f1(
     results: pathlib.Path, found: Sequence[store.Run], path: pathlib.Path, title: str
 ) -> pathlib.Path | None:
@@ -168,60 +147,48 @@ def draw_f1(
 
     Returns path, or None where no run left a classes.csv.
     """
-    tables = [(run, paper.f1(results, run.name)) for run in found]
-    by_method = {m: [t for run, t in tables if run.method == m and t] for m in recipes.METHODS}
-    by_method = {m: chosen for m, chosen in by_method.items() if chosen}
-    if not by_method:
+    tables = _read_each(results, found, "classes.csv")
+    if not tables:
         return None
-    rows = next(
-        rows for run in found if (rows := store.read_file(results, run.name, "classes.csv"))
-    )
-    classes, minor = (
-        [row["class"] for row in rows],
-        {row["class"] for row in rows if row["minor"] == "1"},
-    )
-    names = {
-        row["class"]: _plain(row.get("name", row["class"])[:12])
-        for row in rows
-        if found[0].row["dataset"] == recipes.FolderData.dataset
-    }
+    scores = [(run.method, paper.f1(results, run.name)) for run, _ in tables]
+    by_method = {m: [table for method, table in scores if method == m] for m in recipes.METHODS}
+    by_method = {m: chosen for m, chosen in by_method.items() if chosen}
+    rows = tables[0][1]
+    classes = [row["class"] for row in rows]
+    minor = {row["class"] for row in rows if row["minor"] == "1"}
+    names = {}
+    if found[0].row["dataset"] == recipes.FolderData.dataset:
+        names = {row["class"]: _plain(row.get("name", row["class"])[:12]) for row in rows}
     if len(classes) > 20:  # too many bars: at most twenty, of minor classes
         classes = [c for c in classes if c in minor][:20] or classes[:20]
-    lines = [
-        r
+    theirs = {
+        (r["method"], r["class"]): float(r["value"])
         for r in paper.numbers("table2")
         if (r["dataset"], r["arch"]) == (found[0].dataset, found[0].arch)
-    ]
-    theirs = {
-        (r["method"], r["class"]): float(r["value"]) for r in lines if r["method"] in by_method
+        and r["method"] in by_method
     }
-    with matplotlib.rc_context(STYLE):
-        figure, (panel,) = _grid(1, 8.5, 3.2)
-        width = 0.84 / len(by_method)
-        for i, (method, chosen) in enumerate(by_method.items()):
-            places = [x + (i - (len(by_method) - 1) / 2) * width for x in range(len(classes))]
-            means = [sum(table.get(c, 0.0) for table in chosen) / len(chosen) for c in classes]
-            panel.bar(places, means, width, color=COLORS[method], label=method)
-            for x, c in zip(places, classes, strict=True):
-                if (method, c) in theirs:
-                    panel.plot(
-                        [x - width / 2, x + width / 2],
-                        [theirs[method, c]] * 2,
-                        color="black",
-                        lw=1.5,
-                    )
-        if theirs:
-            panel.plot([], [], color="black", lw=1.5, label="paper, Table 2")
-        panel.set_xticks(
-            range(len(classes)), [names.get(c, c) + "\nminor" * (c in minor) for c in classes]
-        )
-        panel.set(title="F1 of each class on the test set", ylim=(0, 1))
-        panel.grid(alpha=0.3, axis="y")
-        figure.legend(loc="center right")
-        _set_title(figure, found[0], title)
-        return _save(figure, path)
+    figure, (panel,) = _grid(1, 8.5, 3.2)
+    width = 0.84 / len(by_method)
+    for i, (method, chosen) in enumerate(by_method.items()):
+        places = [x + (i - (len(by_method) - 1) / 2) * width for x in range(len(classes))]
+        means = [sum(table.get(c, 0.0) for table in chosen) / len(chosen) for c in classes]
+        panel.bar(places, means, width, color=COLORS[method], label=method)
+        for x, c in zip(places, classes, strict=True):
+            if (method, c) in theirs:
+                ends = [x - width / 2, x + width / 2]
+                panel.plot(ends, [theirs[method, c]] * 2, color="black", lw=1.5)
+    if theirs:
+        panel.plot([], [], color="black", lw=1.5, label="paper, Table 2")
+    panel.set_xticks(
+        range(len(classes)), [names.get(c, c) + "\nminor" * (c in minor) for c in classes]
+    )
+    panel.set(title="F1 of each class on the test set", ylim=(0, 1))
+    panel.grid(alpha=0.3, axis="y")
+    figure.legend(loc="center right")
+    return _save(figure, path, found[0], title)
 
 
+@matplotlib.rc_context(STYLE)
 def draw_confusion(
     results: pathlib.Path, found: Sequence[store.Run], path: pathlib.Path, title: str
 ) -> pathlib.Path | None:
@@ -230,41 +197,28 @@ def draw_confusion(
     Returns path, or None where no run left a classes.csv.
     """
     firsts = {run.method: run for run in reversed(found)}
-    tables = {
-        run.method: store.read_file(results, run.name, "classes.csv") for run in firsts.values()
-    }
-    tables = {m: tables[m] for m in recipes.METHODS if tables.get(m)}
+    chosen = [firsts[method] for method in recipes.METHODS if method in firsts]
+    tables = _read_each(results, chosen, "classes.csv")
     if not tables:
         return None
-    classes = len(next(iter(tables.values())))
+    classes = len(tables[0][1])
     columns = min(3, max(2, len(tables)))  # one panel alone is too narrow for the title
-    with matplotlib.rc_context(STYLE):
-        figure, panels = _grid(len(tables), 3.1, 3.5, columns=columns, sharey=True)
-        for panel, (method, rows) in zip(panels, tables.items(), strict=False):
-            counts = [[float(row.get(f"as_{c}") or 0) for c in range(classes)] for row in rows]
-            image = panel.imshow(
-                [[v / max(sum(row), 1) for v in row] for row in counts],
-                cmap="Blues",
-                vmin=0,
-                vmax=1,
-            )
-            step = 1 if classes <= 10 else 10
-            panel.set_xticks(range(0, classes, step))
-            panel.set_yticks(range(0, classes, step))
-            for tick, row in zip(panel.get_yticklabels(), rows[::step], strict=False):
-                tick.set_fontweight("bold" if row["minor"] == "1" else "normal")
-            panel.set(title=method, xlabel="predicted as")
-        for panel in panels[len(tables) :]:
-            panel.set_axis_off()
-        for panel in panels[::columns]:
-            panel.set_ylabel("true class (bold: minor)")
-        figure.colorbar(
-            image,
-            cax=figure.add_axes((1 - 0.8 / figure.get_figwidth(), 0.3, 0.015, 0.4)),
-            label="share of the class",
-        )
-        _set_title(figure, found[0], title)
-        return _save(figure, path)
+    figure, panels = _grid(len(tables), 3.1, 3.5, columns=columns, sharey=True)
+    for panel, (run, rows) in zip(panels, tables, strict=True):
+        counts = [[float(row.get(f"as_{c}") or 0) for c in range(classes)] for row in rows]
+        shares = [[v / max(sum(row), 1) for v in row] for row in counts]
+        image = panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        step = 1 if classes <= 10 else 10
+        panel.set_xticks(range(0, classes, step))
+        panel.set_yticks(range(0, classes, step))
+        for tick, row in zip(panel.get_yticklabels(), rows[::step], strict=False):
+            tick.set_fontweight("bold" if row["minor"] == "1" else "normal")
+        panel.set(title=run.method, xlabel="predicted as")
+    for panel in panels[::columns]:
+        panel.set_ylabel("true class (bold: minor)")
+    scale = figure.add_axes((1 - 0.8 / figure.get_figwidth(), 0.3, 0.015, 0.4))
+    figure.colorbar(image, cax=scale, label="share of the class")
+    return _save(figure, path, found[0], title)
 
 
 def draw_by_class(
@@ -285,12 +239,13 @@ def draw_by_class(
             for run in members:
                 kinds.setdefault((group, run.method), []).append(run)
         path = results / f"byclass_{paper.slug(dataset)}_{arch}.png"
-        folders = [
-            (_title_panel(runs, len(groups) > 1), [results / "runs" / run.name for run in runs])
-            for runs in kinds.values()
-        ]
-        here = all((f / "selection.csv").exists() for _, several in folders for f in several)
-        if (path.exists() and not here) or _draw_panels(folders, path):
+        titled = [(_title_panel(runs, len(groups) > 1), runs) for runs in kinds.values()]
+        here = all(
+            (results / "runs" / run.name / "selection.csv").exists()
+            for _, runs in titled
+            for run in runs
+        )
+        if (path.exists() and not here) or _draw_panels(results, titled, path):
             made[dataset, arch] = path
     return made
 
@@ -312,57 +267,57 @@ def _shorten(value: str) -> str:
     return value[:7] if _csv_files.is_number(value, math.inf) else f"...{value[-15:]}"
 
 
-def _draw_panels(kinds: list[tuple[str, list[pathlib.Path]]], file: pathlib.Path) -> bool:
-    """Draws one panel for each (title, folders of runs) with picks by class, a line for each run.
+@matplotlib.rc_context(STYLE)
+def _draw_panels(
+    results: pathlib.Path, titled: list[tuple[str, list[store.Run]]], path: pathlib.Path
+) -> bool:
+    """Draws one panel for each (title, runs) with picks by class, a line for each run.
 
-    A panel has the MOST_LINES classes with the fewest picks. Returns False where no folder has any.
+    A panel has the MOST_LINES classes with the fewest picks. Returns False where no run has any.
     """
     tables = []
-    for title, folders in kinds:
-        read = [store.read_file(f.parent.parent, f.name, "selection.csv") for f in folders]
-        runs = [rows for rows in read if rows and any(c.startswith("as_") for c in rows[0])]
-        if runs:
-            tables.append((title, folders[0], runs))
+    for title, runs in titled:
+        read = _read_each(results, runs, "selection.csv")
+        by_class = [rows for _, rows in read if any(c.startswith("as_") for c in rows[0])]
+        if by_class:
+            tables.append((title, runs[0], by_class))
     if not tables:
         return False
     lines, columns = max(title.count("\n") for title, *_ in tables), min(3, len(tables))
-    with matplotlib.rc_context(STYLE):
-        figure, panels = _grid(
-            len(tables),
-            3.6,
-            2.95 + 0.17 * lines,
-            columns=columns,
-            margin=0.3,
-            top=0.35 + 0.17 * lines,
-        )
-        for panel, (title, folder, runs) in zip(panels, tables, strict=False):
-            described = store.read_file(folder.parent.parent, folder.name, "classes.csv")
-            names = {row["class"]: _plain(row["name"]) for row in described if "name" in row}
-            found = [c for c in runs[0][0] if c.startswith("as_")]
-            fewest = sorted(found, key=lambda c: float(runs[0][-1][c] or 0))[:MOST_LINES]
-            for i, c in enumerate(sorted(fewest, key=found.index)):
-                for rows in runs:
-                    panel.plot(
-                        [int(row["epoch"]) for row in rows],
-                        [float(row.get(c) or "nan") for row in rows],
-                        f"C{i}.-",
-                        lw=1.2 if len(runs) == 1 else 0.8,
-                        label=names.get(c[3:], c[3:]) if rows is runs[0] else None,
-                    )
-            panel.set_title(title, fontsize=8)
-            panel.set_yscale("symlog", linthresh=1)
-            panel.set_ylim(-0.2, max(10.0, 1.5 * panel.get_ylim()[1]))  # so that a line at 0 shows
-            _whole_epochs(panel)
-            panel.grid(alpha=0.3)
-            panel.legend(fontsize=6, ncols=2)
-        for panel in panels[len(tables) :]:
-            panel.set_axis_off()
-        for panel in panels[len(tables) - columns : len(tables)]:  # the lowest of their columns
-            panel.set_xlabel("epoch")
-        for panel in panels[::columns]:
-            panel.set_ylabel("added images")
-        _save(figure, file)
+    height, top = 2.95 + 0.17 * lines, 0.35 + 0.17 * lines
+    figure, panels = _grid(len(tables), 3.6, height, columns=columns, margin=0.3, top=top)
+    for panel, (title, run, by_class) in zip(panels, tables, strict=True):
+        described = store.read_file(results, run.name, "classes.csv")
+        names = {row["class"]: _plain(row["name"]) for row in described if "name" in row}
+        found = [c for c in by_class[0][0] if c.startswith("as_")]
+        fewest = sorted(found, key=lambda c: float(by_class[0][-1][c] or 0))[:MOST_LINES]
+        for i, c in enumerate(sorted(fewest, key=found.index)):
+            for rows in by_class:
+                panel.plot(
+                    [int(row["epoch"]) for row in rows],
+                    [float(row.get(c) or "nan") for row in rows],
+                    f"C{i}.-",
+                    lw=1.2 if len(by_class) == 1 else 0.8,
+                    label=names.get(c[3:], c[3:]) if rows is by_class[0] else None,
+                )
+        panel.set_title(title, fontsize=8)
+        _set_rounds(panel)
+        panel.set_ylim(-0.2, max(10.0, 1.5 * panel.get_ylim()[1]))  # so that a line at 0 shows
+        panel.legend(fontsize=6, ncols=2)
+    for panel in panels[-columns:]:  # the lowest of their columns
+        panel.set_xlabel("epoch")
+    for panel in panels[::columns]:
+        panel.set_ylabel("added images")
+    _save(figure, path)
     return True
+
+
+def _read_each(
+    results: pathlib.Path, found: Iterable[store.Run], file: str
+) -> list[tuple[store.Run, Rows]]:
+    """Returns (Run, rows) of a file, one of store.FILES, of each run that has it."""
+    tables = ((run, store.read_file(results, run.name, file)) for run in found)
+    return [(run, rows) for run, rows in tables if rows]
 
 
 def _grid(
@@ -374,7 +329,7 @@ def _grid(
     top: float = 0.6,
     **options: Any,
 ) -> tuple[Figure, list[Axes]]:
-    """Returns a figure and its n panels.
+    """Returns a figure and its n panels; the rest of its last row is empty.
 
     Args:
         n: panels.
@@ -401,16 +356,9 @@ def _grid(
         0.62 / width,
         gap / axes,
     )
-    return figure, list(panels.flat)
-
-
-def _set_title(figure: Figure, run: store.Run, title: str) -> None:
-    """Titles a figure in one line: smaller where it is long, cut where it is too long."""
-    text = _plain(f"{run.dataset}, {run.arch}: {title}")
-    room = figure.get_figwidth() * 72 / 0.6  # characters of one point
-    most = int(room / 7)
-    text = text if len(text) <= most else f"{text[: most - 3]}..."
-    figure.suptitle(text, fontsize=min(11, room / len(text)))
+    for panel in panels.flat[n:]:
+        panel.set_axis_off()
+    return figure, list(panels.flat[:n])
 
 
 def _plain(name: str) -> str:
@@ -418,14 +366,27 @@ def _plain(name: str) -> str:
     return name.replace("$", r"\$")
 
 
-def _whole_epochs(panel: Axes) -> None:
-    """Puts a panel's ticks at whole epochs."""
+def _set_rounds(panel: Axes) -> None:
+    """Puts a panel's ticks at whole epochs; its scale of counts shows 0 and thousands."""
+    panel.set_yscale("symlog", linthresh=1)
     locator: Any = panel.xaxis.get_major_locator()
     locator.set_params(integer=True)
+    panel.grid(alpha=0.3)
 
 
-def _save(figure: Figure, path: pathlib.Path) -> pathlib.Path:
-    """Writes a figure. Returns its path."""
+def _save(
+    figure: Figure, path: pathlib.Path, run: store.Run | None = None, title: str = ""
+) -> pathlib.Path:
+    """Writes a figure, with a title where a run is given. Returns its path.
+
+    The title is one line: smaller where it is long, cut where it is too long.
+    """
+    if run:
+        text = _plain(f"{run.dataset}, {run.arch}: {title}")
+        room = figure.get_figwidth() * 72 / 0.6  # characters of one point
+        most = int(room / 7)
+        text = text if len(text) <= most else f"{text[: most - 3]}..."
+        figure.suptitle(text, fontsize=min(11, room / len(text)))
     with replacing(path) as beside:
         figure.savefig(beside, dpi=110, metadata={"Software": None})
     return path

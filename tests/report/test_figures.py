@@ -117,7 +117,9 @@ def test_every_selecting_run_has_a_panel_of_its_picks_by_class(results, monkeypa
     monkeypatch.setattr(
         figures,
         "_draw_panels",
-        lambda kinds, file: titles.extend(title for title, _ in kinds) or draw(kinds, file),
+        lambda results, titled, path: (
+            titles.extend(title for title, _ in titled) or draw(results, titled, path)
+        ),
     )
     write_run(results, method="context", preset="robust", cap=0.25, seed=1)  # left no files
     made = figures.draw_by_class(results, store.read_runs(results)[0])
@@ -153,9 +155,9 @@ def test_f1_names_the_classes_of_one_s_own_data_and_marks_the_minor_ones(tmp_pat
     monkeypatch.setattr(
         figures,
         "_save",
-        lambda figure, path: (
+        lambda figure, *rest: (
             ticks.extend(t.get_text() for t in figure.axes[0].get_xticklabels())
-            or save(figure, path)
+            or save(figure, *rest)
         ),
     )
     assert figures.draw_f1(tmp_path, store.read_runs(tmp_path)[0], tmp_path / "f1.png", "two runs")
