@@ -100,44 +100,44 @@ def read_lines(path: pathlib.Path) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def find_problem(
+def read_numbers(
     path: pathlib.Path,
     needed: Sequence[str],
     texts: Sequence[str],
     whole: Sequence[str] = (),
     filled: Sequence[str] = (),
     empty: bool = False,
-) -> str | None:
-    """Returns the first problem of a file of numbers: a lacking column, a torn line, a bad cell.
+) -> list[dict[str, str]]:
+    """Returns [{column: text}] of a file of numbers; empty without a file.
 
     Args:
-        path: the file; one that doesn't exist has no problem.
+        path: the file.
         needed: columns that it must have.
         texts: columns that may hold anything.
         whole: columns of whole numbers.
         filled: columns without empty cells.
         empty: whether a header alone is valid.
+
+    Raises:
+        ValueError: a lacking column, a torn line or a bad cell; names the file and the line.
     """
-    if not path.exists():
-        return None
-    try:
-        header, rows = read_lines(path)
-    except (ValueError, OSError) as error:
-        return str(error)
-    if not header or not (rows or empty):
-        return f"{path}: the file has no line"
+    header, lines = read_lines(path)
+    if path.exists() and not (lines or (header and empty)):
+        raise ValueError(f"{path}: the file has no line")
     missing = [column for column in needed if column not in header]
-    if missing:
-        return f"{path}:1: no column {', '.join(missing)}"
-    for i, values in enumerate(rows, 2):
-        for column, value in zip(header, values, strict=True):
+    if header and missing:
+        raise ValueError(f"{path}:1: no column {', '.join(missing)}")
+    rows = [dict(zip(header, values, strict=True)) for values in lines]
+    for i, row in enumerate(rows, 2):
+        for column, value in row.items():
             fits = re.fullmatch("-?[0-9]{1,9}", value) if column in whole else is_number(value)
             if column in filled and not value:
-                return f"{path}:{i}: {column} is empty"
+                raise ValueError(f"{path}:{i}: {column} is empty")
             if column not in texts and value and not fits:
                 kind = "whole number" if column in whole else "number"
-                return f"{path}:{i}: {column} is {value[:40]!r}, but has to be a {kind}"
-    return None
+                said = f"{column} is {value[:40]!r}, but has to be a {kind}"
+                raise ValueError(f"{path}:{i}: {said}")
+    return rows
 
 
 def is_number(text: str, most: float = math.nan) -> bool:

@@ -36,12 +36,13 @@ def test_a_path_is_no_formula():
 
 def test_a_run_that_picked_nothing_has_a_header_and_no_line(tmp_path):
     path = tmp_path / "picks.csv"
-    for content, said in (
-        ("epoch,label\n", None),
-        ("epoch\n", f"{path}:1: no column label"),
-        ("", f"{path}: the file has no line"),
+    path.write_text("epoch,label\n")
+    assert _csv_files.read_numbers(path, ("epoch", "label"), (), empty=True) == []
+    for content, empty, said in (
+        ("epoch,label\n", False, f"{path}: the file has no line"),
+        ("epoch\n", True, f"{path}:1: no column label"),
+        ("", True, f"{path}: the file has no line"),
     ):
         path.write_text(content)
-        assert _csv_files.find_problem(path, ("epoch", "label"), (), empty=True) == said
-    path.write_text("epoch,label\n")
-    assert _csv_files.find_problem(path, ("epoch", "label"), ()) == f"{path}: the file has no line"
+        with pytest.raises(ValueError, match=f"^{said}$"):
+            _csv_files.read_numbers(path, ("epoch", "label"), (), empty=empty)

@@ -1,7 +1,7 @@
 """Rows and files of finished runs: runs/NAME/row.json, and runs.csv, the table of all rows.
 
 runs.csv is built from the row.json files. It is read only for rows of versions before 0.2, which
-have no row.json. Imports the standard library only.
+have no row.json.
 """
 
 import contextlib
@@ -10,14 +10,12 @@ import json
 import math
 import pathlib
 import re
-import struct
-import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from selectnet_tf import _csv_files, recipes
-from selectnet_tf._csv_files import is_number, read_csv, read_lines, write_csv
-from selectnet_tf._files import digest, remove_leftovers, write_json
+from selectnet_tf import recipes
+from selectnet_tf._csv_files import is_number, read_lines, read_numbers, write_csv
+from selectnet_tf._files import DAMAGE, digest, remove_leftovers, write_json
 from selectnet_tf._locks import lock
 
 HASH = "blake2b"
@@ -186,23 +184,32 @@ def find_folder(results: pathlib.Path, name: str) -> pathlib.Path:
 
 def find_damaged(results: pathlib.Path, found: list[Run]) -> list[str]:
     """Returns a line for each damaged file of the runs; reports leave these files out."""
-    checked = (_find_damage(find_folder(results, run.name) / f) for run in found for f in FILES)
-    return [line for line in checked if line]
+    damaged = []
+    for run in found:
+        for file in FILES:
+            try:
+                _read_file(results, run.name, file)
+            except (ValueError, OSError) as error:
+                damaged.append(str(error))
+    return damaged
 
 
 def read_file(results: pathlib.Path, name: str, file: str) -> list[dict[str, str]]:
     """Returns the rows of a run's file, one of FILES; empty if it is missing or damaged."""
-    path = find_folder(results, name) / file
-    return [] if _find_damage(path) else read_csv(path)
+    with contextlib.suppress(ValueError, OSError):
+        return _read_file(results, name, file)
+    return []
 
 
 def read_progress(state: pathlib.Path) -> tuple[int, int] | None:
     """Returns (epochs, batches of the next epoch) trained in a state file; None if unreadable."""
+    import numpy as np
+
     try:
-        with zipfile.ZipFile(state) as file:  # np.load without NumPy
-            epoch, batch = struct.unpack("<2q", file.read("position.npy")[-16:])
-        return int(epoch), int(batch)
-    except (OSError, KeyError, ValueError, struct.error, zipfile.BadZipFile):
+        with np.load(state) as file:
+            epoch, batch = file["position"].tolist()
+        return epoch, batch
+    except (OSError, *DAMAGE):
         return None
 
 
@@ -348,6 +355,6 @@ def _list_paths(row: Mapping[str, str]) -> list[str]:
     return [field.name for field in dataclasses.fields(recipes.FolderData) if field.default is None]
 
 
-def _find_damage(path: pathlib.Path) -> str | None:
-    may_be_empty = path.name == "picks.csv"  # of a run without picks
-    return _csv_files.find_problem(path, FILES[path.name], TEXTS, WHOLE, FILLED, empty=may_be_empty)
+def _read_file(results: pathlib.Path, name: str, file: str) -> list[dict[str, str]]:
+    path, empty = find_folder(results, name) / file, file == "picks.csv"  # of a run without picks
+    return read_numbers(path, FILES[file], TEXTS, WHOLE, FILLED, empty)
