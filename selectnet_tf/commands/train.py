@@ -232,7 +232,8 @@ def main(argv: list[str]) -> int:
             try:
                 rows = compare.write_baselines(results, row["name"], row["method"], found)
                 compared = ["", *compare.describe_baselines(rows)]
-            except ValueError as error:  # a finished run of an older version, or a damaged file
+            # a finished run of an older version, a damaged file, or another process
+            except (ValueError, BlockingIOError) as error:
                 compared = ["", f"warning: no comparison with baselines: {error}"]
         print(
             f"\n{outputs.format_results([row])}\n\nfiles: {results / 'runs' / row['name']}/, row in"

@@ -3,6 +3,7 @@
 No TensorFlow.
 """
 
+import contextlib
 import fnmatch
 import pathlib
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from selectnet_tf._console import align_columns
-from selectnet_tf._csv_files import find_problem, read_csv, write_csv
+from selectnet_tf._csv_files import read_numbers, write_csv
 from selectnet_tf._files import DAMAGE
 from selectnet_tf._locks import lock
 from selectnet_tf.report import paper
@@ -52,6 +53,11 @@ class Pair(NamedTuple):
     right: np.ndarray
     minor: np.ndarray
     classes: list[str]
+
+    @property
+    def parts(self) -> dict[str, np.ndarray]:
+        """Masks of PARTS over the test images: [n] bool each."""
+        return {"all": self.truth >= 0, "minor": self.minor[self.truth]}
 
 
 def find(results: pathlib.Path, pattern: str) -> dict[int, store.Run]:
@@ -244,8 +250,7 @@ def _tests(pairs: Sequence[Pair]) -> str:
     table = [("seed", "classes", "only A right", "only B right", "p")]
     for p in pairs:
         name = f"{p.classes[worst]} (worst of A and B together)"
-        parts = {"all": p.truth >= 0, "minor": p.minor[p.truth], name: p.truth == worst}
-        for part, where in parts.items():
+        for part, where in (p.parts | {name: p.truth == worst}).items():
             only_a, only_b, value = mcnemar(*p.right[:, -1, where])
             table.append((str(p.seed), part, f"{only_a:,}", f"{only_b:,}", f"{value:.2g}"))
     return align_columns(table)
@@ -266,58 +271,47 @@ def write_baselines(
         found: the baselines.
 
     Raises:
-        ValueError: a file is missing or damaged, or another process trains the run.
+        ValueError: a file is missing or damaged.
+        BlockingIOError: another process trains the run.
     """
-    try:
-        with lock(results / "runs" / name / ".lock"):  # a --force would put the run aside meanwhile
-            return _write_baselines(results, name, method, found)
-    except BlockingIOError as error:
-        raise ValueError(error) from None
+    with lock(results / "runs" / name / ".lock"):  # a --force would put the run aside meanwhile
+        folder = store.find_folder(results, name)
+        truth, right = _predictions(folder)
+        minor, classes = _classes(results, name, truth)
+        own = Pair(0, (name, name), truth, np.stack([right[-1:]] * 2), minor, classes)
+        counts = {part: _count(right[-1, where]) for part, where in own.parts.items()}
+        row = {"name": f"this run: {method}", "model": str(folder / "model.keras")}
+        rows = [row | _format(counts)]
+        for baseline in found:
+            row = {"name": baseline.name, "why": baseline.why, "verdict": "not run"}
+            if baseline.folder:
+                both = np.stack([_predictions(baseline.folder)[1][-1:], right[-1:]])  # [2, 1, n]
+                numbers = _measure(own._replace(names=(baseline.name, name), right=both))
+                row |= {"model": str(baseline.folder / "model.keras"), "verdict": _judge(numbers)}
+                row |= _format(numbers)
+            rows.append(row)
+        rows = [{column: row.get(column, "") for column in COLUMNS} for row in rows]
+        write_csv(folder / TABLE, [COLUMNS, *([*row.values()] for row in rows)])
+        return rows
 
 
-def _write_baselines(
-    results: pathlib.Path, name: str, method: str, found: "Sequence[Baseline]"
-) -> list[dict[str, str]]:
-    folder = store.find_folder(results, name)
-    truth, right = _predictions(folder)
-    minor, classes = _classes(results, name, truth)
-    parts = {"all": truth >= 0, "minor": minor[truth]}
-    rows = [{"name": f"this run: {method}", "model": str(folder / "model.keras")}]
-    rows[0] |= _format(_measure(parts, right[-1]))
-    for baseline in found:
-        row = {"name": baseline.name, "why": baseline.why, "verdict": "not run"}
-        if baseline.folder:
-            other = _predictions(baseline.folder)[1][-1]
-            both = np.stack([other, right[-1]])[:, None]
-            gaps = differences([Pair(0, (baseline.name, name), truth, both, minor, classes)])
-            numbers = _measure(parts, other, right[-1], gaps)
-            row |= {"model": str(baseline.folder / "model.keras"), "verdict": _judge(numbers)}
-            row |= _format(numbers)
-        rows.append(row)
-    rows = [{column: row.get(column, "") for column in COLUMNS} for row in rows]
-    write_csv(folder / TABLE, [COLUMNS, *([*row.values()] for row in rows)])
-    return rows
+def _count(right: np.ndarray) -> dict[str, float]:
+    return {"images": len(right), "accuracy": right.mean()}
 
 
-def _measure(
-    parts: dict[str, np.ndarray],
-    right: np.ndarray,
-    run: np.ndarray | None = None,
-    gaps: dict[str, tuple[float, float, float, float]] | None = None,
-) -> dict[str, dict[str, float]]:
-    """Returns {part: its NUMBERS} of the parts, masks [n] of the test images."""
-    found: dict[str, dict[str, float]] = {}
-    for part, where in parts.items():
-        found[part] = {"images": int(where.sum()), "accuracy": right[where].mean()}
-        if run is not None and gaps:
-            a, b, low, high = gaps[part]
-            p = mcnemar(right[where], run[where])[2]
-            found[part] |= {"difference": a - b, "low": low, "high": high, "p": p}
+def _measure(pair: Pair) -> dict[str, dict[str, float]]:
+    """Returns {part: NUMBERS of the first model beside the second}."""
+    found, gaps, both = {}, differences([pair]), pair.right[:, -1]
+    for part, where in pair.parts.items():
+        a, b, low, high = gaps[part]
+        p = mcnemar(*both[:, where])[2]
+        numbers = {"difference": a - b, "low": low, "high": high, "p": p}
+        found[part] = _count(both[0, where]) | numbers
     return found
 
 
 def _format(found: dict[str, dict[str, float]]) -> dict[str, str]:
-    """Returns the cells of `_measure`'s numbers."""
+    """Returns the cells of {part: its NUMBERS}."""
     return {
         f"{part}_{name}": format(value, NUMBERS[name])
         for part, numbers in found.items()
@@ -386,5 +380,6 @@ def describe_baselines(rows: Sequence[dict[str, str]]) -> list[str]:
 
 def read_baselines(folder: pathlib.Path) -> list[dict[str, str]]:
     """Returns the rows of a run's baselines.csv; empty if it is missing or damaged."""
-    path, texts = folder / TABLE, ("name", "verdict", "model", "why")
-    return [] if find_problem(path, COLUMNS, texts) else read_csv(path)
+    with contextlib.suppress(ValueError, OSError):
+        return read_numbers(folder / TABLE, COLUMNS, ("name", "verdict", "model", "why"))
+    return []

@@ -92,6 +92,11 @@ def _text(content: str) -> str:
     return f'<span class="text">{content}</span>'
 
 
+def _fold(title: str, content: str, open: bool = False) -> str:
+    """Returns HTML that is shown where its title is pressed."""
+    return f"<details{' open' * open}><summary>{title}</summary>{content}</details>"
+
+
 def _runs(results: pathlib.Path, found: list[store.Run]) -> str:
     """Returns a table of methods for each data set."""
     if not found:
@@ -173,13 +178,10 @@ class _Class(NamedTuple):
 def _classes(results: pathlib.Path, run: store.Run) -> list[_Class]:
     found = []
     for row in store.read_file(results, run.name, "classes.csv"):
-        counts = {column: float(row[column] or 0) for column in row if column.startswith("as_")}
-        images = sum(counts.values())
-        right = counts.get(f"as_{row['class']}", math.nan)
-        name = row.get("name") or row["class"]
-        found.append(
-            _Class(name, row["minor"] == "1", int(images), right / images if images else math.nan)
-        )
+        counts = {column: float(n or 0) for column, n in row.items() if column.startswith("as_")}
+        images = int(sum(counts.values()))
+        recall = counts.get(f"as_{row['class']}", math.nan) / images if images else math.nan
+        found.append(_Class(row.get("name") or row["class"], row["minor"] == "1", images, recall))
     return found
 
 
@@ -222,12 +224,9 @@ def _figures(drawn: figures.Drawn) -> str:
                 if path.name.split("_")[0] == kind
             }
             parts.append(plots.pop("curves", ""))
-            others = ", ".join(KINDS[kind] for kind in plots)
-            parts.append(
-                f"<details><summary>{others}</summary>{''.join(plots.values())}</details>"
-                if plots
-                else ""
-            )
+            if plots:
+                others = ", ".join(KINDS[kind] for kind in plots)
+                parts.append(_fold(others, "".join(plots.values())))
     return "".join(parts) or GONE
 
 
@@ -264,10 +263,7 @@ def _galleries(results: pathlib.Path, found: list[store.Run], data_dir: str | No
             names = _names(results, run, picks)
             title = f"{run.method} · {run.dataset}, {run.arch}, seed {run.seed}: {group.title}"
             shown = gallery.render(picks, names, images, f"g{len(parts)}")
-            parts.append(
-                f"<details{'' if parts else ' open'}><summary>{html.escape(title)}</summary>"
-                f"{shown}</details>"
-            )
+            parts.append(_fold(html.escape(title), shown, open=not parts))
     note = gallery.NOTE
     missing = [kind for kind, data in loaded.items() if data is None]
     if missing:
@@ -325,15 +321,10 @@ class _Files:
 def _images(dataset: str, data_dir: str | None) -> cifar.Data | None:
     """Returns the data set, or None where this machine has none: a report does not download."""
     keras_own = pathlib.Path.home() / ".keras" / "datasets"
-    for place in (
-        data_dir,
-        os.environ.get("SELECTNET_DATA"),
-        keras_own,
-        *keras_own.glob("cifar-*-target"),
-    ):
-        if place:
-            with contextlib.suppress(OSError, ValueError):
-                return cifar.load(dataset, place)
+    given = (data_dir, os.environ.get("SELECTNET_DATA"))
+    for place in (*filter(None, given), keras_own, *keras_own.glob("cifar-*-target")):
+        with contextlib.suppress(OSError, ValueError):
+            return cifar.load(dataset, place)
     return None
 
 
@@ -395,19 +386,13 @@ def _settings(found: list[store.Run]) -> str:
             ]
             lines.append([name, *shown, _text(html.escape(field.metadata["help"]))])
     columns = "name accuracy epochs seconds selection_seconds images device tensorflow keras commit"
-    rows = [
-        [html.escape(_short(run.row.get(column, ""))) for column in columns.split()]
-        for run in found
-    ]
+    rows = [[html.escape(_short(run.row.get(c, ""))) for c in columns.split()] for run in found]
+    presets = _table(["field", *recipes.PRESETS, ""], lines)
     parts = {
         "Every run": _table(columns.split(), rows),
-        "The presets, for CIFAR-10 with 4 minor classes": _table(
-            ["field", *recipes.PRESETS, ""], lines
-        ),
+        "The presets, for CIFAR-10 with 4 minor classes": presets,
     }
-    return "".join(
-        f"<details><summary>{title}</summary>{table}</details>" for title, table in parts.items()
-    )
+    return "".join(_fold(title, table) for title, table in parts.items())
 
 
 def _short(text: str) -> str:

@@ -152,7 +152,7 @@ def test_nothing_is_written_beside_a_run_that_another_process_trains(tmp_path):
     with lock(folder / ".lock"):
         first = baselines.train_all(recipe, tmp_path, tmp_path / "cache", others=False)[0]
         assert f"is already at work in {folder}: wait for it" in first.why
-        with pytest.raises(ValueError, match=f"is already at work in {folder}: wait for it"):
+        with pytest.raises(BlockingIOError, match=f"is already at work in {folder}: wait for it"):
             compare.write_baselines(tmp_path, recipe.name, "candidates", [first])
 
 
