@@ -236,7 +236,7 @@ def main(argv: list[str]) -> int:
             except (ValueError, BlockingIOError) as error:
                 compared = ["", f"warning: no comparison with baselines: {error}"]
         print(
-            f"\n{outputs.format_results([row])}\n\nfiles: {results / 'runs' / row['name']}/, row in"
+            f"\n{outputs.format_results(row)}\n\nfiles: {results / 'runs' / row['name']}/, row in"
             f" {results / 'runs.csv'}",
             *compared,
             sep="\n",

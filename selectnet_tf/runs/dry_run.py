@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import tempfile
-import time
+import timeit
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -143,13 +143,7 @@ def _timed(steps: Callable[[int], object]) -> float:
     several steps and one.
     """
     steps(1)  # traces
-    one = _took(steps, 1)
+    one = timeit.timeit(lambda: steps(1), number=1)
     count = int(np.clip(LEAST / one, 2, BATCHES))
-    more = _took(steps, count)
+    more = timeit.timeit(lambda: steps(count), number=1)
     return (more - one) / (count - 1) if more > one else more / count
-
-
-def _took(steps: Callable[[int], object], count: int) -> float:
-    start = time.perf_counter()
-    steps(count)
-    return time.perf_counter() - start

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from selectnet_tf._backend import scope
+from selectnet_tf._console import align_columns
 from selectnet_tf._files import replacing, write_json, write_npz
 from selectnet_tf.data.task import Task
 from selectnet_tf.pool import Pool
@@ -101,13 +102,9 @@ def make_class_table(truth: np.ndarray, probs: np.ndarray, task: Task) -> pd.Dat
     )
 
 
-def format_results(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns a table for the screen: accuracies and macro F1 of finished runs, one a line."""
+def format_results(row: Mapping[str, Any]) -> str:
+    """Returns a table for the screen: accuracies and macro F1 of a finished run."""
     columns = ("accuracy", "minor_accuracy", "major_accuracy", "macro_f1")
-    width = max(len(row["method"]) for row in rows)
-    header = "".join(f"{column.replace('_', ' '):>16}" for column in columns)
-    lines = [" " * width + header]
-    for row in rows:
-        values = (float("nan" if row[c] in ("", None) else row[c]) for c in columns)
-        lines.append(f"{row['method']:<{width}}" + "".join(f"{v:>16.4f}" for v in values))
-    return "\n".join(lines)
+    values = (float("nan" if row[c] in ("", None) else row[c]) for c in columns)
+    header = ("", *(column.replace("_", " ") for column in columns))
+    return align_columns([header, (row["method"], *(f"{value:.4f}" for value in values))])

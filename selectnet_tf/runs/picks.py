@@ -22,7 +22,7 @@ FOLDS, COMPONENTS = 5, 128  # of the layer that estimates
 SUSPECTS = 100  # most lines of suspects.csv
 AMONG = 10  # times as many uncertain images as are asked about are candidates
 MOST_CLASSES = 10
-COLUMNS = ("epoch", "label", "picked", "wrong", "score", "index", "truth")
+COLUMNS = store.FILES["picks.csv"]
 
 
 def excerpt(

@@ -19,7 +19,6 @@ from typing import Any
 
 from selectnet_tf import _locks, recipes
 from selectnet_tf._console import align_columns
-from selectnet_tf._csv_files import read_csv
 from selectnet_tf._devices import environment_of_job, visible_gpus
 from selectnet_tf.runs import plan, store
 
@@ -53,10 +52,8 @@ class Cell:
     @property
     def epochs(self) -> int:
         """The saved epochs of an unfinished run."""
-        with contextlib.suppress(ValueError, OSError):
-            if (self.folder / "state.npz").exists():
-                return len(read_csv(self.folder / "epochs.csv"))
-        return 0
+        progress = store.read_progress(self.folder / "state.npz")
+        return progress[0] if progress else 0
 
     def is_busy(self) -> bool:
         """Whether any process trains it now."""

@@ -12,14 +12,15 @@ import time
 import pytest
 
 from selectnet_tf import recipes
-from selectnet_tf._csv_files import read_csv, write_csv
+from selectnet_tf._csv_files import read_csv
+from selectnet_tf._files import write_npz
 from selectnet_tf._locks import lock
 from selectnet_tf.runs import plan, store, sweep
 
 RUN = """
 import pathlib, sys, time
 from selectnet_tf import recipes
-from selectnet_tf._csv_files import read_csv, write_csv
+from selectnet_tf._files import write_npz
 from selectnet_tf.runs import store
 from selectnet_tf._locks import lock
 given = dict(a[2:].split("=", 1) for a in sys.argv[1:])
@@ -33,11 +34,10 @@ with lock(folder / ".lock"):
         file.write(recipe.name + "\\n")
     if recipe.selection.method == FAILS:
         sys.exit("error: the loss is nan")
-    epochs = folder / "epochs.csv"
-    for epoch in range(len(read_csv(epochs)) + 1, recipe.training.epochs + 1):
+    before = store.read_progress(folder / "state.npz") or (0, 0)
+    for epoch in range(before[0] + 1, recipe.training.epochs + 1):
         time.sleep(SECONDS)
-        write_csv(epochs, [("epoch",), *[(i + 1,) for i in range(epoch)]])
-        (folder / "state.npz").touch()
+        write_npz(folder / "state.npz", position=[epoch, 0])
     store.write_row(results, recipe.name, {"name": recipe.name, "accuracy": 0.5, "seconds": 60.0})
     (folder / "state.npz").unlink()
 """
@@ -241,8 +241,7 @@ def test_the_plan_counts_and_trains_nothing(tmp_path):
     )
     half = tmp_path / "runs" / CELLS[2].name
     half.mkdir(parents=True)
-    (half / "state.npz").touch()
-    write_csv(half / "epochs.csv", [("epoch",), (1,)])
+    write_npz(half / "state.npz", position=[1, 0])
     text = sweep.Sweep(CELLS, tmp_path).plan()
     assert f"done  {CELLS[1].name}" in text and CELLS[2].name not in text
     all_cells = next(line for line in text.splitlines() if line.startswith("all"))

@@ -215,19 +215,17 @@ def test_no_cluster_is_one_error_in_time(listens, monkeypatch):
 
 RUN = """
 import pathlib, sys, time
-import numpy as np
 from selectnet_tf import recipes
-from selectnet_tf._csv_files import read_csv, write_csv
+from selectnet_tf._files import write_npz
 from selectnet_tf.runs import store
 given = dict(a[2:].split("=", 1) for a in sys.argv[1:])
 home, results = pathlib.Path(__file__).parent, pathlib.Path(given.pop("results_dir"))
 recipe = recipes.make(**{k: int(v) if k in ("seed", "epochs") else v for k, v in given.items()})
 folder = results / "runs" / recipe.name
-epochs = folder / "epochs.csv"
-for epoch in range(len(read_csv(epochs)) + 1, recipe.training.epochs + 1):
+before = store.read_progress(folder / "state.npz") or (0, 0)
+for epoch in range(before[0] + 1, recipe.training.epochs + 1):
     time.sleep(0.5)
-    write_csv(epochs, [("epoch",), *[(i + 1,) for i in range(epoch)]])
-    np.savez(folder / "state.npz", position=np.array([epoch, 0]))
+    write_npz(folder / "state.npz", position=[epoch, 0])
     with open(home / "trained.txt", "a") as file:
         file.write(f"{recipe.name} {epoch}\\n")
 store.write_row(results, recipe.name, {"name": recipe.name, "accuracy": 0.5, "seconds": 60.0})
