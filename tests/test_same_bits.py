@@ -78,7 +78,7 @@ def test_a_run_s_bits_follow_from_its_recipe_and_not_from_hidden_labels(
     found = load_blobs()
     split = splits.make_split(small_recipe().data, found.y, small_recipe().seed)
     y = found.y.copy()
-    y[split.unlabeled] = np.random.default_rng(0).permutation(y[split.unlabeled])
+    y[split[1]] = np.random.default_rng(0).permutation(y[split[1]])
     monkeypatch.setattr(cifar, "load", lambda *_: found._replace(y=y))
     monkeypatch.setattr(splits, "make_split", lambda *_: split)
     a = read_bits(finished())

@@ -52,9 +52,8 @@ def _load_benchmark(
     """
     found = cifar.load(data.dataset, data_dir)
     kept, held = splits.hold_out(found.y, data.validation, seed)
-    split = splits.make_split(data, found.y[kept], seed)
-    labeled, unlabeled = kept[split.labeled], kept[split.unlabeled]
-    says = [splits.describe(split, found.y[kept]), *found.says]
+    labeled, unlabeled = (kept[part] for part in splits.make_split(data, found.y[kept], seed))
+    says = [splits.describe(found.y[labeled], len(unlabeled), data.minor), *found.says]
     if data.validation:
         found = found._replace(x_test=found.x[held], y_test=found.y[held])
         says.append(
@@ -72,7 +71,7 @@ def _load_benchmark(
         found.x_test,
         found.y_test,
         names,
-        split.minor,
+        tuple(map(int, data.minor)),
         found.y[index],
         index,
         says,

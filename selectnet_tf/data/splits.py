@@ -2,7 +2,7 @@
 
 import numbers
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,68 +12,27 @@ TEST_SHARE = 0.2  # of the labeled images, without a test set
 AUTO = "auto"
 
 
-class Split(NamedTuple):
-    """A split of all positions.
+def make_split(data: BenchmarkData, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the (labeled, unlabeled) positions of a benchmark: [n_D] and [n_U] int32, sorted.
 
-    Attributes:
-        labeled: [n_D] int32, sorted.
-        unlabeled: [n_U] int32, sorted: the other positions.
-        minor: the minor classes.
-    """
-
-    labeled: np.ndarray
-    unlabeled: np.ndarray
-    minor: tuple[int, ...]
-
-
-def make_split(data: BenchmarkData, labels: np.ndarray, seed: int) -> Split:
-    """Returns the Split of a benchmark.
+    Labeled are `minor_ratio` of each minor class and `major_ratio` of each major class (Section
+    4.1), or int(largest * imb_factor ** (i / (m - 1))) images of class i (Cui et al. 2019).
 
     Args:
-        data: imbalance and minor classes.
+        data: imbalance, minor classes, and split: "random", or "first" of each class in order (the
+            released code).
         labels: [n] int classes of the whole training set.
-        seed: of --split=random.
-    """
-    minor = [int(c) for c in data.minor]
-    if data.imb_factor is not None:
-        return long_tailed_split(labels, data.imb_factor, minor, data.split, seed)
-    return step_split(
-        labels, minor, data.minor_ratio or 1.0, data.major_ratio or 1.0, data.split, seed
-    )
-
-
-def step_split(
-    labels: np.ndarray,
-    minor: Sequence[int],
-    minor_ratio: float,
-    major_ratio: float,
-    how: str = "random",
-    seed: int = 0,
-) -> Split:
-    """Labels `minor_ratio` of each minor class and `major_ratio` of each major class (Section 4.1).
-
-    Args:
-        labels: [n] int classes.
-        minor: the minor classes.
-        minor_ratio: labeled share of a minor class.
-        major_ratio: labeled share of a major class.
-        how: "random", or "first" of each class in order (the released code).
         seed: of "random".
     """
     counts = np.bincount(labels)
-    keep = [
-        int(n * (minor_ratio if c in minor else major_ratio) + 1e-9) for c, n in enumerate(counts)
-    ]
-    return _split(labels, keep, minor, how, seed)
-
-
-def long_tailed_split(
-    labels: np.ndarray, imb_factor: float, minor: Sequence[int], how: str = "random", seed: int = 0
-) -> Split:
-    """Labels int(largest * imb_factor ** (i / (m - 1))) images of class i, as Cui et al. (2019)."""
-    counts = np.bincount(labels)
-    keep = [int(counts.max() * imb_factor ** (i / (len(counts) - 1.0))) for i in range(len(counts))]
-    return _split(labels, np.minimum(keep, counts), minor, how, seed)
+    if data.imb_factor is None:
+        minor, major = data.minor_ratio or 1.0, data.major_ratio or 1.0
+        shares = [minor if c in data.minor else major for c in range(len(counts))]
+        keep = [int(n * share + 1e-9) for n, share in zip(counts, shares, strict=True)]
+    else:
+        powers = [i / (len(counts) - 1.0) for i in range(len(counts))]
+        keep = np.minimum([int(counts.max() * data.imb_factor**p) for p in powers], counts).tolist()
+    return _split(labels, keep, data.split, seed)
 
 
 def hold_out(labels: np.ndarray, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -155,21 +114,17 @@ def make_imbalance(
         if isinstance(random_state, numbers.Integral)
         else int(check_random_state(random_state).randint(2**31 - 1))
     )
-    split = _split(np.ravel(codes), list(keep.values()), (), "random", seed)
+    parts = _split(np.ravel(codes), list(keep.values()), "random", seed)
     if verbose:
         print(f"labeled of each class: {keep}")
-    left, right = _safe_indexing(rows, split.labeled), _safe_indexing(rows, split.unlabeled)
-    return (
-        left,
-        _safe_indexing(labels, split.labeled),
-        right,
-        _safe_indexing(labels, split.unlabeled),
-    )
+    left, right = ([_safe_indexing(each, part) for each in (rows, labels)] for part in parts)
+    return (*left, *right)
 
 
 def _split(
-    labels: np.ndarray, keep: Sequence[int] | np.ndarray, minor: Sequence[int], how: str, seed: int
-) -> Split:
+    labels: np.ndarray, keep: Sequence[int], how: str, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (labeled, unlabeled) positions. keep: the labeled images of each class."""
     rng = np.random.default_rng([seed, 0])
     parts = []
     for c, k in enumerate(keep):
@@ -181,16 +136,15 @@ def _split(
         parts.append(places[:k] if how == "first" else rng.permutation(places)[:k])
     labeled = np.sort(np.concatenate(parts)).astype(np.int32)
     unlabeled = np.setdiff1d(np.arange(len(labels), dtype=np.int32), labeled, assume_unique=True)
-    return Split(labeled, unlabeled, tuple(minor))
+    return labeled, unlabeled
 
 
-def describe(split: Split, labels: np.ndarray) -> str:
-    """Returns a line with the sizes of the split."""
-    counts = np.bincount(labels[split.labeled])
-    minors = np.isin(labels[split.labeled], split.minor).sum()
+def describe(labels: np.ndarray, unlabeled: int, minor: Sequence[int | str]) -> str:
+    """Returns a line with the sizes of a split. labels: [n_D] classes of D."""
+    counts, minors = np.bincount(labels), np.isin(labels, minor).sum()
     return (
-        f"{len(split.labeled):,} labeled images ({minors:,} of minor classes),"
-        f" {len(split.unlabeled):,} unlabeled; class sizes {counts.min():,} to {counts.max():,}"
+        f"{len(labels):,} labeled images ({minors:,} of minor classes), {unlabeled:,} unlabeled;"
+        f" class sizes {counts.min():,} to {counts.max():,}"
     )
 
 

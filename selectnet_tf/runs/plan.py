@@ -103,7 +103,7 @@ def count_images(recipe: recipes.Recipe) -> int:
     if data.dataset.startswith("digits"):
         per_class = 143
     labels = np.repeat(np.arange(classes), per_class)
-    counts = np.bincount(labels[splits.make_split(data, labels, recipe.seed).labeled])
+    counts = np.bincount(labels[splits.make_split(data, labels, recipe.seed)[0]])
     if method == "oracle":
         return epochs * len(labels)
     return epochs * int(

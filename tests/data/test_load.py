@@ -117,11 +117,10 @@ def test_one_image_of_a_class_can_not_be_held_out(tree):
 def test_a_benchmark_s_images_are_not_copied(tiny_cifar):
     recipe = recipes.make(minor=(2, 3), minor_ratio=0.1, major_ratio=0.75)
     found, task = cifar.load("cifar10"), load.make_task(recipe)
-    split = splits.make_split(recipe.data, found.y, recipe.seed)
-    assert np.array_equal(
-        task.index, np.concatenate([split.labeled, split.unlabeled])
-    ) and np.array_equal(task.truth, found.y[task.index])
-    assert np.array_equal(task.x_unlabeled[np.arange(5)], found.x[split.unlabeled[:5]])
+    labeled, unlabeled = splits.make_split(recipe.data, found.y, recipe.seed)
+    assert np.array_equal(task.index, np.concatenate([labeled, unlabeled]))
+    assert np.array_equal(task.truth, found.y[task.index])
+    assert np.array_equal(task.x_unlabeled[np.arange(5)], found.x[unlabeled[:5]])
     assert task.x_labeled.source is task.x_unlabeled.source
 
 

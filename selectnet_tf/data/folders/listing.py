@@ -96,18 +96,14 @@ class Folder(NamedTuple):
     Attributes:
         images: [n, size, size, 3] uint8, read from the cache.
         files: n paths relative to the folder, with "/".
-        digests: n digests of the pixels.
+        cached: n entries of the cache, with the digests and perceptual hashes.
         skipped: [(path, reason)] of unreadable files.
-        marks: n digests of the files.
-        looks: n perceptual hashes.
     """
 
     images: "Subset"
     files: list[str]
-    digests: list[str]
+    cached: list[caches.Found]
     skipped: list[tuple[str, str]]
-    marks: list[str]
-    looks: list[str]
 
     def paths(self, root: str | os.PathLike) -> list[str]:
         """Returns the n paths of the files, including the folder's."""
@@ -162,16 +158,8 @@ def read_folder(
             f"expected a folder of images, {root} has {len(listing.files)} files of"
             f" {', '.join(SUFFIXES)} and none is readable{first}"
         )
-    good = [(file, one) for file, one in zip(listing.files, found, strict=True) if one]
-    files, marks = [file for file, _ in good], [one.mark for _, one in good]
-    return Folder(
-        images,
-        files,
-        [one.pixels for _, one in good],
-        skipped,
-        marks,
-        [one.look for _, one in good],
-    )
+    files = [file for file, one in zip(listing.files, found, strict=True) if one]
+    return Folder(images, files, [one for one in found if one], skipped)
 
 
 def list_images(root: str | os.PathLike) -> Listing:
@@ -195,12 +183,8 @@ def list_images(root: str | os.PathLike) -> Listing:
                 aside.append((file, why))
             else:
                 files.append(file)
-    top = sorted(
-        entry.name
-        for entry in os.scandir(root)
-        if entry.is_dir() and not _is_passed_over(entry.name)
-    )
-    return Listing(sorted(files), sorted(aside), top)
+    top = [path.name for path in root.iterdir() if path.is_dir() and not _is_passed_over(path.name)]
+    return Listing(sorted(files), sorted(aside), sorted(top))
 
 
 def walk_folders(
@@ -248,14 +232,11 @@ def _reason_to_skip(folder: str, name: str) -> str:
         return f"{suffix} is not supported: convert it to JPEG or PNG"
     if suffix not in SUFFIXES:
         return f"{suffix or 'a file without a suffix'} is no image format"
+    path = os.path.join(folder, name)
     try:
-        return "" if stat.S_ISREG(os.stat(os.path.join(folder, name)).st_mode) else "not a file"
+        return "" if stat.S_ISREG(os.stat(path).st_mode) else "not a file"
     except OSError:
-        return (
-            "a link to nothing"
-            if os.path.islink(os.path.join(folder, name))
-            else "it can't be read"
-        )
+        return "a link to nothing" if os.path.islink(path) else "it can't be read"
 
 
 def class_names(root: str | os.PathLike, listing: Listing) -> tuple[str, ...]:

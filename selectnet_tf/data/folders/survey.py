@@ -52,10 +52,20 @@ class Survey(NamedTuple):
     says: list[str]
 
     @property
+    def listings(self) -> dict[pathlib.Path, listing.Listing]:
+        """{folder: Listing} of all folders."""
+        return {**self.labeled, **self.test, **self.unlabeled}
+
+    @property
+    def paths(self) -> list[pathlib.Path]:
+        """The images of all folders."""
+        return [root / file for root, each in self.listings.items() for file in each.files]
+
+    @property
     def aside(self) -> list[tuple[str, str]]:
         """[(file, reason)] of the files that aren't images."""
-        every = {**self.labeled, **self.test, **self.unlabeled}
-        return [(str(root / file), why) for root, each in every.items() for file, why in each.aside]
+        every = self.listings.items()
+        return [(str(root / file), why) for root, each in every for file, why in each.aside]
 
 
 def survey_folders(data: FolderData, training: TrainingRecipe) -> Survey:
@@ -80,21 +90,15 @@ def survey_folders(data: FolderData, training: TrainingRecipe) -> Survey:
     if data.group not in (None, "folder"):
         decisions.read_rows(expand(data.group), "group", ("file", "group"))
     _check_network(training, data.image_size)
-    decided = (
-        decisions.read_decisions(data.decisions, names)
-        if data.decisions
-        else decisions.Decisions({}, set())
-    )
-    every = {**labeled, **test, **unlabeled}
-    boxes, cropped = find_boxes(data.boxes, {root: each.files for root, each in every.items()})
-    found = Survey(names, minor, labeled, test, unlabeled, decided, boxes, [])
+    decided = decisions.read_decisions(data.decisions or "", names)
+    found = Survey(names, minor, labeled, test, unlabeled, decided, {}, [])
+    files = {root: each.files for root, each in found.listings.items()}
+    boxes, cropped = find_boxes(data.boxes, files)
     pool = sum(len(each.files) for each in unlabeled.values())
     held = f"{tests.sum():,} test images" if test else "about a fifth of them held out as test set"
-    found.says.append(
-        f"{counts.sum():,} labeled images of {len(names)} classes, {held}; {pool:,} unlabeled"
-    )
-    found.says.extend([*_lines(found, training, counts, tests, minor), *cropped])
-    return found
+    sizes = f"{counts.sum():,} labeled images of {len(names)} classes, {held}; {pool:,} unlabeled"
+    lines = _describe(found, training, counts, tests)
+    return found._replace(boxes=boxes, says=[sizes, *lines, *cropped])
 
 
 def count_images(
@@ -128,8 +132,7 @@ def describe_files(
     found: Survey, data: FolderData, cache_dir: pathlib.Path
 ) -> tuple[list[str], float]:
     """Returns (--dry_run's lines on sizes, bit depths and decoding, its seconds)."""
-    every = {**found.labeled, **found.test, **found.unlabeled}
-    paths = [root / file for root, each in every.items() for file in each.files]
+    paths = found.paths
     headers = decoding.read_headers(paths)
     levels, said = describe_grays(headers, data)
     if headers.sides:
@@ -226,34 +229,26 @@ def _smallest(arch: str) -> int:
 
 
 def _check_network(training: TrainingRecipe, image_size: int) -> None:
-    smallest = _smallest(training.arch)
+    smallest, weights = _smallest(training.arch), training.weights
     if image_size < smallest:
         raise ValueError(
             f"{training.arch} needs images of at least {smallest} x {smallest}: give a larger"
             f" --image_size than {image_size}"
         )
-    if (
-        training.weights
-        and training.weights != "imagenet"
-        and not expand(training.weights).is_file()
-    ):
+    if weights and weights != "imagenet" and not expand(weights).is_file():
         raise ValueError(
-            f"--weights: expected imagenet or a file, received {training.weights}, which is no file"
+            f"--weights: expected imagenet or a file, received {weights}, which is no file"
         )
 
 
-def _lines(
-    found: Survey,
-    training: TrainingRecipe,
-    counts: np.ndarray,
-    tests: np.ndarray,
-    minor: tuple[int, ...],
+def _describe(
+    found: Survey, training: TrainingRecipe, counts: np.ndarray, tests: np.ndarray
 ) -> list[str]:
     order = sorted(range(len(counts)), key=lambda c: (counts[c], found.names[c]))[:MOST_CLASSES]
     sizes = [
         f"{found.names[c]} {counts[c]:,}"
         + f" + {tests[c]:,} test" * bool(found.test)
-        + " (minor)" * (c in minor)
+        + " (minor)" * (c in found.minor)
         for c in order
     ]
     more = f", and {len(counts) - len(order):,} larger classes" if len(counts) > len(order) else ""

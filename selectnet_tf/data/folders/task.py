@@ -59,9 +59,7 @@ def make_folder_task(
     seen: the folders' Survey; None: they are surveyed. Raises ValueError, OSError in one line.
     """
     seen = seen or survey_folders(data, training)
-    every = {**seen.labeled, **seen.test, **seen.unlabeled}
-    paths = [root / file for root, each in every.items() for file in each.files]
-    some = [path for path in paths if path.suffix.lower() in decoding.HEADERS]
+    some = [path for path in seen.paths if path.suffix.lower() in decoding.HEADERS]
     levels, lines = describe_grays(decoding.read_headers(some), data)
     found = _read(data, seen, cache_dir, levels)
     names, minor = seen.names, seen.minor
@@ -142,9 +140,9 @@ def _read(
             images.append(folder.images)
             files += folder.paths(root)
             inside += folder.files
-            marks += folder.marks
-            pixels += folder.digests
-            looks += folder.looks
+            marks += [one.mark for one in folder.cached]
+            pixels += [one.pixels for one in folder.cached]
+            looks += [one.look for one in folder.cached]
             kinds += [kind] * len(folder.files)
             folders = [file.split("/")[0] for file in folder.files]
             y += [-1 if kind == UNLABELED else numbers[name] for name in folders]
