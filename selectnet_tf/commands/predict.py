@@ -56,18 +56,18 @@ def predict(
     path: str | os.PathLike[str],
     files: list[str],
     out: TextIO,
-    errors: TextIO,
     wanted: Wanted | None = None,
     boxes: str | None = None,
     folders: dict[pathlib.Path, list[str]] | None = None,
 ) -> int:
     """Writes a CSV line for each file to out. Returns the number of unreadable files.
 
+    Names these on standard error.
+
     Args:
         path: a run's model.keras.
         files: paths of images.
         out: gets the CSV.
-        errors: gets the names of unreadable files.
         wanted: what to print; default: the predicted class of every file.
         boxes: MegaDetector's output, A or A,B, for a model that was trained with --boxes.
         folders: {folder: paths of the files below it}, by which boxes are found.
@@ -76,20 +76,16 @@ def predict(
         ValueError: an unknown class, a model of other inputs, boxes that are missing or none of
             these files', or no threshold for the precision.
     """
-    found = _find_boxes(path, folders or {}, boxes, errors)
+    found = _find_boxes(path, folders or {}, boxes)
     with importing_tensorflow():
         model = safe_load.load(path)
-    wanted = wanted or Wanted()
     names = decoding.read_class_names(path, model.output_shape[-1])
-    wanted = _find_threshold(pathlib.Path(path), names, wanted, errors)
-    return _write(out, names, _classify(path, model, files, found, errors), wanted)
+    wanted = _find_threshold(pathlib.Path(path), names, wanted or Wanted())
+    return _write(out, names, _classify(path, model, files, found), wanted)
 
 
 def _find_boxes(
-    path: str | os.PathLike[str],
-    folders: dict[pathlib.Path, list[str]],
-    text: str | None,
-    errors: TextIO,
+    path: str | os.PathLike[str], folders: dict[pathlib.Path, list[str]], text: str | None
 ) -> dict[pathlib.Path, Box]:
     """Returns {image: its box}. Raises ValueError where the model was trained otherwise."""
     if decoding.read_settings(path)[-1] != bool(text):
@@ -98,11 +94,11 @@ def _find_boxes(
     if not text:
         return {}
     found, says = find_boxes(text, folders)
-    print(*map(printable, says), sep="\n", file=errors)
+    print(*map(printable, says), sep="\n", file=sys.stderr)
     return found
 
 
-def _find_threshold(path: pathlib.Path, names: list[str], wanted: Wanted, errors: TextIO) -> Wanted:
+def _find_threshold(path: pathlib.Path, names: list[str], wanted: Wanted) -> Wanted:
     """Returns `wanted` with the threshold for its precision.
 
     Raises ValueError for an unknown class or precision.
@@ -118,7 +114,7 @@ def _find_threshold(path: pathlib.Path, names: list[str], wanted: Wanted, errors
     from selectnet_tf.runs import evaluation  # takes seconds: not where a flag is wrong
 
     threshold, line = evaluation.find_threshold(path.parent, wanted.of, wanted.precision)
-    print(printable(line), file=errors)
+    print(printable(line), file=sys.stderr)
     return wanted._replace(threshold=threshold)
 
 
@@ -151,7 +147,6 @@ def _classify(
     model: "keras.Model",
     files: list[str],
     boxes: dict[pathlib.Path, Box],
-    errors: TextIO,
 ) -> Iterator[Found]:
     from selectnet_tf.runs import evaluation
 
@@ -167,7 +162,7 @@ def _classify(
             read = list(zip(some, pool.map(read_one, some), strict=True))
             for file, found in read:
                 if isinstance(found, str):
-                    print(f"skipped {printable(file)}: {found}", file=errors)
+                    print(f"skipped {printable(file)}: {found}", file=sys.stderr)
                     yield file, None
             good = [(file, found) for file, found in read if not isinstance(found, str)]
             if good:
@@ -177,12 +172,10 @@ def _classify(
                 yield from ((file, row) for (file, _), row in zip(good, probs, strict=True))
 
 
-def list_files(
-    arguments: list[str], errors: TextIO
-) -> tuple[list[str], dict[pathlib.Path, list[str]]]:
+def list_files(arguments: list[str]) -> tuple[list[str], dict[pathlib.Path, list[str]]]:
     """Returns the files given and the images below the folders given, and {folder: their paths}.
 
-    A file's folder is its parent. Writes the names of other files in the folders to errors. Raises
+    A file's folder is its parent. Names other files in the folders on standard error. Raises
     ValueError for a folder without images.
     """
     found: list[str] = []
@@ -193,7 +186,7 @@ def list_files(
             images = listing.list_images(argument)
             root, files = argument, images.files
             for file, why in images.aside:
-                print(f"skipped {printable(argument / file)}: {why}", file=errors)
+                print(f"skipped {printable(argument / file)}: {why}", file=sys.stderr)
         if not files:
             some = ", ".join(listing.SUFFIXES)
             raise ValueError(
@@ -231,9 +224,9 @@ def main(argv: list[str]) -> int:
     path = pathlib.Path(argv[1])
     if not zipfile.is_zipfile(path):
         return fail(f"expected the model.keras of a run, received {path}", 1)
-    files, folders = list_files(argv[2:], sys.stderr)
+    files, folders = list_files(argv[2:])
     if not any(map(os.path.exists, files)):
         return fail(f"expected images or folders of images, there is no {files[0]}", 1)
     asked = (FLAGS.all, FLAGS["class"].value, FLAGS.threshold, FLAGS.precision, FLAGS.top)
-    broken = predict(path, files, out, sys.stderr, Wanted(*asked), FLAGS.boxes, folders)
+    broken = predict(path, files, out, Wanted(*asked), FLAGS.boxes, folders)
     return int(broken == len(files))

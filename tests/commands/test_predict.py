@@ -115,29 +115,26 @@ def test_a_file_and_a_class_may_have_any_name(tree, monkeypatch, capsys):
     )
 
     out = io.StringIO()
-    assert (
-        predict.predict(folder / "model.keras", files, out, io.StringIO(), predict.Wanted(of=rare))
-        == 0
-    )
+    assert predict.predict(folder / "model.keras", files, out, predict.Wanted(of=rare)) == 0
     (tree / "found.csv").write_text(out.getvalue(), newline="")
     found = _csv_files.read_csv(tree / "found.csv")
     assert sorted(line["file"] for line in found) == sorted(known)
     assert all(line["class"] in ("cat", "dog", rare) and f"p({rare})" in line for line in found)
 
 
-def test_images_are_classified_by_name(folders_run, tmp_path):
+def test_images_are_classified_by_name(folders_run, tmp_path, capsys):
     *_, folder = folders_run
     for name in COLOURS:
         picture(tmp_path / f"{name}.png", COLOURS[name], 900)
     (tmp_path / "torn.png").write_bytes(b"no picture")
-    out, errors = io.StringIO(), io.StringIO()
-    files, _ = predict.list_files([tmp_path], errors)
-    assert predict.predict(folder / "model.keras", files, out, errors) == 1
+    out = io.StringIO()
+    files, _ = predict.list_files([tmp_path])
+    assert predict.predict(folder / "model.keras", files, out) == 1
     rows = list(csv.DictReader(io.StringIO(out.getvalue())))
     assert [r["file"] for r in rows] == [str(tmp_path / f"{n}.png") for n in COLOURS]
     assert sum(r["class"] in r["file"] for r in rows) >= 2
     assert all(0.33 < float(r["probability"]) <= 1 for r in rows)
-    assert errors.getvalue().startswith(f"skipped {tmp_path / 'torn.png'}: ")
+    assert capsys.readouterr().err.startswith(f"skipped {tmp_path / 'torn.png'}: ")
     with zipfile.ZipFile(folder / "model.keras") as file:
         assert json.loads(file.read("classes.json")) == list(COLOURS)
     assert keras.saving.load_model(folder / "model.keras").output_shape == (None, 3)
@@ -172,12 +169,8 @@ def asked(tmp_path, monkeypatch):
 
     def ask(**wanted):
         out = io.StringIO()
-        assert (
-            predict.predict(
-                tmp_path / "model.keras", list(shades), out, io.StringIO(), predict.Wanted(**wanted)
-            )
-            == 0
-        )
+        model, asked = tmp_path / "model.keras", predict.Wanted(**wanted)
+        assert predict.predict(model, list(shades), out, asked) == 0
         return {
             row["file"].removeprefix("./")[0]: row
             for row in csv.DictReader(io.StringIO(out.getvalue()))
@@ -253,33 +246,26 @@ def test_a_full_disk_is_said_and_a_closed_pipe_ends_it(where, code, said, tmp_pa
     assert (found.returncode, found.stderr) == (code, said)
 
 
-def test_a_folder_s_other_files_are_named_and_an_empty_one_is_refused(tmp_path):
+def test_a_folder_s_other_files_are_named_and_an_empty_one_is_refused(tmp_path, capsys):
     picture(tmp_path / "in" / "a.png", COLOURS["cat"], 1)
     for name in ("b.heic", "c.csv", "d.csv.gz", "e.xlsx"):
         (tmp_path / "in" / name).write_bytes(b"")
     (tmp_path / "in" / "f.jpg").symlink_to("nothing")
-    errors = io.StringIO()
-    assert predict.list_files([tmp_path / "in", "x"], errors)[0] == [
-        str(tmp_path / "in" / "a.png"),
-        "x",
-    ]
-    assert (
-        f"skipped {tmp_path / 'in' / 'b.heic'}: .heic is not supported: convert it to JPEG or PNG\n"
-        in errors.getvalue()
-    )
-    assert (
-        f"skipped {tmp_path / 'in' / 'f.jpg'}: a link to nothing\n" in errors.getvalue()
-        and "e.xlsx: .xlsx is no image format" in errors.getvalue()
-    )
+    found, _ = predict.list_files([tmp_path / "in", "x"])
+    assert found == [str(tmp_path / "in" / "a.png"), "x"]
+    said = capsys.readouterr().err
+    assert f"skipped {tmp_path / 'in' / 'b.heic'}: .heic is not supported: convert it to" in said
+    assert f"skipped {tmp_path / 'in' / 'f.jpg'}: a link to nothing\n" in said
+    assert "e.xlsx: .xlsx is no image format" in said
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="expected a folder of images, .*empty holds none"):
-        predict.list_files([tmp_path / "empty"], errors)
+        predict.list_files([tmp_path / "empty"])
 
 
 def test_a_model_of_other_inputs_is_refused(tmp_path):
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
     with pytest.raises(ValueError, match=r"takes inputs of \[4\]"):
-        predict.predict(tmp_path / "model.keras", [], io.StringIO(), io.StringIO())
+        predict.predict(tmp_path / "model.keras", [], io.StringIO())
 
 
 def test_a_missing_folder_is_named_before_the_model_is_loaded(tmp_path, capsys):
