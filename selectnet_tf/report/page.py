@@ -18,7 +18,7 @@ import numpy as np
 
 from selectnet_tf import recipes
 from selectnet_tf._csv_files import read_csv
-from selectnet_tf._files import replacing
+from selectnet_tf._files import Path, replacing
 from selectnet_tf.data import cifar
 from selectnet_tf.data.folders import boxes, decoding, duplicates
 from selectnet_tf.report import compare, figures, gallery, paper, tables
@@ -321,8 +321,8 @@ class _Files:
 def _images(dataset: str, data_dir: str | None) -> cifar.Data | None:
     """Returns the data set, or None where this machine has none: a report does not download."""
     keras_own = pathlib.Path.home() / ".keras" / "datasets"
-    given = (data_dir, os.environ.get("SELECTNET_DATA"))
-    for place in (*filter(None, given), keras_own, *keras_own.glob("cifar-*-target")):
+    places: list[Path] = [p for p in (data_dir, os.environ.get("SELECTNET_DATA")) if p]
+    for place in places + [keras_own, *keras_own.glob("cifar-*-target")]:
         with contextlib.suppress(OSError, ValueError):
             return cifar.load(dataset, place)
     return None
