@@ -198,7 +198,7 @@ class Checkpoint(keras.callbacks.Callback):
         alike = [c for c in self.others if type(c).__name__ == kind]
         for name, other in zip(saved, alike, strict=False):
             if other is callback:
-                _set_monitor(callback, _subtree(self._monitors, name))
+                _set_monitor(callback, strip_prefix(self._monitors, f"{name}/"))
 
     def _monitoring(self) -> list[tuple[str, keras.callbacks.Callback]]:
         monitors = [c for c in self.others if isinstance(c, MONITORS)]
@@ -271,16 +271,14 @@ class Checkpoint(keras.callbacks.Callback):
         arrays = self.read()
         for name, part in self.parts.items():
             try:
-                part.set_state(_subtree(arrays, name))
+                part.set_state(strip_prefix(arrays, f"{name}/"))
             except ValueError as error:
-                raise ValueError(
-                    f"the state file is of another run ({error}): use the same, or {self._cure}"
-                ) from None
+                raise self._differs("run", error) from None
         epoch, self._first_batch = (int(v) for v in arrays["position"])
         self._build(model)
         self._restore_variables(model, arrays)
-        self._metrics = _numbered(_subtree(arrays, "metrics"))
-        self._monitors = _subtree(arrays, "callbacks")
+        self._metrics = _numbered(arrays, "metrics")
+        self._monitors = strip_prefix(arrays, "callbacks/")
         self.stopped = bool(arrays["stopped"])
         self.batch_size = int(arrays["batch_size"])
         self.position = epoch, self._first_batch
@@ -306,23 +304,16 @@ class Checkpoint(keras.callbacks.Callback):
         kind = _optimizer_kind(model)
         before = str(arrays["optimizer_kind"])
         if before != kind:  # kinds may have variables of the same shapes
-            raise ValueError(
-                f"the state file is of another optimizer ({before}, not {kind}): use the same, or"
-                f" {self._cure}"
-            )
+            raise self._differs("optimizer", f"{before}, not {kind}")
         found = [
-            (name, _numbered(_subtree(arrays, name)), of.variables)
+            (name, _numbered(arrays, name), of.variables)
             for name, of in (("model", model), ("optimizer", model.optimizer))
         ]
         for name, saved, variables in found:
             shapes = [[list(v.shape) for v in values] for values in (saved, variables)]
             if shapes[0] != shapes[1]:
                 pairs = (f"{a}, not {b}" for a, b in zip(*shapes, strict=False) if a != b)
-                difference = next(pairs, f"{len(saved)} arrays, not {len(variables)}")
-                raise ValueError(
-                    f"the state file is of another {name} ({difference}): use the same, or"
-                    f" {self._cure}"
-                )
+                raise self._differs(name, next(pairs, f"{len(saved)} arrays, not {len(variables)}"))
         for _, saved, variables in found:
             for variable, value in zip(variables, saved, strict=True):
                 variable.assign(value)
@@ -331,6 +322,10 @@ class Checkpoint(keras.callbacks.Callback):
     def _cure(self) -> str:
         """The end of a message: how to start the run again."""
         return f"delete {self.path}{self.or_else} to start this run again"
+
+    def _differs(self, what: str, difference: object) -> ValueError:
+        said = f"the state file is of another {what} ({difference})"
+        return ValueError(f"{said}: use the same, or {self._cure}")
 
     def _collect_states(self) -> dict[str, np.ndarray]:
         """Returns the parts' states as PART/NAME.
@@ -378,9 +373,7 @@ class Checkpoint(keras.callbacks.Callback):
             )
         difference = _first_difference("", header, json.loads(json.dumps(self.header)))
         if difference:
-            raise ValueError(
-                f"the state file is of another run ({difference}): use the same, or {self._cure}"
-            )
+            raise self._differs("run", difference)
         return arrays
 
 
@@ -417,9 +410,9 @@ def _first_difference(name: str, theirs: Any, mine: Any) -> str:
     return f"its {name} is {json.dumps(theirs)}, this run's is {json.dumps(mine)}"
 
 
-def _subtree(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-    """Returns the arrays under NAME/, without that prefix."""
-    return {k.split("/", 1)[1]: v for k, v in arrays.items() if k.startswith(f"{name}/")}
+def strip_prefix(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Returns the arrays whose names begin with `prefix`, without it."""
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
 def _is_finite(array: np.ndarray) -> bool:
@@ -448,10 +441,11 @@ def _set_monitor(callback: keras.callbacks.Callback, state: dict[str, np.ndarray
     for name in KEPT:
         if name in state:
             setattr(callback, name, state[name].item())
-    weights = _numbered(_subtree(state, "best_weights"))
-    if weights:
+    if weights := _numbered(state, "best_weights"):
         callback.best_weights = weights
 
 
-def _numbered(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
-    return [arrays[str(i)] for i in range(len(arrays))]
+def _numbered(arrays: dict[str, np.ndarray], name: str) -> list[np.ndarray]:
+    """Returns the arrays NAME/0, NAME/1 and so on."""
+    found = strip_prefix(arrays, f"{name}/")
+    return [found[str(i)] for i in range(len(found))]

@@ -20,8 +20,8 @@ from selectnet_tf._validate import check_whole
 from selectnet_tf.alignment import find_counted_losses
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.images import MOST_BYTES
-from selectnet_tf.pool import Pool
-from selectnet_tf.scoring import check_input, find_not_finite, preserving_seeds
+from selectnet_tf.pool import TOO_FEW, Pool
+from selectnet_tf.scoring import NOT_FINITE, check_input, find_not_finite, preserving_seeds
 from selectnet_tf.selection import Selection
 
 FIT_ARGUMENTS = (
@@ -208,9 +208,7 @@ def _rehearse(
     if selection.rule is not None:  # a round may add no image to D
         least = min(least, int(pool.labeled.sum()))
     if batch_size > least:
-        raise ValueError(
-            f"{least} training images don't fill one batch: use batch_size={least} or less"
-        )
+        raise ValueError(TOO_FEW.format(least))
     if selection.rule is not None and epochs < selection.every:
         warnings.warn(
             f"epochs is {epochs} and every is {selection.every}, so nothing is selected: train"
@@ -221,11 +219,7 @@ def _rehearse(
         _check_schedule(selection, batch_size, epochs)
     place = find_not_finite(pool.images) if pool.images.nbytes <= MOST_BYTES else None
     if place is not None:
-        warnings.warn(
-            f"image {place} of the pool (labeled images come first) holds NaN or infinity: leave"
-            " it out or fill it in",
-            stacklevel=3,
-        )
+        warnings.warn(NOT_FINITE.format(place), stacklevel=3)
     if augment is not None:
         augmentation.check_augment(augment, pool.images[pool.index[: min(batch_size, 32)]])
     if selection.rule is None and not any(

@@ -13,6 +13,7 @@ from selectnet_tf._files import expand
 from selectnet_tf._validate import check_whole
 from selectnet_tf.images import RAGGED, digest, map_steps, name_inputs, open_images
 
+TOO_FEW = "{0} training images don't fill one batch: use batch_size={0} or less"
 GROUP_BYTES = 1 << 21  # of small images, up to 32 batches of this size together are read at once
 
 
@@ -232,10 +233,7 @@ class Pool:
         """
         steps = len(self.index) // batch_size
         if not steps:
-            raise ValueError(
-                f"{len(self.index)} training images don't fill one batch: use"
-                f" batch_size={len(self.index)} or less"
-            )
+            raise ValueError(TOO_FEW.format(len(self.index)))
         seed = self.seed % 2**31
         weighted = self.weights is not None
         batch_bytes = batch_size * self.images.nbytes // len(self.images)
@@ -434,10 +432,7 @@ def _read_labeled(
             "labeled has to give (image, class) pairs, or (image, class, weight), of arrays: map it"
             " to that"
         )
-    if any(part.shape.rank is None for part in [*inputs, *spec[1:]]):
-        raise ValueError(
-            "labeled gives arrays of unknown shape: give the dataset an output_signature"
-        )
+    _check_shapes([*inputs, *spec[1:]], "labeled")
     batched = _is_batched(inputs[0], spec[1])
     found = list((dataset.unbatch() if batched else dataset).as_numpy_iterator())
     if not found:
@@ -457,10 +452,7 @@ def _read_unlabeled(dataset: tf.data.Dataset, x_labeled: Any) -> Any:
             "unlabeled has to give images, of arrays: map it, as in unlabeled.map(lambda row:"
             " row['image'])"
         )
-    if any(part.shape.rank is None for part in spec):
-        raise ValueError(
-            "unlabeled gives arrays of unknown shape: give the dataset an output_signature"
-        )
+    _check_shapes(spec, "unlabeled")
     batched = spec[0].shape.rank == next(iter(name_inputs(x_labeled).values())).ndim
     found = list((dataset.unbatch() if batched else dataset).as_numpy_iterator())
     return _stack(found) if found else []
@@ -470,6 +462,13 @@ def _check_finite(dataset: tf.data.Dataset, name: str) -> None:
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(
             f"{name} never ends, and a Pool reads it once: leave out repeat(), or take(n)"
+        )
+
+
+def _check_shapes(parts: Sequence[tf.TypeSpec], name: str) -> None:
+    if any(part.shape.rank is None for part in parts):
+        raise ValueError(
+            f"{name} gives arrays of unknown shape: give the dataset an output_signature"
         )
 
 

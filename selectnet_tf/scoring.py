@@ -14,6 +14,10 @@ from selectnet_tf.images import Images, map_steps, open_images
 
 Found = tuple[np.ndarray, np.ndarray | None]
 Scoring = Callable[[], Found]
+NOT_FINITE = (
+    "image {} of the pool (labeled images come first) holds NaN or infinity: leave it out or fill"
+    " it in"
+)
 DOUBLE = (
     "the model already returns probabilities: leave out from_logits=True, in the loss and in"
     " Selection"
@@ -148,10 +152,7 @@ def check_finite(output: np.ndarray, images: Images, trained: bool = True) -> No
         return
     place = find_not_finite(images)
     if place is not None:
-        raise ValueError(
-            f"image {place} of the pool (labeled images come first) holds NaN or infinity: leave it"
-            " out or fill it in"
-        )
+        raise ValueError(NOT_FINITE.format(place))
     if not trained:
         raise ValueError(
             "the classifier's output is not finite before training: scale its inputs, or load other"

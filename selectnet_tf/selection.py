@@ -16,6 +16,7 @@ from selectnet_tf.alignment import (
     find_counted_losses,
     find_fading,
 )
+from selectnet_tf.checkpoint import strip_prefix
 from selectnet_tf.pool import Pool
 from selectnet_tf.rules import Rule, Scores, apply_rule, read_only
 from selectnet_tf.scoring import (
@@ -317,9 +318,9 @@ class Selection(keras.callbacks.Callback):
             ValueError: the state is of other data.
         """
         for name, part in self._parts():
-            part.set_state(_strip_prefix(state, f"{name}_"))
+            part.set_state(strip_prefix(state, f"{name}_"))
         self.history = []
-        while found := _strip_prefix(state, f"round_{len(self.history)}_"):
+        while found := strip_prefix(state, f"round_{len(self.history)}_"):
             fields: dict[str, Any] = {k: v if v.ndim else v.item() for k, v in found.items()}
             self.history.append(Round(**fields))
 
@@ -397,11 +398,6 @@ class Selection(keras.callbacks.Callback):
     def _parts(self) -> list[tuple[str, Any]]:
         parts = (("pool", self.pool), ("rule", self.rule), ("adjust", self.adjust))
         return [(name, part) for name, part in parts if hasattr(part, "set_state")]
-
-
-def _strip_prefix(state: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """Returns the entries that begin with `prefix`, without it."""
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def _copy_adjust(adjust: Adjust | None, pool: Pool) -> Adjust | None:
