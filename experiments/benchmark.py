@@ -27,6 +27,7 @@ least and most of the repeats), and results/benchmark.png. Ratios change less be
 absolute numbers.
 """
 
+import functools
 import importlib.util
 import json
 import os
@@ -34,7 +35,7 @@ import pathlib
 import statistics
 import subprocess
 import sys
-import time
+import timeit
 
 from absl import flags
 
@@ -55,14 +56,8 @@ class Worker:
     """
 
     def __init__(self, kind, arch="simple", batch=32, images=0, environment=()):
-        command = [
-            sys.executable,
-            HOME / "experiments" / "contenders.py",
-            kind,
-            arch,
-            str(batch),
-            str(images or PASSES[arch]),
-        ]
+        script, images = HOME / "experiments" / "contenders.py", images or PASSES[arch]
+        command = [sys.executable, script, kind, arch, str(batch), str(images)]
         pipe = subprocess.PIPE
         environment = os.environ | dict(environment)
         self.process = subprocess.Popen(
@@ -98,10 +93,8 @@ class Table:
     """The rows of benchmark.csv; a section that is not measured now keeps its rows."""
 
     def __init__(self, path, only):
-        self.path, self.lines = (
-            path,
-            [tuple(row.values()) for row in read_csv(path) if row["section"] not in only],
-        )
+        rows = (row for row in read_csv(path) if row["section"] not in only)
+        self.path, self.lines = path, [tuple(row.values()) for row in rows]
 
     def add(self, section, what, values, unit, network="", batch=""):
         values = [v for v in values if v is not None]
@@ -162,13 +155,8 @@ def head(table, repeats):
 
 
 def onednn(table, repeats):
-    turns(
-        table,
-        repeats,
-        "onednn",
-        ("with", "ours", {}),
-        ("without", "ours", {"TF_ENABLE_ONEDNN_OPTS": "0"}),
-    )
+    without = ("without", "ours", {"TF_ENABLE_ONEDNN_OPTS": "0"})
+    turns(table, repeats, "onednn", ("with", "ours", {}), without)
 
 
 def precision(table, repeats):
@@ -190,14 +178,8 @@ def turns(table, repeats, section, first, second):
             ]
         for (name, *_), values in zip((first, second), zip(*found, strict=True), strict=True):
             table.add(section, name, values, "images/s", arch, 32)
-        table.add(
-            section,
-            f"{first[0]} / {second[0]}",
-            [one / two for one, two in found],
-            "ratio",
-            arch,
-            32,
-        )
+        ratios = [one / two for one, two in found]
+        table.add(section, f"{first[0]} / {second[0]}", ratios, "ratio", arch, 32)
 
 
 def ceiling(table, repeats):
@@ -214,14 +196,8 @@ def ceiling(table, repeats):
                     speeds = [worker.turn()["images_per_second"] for _ in range(repeats)]
                 done = [speed * 6 * plan.count_multiply_adds(arch) / 1e9 for speed in speeds]
                 table.add("ceiling", "reached in training", done, "GFLOP/s", arch, batch)
-                table.add(
-                    "ceiling",
-                    "share of the best convolution",
-                    [d / best["convolution"] for d in done],
-                    "share",
-                    arch,
-                    batch,
-                )
+                shares = [d / best["convolution"] for d in done]
+                table.add("ceiling", "share of the best convolution", shares, "share", arch, batch)
 
 
 def selection(table, repeats):
@@ -242,26 +218,15 @@ def selection(table, repeats):
 
 
 def memory(table, repeats):
-    found = {}
-    for kind in ("memory", "memory_stock"):
-        found[kind] = []
+    found = []
+    for kind, what in (("memory", "peak"), ("memory_stock", "peak of stock")):
+        found.append([])
         for _ in range(min(repeats, 3)):
             with Worker(kind, "simple", 32, 50_000) as worker:
-                found[kind].append((worker.turn() or {}).get("megabytes"))
-        table.add(
-            "memory",
-            {"memory": "peak", "memory_stock": "peak of stock"}[kind],
-            found[kind],
-            "MB",
-            "simple",
-        )
-    table.add(
-        "memory",
-        "ours / stock",
-        [a / b for a, b in zip(*found.values(), strict=True)],
-        "ratio",
-        "simple",
-    )
+                found[-1].append((worker.turn() or {}).get("megabytes"))
+        table.add("memory", what, found[-1], "MB", "simple")
+    ratios = [ours / stock for ours, stock in zip(*found, strict=True)]
+    table.add("memory", "ours / stock", ratios, "ratio", "simple")
     with Worker("rounds", "simple", 32, 5_000) as worker:
         turn = worker.turn()
         for what in ("after_10_rounds", "after_60_rounds"):
@@ -272,50 +237,32 @@ def growth(table, repeats):
     for images in (10_000, 100_000, 1_000_000):
         with Worker("growth", "simple", 32, images) as worker:
             found = [worker.turn() for _ in range(repeats if images < 1_000_000 else 2)]
-        table.add(
-            "growth",
-            "round, an image",
-            [turn["seconds"] / images * 1e6 for turn in found],
-            "us",
-            batch=images,
-        )
+        each = [turn["seconds"] / images * 1e6 for turn in found]
+        table.add("growth", "round, an image", each, "us", batch=images)
         table.add("growth", "resident", [turn["resident"] for turn in found], "MB", batch=images)
 
 
+FIRST_STEP = """
+import os, tempfile
+from selectnet_tf import recipes
+from selectnet_tf.runs import log, train
+log.Log.on_train_batch_end = lambda *_, **__: os._exit(0)
+train.train(recipes.make(dataset="digits-4minor"), results_dir=tempfile.mkdtemp(), verbose=0)
+"""
+
+
 def start(table, repeats):
-    first = (
-        "import os, tempfile; from selectnet_tf import recipes; from selectnet_tf.runs import log,"
-        " train"
-    )
-    first += (
-        "; r = recipes.make(dataset='digits-4minor'); log.Log.on_train_batch_end = lambda *_, **__:"
-        " os._exit(0)"
-    )
-    first += "; train.train(r, results_dir=tempfile.mkdtemp(), verbose=0)"
+    report = ["-m", "selectnet_tf", "report", "diff", f"--results_dir={table.path.parent}"]
     commands = {
         "run --help": ["-m", "selectnet_tf.run", "--help"],
-        "report diff": [
-            "-m",
-            "selectnet_tf",
-            "report",
-            "diff",
-            f"--results_dir={table.path.parent}",
-        ],
-        "the first training step, on digits": ["-c", first],
+        "report diff": report,
+        "the first training step, on digits": ["-c", FIRST_STEP],
     }
     for what, command in commands.items():
-        times = []
-        for _ in range(repeats):
-            began = time.perf_counter()
-            subprocess.run(
-                [sys.executable, *command],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd=HOME,
-                check=True,
-            )
-            times.append(time.perf_counter() - began)
-        table.add("start", what, times, "s")
+        run = functools.partial(
+            subprocess.run, [sys.executable, *command], capture_output=True, cwd=HOME, check=True
+        )
+        table.add("start", what, timeit.repeat(run, number=1, repeat=repeats), "s")
 
 
 def jobs(table, repeats):
@@ -333,19 +280,12 @@ def jobs(table, repeats):
                 together.append(sum(worker._answer()["images_per_second"] for worker in (a, b)))
         table.add("jobs", "one run, all threads", alone, "images/s", arch, 32)
         table.add("jobs", "two runs, one thread each", together, "images/s", arch, 32)
-        table.add(
-            "jobs",
-            "two runs / one",
-            [t / o for t, o in zip(together, alone, strict=True)],
-            "ratio",
-            arch,
-            32,
-        )
+        ratios = [t / o for t, o in zip(together, alone, strict=True)]
+        table.add("jobs", "two runs / one", ratios, "ratio", arch, 32)
 
 
 def draw(path, lines):
     """Draws benchmark.png: images a second, and a round's time and memory by the pool's size."""
-    import matplotlib
     from matplotlib.figure import Figure
 
     rows = [dict(zip(HEADER, line, strict=True)) for line in lines]
@@ -383,8 +323,7 @@ def draw(path, lines):
         )
         axis.set_ylim(bottom=0)
     right.set(xscale="log", xlabel="images in a memory-mapped pool", title="a round")
-    with matplotlib.rc_context():
-        figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110)
 
 
 SECTIONS = {

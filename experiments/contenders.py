@@ -24,6 +24,7 @@ import resource
 import sys
 import tempfile
 import time
+import timeit
 
 import numpy as np
 
@@ -219,14 +220,9 @@ def torch_network(nn, arch):
     class Block(nn.Module):
         def __init__(self, width_in, width, stride):
             super().__init__()
-            self.a, self.b = (
-                nn.Conv2d(width_in, width, 3, stride, 1),
-                nn.Conv2d(width, width, 3, 1, 1),
-            )
-            self.norm_a, self.norm_b = (
-                nn.BatchNorm2d(width, 1e-3, 0.01),
-                nn.BatchNorm2d(width, 1e-3, 0.01),
-            )
+            self.a = nn.Conv2d(width_in, width, 3, stride, 1)
+            self.b = nn.Conv2d(width, width, 3, 1, 1)
+            self.norm_a, self.norm_b = (nn.BatchNorm2d(width, 1e-3, 0.01) for _ in range(2))
             self.short = nn.Conv2d(width_in, width, 1, stride) if stride == 2 else nn.Identity()
 
         def forward(self, x):
@@ -275,22 +271,24 @@ def selection(arch, batch, n):
     x, y = data(n)
     labeled = n // 2
     pool, model = Pool(x[:labeled], y[:labeled], x[labeled:], [0, 2, 6, 7]), network(arch, y)
-    made = Selection(
-        pool, SelectNet(3.0, 0.1), every=10, on_round=lambda _: None
-    )  # of an untrained network: loose
+    # a loose rule, of an untrained network
+    made = Selection(pool, SelectNet(3.0, 0.1), every=10, on_round=None)
     made.set_model(model)
     made.reset()
     images = tf.constant(x)
     forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
 
-    def clock(call):
-        start = time.perf_counter()
-        call()
-        return time.perf_counter() - start
-
     def train():
         pool.begin_epoch(0)
         model.fit(pool.dataset(batch, shift_flip(0.2)), verbose=0)
+
+    def swap():
+        pool.train_on_labeled([labeled], [0])
+        pool.begin_epoch(1)
+        pool.dataset(batch)
+
+    def traces():
+        return getattr(model.train_function, "experimental_get_tracing_count", lambda: 0)()
 
     def once():
         passes = {}
@@ -304,24 +302,12 @@ def selection(arch, batch, n):
             "forward_batch": min(passes, key=passes.get),
             "score": clock(made.score),
         }
-        before = (
-            model.predict_function,
-            getattr(model.train_function, "experimental_get_tracing_count", lambda: 0)(),
-        )
+        before = traces()
         found["round"] = clock(lambda: made.select(10))
-        found["swap"] = clock(
-            lambda: (
-                pool.train_on_labeled([labeled], [0]),
-                pool.begin_epoch(1),
-                pool.dataset(batch),
-            )
-        )
+        found["swap"] = clock(swap)
         pool.train_on_labeled()
         found["train"] = clock(train) * n / (len(pool.index) // batch * batch)
-        return found | {
-            "retraces": getattr(model.train_function, "experimental_get_tracing_count", lambda: 0)()
-            - before[1]
-        }
+        return found | {"retraces": traces() - before}
 
     train()
     return once
@@ -335,7 +321,7 @@ def memory(arch, batch, n):
 
     (x, y), labeled = data(n), n // 2
     pool, model = Pool(x[:labeled], y[:labeled], x[labeled:], [0, 2, 6, 7]), network(arch, y)
-    chosen = Selection(pool, Context(3.0), every=1, init="none", on_round=lambda _: None)
+    chosen = Selection(pool, Context(3.0), every=1, init="none", on_round=None)
     return lambda: peak(lambda: fit(model, chosen, epochs=1, batch_size=batch, verbose=0))
 
 
@@ -368,7 +354,7 @@ def small(x, rule):
     ]
     model = keras.Sequential([*layers, keras.layers.Dense(10, activation="softmax")])
     model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy", jit_compile=False)
-    return model, Selection(pool, rule, every=1, init="none", on_round=lambda _: None)
+    return model, Selection(pool, rule, every=1, init="none", on_round=None)
 
 
 def rounds(arch, batch, n):
@@ -387,9 +373,7 @@ def rounds(arch, batch, n):
 
 
 def growth(arch, batch, n):
-    from selectnet_tf.rules import (
-        Context,  # what SelectNet's selector takes depends on D', not on the pool
-    )
+    from selectnet_tf.rules import Context  # SelectNet's time depends on D', not on the pool
 
     folder = tempfile.TemporaryDirectory()
     x = np.memmap(f"{folder.name}/pool", np.uint8, "w+", shape=(n, 32, 32, 3))
@@ -402,9 +386,7 @@ def growth(arch, batch, n):
     chosen.reset()
 
     def once():
-        start = time.perf_counter()
-        chosen.select(1)
-        return {"seconds": time.perf_counter() - start, "resident": resident()}
+        return {"seconds": clock(lambda: chosen.select(1)), "resident": resident()}
 
     once.folder = folder  # keeps the file, which the pool opens again by its name
     return once
@@ -423,12 +405,7 @@ def peak(call):
 
 def fastest(work, call):
     call()
-    times = []
-    for _ in range(8):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return work / min(times)
+    return work / min(timeit.repeat(call, number=1, repeat=8))
 
 
 def epoch_of(model, batches, batch):
@@ -436,22 +413,22 @@ def epoch_of(model, batches, batch):
     import keras
 
     ends = []
-    clock = keras.callbacks.LambdaCallback(
+    note = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda step, logs: ends.append(time.perf_counter())
     )
-    start = time.perf_counter()
-    model.fit(batches, verbose=0, callbacks=[clock])
-    whole = time.perf_counter() - start
+    whole = clock(lambda: model.fit(batches, verbose=0, callbacks=[note]))
     return {
         "images_per_second": batch * (len(ends) - 1) / (ends[-1] - ends[0]),
         "with_ends": batch * len(ends) / whole,
     }
 
 
+def clock(call):
+    return timeit.timeit(call, number=1)
+
+
 def rate(images, call):
-    start = time.perf_counter()
-    call()
-    return {"images_per_second": images / (time.perf_counter() - start)}
+    return {"images_per_second": images / clock(call)}
 
 
 KINDS = {
