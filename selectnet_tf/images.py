@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from selectnet_tf import _files
+
 MOST_BYTES = 1 << 30  # a digest reads no more
 CHUNK_BYTES = 1 << 24
 LACKING = "images of dtype {}, which TensorFlow lacks: give numbers, or str for texts"
@@ -57,6 +59,7 @@ class Images:
         self.parts = [part for part in arrays if len(part)] or arrays[:1]
         self._starts = np.cumsum([0, *(len(part) for part in self.parts)])
         self.shape: tuple[int, ...] = (int(self._starts[-1]), *self.parts[0].shape[1:])
+        self._places = np.arange(len(self))
         widest = np.result_type(*(part.dtype for part in self.parts))  # texts differ in length
         self.dtype = widest.newbyteorder("=")
         try:
@@ -87,10 +90,12 @@ class Images:
         Raises:
             IndexError: a place out of range, or a mask of another length.
         """
-        places = _parse_places(places, len(self))
+        places = self._places[places]
         if not places.ndim:
             image: np.ndarray = self[places[None]][0]
             return image
+        if places.ndim > 1:
+            raise IndexError(f"places are {list(places.shape)}, but have to be an int or ints [k]")
         if len(self.parts) == 1:
             return _read(self.parts[0], places, self.dtype)
         found = np.empty((len(places), *self.shape[1:]), self.dtype)
@@ -171,7 +176,7 @@ class Subset:
 
     def __init__(self, source: Any, places: Any) -> None:
         self.source = source
-        self.places = _parse_places(np.asarray(places, np.int64), len(source))
+        self.places = np.arange(len(source))[np.asarray(places, np.int64)]
         self.shape, self.dtype = (len(self.places), *source.shape[1:]), source.dtype
 
     def __len__(self) -> int:
@@ -193,7 +198,7 @@ def digest(images: Any) -> str:
     images = images if isinstance(images, Images) else Images(images)
     if isinstance(images, Inputs):
         of_leaves = repr({key: digest(leaf) for key, leaf in images.leaves.items()})
-        return hashlib.blake2b(of_leaves.encode(), digest_size=16).hexdigest()
+        return _files.digest(of_leaves.encode())
     row = max(1, int(np.prod(images.shape[1:])) * images.dtype.itemsize)
     n, most = len(images), max(2, MOST_BYTES // row)
     places = np.arange(n) if n <= most else np.linspace(0, n - 1, most).astype(np.int64)
@@ -286,27 +291,6 @@ def _to_array(part: Any) -> np.ndarray:
         return np.asarray(part)
     except ValueError as error:
         raise ValueError(RAGGED if "inhomogeneous" in str(error) else str(error)) from None
-
-
-def _parse_places(places: Any, n: int) -> np.ndarray:
-    """Returns NumPy-style places among n images as ints from 0."""
-    if isinstance(places, slice):
-        return np.arange(*places.indices(n))
-    given: np.ndarray = np.asarray(places)
-    if given.dtype == bool:
-        if given.shape != (n,):
-            raise IndexError(f"the mask is {list(given.shape)}, but has to be [{n}]")
-        return np.flatnonzero(given)
-    if not given.size:
-        return np.zeros(0, np.int64)
-    if given.dtype.kind not in "iu" or given.ndim > 1:
-        raise IndexError(
-            f"places are {given.dtype} {list(given.shape)}, but have to be an int or ints [k]"
-        )
-    if given.min() < -n or given.max() >= n:
-        raise IndexError(f"places from {given.min()} to {given.max()}, but there are {n} images")
-    given = given.astype(np.int64)
-    return np.where(given < 0, given + n, given)
 
 
 def _read(part: Any, places: np.ndarray, dtype: np.dtype) -> np.ndarray:

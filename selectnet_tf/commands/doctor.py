@@ -127,7 +127,7 @@ def probe() -> None:
 def _time_step(device: str) -> float | str:
     """Returns the median seconds of a training step of the simple net, or the error."""
     import statistics
-    import time
+    import timeit
 
     import keras
     import numpy as np
@@ -142,31 +142,23 @@ def _time_step(device: str) -> float | str:
                 keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy", jit_compile=False
             )
             batch = np.zeros((32, 32, 32, 3), np.uint8), np.arange(32) % 10
-            times = []
-            for _ in range(STEPS + 1):
-                start = time.perf_counter()
-                model.train_on_batch(*batch)
-                times.append(time.perf_counter() - start)
+            times = timeit.repeat(lambda: model.train_on_batch(*batch), number=1, repeat=STEPS + 1)
         return statistics.median(times[1:])
     except Exception as error:  # a GPU can fail in many ways
         return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
 
 
 def _python() -> tuple[str, str]:
-    text = (
-        f"{platform.python_version()}, {sys.executable}, {platform.system()} {platform.machine()}"
-    )
-    return text, "" if sys.version_info >= OLDEST else "too old: install Python 3.11 or later"
+    version, machine = platform.python_version(), f"{platform.system()} {platform.machine()}"
+    problem = "" if sys.version_info >= OLDEST else "too old: install Python 3.11 or later"
+    return f"{version}, {sys.executable}, {machine}", problem
 
 
 def _tensorflow(found: dict[str, Any]) -> tuple[str, str]:
     if "problem" in found:
         return "none", found["problem"]
-    return (
-        f"{found['tensorflow']}, built "
-        + (f"with CUDA {found['cuda']}" if found["with_cuda"] else "without CUDA"),
-        "",
-    )
+    built = f"with CUDA {found['cuda']}" if found["with_cuda"] else "without CUDA"
+    return f"{found['tensorflow']}, built {built}", ""
 
 
 def _gpus(found: dict[str, Any]) -> tuple[str, str]:
@@ -220,26 +212,20 @@ def _onednn() -> tuple[str, str]:
         if re.search(rf"\b{name}\b", text)
     ]
     cpu = _devices.name_cpu() + (f" with {', '.join(known)}" if known else "")
-    return (
-        f"{'off' if off else 'on'}; {cpu}",
-        "training may take twice as long: unset TF_ENABLE_ONEDNN_OPTS" if off else "",
-    )
+    problem = "training may take twice as long: unset TF_ENABLE_ONEDNN_OPTS" if off else ""
+    return f"{'off' if off else 'on'}; {cpu}", problem
 
 
 def _machine() -> tuple[str, str]:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     info = pathlib.Path("/proc/meminfo")
     free = re.search(r"MemAvailable:\s*(\d+)", info.read_text()) if info.exists() else None
-    memory = (
-        f"{int(free[1]) / 2**20:.1f} of {total:.1f} GiB free"
-        if free
-        else f"{total:.1f} GiB of memory"
-    )
-    short = free is not None and int(free[1]) < 2 * 2**20
-    return (
-        f"{_devices.count_cores()} of {os.cpu_count()} cores; {memory}",
-        "a run needs 2 GiB: close other programs" if short else "",
-    )
+    memory, problem = f"{total:.1f} GiB of memory", ""
+    if free:
+        gigabytes = int(free[1]) / 2**20
+        memory = f"{gigabytes:.1f} of {total:.1f} GiB free"
+        problem = "a run needs 2 GiB: close other programs" if gigabytes < 2 else ""
+    return f"{_devices.count_cores()} of {os.cpu_count()} cores; {memory}", problem
 
 
 def _disk(results: pathlib.Path) -> tuple[str, str]:

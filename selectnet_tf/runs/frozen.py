@@ -117,23 +117,16 @@ def _embed(
     network: keras.Model, images: Subset | np.ndarray, known: dict[str, np.ndarray]
 ) -> np.ndarray:
     """Returns features [n, d] of images; adds them to `known`, {digest of pixels: row}."""
-    from rich.progress import Progress
+    from rich.progress import track
 
     rows = np.zeros((len(images), network.output_shape[-1]), np.float32)
-    with Progress(disable=not sys.stdout.isatty(), transient=True) as progress:
-        bar = progress.add_task("embedding", total=len(images))
-        for start in range(0, len(images), BATCH):
-            some = np.asarray(images[np.arange(start, min(start + BATCH, len(images)))])
-            keys = [digest(np.ascontiguousarray(image).data) for image in some]
-            new = [i for i, key in enumerate(keys) if key not in known]
-            if new:
-                known.update(
-                    zip(
-                        [keys[i] for i in new],
-                        network.predict_on_batch(some[new]).reshape(len(new), -1),
-                        strict=True,
-                    )
-                )
-            rows[start : start + len(some)] = [known[key] for key in keys]
-            progress.update(bar, advance=len(some))
+    starts, hidden = range(0, len(images), BATCH), not sys.stdout.isatty()
+    for start in track(starts, "embedding", transient=True, disable=hidden):
+        some = np.asarray(images[np.arange(start, min(start + BATCH, len(images)))])
+        keys = [digest(np.ascontiguousarray(image).data) for image in some]
+        new = [i for i, key in enumerate(keys) if key not in known]
+        if new:
+            found = network.predict_on_batch(some[new]).reshape(len(new), -1)
+            known |= zip([keys[i] for i in new], found, strict=True)
+        rows[start : start + len(some)] = [known[key] for key in keys]
     return rows

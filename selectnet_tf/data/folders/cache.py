@@ -175,6 +175,7 @@ def _decode_all(
     seen: dict[bytes, tuple[int, int, str]],
 ) -> tuple[list[str], list[str]]:
     """Adds the missing images to `known`. Returns each path's key and reason of a failure."""
+    from rich.progress import track
 
     def attempt(path: pathlib.Path) -> _Read:
         box = boxes.get(path)
@@ -195,7 +196,9 @@ def _decode_all(
     keys, whys = [], []
     images.touch()
     with open(images, "r+b") as out, concurrent.futures.ThreadPoolExecutor() as pool:
-        for start in _progress(range(0, len(paths), CHUNK), len(paths)):
+        hidden = not sys.stdout.isatty() or len(paths) < CHUNK
+        starts = range(0, len(paths), CHUNK)
+        for start in track(starts, "reading images", transient=True, disable=hidden):
             some = paths[start : start + CHUNK]
             for path, read in zip(some, pool.map(attempt, some), strict=True):
                 keys.append(read.key)
@@ -218,13 +221,3 @@ def _decode_all(
             os.fsync(out.fileno())
             index.commit()
     return keys, whys
-
-
-def _progress(chunks: range, count: int) -> Iterator[int]:
-    from rich.progress import Progress
-
-    with Progress(disable=not sys.stdout.isatty() or count < CHUNK, transient=True) as progress:
-        task = progress.add_task("reading images", total=count)
-        for start in chunks:
-            yield start
-            progress.update(task, advance=min(CHUNK, count - start))
