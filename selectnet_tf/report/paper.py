@@ -185,15 +185,8 @@ def cells(results: pathlib.Path, found: Iterable[Run], extra: bool = False) -> l
     by_key: dict[Key, list[Run]] = {}
     found = list(found)
     for run in found:
-        by_key.setdefault(
-            (
-                run.dataset,
-                run.arch,
-                run.method,
-                dict(run.changes).get("lambda_schedule", "constant"),
-            ),
-            [],
-        ).append(run)
+        schedule = dict(run.changes).get("lambda_schedule", "constant")
+        by_key.setdefault((run.dataset, run.arch, run.method, schedule), []).append(run)
     made = []
     told = {table: numbers(table) for table in TABLES}
     known = {(line["dataset"], line["arch"]) for lines in told.values() for line in lines}
@@ -272,20 +265,14 @@ def claims(found: list[Cell]) -> list[tuple[str, str]]:
     three = {(c.dataset, c.method): c for c in given if c.table == "table3"}
     sets = ("cifar10-lt", "cifar100-lt")
     lt = [three[(d, "selectnet")].above(three[(d, "class_balanced")]) for d in sets]
+    every = {
+        "SelectNet is at least as good as Context": ("selectnet", "context"),
+        "Context is better than oversampling": ("context", "oversampling"),
+        "Oversampling is better than imbalanced training": ("oversampling", "imbalanced"),
+    }
     return [
         ("SelectNet is best in at least 5 of Table 1's 6 columns", in_most),
-        (
-            "SelectNet is at least as good as Context in every column",
-            in_columns("selectnet", "context"),
-        ),
-        (
-            "Context is better than oversampling in every column",
-            in_columns("context", "oversampling"),
-        ),
-        (
-            "Oversampling is better than imbalanced training in every column",
-            in_columns("oversampling", "imbalanced"),
-        ),
+        *((f"{name} in every column", in_columns(*pair)) for name, pair in every.items()),
         ("SelectNet's F1 of each minor class is above oversampling's", _all(minor_f1)),
         ("SelectNet is better than class-balanced loss on both long-tailed sets", _all(lt)),
     ]
@@ -340,10 +327,8 @@ def accuracy_range(f1s: Sequence[float], rounding: float = 0.005) -> tuple[float
         # the images that a class misses are predicted as others, beside those that are right
         ([1 - 2 * one, one], (m - 1) * ones),
     ]
-    left, right = (
-        np.block([sides for sides, _ in limits]),
-        np.concatenate([limit for _, limit in limits]),
-    )
+    left = np.block([sides for sides, _ in limits])
+    right = np.concatenate([limit for _, limit in limits])
     total = {"A_eq": [[*zeros, *ones]], "b_eq": [m], "bounds": [(0, 1)] * m + [(0, m)] * m}
     found = [
         linprog(sign * np.concatenate([ones, zeros]) / m, left, right, **total) for sign in (1, -1)
