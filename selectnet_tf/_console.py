@@ -31,9 +31,8 @@ def importing_tensorflow(verbose: bool = False) -> Iterator[None]:
     Args:
         verbose: whether to keep the greeting.
     """
-    os.environ["KERAS_BACKEND"] = (
-        "tensorflow"  # on which the commands run, whatever keras.json says
-    )
+    # on which the commands run, whatever keras.json says
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if verbose:
         yield

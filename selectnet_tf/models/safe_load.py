@@ -14,33 +14,12 @@ from typing import Any
 import h5py  # type: ignore[import-untyped]
 
 LAYERS = [
-    "Activation",
-    "Add",
-    "Average",
-    "AveragePooling2D",
-    "BatchNormalization",
-    "Concatenate",
-    "Conv2D",
-    "Cropping2D",
-    "Dense",
-    "DepthwiseConv2D",
-    "Dropout",
-    "Flatten",
-    "GlobalAveragePooling2D",
-    "GlobalMaxPooling2D",
-    "InputLayer",
-    "LayerNormalization",
-    "MaxPooling2D",
-    "Multiply",
-    "Normalization",
-    "ReLU",
-    "Rescaling",
-    "Reshape",
-    "Resizing",
-    "SeparableConv2D",
-    "Softmax",
-    "ZeroPadding2D",
-]
+    "Activation", "Add", "Average", "AveragePooling2D", "BatchNormalization", "Concatenate",
+    "Conv2D", "Cropping2D", "Dense", "DepthwiseConv2D", "Dropout", "Flatten",
+    "GlobalAveragePooling2D", "GlobalMaxPooling2D", "InputLayer", "LayerNormalization",
+    "MaxPooling2D", "Multiply", "Normalization", "ReLU", "Rescaling", "Reshape", "Resizing",
+    "SeparableConv2D", "Softmax", "ZeroPadding2D",
+]  # fmt: skip
 # module -> its classes that a file may name; None: all of them
 KNOWN: dict[Any, list[str] | None] = {
     None: ["__ellipsis__", "__keras_tensor__", "__slice__"],

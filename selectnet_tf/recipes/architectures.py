@@ -4,31 +4,15 @@ import difflib
 import re
 
 APPLICATIONS = {  # {network of keras.applications: scale of the pixels that it takes}
-    **dict.fromkeys(
-        (
-            "MobileNet",
-            "MobileNetV2",
-            "ResNet50V2",
-            "ResNet101V2",
-            "Xception",
-            "InceptionV3",
-            "NASNetMobile",
-        ),
-        "tf",
-    ),
-    **dict.fromkeys(("ResNet50", "ResNet101", "VGG16", "VGG19"), "caffe"),
-    **dict.fromkeys(("DenseNet121", "DenseNet169", "DenseNet201"), "torch"),
-    **dict.fromkeys(
-        (
-            "EfficientNetB0",
-            "EfficientNetV2B0",
-            "EfficientNetV2S",
-            "ConvNeXtTiny",
-            "MobileNetV3Small",
-            "MobileNetV3Large",
-        ),
-        "own",
-    ),
+    network: scale
+    for scale, networks in {
+        "tf": "MobileNet MobileNetV2 ResNet50V2 ResNet101V2 Xception InceptionV3 NASNetMobile",
+        "caffe": "ResNet50 ResNet101 VGG16 VGG19",
+        "torch": "DenseNet121 DenseNet169 DenseNet201",
+        "own": "EfficientNetB0 EfficientNetV2B0 EfficientNetV2S ConvNeXtTiny MobileNetV3Small"
+        " MobileNetV3Large",
+    }.items()
+    for network in networks.split()
 }
 
 

@@ -322,7 +322,7 @@ def _images(dataset: str, data_dir: str | None) -> cifar.Data | None:
     """Returns the data set, or None where this machine has none: a report does not download."""
     keras_own = pathlib.Path.home() / ".keras" / "datasets"
     places: list[Path] = [p for p in (data_dir, os.environ.get("SELECTNET_DATA")) if p]
-    for place in places + [keras_own, *keras_own.glob("cifar-*-target")]:
+    for place in [*places, keras_own, *keras_own.glob("cifar-*-target")]:
         with contextlib.suppress(OSError, ValueError):
             return cifar.load(dataset, place)
     return None

@@ -25,16 +25,8 @@ from selectnet_tf.data.folders.boxes import Box, make_square
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
-FORMATS = (
-    "JPEG",
-    "MPO",
-    "PNG",
-    "WEBP",
-    "BMP",
-    "GIF",
-    "TIFF",
-    "AVIF",
-)  # without PostScript: a .jpg of it would start Ghostscript
+# without PostScript: a .jpg of it would start Ghostscript
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 HEADERS = (".png", ".tif", ".tiff")  # files that may have more than 8 bits, or several pages
 SAMPLE = 64  # images whose values give the range of all
 VALUES = 10_000  # of an image among them

@@ -18,57 +18,18 @@ if TYPE_CHECKING:
     from selectnet_tf.images import Subset
 
 SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".jfif",
-    ".jpe",
-    ".png",
-    ".webp",
-    ".bmp",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".avif",
-)
+    ".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif",
+)  # fmt: skip
 UNSUPPORTED = (
-    ".heic",
-    ".heif",
-    ".cr2",
-    ".cr3",
-    ".nef",
-    ".arw",
-    ".dng",
-    ".orf",
-    ".raf",
-    ".rw2",
-    ".psd",
-    ".svg",
-    ".jp2",
-    ".jxl",
-    ".mp4",
-    ".mov",
-    ".avi",
-)
+    ".heic", ".heif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".raf", ".rw2", ".psd",
+    ".svg", ".jp2", ".jxl", ".mp4", ".mov", ".avi",
+)  # fmt: skip
 SYSTEM = {  # folders that systems and network drives make; and hidden ones
-    "__macosx",
-    "@eadir",
-    "#recycle",
-    "@recycle",
-    "#snapshot",
-    ".@__thumb",
-    "lost+found",
-    "$recycle.bin",
-    "system volume information",
-}
-PARTS = {
-    "train",
-    "training",
-    "val",
-    "valid",
-    "validation",
-    "test",
-    "testing",
-}  # folders of a split, not of classes
+    "__macosx", "@eadir", "#recycle", "@recycle", "#snapshot", ".@__thumb", "lost+found",
+    "$recycle.bin", "system volume information",
+}  # fmt: skip
+# folders of a split, not of classes
+PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
 class Listing(NamedTuple):

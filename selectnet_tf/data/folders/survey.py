@@ -17,10 +17,8 @@ from selectnet_tf.recipes.architectures import APPLICATIONS
 
 MOST_CLASSES = 20  # shown on screen
 SAMPLE = 12  # images decoded to estimate the time of all
-SMALLEST = {
-    "Xception": 71,
-    "InceptionV3": 75,
-}  # smallest images of keras.applications; 32 for the other networks
+# smallest images of keras.applications; 32 for the other networks
+SMALLEST = {"Xception": 71, "InceptionV3": 75}
 FEW = 100  # labeled images of a class, too few to train a network from scratch
 SUGGESTED = ("image_size", "arch", "epochs")
 LARGEST = 64  # --image_size where it is not given, at most
@@ -132,6 +130,8 @@ def describe_files(
     found: Survey, data: FolderData, cache_dir: pathlib.Path
 ) -> tuple[list[str], float]:
     """Returns (--dry_run's lines on sizes, bit depths and decoding, its seconds)."""
+    import imagehash  # noqa: F401  # by decoding, whose time is taken
+
     paths = found.paths
     headers = decoding.read_headers(paths)
     levels, said = describe_grays(headers, data)
@@ -144,9 +144,8 @@ def describe_files(
             f" {heights.max():,}, median {middle}",
         )
     some = paths[:: max(1, len(paths) // SAMPLE)]
-    start = 0.0
-    for path in [*some[:1], *some]:  # the first image twice: it waits for imports
-        start = start or (time.perf_counter() if path is not some[0] or len(some) == 1 else 0.0)
+    start = time.perf_counter()
+    for path in some:
         try:
             box = found.boxes.get(path)
             decoding.decode_and_look(path, data.image_size, data.fit, levels, box)
