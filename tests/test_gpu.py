@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import selectnet
 from keras import layers
 
 from selectnet_tf.models import networks
@@ -135,10 +136,6 @@ def test_two_replicas(tmp_path):
 
 
 def test_the_doctor_is_content(tmp_path):
-    found = subprocess.run(
-        [sys.executable, "-m", "selectnet_tf", "doctor", f"--results_dir={tmp_path}"],
-        capture_output=True,
-        text=True,
-    )
+    found = selectnet("doctor", f"--results_dir={tmp_path}")
     step = next(line for line in found.stdout.splitlines() if "one step" in line)
     assert "GPU:0" in step and found.returncode == 0, found.stdout

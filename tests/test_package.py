@@ -9,6 +9,7 @@ import sys
 import zipfile
 
 import pytest
+from conftest import selectnet
 
 HOME = pathlib.Path(__file__).parent.parent
 
@@ -57,14 +58,8 @@ def test_the_wheel_reports_in_an_empty_folder(wheel, tmp_path):
     empty.mkdir()
 
     def report(*arguments):
-        command = [sys.executable, "-m", "selectnet_tf", "report", *arguments]
-        return subprocess.run(
-            command,
-            cwd=empty,
-            env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
-            capture_output=True,
-            text=True,
-        )
+        places = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+        return selectnet("report", *arguments, cwd=empty, env=places)
 
     assert "there is no folder results: train a run first" in report("diff").stderr
     (empty / "results").mkdir()

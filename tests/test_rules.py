@@ -45,12 +45,6 @@ def test_context_takes_labeled_ones_too():
     assert Context(0.2)(SCORES).tolist() == [False, False, False, True, False]
 
 
-def test_context_is_self_paced_plus_labeled():
-    scores, _ = random_scores()
-    context, paced = Context()(scores), SelfPaced()(scores)
-    assert np.array_equal(context & ~scores.labeled, paced) and (context & scores.labeled).any()
-
-
 def test_random_takes_as_many_candidates_as_context_others_each_round_the_same_from_a_seed():
     scores, _ = random_scores()
     first = Random()(scores)

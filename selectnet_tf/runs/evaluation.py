@@ -109,11 +109,6 @@ def calibrate_by_class(truth: np.ndarray, probs: np.ndarray) -> dict[str, np.nda
     return dict(zip(names, np.array(rows, np.float64).reshape(-1, 4).T, strict=True))
 
 
-def count_confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Returns the confusion matrix: counts [m, m], true classes in rows."""
-    return confusion_matrix(truth, predicted, labels=np.arange(classes))
-
-
 def count_picks(
     truth: np.ndarray, predicted: np.ndarray, labeled: np.ndarray, minor: np.ndarray
 ) -> dict[str, float]:
@@ -182,7 +177,8 @@ def write_test_reports(folder: pathlib.Path, task: "Task", probs: np.ndarray) ->
         frame = pd.concat([pd.DataFrame(columns), shares], axis=1)
         write_frame(folder / "test_predictions.csv", frame)
     if len(names) <= MOST_CLASSES:
-        counts = pd.DataFrame(count_confusion(task.y_test, predicted, len(names)), columns=names)
+        matrix = confusion_matrix(task.y_test, predicted, labels=range(len(names)))
+        counts = pd.DataFrame(matrix, columns=names)
         counts.insert(0, "truth", names, allow_duplicates=True)  # of a class named truth
         write_frame(folder / "confusion.csv", counts)
         write_frame(folder / TABLE, pd.DataFrame(_sweep_thresholds(task, probs)))

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
+from sklearn.metrics import confusion_matrix
 
 from selectnet_tf._backend import scope
 from selectnet_tf._console import align_columns
@@ -88,7 +89,7 @@ def make_class_table(truth: np.ndarray, probs: np.ndarray, task: Task) -> pd.Dat
     """
     predicted = probs.argmax(1)
     m = len(task.names)
-    counts = evaluation.count_confusion(truth, predicted, m)
+    counts = confusion_matrix(truth, predicted, labels=range(m))  # true classes in rows
     return pd.DataFrame(
         {
             "class": range(m),

@@ -7,6 +7,7 @@ import sys
 import types
 
 import pytest
+from conftest import selectnet
 from test__devices import nvidia_smi  # noqa: F401
 
 from selectnet_tf import _devices
@@ -154,11 +155,7 @@ def test_the_doctor_needs_the_standard_library_only():
 
 @pytest.mark.slow
 def test_the_doctor_here(tmp_path):
-    found = subprocess.run(
-        [sys.executable, "-m", "selectnet_tf", "doctor", f"--results_dir={tmp_path}"],
-        capture_output=True,
-        text=True,
-    )
+    found = selectnet("doctor", f"--results_dir={tmp_path}")
     lines = found.stdout.splitlines()
     assert (
         [line[:11].strip() for line in lines[:10]] == LINES

@@ -46,14 +46,6 @@ def test_a_class_never_predicted_counts_as_zero():
     assert evaluation.summarize(np.array([0, 1]), np.array([0, 0]), [1], 2)["g_mean"] == 0
 
 
-def test_confusion_has_true_classes_in_rows():
-    assert evaluation.count_confusion(TRUTH, PREDICTED, 3).tolist() == [
-        [2, 1, 0],
-        [1, 1, 0],
-        [1, 0, 2],
-    ]
-
-
 def test_picks_by_kind():
     truth = np.array([0, 1, 5, 0, 1, 6, 0])
     predicted = np.array([0, 0, 0, 0, 0, 1, 1])

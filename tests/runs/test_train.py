@@ -313,10 +313,7 @@ def test_recipe_json_tells_method_replicas_and_device(tmp_path):
 def test_replicas_must_divide_the_batch_and_stay_the_same(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="use 14 or 16"):
         train_small(tmp_path, method="context", batch_size=15, replicas=2)
-    with monkeypatch.context() as patch:
-        dies(patch, Checkpoint, "save", 1)
-        with pytest.raises(Killed):
-            train_small(tmp_path, method="context")
+    killed(tmp_path, monkeypatch, method="context")
     with pytest.raises(
         ValueError,
         match=r"its replicas is 1, this run's is 2\): use the same, or delete .*state.npz or pass --force to start this run again$",

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import blobs, small_model
+from conftest import blobs, selectnet, small_model
 from PIL import Image
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[scale]'")
@@ -178,26 +178,16 @@ def test_a_dead_address_is_one_line_at_once():
 @pytest.mark.slow
 def test_a_killed_command_goes_on_and_each_id_is_scored_once(model, tmp_path):
     pool, out = put(tmp_path / "pool.parquet", 2000), tmp_path / "out"
-    command = [
-        sys.executable,
-        "-m",
-        "selectnet_tf",
-        "score",
-        f"--model={model}",
-        f"--images={pool}",
-        f"--out={out}",
-    ]
+    words = ["score", f"--model={model}", f"--images={pool}", f"--out={out}"]
+    words += ["--shard=100", "--actors=1"]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    killed = subprocess.Popen(
-        [*command, "--shard=100", "--actors=1"], env=environment, stderr=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "selectnet_tf", *words]
+    killed = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     while killed.poll() is None and not list(out.glob(".scores/ids/*[0-9].parquet")):
         time.sleep(0.01)
     os.kill(killed.pid, signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
-    ended = subprocess.run(
-        [*command, "--shard=100", "--actors=1"], env=environment, capture_output=True, text=True
-    )
+    ended = selectnet(*words, env=environment)
     assert ended.returncode == 0 and ended.stderr == "", ended.stderr
     scored = int(ended.stdout.split()[0].replace(",", ""))
     assert 0 < scored < 2000
