@@ -75,13 +75,8 @@ class Plan:
                 f"the settings can't be chosen on seed {both[0]}, which is reported: use other"
                 " --choice_seeds"
             )
-        self.results, self.seeds, self.choice_seeds, self.validation = (
-            results,
-            seeds,
-            choice_seeds,
-            validation,
-        )
-        self.every_seed, self.options = every_seed, options
+        self.results, self.seeds, self.choice_seeds = results, seeds, choice_seeds
+        self.validation, self.every_seed, self.options = validation, every_seed, options
 
     def recipe(self, variant: str, seed: int, validation: int = 0) -> Recipe:
         return recipes.make(seed=seed, validation=validation, **VARIANTS[variant], **self.options)
@@ -122,50 +117,33 @@ class Plan:
         cells += [("report", variant, recipe) for variant, recipe in self.reported()]
         found = []
         for part, variant, recipe in cells:
-            row = store.read_row(self.results, recipe.name)
-            if row:
-                head = {
-                    "part": part,
-                    "variant": variant,
-                    **{field: recipe.flat()[field] for field in FIELDS},
-                }
+            if row := store.read_row(self.results, recipe.name):
+                head = {"part": part, "variant": variant}
+                head |= {field: recipe.flat()[field] for field in FIELDS}
                 found += [head | line for line in self._rounds(recipe.name, row)]
         return found
 
     def _rounds(self, name: str, row: dict[str, str]) -> list[dict[str, str | float]]:
         folder = self.results / "runs" / name
         epochs = {line["epoch"]: line for line in read_csv(folder / "epochs.csv")}
-        worst = min(
-            (
-                float(line["f1"])
-                for line in read_csv(folder / "classes.csv")
-                if line["minor"] == "1"
-            ),
-            default=math.nan,
-        )
+        minors = [line for line in read_csv(folder / "classes.csv") if line["minor"] == "1"]
+        worst = min((float(line["f1"]) for line in minors), default=math.nan)
         found: list[dict[str, str | float]] = []
         for line in read_csv(folder / "selection.csv"):
             trained = epochs[line["epoch"]]
-            tested = {
-                "accuracy": trained["val_accuracy"],
-                "minor_accuracy": trained["val_minor_accuracy"],
-            }
-            taken = {column: value for column, value in line.items() if column.startswith("as_")}
             found.append(
                 {
                     "epoch": line["epoch"],
-                    **tested,
+                    "accuracy": trained["val_accuracy"],
+                    "minor_accuracy": trained["val_minor_accuracy"],
                     **dict.fromkeys(FINAL, ""),
                     "precision": line["precision"],
-                    **taken,
+                    **{column: n for column, n in line.items() if column.startswith("as_")},
                 }
             )
         if found:
-            found[-1] |= {
-                "last10_accuracy": row["last10_accuracy"],
-                "macro_f1": row["macro_f1"],
-                "worst_minor_f1": worst,
-            }
+            values = (row["last10_accuracy"], row["macro_f1"], worst)
+            found[-1] |= zip(FINAL, values, strict=True)
         return found
 
 
@@ -185,10 +163,8 @@ def write(plan: Plan, stem: str = "ablation") -> None:
     columns = list(dict.fromkeys(column for line in lines for column in line))
     table, image = plan.results / f"{stem}.csv", plan.results / f"{stem}.png"
     write_csv(table, [columns, *([line.get(column, "") for column in columns] for line in lines)])
-    draw(
-        [line for line in lines if (line["part"], line["seed"]) == ("report", plan.seeds[0])],
-        image,
-    )
+    first = ("report", plan.seeds[0])
+    draw([line for line in lines if (line["part"], line["seed"]) == first], image)
     best = plan.best()
     if best:
         seeds = f"seed{'s' * (len(plan.choice_seeds) > 1)} {', '.join(map(str, plan.choice_seeds))}"
@@ -214,23 +190,14 @@ def draw(lines: list[dict[str, str | float]], path: pathlib.Path) -> None:
             for i, variant in enumerate(VARIANTS):
                 chosen = [line for line in lines if line["variant"] == variant]
                 if chosen:  # each keeps its colour while others are not finished
-                    points = (
-                        [int(line["epoch"]) for line in chosen],
-                        [float(line[column]) for line in chosen],
-                    )
-                    axis.plot(*points, f"C{i}.-", label=variant)
-            picks = column in classes
-            axis.set(
-                title=(
-                    f"unlabeled picks as class {column[3:]}"
-                    if picks
-                    else f"test: {column.replace('_', ' ')}"
-                ),
-                xlabel="epoch",
-            )
-            if picks and lost:
-                axis.set_yscale("symlog", linthresh=1)
-            if picks:
+                    epochs = [int(line["epoch"]) for line in chosen]
+                    values = [float(line[column]) for line in chosen]
+                    axis.plot(epochs, values, f"C{i}.-", label=variant)
+            axis.set(title=f"test: {column.replace('_', ' ')}", xlabel="epoch")
+            if column in classes:
+                axis.set_title(f"unlabeled picks as class {column[3:]}")
+                if lost:
+                    axis.set_yscale("symlog", linthresh=1)
                 axis.set_ylim(-0.2 if lost else 0, 1.1 * max(10.0, *picked))
             axis.grid(alpha=0.3)
         figure.legend(

@@ -69,7 +69,12 @@ def lay_out(folder: pathlib.Path, data_dir: str | None, seed: int) -> None:
 
 
 def read_folder() -> pathlib.Path:
-    """Returns FOLDER of the command line, or ends the process."""
+    """Returns FOLDER of the command line, after the flags; or ends the process."""
+    flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archives")
+    flags.DEFINE_string("weights", None, "a model.keras, whose last layer is replaced")
+    flags.DEFINE_integer("image_size", 96, "the model's")
+    flags.DEFINE_list("seeds", ["0", "1", "2"], "of the images and the runs")
+    flags.DEFINE_string("results_dir", "results", "where the table goes")
     words = parse(sys.argv)[1:]
     if len(words) != 1:
         sys.exit(fail(f"expected one FOLDER, received {' '.join(words) or 'none'}", 2))
@@ -210,12 +215,7 @@ def measure_review(folder: pathlib.Path, seed: int, cache: pathlib.Path) -> tupl
 
 
 def main() -> None:
-    flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archives")
-    flags.DEFINE_string("weights", None, "a model.keras, whose last layer is replaced")
-    flags.DEFINE_integer("image_size", 96, "the model's")
     flags.DEFINE_integer("epochs", 30, "of each run", 1)
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "of the images and the runs")
-    flags.DEFINE_string("results_dir", "results", "where folders.csv goes")
     flags.DEFINE_bool("review", False, "write review.csv instead")
     top = read_folder()
     table, cache = expand_path(flags.FLAGS.results_dir) / "folders.csv", top / "cache"

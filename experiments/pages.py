@@ -101,17 +101,16 @@ def write(home: pathlib.Path, results: pathlib.Path) -> list[pathlib.Path]:
     return list(texts)
 
 
+@functools.cache
+def _read(path: pathlib.Path) -> pd.DataFrame:
+    return pd.read_csv(path)
+
+
 class Results:
     """The numbers in a results folder; each file is read once."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
-
-        @functools.cache
-        def read(path: pathlib.Path) -> pd.DataFrame:
-            return pd.read_csv(path)
-
-        self._read = read
 
     @functools.cached_property
     def runs(self) -> list[store.Run]:
@@ -139,10 +138,10 @@ class Results:
         return _named(self.csv("crosscheck_selectnet_picks"))
 
     def csv(self, stem: str) -> pd.DataFrame:
-        return self._read(self.folder / f"{stem}.csv")
+        return _read(self.folder / f"{stem}.csv")
 
     def of_run(self, name: str, stem: str) -> pd.DataFrame:
-        return self._read(store.find_folder(self.folder, name) / f"{stem}.csv")
+        return _read(store.find_folder(self.folder, name) / f"{stem}.csv")
 
     def full(
         self, method: str, preset: str = "paper", epochs: int = paper.FULL, /, **changes: str
@@ -762,26 +761,14 @@ def _pools(results: Results) -> list[str]:
 def _doubts(results: Results) -> list[str]:
     """Returns results/review.csv with a line for each seed."""
     seeds: Iterable[Any] = results.csv("review").itertuples()
-    rows = [
-        [
-            str(row.seed),
-            f"{row.right:.0%} of {row.picks:,}",
-            f"{row.p_right:.0%}",
-            *(f"{v:.2f}" for v in (row.auc_score, row.auc_p_right)),
-            f"{row.wrong_by_score:d}",
-            f"{row.wrong_by_p_right:d}",
-            f"{row.found:d} of {row.exchanged:d}",
-        ]
-        for row in seeds
-    ]
-    head = [
-        "seed",
-        "images ever picked that are right",
-        "mean `p_right`",
-        "AUC of the score",
-        "of `p_right`",
-    ]
-    head += ["wrong among the 150 least by score", "by `p_right`"]
+    rows = []
+    for row in seeds:
+        shares = [f"{row.right:.0%} of {row.picks:,}", f"{row.p_right:.0%}"]
+        shares += [f"{area:.2f}" for area in (row.auc_score, row.auc_p_right)]
+        counts = [str(row.wrong_by_score), str(row.wrong_by_p_right)]
+        rows.append([str(row.seed), *shares, *counts, f"{row.found} of {row.exchanged}"])
+    head = ["seed", "images ever picked that are right", "mean `p_right`", "AUC of the score"]
+    head += ["of `p_right`", "wrong among the 150 least by score", "by `p_right`"]
     return _table([*head, "exchanged labels among the first 100"], rows)
 
 

@@ -92,11 +92,6 @@ def score(model: pathlib.Path, features: np.ndarray, labels: np.ndarray) -> list
 
 
 def main() -> None:
-    flags.DEFINE_string("data_dir", None, "folder with the extracted CIFAR archives")
-    flags.DEFINE_string("weights", None, "a model.keras, whose last layer is replaced")
-    flags.DEFINE_integer("image_size", 96, "the model's")
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "of the images and the runs")
-    flags.DEFINE_string("results_dir", "results", "where pools.csv goes")
     top = folders.read_folder()
     table = expand_path(flags.FLAGS.results_dir) / "pools.csv"
     table.parent.mkdir(parents=True, exist_ok=True)
