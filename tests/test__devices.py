@@ -152,9 +152,8 @@ def test_make_installs_the_extra_that_the_cards_need(
     found = subprocess.run(
         [sys.executable, "-m", "selectnet_tf._devices", *flags], capture_output=True, text=True
     )
-    assert (found.returncode, found.stdout) == (exit_code, printed) and bool(found.stderr) == (
-        exit_code == 1
-    )
+    assert (found.returncode, found.stdout) == (exit_code, printed)
+    assert bool(found.stderr) == (exit_code == 1)
 
 
 def test_the_cpu_by_choice_is_no_problem(nvidia_smi, monkeypatch):
@@ -199,10 +198,8 @@ def test_libraries_that_do_not_load_are_named(tmp_path):
 def test_shares_of_threads_and_of_gpus(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr(_devices, "count_cores", lambda: 8)
-    assert (
-        _devices.environment_of_job(0, 1) == {}
-        and _devices.environment_of_job(1, 3)["TF_NUM_INTRAOP_THREADS"] == "2"
-    )
+    assert _devices.environment_of_job(0, 1) == {}
+    assert _devices.environment_of_job(1, 3)["TF_NUM_INTRAOP_THREADS"] == "2"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,7")
     assert [_devices.environment_of_job(slot, 3) for slot in range(3)] == [
         {"CUDA_VISIBLE_DEVICES": gpu} for gpu in "457"

@@ -60,7 +60,6 @@ def test_paths_are_shown_without_what_could_move_the_cursor():
 def test_several_paths_are_told_from_one_with_a_comma(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "a, b.csv").touch()
-    assert _files.split_paths("~/a, b.csv") == [f"{tmp_path}/a, b.csv"] and _files.split_paths(
-        "~/a, ~/c.csv ,"
-    ) == [f"{tmp_path}/a", f"{tmp_path}/c.csv"]
+    assert _files.split_paths("~/a, b.csv") == [f"{tmp_path}/a, b.csv"]
+    assert _files.split_paths("~/a, ~/c.csv ,") == [f"{tmp_path}/a", f"{tmp_path}/c.csv"]
     assert _files.split_paths("") == []

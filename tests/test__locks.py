@@ -156,11 +156,9 @@ def test_who_lost_its_lock_writes_nothing_more(path, holder, alone):
         written.unlink(missing_ok=True)
         process.send_signal(signal.SIGCONT)
         said = process.communicate(timeout=10)[1]
-        assert (
-            process.returncode == 1
-            and said.startswith(f"error: lost {path}")
-            and said.count("\n") == 1
-        )
+        assert process.returncode == 1
+        assert said.startswith(f"error: lost {path}")
+        assert said.count("\n") == 1
         lines = written.read_text() if written.exists() else ""
         time.sleep(0.1)
         assert (written.read_text() if written.exists() else "") == lines

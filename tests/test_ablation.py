@@ -53,9 +53,8 @@ def test_what_is_chosen_on_is_another_split_and_never_the_test_set():
         ("paper", 2),
         ("together", 2),
     ]
-    assert {r.data.validation for _, r in reported} == {0} and [v for v, _ in reported[:6]] == list(
-        ablation.VARIANTS
-    )
+    assert {r.data.validation for _, r in reported} == {0}
+    assert [v for v, _ in reported[:6]] == list(ablation.VARIANTS)
     assert len({r.name for _, r in reported + plan.choosing()}) == 16
     with pytest.raises(ValueError, match="can't be chosen on seed 1, which is reported"):
         ablation.Plan(pathlib.Path("nowhere"), [0, 1], [10, 1], 500, **OPTIONS)
@@ -102,9 +101,8 @@ def test_its_plan_and_a_wrong_command_line(tmp_path):
         found.stderr
     )
     wrong = command("--choice_seeds=2")
-    assert wrong.returncode == 2 and wrong.stderr.startswith(
-        "error: the settings can't be chosen on seed 2"
-    )
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("error: the settings can't be chosen on seed 2")
 
 
 @pytest.mark.slow
@@ -122,9 +120,7 @@ def test_it_runs_on_digits(tmp_path):
         found.stderr
     )
     rows = read_csv(tmp_path / "ablation.csv")
-    assert len({(r["part"], r["variant"], r["seed"]) for r in rows}) == 12 and {
-        r["epoch"] for r in rows
-    } == {"2", "4"}
-    assert (
-        all(0 <= float(r["accuracy"]) <= 1 for r in rows) and (tmp_path / "ablation.png").exists()
-    )
+    assert len({(r["part"], r["variant"], r["seed"]) for r in rows}) == 12
+    assert {r["epoch"] for r in rows} == {"2", "4"}
+    assert all(0 <= float(r["accuracy"]) <= 1 for r in rows)
+    assert (tmp_path / "ablation.png").exists()

@@ -50,10 +50,8 @@ def test_the_mean_moves_from_round_to_round():
     fresh.set_state(align.get_state())
     assert np.array_equal(fresh(probs, pool), align(probs, pool))
     align.reset()
-    assert (
-        np.array_equal(align(probs, pool), alignment.AlignMinors(root=1.0)(probs, pool))
-        and not alignment.AlignMinors().get_state()
-    )
+    assert np.array_equal(align(probs, pool), alignment.AlignMinors(root=1.0)(probs, pool))
+    assert not alignment.AlignMinors().get_state()
 
 
 def test_a_column_is_multiplied_by_no_more_than_clip():
@@ -171,10 +169,8 @@ def test_a_fading_class_is_a_warning_of_the_round():
         selection.history.append(selection.select(2))
     first, second = selection.history
     assert first.warning == "no pseudo-labels for 3"
-    assert (
-        second.warning == "no pseudo-labels for 3; too few pseudo-labels for 2"
-        and second.fading.tolist() == [2]
-    )
+    assert second.warning == "no pseudo-labels for 3; too few pseudo-labels for 2"
+    assert second.fading.tolist() == [2]
     assert second._replace(unpicked=[], fading=["frog"]).warning == "too few pseudo-labels for frog"
 
 

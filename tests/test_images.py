@@ -227,10 +227,8 @@ def test_what_is_no_array_is_refused_unread(part):
 
 def test_texts_may_be_of_several_lengths():
     texts = Images(np.array(["a few", "words"]), np.array(["and more of them"]), np.array(["a"]))
-    assert (
-        texts[[1, 2, 3, 0]].tolist() == ["words", "and more of them", "a", "a few"]
-        and texts[2] == "and more of them"
-    )
+    assert texts[[1, 2, 3, 0]].tolist() == ["words", "and more of them", "a", "a few"]
+    assert texts[2] == "and more of them"
     data = tf.data.Dataset.from_tensor_slices([[2, 0]]).map(texts.gather)
     assert next(data.as_numpy_iterator()).tolist() == [b"and more of them", b"a few"]
     assert Images(np.array(["a few", "words"]))[[1]].tolist() == ["words"]
@@ -249,9 +247,8 @@ def test_texts_may_be_objects():
 
 def test_a_digest_tells_arrays_apart(mapped, monkeypatch):
     plain = digest(A)
-    assert len(plain) == 32 and digest(Images(A[:2], mapped[2:])) == plain == digest(
-        Subset(A[::-1], [4, 3, 2, 1, 0])
-    )
+    assert len(plain) == 32
+    assert digest(Images(A[:2], mapped[2:])) == plain == digest(Subset(A[::-1], [4, 3, 2, 1, 0]))
     changed = A.copy()
     changed[3, 1, 1] ^= 1
     others = [

@@ -144,10 +144,8 @@ def test_usual_callbacks_see_one_run(tmp_path):
         float(model.optimizer.learning_rate) < 0.1 * 1e-4
     )  # reduced after every epoch but the first
     assert keras.saving.load_model(tmp_path / "best.keras").output_shape == (None, 4)
-    assert (
-        len(list((tmp_path / "board" / "train").iterdir())) == 1
-        and callbacks["early"].stopped_epoch == 0
-    )
+    assert len(list((tmp_path / "board" / "train").iterdir())) == 1
+    assert callbacks["early"].stopped_epoch == 0
 
 
 def test_a_pool_of_datasets_takes_no_label_of_the_unlabeled():
@@ -170,10 +168,8 @@ def test_a_dataset_s_weights_are_the_pool_s(batch):
     weights = np.array([1, 50, 1, 50, 1], np.float32)
     labeled = tf.data.Dataset.from_tensor_slices((ROWS[:5], CLASSES, weights))
     pool = sn.Pool.from_dataset(labeled.batch(batch) if batch else labeled, ALONE, minor=[2])
-    assert (
-        pool.sample_weight.tolist() == [1, 50, 1, 50, 1, 1, 1, 1]
-        and pool.weights.tolist() == weights.tolist()
-    )
+    assert pool.sample_weight.tolist() == [1, 50, 1, 50, 1, 1, 1, 1]
+    assert pool.weights.tolist() == weights.tolist()
 
 
 @pytest.mark.parametrize(
@@ -328,11 +324,10 @@ def test_a_pool_of_folders(tmp_path, monkeypatch):
     pool = sn.Pool.from_directory(
         tmp_path / "labeled", tmp_path / "pool", ["dog"], image_size=4, cache_dir="~/cache"
     )
-    assert (tmp_path / "cache").is_dir() and (
-        pool.names == ("cat", "dog")
-        and pool.minor.tolist() == [1]
-        and pool.labels.tolist() == [0, 0, 1, 1, -1]
-    )
+    assert (tmp_path / "cache").is_dir()
+    assert pool.names == ("cat", "dog")
+    assert pool.minor.tolist() == [1]
+    assert pool.labels.tolist() == [0, 0, 1, 1, -1]
     assert pool.images.shape == (5, 4, 4, 3) and pool.files[-1] == str(tmp_path / "pool" / "a.png")
     with pytest.raises(ValueError, match="'lynx' is none of cat, dog"):
         sn.Pool.from_directory(

@@ -59,11 +59,9 @@ def test_epochs_run_as_many_batches_as_their_training_set_has():
     steps = Steps()
     history = fit(small_model(), selection, epochs=5, batch_size=8, callbacks=[steps], verbose=0)
     assert steps.epochs == [10, 10, 40, 5, 40]
-    assert (
-        steps.hooks == ["begin", "end"]
-        and history.epoch == [0, 1, 2, 3, 4]
-        and len(history.history["loss"]) == 5
-    )
+    assert steps.hooks == ["begin", "end"]
+    assert history.epoch == [0, 1, 2, 3, 4]
+    assert len(history.history["loss"]) == 5
 
 
 def test_train_step_is_traced_once_for_the_whole_run():

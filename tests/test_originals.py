@@ -17,8 +17,8 @@ from selectnet_tf.scale import picking
 
 def test_a_run_its_review_and_predictions_leave_all_images_as_they_were(folders_run):
     tree, before, _, folder = folders_run
-    files, _ = predict.list_files([tree / "pool"], io.StringIO())
-    predict.predict(folder / "model.keras", files, io.StringIO(), io.StringIO())
+    files, _ = predict.list_files([tree / "pool"])
+    predict.predict(folder / "model.keras", files, io.StringIO())
     after = read_files(tree)
     assert len(before) == 75 and {path: after.get(path) for path in before} == before
     made = {path.relative_to(tree).parts[0] for path in after.keys() - before.keys()}
@@ -75,9 +75,8 @@ def test_a_linked_runs_csv_stays_a_link_and_its_mode_stays(tmp_path):
     elsewhere.chmod(0o640)
     (results / "runs.csv").symlink_to(elsewhere)
     store.write_row(results, "a", {"name": "a", "accuracy": 0.25})
-    assert (
-        results / "runs.csv"
-    ).is_symlink() and elsewhere.read_text() == "name,accuracy\nb,0.5\na,0.25\n"
+    assert (results / "runs.csv").is_symlink()
+    assert elsewhere.read_text() == "name,accuracy\nb,0.5\na,0.25\n"
     assert elsewhere.stat().st_mode & 0o777 == 0o640
 
 

@@ -64,11 +64,9 @@ def test_the_wheel_reports_in_an_empty_folder(wheel, tmp_path):
     assert "there is no folder results: train a run first" in report("diff").stderr
     (empty / "results").mkdir()
     found = report("diff", "html")
-    assert (
-        found.returncode == 0
-        and "0.7424" in found.stdout
-        and (empty / "results" / "report.html").exists()
-    )
+    assert found.returncode == 0
+    assert "0.7424" in found.stdout
+    assert (empty / "results" / "report.html").exists()
 
 
 SCRIPT = """
@@ -97,7 +95,5 @@ def test_a_wrong_argument_of_a_user_s_script_is_flagged(tmp_path):
         tmp_path / "script.py",
     ]
     said = subprocess.run(command, cwd=HOME, capture_output=True, text=True).stdout
-    assert (
-        "script.py:6: error: Unexpected keyword argument" in said
-        and "script.py:7: error: Argument" in said
-    )
+    assert "script.py:6: error: Unexpected keyword argument" in said
+    assert "script.py:7: error: Argument" in said

@@ -87,15 +87,12 @@ def test_an_even_pool_draws_as_many_of_each_class_from_all_of_its_images_anew_ea
         assert pool.counts().tolist() == [7, 7, 7] == np.bincount([y for _, y in pairs]).tolist()
         assert all(y == pool.labels[x] for x, y in pairs)
         repeats = np.bincount([x for x, _ in pairs], minlength=21)
-        assert (
-            repeats[:14].max() == 1
-            and set(repeats[14:19]) == {1, 2}
-            and sorted(repeats[19:]) == [3, 4]
-        )
+        assert repeats[:14].max() == 1
+        assert set(repeats[14:19]) == {1, 2}
+        assert sorted(repeats[19:]) == [3, 4]
         seen.append(pairs)
-    assert seen[0] != seen[1] and seen[1] == [
-        pair for x, y in passes(pool, 1, 1) for pair in zip(x, y, strict=True)
-    ]
+    assert seen[0] != seen[1]
+    assert seen[1] == [pair for x, y in passes(pool, 1, 1) for pair in zip(x, y, strict=True)]
 
 
 def test_counts_are_those_of_what_is_trained_on():
@@ -165,9 +162,8 @@ def test_a_state_of_other_data_is_refused(other, words):
 def test_the_data_of_a_state_are_read_once(monkeypatch):
     pool, reads = make(), []
     monkeypatch.setattr("selectnet_tf.pool.digest", lambda images: reads.append(images) or "d")
-    assert (
-        pool.get_state()["images"] == pool.get_state()["images"] == "d" and len(reads) == 2
-    )  # the labels, the images
+    assert pool.get_state()["images"] == pool.get_state()["images"] == "d"
+    assert len(reads) == 2  # the labels, the images
 
 
 def test_weights_of_the_labeled_and_of_a_swap_are_multiplied():

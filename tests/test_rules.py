@@ -50,9 +50,8 @@ def test_random_takes_as_many_candidates_as_context_others_each_round_the_same_f
     first = Random()(scores)
     assert first.sum() == Context()(scores).sum() and not (first & ~scores.candidate).any()
     assert np.array_equal(first, Random()(scores))
-    assert (first != Random()(scores._replace(round=1))).any() and (
-        first != Random(seed=1)(scores)
-    ).any()
+    assert (first != Random()(scores._replace(round=1))).any()
+    assert (first != Random(seed=1)(scores)).any()
     assert (first & (scores.loss > 0.6)).any()  # whatever its loss
     assert not Random()(scores._replace(candidate=np.zeros(3000, bool))).any()
 
@@ -169,9 +168,8 @@ def test_what_a_rule_returns_is_a_mask_or_weights_of_candidates():
     n = len(scores.loss)
     assert np.array_equal(apply_rule(np.ones(n, bool), scores), scores.candidate)
     found = apply_rule(np.full(n, 0.3), scores)
-    assert found.dtype == np.float32 and np.array_equal(
-        found, np.where(scores.candidate, np.float32(0.3), 0)
-    )
+    assert found.dtype == np.float32
+    assert np.array_equal(found, np.where(scores.candidate, np.float32(0.3), 0))
 
 
 def test_a_soft_selector_gives_what_it_computes():
@@ -276,11 +274,9 @@ def test_weights_stay_weights():
     scores = scores_of()
     weights = np.linspace(0.1, 1, N)
     capped = Capped(lambda s: weights, alpha=1.0)(scores)
-    assert (
-        capped.dtype == float
-        and set(capped) <= {0.0, *weights}
-        and (capped[:10] == weights[:10]).all()
-    )
+    assert capped.dtype == float
+    assert set(capped) <= {0.0, *weights}
+    assert (capped[:10] == weights[:10]).all()
     assert weights.all()  # the rule's own array stays as it was
 
 

@@ -53,18 +53,15 @@ def test_it_adds_unlabeled_samples_of_the_minor_classes(frame):
     made = sampler()
     more, classes = made.fit_resample(pandas.DataFrame(x) if frame else x, y)
     index = made.sample_indices_
-    assert isinstance(more, pandas.DataFrame) == frame and np.array_equal(
-        np.asarray(more), x[index]
-    )
+    assert isinstance(more, pandas.DataFrame) == frame
+    assert np.array_equal(np.asarray(more), x[index])
     labeled = y[index] >= 0
     assert np.array_equal(classes[labeled], y[index][labeled])
     assert set(index[labeled]) == set(np.flatnonzero(y >= 0))  # all of D stays
     added = classes[~labeled]
-    assert (
-        len(added) > 100
-        and set(added) == {0, 6}
-        and (added == truth[index][~labeled]).mean() > 0.95
-    )
+    assert len(added) > 100
+    assert set(added) == {0, 6}
+    assert (added == truth[index][~labeled]).mean() > 0.95
     assert len(made.history_) == 3
 
 
@@ -124,9 +121,8 @@ def test_unlabeled_is_minus_one_nan_or_none_in_any_array(change):
     expected.fit_resample(x, y)
     made = simple()
     _, classes = made.fit_resample(x, change(y))
-    assert np.array_equal(made.sample_indices_, expected.sample_indices_) and len(classes) == len(
-        made.sample_indices_
-    )
+    assert np.array_equal(made.sample_indices_, expected.sample_indices_)
+    assert len(classes) == len(made.sample_indices_)
     if np.ndim(classes) == 1:
         LogisticRegression().fit(
             x[made.sample_indices_], classes
@@ -218,9 +214,8 @@ def test_a_refitted_classifier_knows_the_columns_of_its_last_fit():
     made = sn.SelectionClassifier(LogisticRegression()).fit(
         pandas.DataFrame(x, columns=[*"abcdefgh"]), y
     )
-    assert made.feature_names_in_.tolist() == [*"abcdefgh"] and not hasattr(
-        made.fit(x, y), "feature_names_in_"
-    )
+    assert made.feature_names_in_.tolist() == [*"abcdefgh"]
+    assert not hasattr(made.fit(x, y), "feature_names_in_")
 
 
 @pytest.mark.parametrize(
@@ -246,15 +241,11 @@ def test_what_comes_back_is_of_the_kind_that_was_given():
         sn.Context(0.6),
     )
     more, classes = made.fit_resample(frame, pandas.Series(y, frame.index, name="fraud"))
-    assert (
-        made.feature_names_in_.tolist() == [*"abcdefgh"]
-        and made.n_features_in_ == 8
-        and made.get_feature_names_out()[0] == "a"
-    )
-    assert (
-        more.index.equals(classes.index)
-        and more.index.tolist() == (1000 + made.sample_indices_).tolist()
-    )
+    assert made.feature_names_in_.tolist() == [*"abcdefgh"]
+    assert made.n_features_in_ == 8
+    assert made.get_feature_names_out()[0] == "a"
+    assert more.index.equals(classes.index)
+    assert more.index.tolist() == (1000 + made.sample_indices_).tolist()
     assert classes.name == "fraud" and classes.dtype == y.dtype and set(more["a"]) == {"text"}
     for kind in ("csr", "csc", "coo", "lil"):
         more, _ = simple().fit_resample(sparse.csr_matrix(x).asformat(kind), y)
@@ -268,11 +259,9 @@ def test_strategies_name_the_minor_classes_or_how_many_of_them():
     count = lambda strategy: (simple(sampling_strategy=strategy).fit_resample(x, y)[1] == 1).sum()  # noqa: E731
     free = count("auto")
     assert free == count("minority") == count([1]) == count((1,)) == count("not majority") > 60
-    assert (
-        count({1: 30}) == count(lambda y: {1: 30}) == 30
-        and count(0.5) == 40
-        and count({1: 5000}) == free
-    )
+    assert count({1: 30}) == count(lambda y: {1: 30}) == 30
+    assert count(0.5) == 40
+    assert count({1: 5000}) == free
     with pytest.raises(ValueError, match="greater or equal to the original number"):
         count({1: 3})
 
@@ -290,9 +279,8 @@ def test_classes_of_one_size_are_minor_together_or_not_at_all():
         == minor((9, 9, 5), "minority")
         == ["c"]
     )
-    assert minor((9, 5, 5), "auto") == minor((9, 5, 5), "minority") == ["b", "c"] and minor(
-        (9, 9, 5), "not minority"
-    ) == ["a", "b"]
+    assert minor((9, 5, 5), "auto") == minor((9, 5, 5), "minority") == ["b", "c"]
+    assert minor((9, 9, 5), "not minority") == ["a", "b"]
     assert minor((9, 9, 9), "all") == ["a", "b", "c"]
     for word in ("auto", "not majority", "minority", "not minority"):
         with pytest.raises(
@@ -404,10 +392,8 @@ def test_after_a_fit_it_clones_copies_and_pickles_and_its_rule_is_as_it_was(rule
 
 
 def test_rules_have_parameters_and_say_them():
-    assert (
-        repr(sn.Context(0.3)) == "Context(threshold=0.3)"
-        and repr(sn.SelectNet(seed=3)) == "SelectNet(seed=3)"
-    )
+    assert repr(sn.Context(0.3)) == "Context(threshold=0.3)"
+    assert repr(sn.SelectNet(seed=3)) == "SelectNet(seed=3)"
     made = simple().set_params(rule__threshold=0.3)
     assert made.rule.threshold == 0.3 and "rule__threshold" in made.get_params()
     made = clone(simple(sn.Capped(sn.Context()))).set_params(
@@ -434,19 +420,15 @@ def test_no_tensorflow_is_imported():
 def test_a_classifier_learns_from_both_and_folds_test_on_labeled_samples_alone():
     x, y, truth = two_classes()
     made = sn.SelectionClassifier(LogisticRegression(), sn.Context(0.6), rounds=2).fit(x, y)
-    assert (
-        (made.predict(x) == truth).mean() > 0.9
-        and made.classes_.tolist() == [0, 1]
-        and len(made.sampler_.sample_indices_) > 100
-    )
+    assert (made.predict(x) == truth).mean() > 0.9
+    assert made.classes_.tolist() == [0, 1]
+    assert len(made.sampler_.sample_indices_) > 100
     folds = list(sn.LabeledFolds(4).split(x, y))
     assert len(folds) == sn.LabeledFolds(4).get_n_splits() == 4
     for train, test in folds:
-        assert (
-            (y[test] >= 0).all()
-            and set(np.flatnonzero(y < 0)) <= set(train)
-            and not set(train) & set(test)
-        )
+        assert (y[test] >= 0).all()
+        assert set(np.flatnonzero(y < 0)) <= set(train)
+        assert not set(train) & set(test)
         assert (y[test] == 1).sum() == 2
     assert sorted(np.concatenate([test for _, test in folds])) == np.flatnonzero(y >= 0).tolist()
     search = GridSearchCV(
@@ -550,11 +532,9 @@ def test_make_imbalance_takes_frames_strings_sparse_matrices_and_classes_of_any_
     fl, nl, fu, nu = sn.make_imbalance(
         frame, pandas.Series(names, name="kind"), sampling_strategy={"c": 3}, random_state=2
     )
-    assert (
-        fl["u"].tolist() == xl[:, 0].tolist()
-        and nl.tolist() == names[fl["u"]].tolist()
-        and (nl.name, len(fu), len(nu)) == ("kind", 7, 7)
-    )
+    assert fl["u"].tolist() == xl[:, 0].tolist()
+    assert nl.tolist() == names[fl["u"]].tolist()
+    assert (nl.name, len(fu), len(nu)) == ("kind", 7, 7)
     sl, _, su, _ = sn.make_imbalance(
         sparse.csr_matrix(x), names.tolist(), sampling_strategy={"c": 3}, random_state=2
     )
@@ -562,6 +542,5 @@ def test_make_imbalance_takes_frames_strings_sparse_matrices_and_classes_of_any_
     many = sn.make_imbalance(
         x, y, sampling_strategy=lambda y, k: {0: k}, random_state=np.random.RandomState(0), k=2
     )
-    assert (many[1] == 0).sum() == 2 and len(
-        sn.make_imbalance(x, y, sampling_strategy={0: 2})[0]
-    ) == 22
+    assert (many[1] == 0).sum() == 2
+    assert len(sn.make_imbalance(x, y, sampling_strategy={0: 2})[0]) == 22

@@ -129,10 +129,8 @@ def test_a_pool_may_be_scored_elsewhere():
     )
     model = small_model()
     fit(model, selection, epochs=2, batch_size=10, verbose=0)
-    assert (
-        asked == [model, model]
-        and [r.index.tolist() for r in selection.history] == [list(range(40, 50))] * 2
-    )
+    assert asked == [model, model]
+    assert [r.index.tolist() for r in selection.history] == [list(range(40, 50))] * 2
     assert read == set(range(10))
 
 
@@ -172,17 +170,13 @@ def test_weights_are_kept_with_what_accumulates():
     selection.model.layers[-1].bias.assign([0, 0, 99, 0])  # everything is predicted as class 2
     for index, weight in (([41, 42], [0.5, 1]), ([41, 42], [0.5, 0.25]), ([41, 42], [0.5, 0.25])):
         selection.history.append(selection.select(2))
-        assert (
-            selection.history[-1].index.tolist() == index
-            and selection.history[-1].weight.tolist() == weight
-        )
+        assert selection.history[-1].index.tolist() == index
+        assert selection.history[-1].weight.tolist() == weight
         assert selection.pool.weights.tolist() == [1] * 40 + weight
     other, _ = make(rule, accumulate=True)
     other.set_state(selection.get_state())
-    assert (
-        other.history[-1].weight.tolist() == [0.5, 0.25]
-        and other.pool.weights.tolist() == selection.pool.weights.tolist()
-    )
+    assert other.history[-1].weight.tolist() == [0.5, 0.25]
+    assert other.pool.weights.tolist() == selection.pool.weights.tolist()
 
 
 def test_separate_means_add_up_to_eq_3():
@@ -192,9 +186,8 @@ def test_separate_means_add_up_to_eq_3():
     selection.select(2)
     weights = selection.pool.weights
     np.testing.assert_allclose(weights, [43 / 40] * 40 + [43 / 3] * 3, rtol=1e-6)
-    assert weights[:40].mean() * 40 / 43 == pytest.approx(1) and weights[
-        40:
-    ].sum() / 43 == pytest.approx(1)
+    assert weights[:40].mean() * 40 / 43 == pytest.approx(1)
+    assert weights[40:].sum() / 43 == pytest.approx(1)
     selection, _ = make(lambda scores: np.zeros(60, bool), loss_norm="separate")
     selection.select(2)
     assert selection.pool.weights.tolist() == [1] * 40
@@ -207,9 +200,8 @@ def test_context_is_all_that_is_taken_for_minor_or_what_is_wrongly(context, labe
     selection, _ = make(lambda scores: np.ones(60, bool), context=context)
     selection.model.layers[-1].bias.assign([0, 0, 99, 0])  # everything is predicted as class 2
     round = selection.select(2)
-    assert (
-        round.index.tolist() == [*labeled, *range(40, 60)] and round.candidates == len(labeled) + 20
-    )
+    assert round.index.tolist() == [*labeled, *range(40, 60)]
+    assert round.candidates == len(labeled) + 20
 
 
 def test_balanced_minor_leaves_the_majors():
@@ -291,11 +283,9 @@ def test_an_empty_d_prime_leaves_d_and_is_said():
     selection, _ = make()
     selection.model.layers[-1].bias.assign([9, 0, 0, 0])
     round = selection.select(2)
-    assert (
-        round.candidates == 0
-        and np.isnan(round.median)
-        and selection.pool.index.tolist() == list(range(40))
-    )
+    assert round.candidates == 0
+    assert np.isnan(round.median)
+    assert selection.pool.index.tolist() == list(range(40))
     assert "no image is predicted as a minor class" in str(round)
 
 

@@ -83,11 +83,9 @@ def test_cards_without_their_libraries(examine, nvidia_smi, monkeypatch):  # noq
 def test_a_driver_that_fails_is_not_a_machine_without_cards(examine, nvidia_smi, monkeypatch):  # noqa: F811
     nvidia_smi("Failed to initialize NVML: Driver/library version mismatch", 18)
     text, problem = examine()["GPU"]
-    assert (
-        text == "unknown"
-        and "(exit 18): Failed to initialize NVML" in problem
-        and "--device=cpu" in problem
-    )
+    assert text == "unknown"
+    assert "(exit 18): Failed to initialize NVML" in problem
+    assert "--device=cpu" in problem
 
 
 def test_what_nobody_needs_is_no_problem(examine, monkeypatch):
@@ -97,10 +95,8 @@ def test_what_nobody_needs_is_no_problem(examine, monkeypatch):
 
 def test_onednn_switched_off_is_said(examine, monkeypatch):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
-    assert (
-        examine()["oneDNN"][0].startswith("off")
-        and "unset TF_ENABLE_ONEDNN_OPTS" in examine()["oneDNN"][1]
-    )
+    assert examine()["oneDNN"][0].startswith("off")
+    assert "unset TF_ENABLE_ONEDNN_OPTS" in examine()["oneDNN"][1]
 
 
 def test_cifar_is_where_a_run_would_find_it(examine, tmp_path):
@@ -157,8 +153,6 @@ def test_the_doctor_needs_the_standard_library_only():
 def test_the_doctor_here(tmp_path):
     found = selectnet("doctor", f"--results_dir={tmp_path}")
     lines = found.stdout.splitlines()
-    assert (
-        [line[:11].strip() for line in lines[:10]] == LINES
-        and "CPU:0" in lines[9]
-        and found.stderr == ""
-    )
+    assert [line[:11].strip() for line in lines[:10]] == LINES
+    assert "CPU:0" in lines[9]
+    assert found.stderr == ""

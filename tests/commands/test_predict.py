@@ -77,16 +77,15 @@ def test_a_file_and_a_class_may_have_any_name(tree, monkeypatch, capsys):
         train.train(recipe, results_dir=results, verbose=0)
     row = train.train(recipe, results_dir=results, verbose=0, finish=review_page.write)
     said, folder = capsys.readouterr().out, results / "runs" / row["name"]
-    assert (
-        "resuming after epoch 1" in said
-        and "warning: not all" not in said
-        and f"{printable(rare)} (" in said
-    )
+    assert "resuming after epoch 1" in said
+    assert "warning: not all" not in said
+    assert f"{printable(rare)} (" in said
     assert not set(said) & {"\r", "\x1b"}
 
     listed = {line["file"]: line for line in read_csv(folder / "files.csv")}
     known = [_csv_files.as_cell(file) for file in files]
-    assert set(known) <= set(listed) and {line["class"] for line in listed.values()} == {
+    assert set(known) <= set(listed)
+    assert {line["class"] for line in listed.values()} == {
         "",
         "cat",
         "dog",
@@ -181,12 +180,12 @@ def asked(tmp_path, monkeypatch):
 
 def test_every_class_s_probability(asked):
     rows = asked(all=True)
-    assert (
-        list(rows) == ["=", "b", "c", "d"] and rows["="]["file"] == "./=a.png"
-    )  # no cell begins like a formula
+    assert list(rows) == ["=", "b", "c", "d"]
+    assert rows["="]["file"] == "./=a.png"  # no cell begins like a formula
     assert list(rows["b"]) == ["file", "class", "probability", "p(cat)", "p(dog)", "p(emu)"]
     assert [rows["b"][f"p({name})"] for name in COLOURS] == ["0.6634", "0.3333", "0.0033"]
-    assert rows["d"]["file"] == os.fsdecode(b"d\xe9.png") and list(asked()["c"]) == [
+    assert rows["d"]["file"] == os.fsdecode(b"d\xe9.png")
+    assert list(asked()["c"]) == [
         "file",
         "class",
         "probability",
@@ -195,15 +194,15 @@ def test_every_class_s_probability(asked):
 
 def test_the_likeliest_of_a_class(asked):
     rows = asked(of="dog")
-    assert list(rows) == ["c", "b", "d", "="] and [row["p(dog)"] for row in rows.values()] == [
+    assert list(rows) == ["c", "b", "d", "="]
+    assert [row["p(dog)"] for row in rows.values()] == [
         "0.9901",
         "0.3333",
         "0.3003",
         "0.0040",
     ]
-    assert list(asked(of="dog", top=2)) == ["c", "b"] and list(
-        asked(of="dog", threshold=0.3, top=9)
-    ) == ["c", "b", "d"]
+    assert list(asked(of="dog", top=2)) == ["c", "b"]
+    assert list(asked(of="dog", threshold=0.3, top=9)) == ["c", "b", "d"]
     assert list(asked(threshold=0.6)) == ["=", "b", "c"] and list(asked(top=1)) == ["="]
     with pytest.raises(ValueError, match="--class: expected one of cat, dog, emu, received 'lynx'"):
         asked(of="lynx")

@@ -84,7 +84,6 @@ def test_the_slurm_template_goes_on_with_what_its_time_limit_stopped(code, reque
         "SLURM_ARRAY_JOB_ID": "77",
     }
     assert subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment).returncode == code
-    assert (tmp_path / "ran").read_text() == "two words\n" and (
-        tmp_path / "requeued"
-    ).exists() == requeued
+    assert (tmp_path / "ran").read_text() == "two words\n"
+    assert (tmp_path / "requeued").exists() == requeued
     assert not requeued or (tmp_path / "requeued").read_text() == "requeue 77_2\n"

@@ -50,16 +50,13 @@ def test_python_version(protocol, tmp_path):
     planes, labels = cifar10(tmp_path, protocol)
     for place in (tmp_path, tmp_path / "cifar-10-batches-py"):
         found = cifar.load("cifar10-4minor", place)
-        assert (
-            found.x.shape == (10, 32, 32, 3) and found.x.dtype == np.uint8 and found.classes == 10
-        )
-        assert np.array_equal(found.x[7], image(planes[7])) and np.array_equal(
-            found.x_test[1], image(planes[11])
-        )
-        assert (
-            found.y.tolist() == labels[:10].tolist()
-            and found.y_test.tolist() == labels[10:].tolist()
-        )
+        assert found.x.shape == (10, 32, 32, 3)
+        assert found.x.dtype == np.uint8
+        assert found.classes == 10
+        assert np.array_equal(found.x[7], image(planes[7]))
+        assert np.array_equal(found.x_test[1], image(planes[11]))
+        assert found.y.tolist() == labels[:10].tolist()
+        assert found.y_test.tolist() == labels[10:].tolist()
 
 
 def test_archive_of_either_version(tmp_path):

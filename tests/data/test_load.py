@@ -24,22 +24,18 @@ def make(tree, **changes):
 def test_folders_become_classes_and_a_pool(tree):
     task = make(tree)
     assert task.names == ("cat", "dog", "emu") and task.minor == (2,)
-    assert np.bincount(task.y_labeled).tolist() == [17, 15, 3] and np.bincount(
-        task.y_test
-    ).tolist() == [3, 5, 1]
-    assert (
-        len(task.x_labeled) == 35
-        and len(task.x_unlabeled) == 27
-        and task.x_test.shape == (9, 16, 16, 3)
-    )
+    assert np.bincount(task.y_labeled).tolist() == [17, 15, 3]
+    assert np.bincount(task.y_test).tolist() == [3, 5, 1]
+    assert len(task.x_labeled) == 35
+    assert len(task.x_unlabeled) == 27
+    assert task.x_test.shape == (9, 16, 16, 3)
     assert task.says[:3] == [
         "35 labeled images, 9 test images, 27 unlabeled",
         "  minor classes: emu (3 labeled, 1 test)",
         "  left out: 3, a duplicate of a labeled or test image",
     ]
-    assert (
-        task.says[3].startswith(f"  skipped {tree / 'pool' / 'torn.jpg'}: ") and len(task.says) == 4
-    )
+    assert task.says[3].startswith(f"  skipped {tree / 'pool' / 'torn.jpg'}: ")
+    assert len(task.says) == 4
     assert task.truth[:35].tolist() == task.y_labeled.tolist() and (task.truth[35:] == -1).all()
 
 
@@ -63,20 +59,17 @@ def test_a_test_folder_of_one_s_own(tree):
         picture(tree / "test" / name / "a.png", COLOURS[name], 500 + i)
     picture(tree / "pool" / "again.png", COLOURS["cat"], 500)
     task = make(tree, test_dir=str(tree / "test"))
-    assert (
-        len(task.y_labeled) == 44
-        and task.y_test.tolist() == [0, 1, 2]
-        and len(task.x_unlabeled) == 27
-    )
+    assert len(task.y_labeled) == 44
+    assert task.y_test.tolist() == [0, 1, 2]
+    assert len(task.x_unlabeled) == 27
 
 
 def test_several_labeled_folders_are_one(tree):
     for i in range(3):
         picture(tree / "reviewed" / "emu" / f"{i}.png", COLOURS["emu"], 700 + i)
     task = make(tree, labeled_dir=f"{tree / 'labeled'},{tree / 'reviewed'}")
-    assert len(task.y_labeled) + len(task.y_test) == 47 and any(
-        "reviewed" in file for file in task.files
-    )
+    assert len(task.y_labeled) + len(task.y_test) == 47
+    assert any("reviewed" in file for file in task.files)
 
 
 def test_minor_classes_by_name_or_number(tree):
@@ -150,16 +143,16 @@ def test_images_that_are_held_out_of_a_benchmark_are_tested_on_and_neither_train
     recipe = recipes.make(minor=(2, 3), minor_ratio=0.1, major_ratio=0.75, validation=5)
     found, task = cifar.load("cifar10"), load.make_task(recipe)
     _, held = splits.hold_out(found.y, 5)
-    assert np.array_equal(task.x_test, found.x[held]) and np.bincount(task.y_test).tolist() == [
+    assert np.array_equal(task.x_test, found.x[held])
+    assert np.bincount(task.y_test).tolist() == [
         5,
         5,
         5,
         5,
     ]
     assert len(task.index) == 140 and not np.intersect1d(task.index, held).size
-    assert np.array_equal(task.x_labeled[np.arange(3)], found.x[task.index[:3]]) and np.array_equal(
-        task.truth, found.y[task.index]
-    )
+    assert np.array_equal(task.x_labeled[np.arange(3)], found.x[task.index[:3]])
+    assert np.array_equal(task.truth, found.y[task.index])
     assert "tested on 20 images held out" in "\n".join(task.says)
     oracle = load.make_task(
         recipes.make(minor=(2, 3), minor_ratio=0.1, method="oracle", validation=5)

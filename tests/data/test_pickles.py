@@ -45,9 +45,9 @@ def test_what_python_3_pickles_is_read(labels, protocol):
     planes, found = read(
         pickle.dumps({b"data": np.asfortranarray(ROWS), b"labels": labels}, protocol)
     )
-    assert (
-        planes.tolist() == ROWS.tolist() and planes.dtype == np.uint8 and found.tolist() == [7, 300]
-    )
+    assert planes.tolist() == ROWS.tolist()
+    assert planes.dtype == np.uint8
+    assert found.tolist() == [7, 300]
 
 
 def crash():

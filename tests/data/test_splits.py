@@ -87,18 +87,17 @@ def test_description_has_the_real_sizes():
 def test_images_held_out_are_as_many_of_each_class_and_the_rest_is_kept():
     labels = np.arange(40) % 4
     kept, held = splits.hold_out(labels, 3, seed=1)
-    assert np.bincount(labels[held]).tolist() == [3, 3, 3, 3] and sorted([*kept, *held]) == list(
-        range(40)
-    )
+    assert np.bincount(labels[held]).tolist() == [3, 3, 3, 3]
+    assert sorted([*kept, *held]) == list(range(40))
     assert (
         held.tolist()
         == splits.hold_out(labels, 3, seed=1)[1].tolist()
         != splits.hold_out(labels, 3, seed=2)[1].tolist()
     )
     everything, nothing = splits.hold_out(labels, 0)
-    assert (
-        everything.tolist() == list(range(40)) and everything.dtype == np.int32 and not len(nothing)
-    )
+    assert everything.tolist() == list(range(40))
+    assert everything.dtype == np.int32
+    assert not len(nothing)
     with pytest.raises(ValueError, match="the 10 images of a class: hold out fewer"):
         splits.hold_out(labels, 10)
 

@@ -17,11 +17,9 @@ def compiled(**changes):
 
 def test_sgd_decays_by_inverse_time_a_step():
     optimizer = compiled().optimizer
-    assert (
-        float(optimizer.learning_rate) == pytest.approx(0.01)
-        and optimizer.momentum == 0.9
-        and not optimizer.nesterov
-    )
+    assert float(optimizer.learning_rate) == pytest.approx(0.01)
+    assert optimizer.momentum == 0.9
+    assert not optimizer.nesterov
     optimizer.iterations.assign(250_000)
     assert float(optimizer.learning_rate) == pytest.approx(0.01 / 1.25)
 
@@ -32,9 +30,8 @@ def test_sgd_decays_by_inverse_time_a_step():
 def test_keras_steps_are_strictly_after(epoch, share):
     assert optimizers.keras_share(epoch) == share
     optimizer = compiled(training="keras").optimizer
-    assert isinstance(optimizer, keras.optimizers.Adam) and float(
-        optimizer.learning_rate
-    ) == pytest.approx(1e-3)
+    assert isinstance(optimizer, keras.optimizers.Adam)
+    assert float(optimizer.learning_rate) == pytest.approx(1e-3)
 
 
 def test_adam_is_constant_and_cosine_falls_by_the_epoch_alone():
@@ -58,7 +55,8 @@ def test_keras_cnn_is_keras_2_s_rmsprop():
     """Keras 2.2.4: w -= lr g / (sqrt(v) + 1e-7), v = 0.1 g^2 after one step. A gradient of 1e-4 tells: Keras 3's own epsilon would shorten its step to a tenth."""
     training = recipes.make(training="keras_cnn").training
     optimizer = compiled(training="keras_cnn").optimizer
-    assert isinstance(optimizer, keras.optimizers.RMSprop) and (
+    assert isinstance(optimizer, keras.optimizers.RMSprop)
+    assert (
         training.lr,
         training.shift,
         training.decay,

@@ -50,10 +50,8 @@ def test_a_reader_finds_everything(report, browser):
         )
         assert section.find_element("css selector", "h2").text == link.text
     broken = "return [...document.images].filter(i => !i.complete || !i.naturalWidth).length"
-    assert (
-        browser.execute_script(broken) == 0
-        and len(browser.find_elements("css selector", ".plot img")) == 5
-    )
+    assert browser.execute_script(broken) == 0
+    assert len(browser.find_elements("css selector", ".plot img")) == 5
     assert browser.find_element("css selector", "h2").text == "Runs"
 
 
@@ -61,9 +59,9 @@ def test_a_reader_finds_everything(report, browser):
 def test_a_round_is_shown_when_its_button_is_pressed(report, browser):
     browser.get(f"file://{report}")
     first, last = browser.find_elements("css selector", "details[open] .round")
-    assert (
-        last.is_displayed() and not first.is_displayed() and "200 added from the pool" in last.text
-    )
+    assert last.is_displayed()
+    assert not first.is_displayed()
+    assert "200 added from the pool" in last.text
     buttons = browser.find_elements("css selector", "details[open] button")
     assert [b.text for b in buttons] == ["10", "20"]
     browser.execute_script(

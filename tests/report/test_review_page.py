@@ -85,21 +85,16 @@ def test_a_person_decides_and_saves(page, browser, tmp_path):
     path, files = page
     browser.get(f"file://{path}")
     cards = browser.find_elements("css selector", ".card")
-    assert (
-        not browser.get_log("browser")
-        and len(cards) == 24
-        and browser.find_element("id", "page").text == "page 1 of 2"
-    )
+    assert not browser.get_log("browser")
+    assert len(cards) == 24
+    assert browser.find_element("id", "page").text == "page 1 of 2"
     wide, seen = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide <= seen and len(browser.find_elements("css selector", "#examples img")) == 4
-    assert (
-        "café" not in browser.page_source
-        and "caf\\xe9.png" in cards[0].text
-        and "1 of 2 near duplicates" in cards[0].text
-    )
-    assert (
-        "1 of 2 near duplicates" in cards[1].text and "emu 0.73" in cards[2].text
-    )  # the least confident first, duplicates together
+    assert "café" not in browser.page_source
+    assert "caf\\xe9.png" in cards[0].text
+    assert "1 of 2 near duplicates" in cards[0].text
+    assert "1 of 2 near duplicates" in cards[1].text
+    assert "emu 0.73" in cards[2].text  # the least confident first, duplicates together
 
     cards[0].find_element("css selector", "button[value=wrong]").click()
     cards[1].find_element("css selector", "input").send_keys("d", Keys.ENTER)
@@ -177,30 +172,24 @@ def test_pages_order_and_the_original_in_full(page, browser):
     browser.get(f"file://{path}")
     Select(browser.find_element("id", "order")).select_by_visible_text("most certain first")
     first = browser.find_elements("css selector", ".card")[0]
-    assert (
-        "emu 1.00" in first.text
-        and first.find_element("css selector", "a").text == "<script> ü, 6.png"
-    )
+    assert "emu 1.00" in first.text
+    assert first.find_element("css selector", "a").text == "<script> ü, 6.png"
     link = first.find_element("css selector", "a").get_attribute("href")
     assert link.startswith("file://") and link.endswith("%3Cscript%3E%20%C3%BC%2C%206.png")
     first.find_element("css selector", "img").click()
     large = browser.find_element("css selector", "#large img")
     wait(browser, lambda _: large.get_property("naturalWidth"))
-    assert (
-        large.is_displayed()
-        and large.get_attribute("src") == link
-        and browser.execute_script("return arguments[0].naturalWidth", large) == 32
-    )
+    assert large.is_displayed()
+    assert large.get_attribute("src") == link
+    assert browser.execute_script("return arguments[0].naturalWidth", large) == 32
     browser.find_element("css selector", "#large button").click()
     next_page = browser.find_element("id", "next")
     browser.execute_script(
         "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", next_page
     )
     next_page.click()
-    assert (
-        len(browser.find_elements("css selector", ".card")) == 6
-        and browser.find_element("id", "page").text == "page 2 of 2"
-    )
+    assert len(browser.find_elements("css selector", ".card")) == 6
+    assert browser.find_element("id", "page").text == "page 2 of 2"
 
 
 def test_uncertain_images_have_a_view_of_their_own(page, browser, tmp_path):

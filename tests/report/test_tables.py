@@ -34,16 +34,12 @@ def test_runs_of_other_lengths_and_settings_stand_apart(results):
         "| `context` | 0.7400 ± 0.0100 (3 runs)<br>paper 0.7403, -0.0003 | not run<br>paper 0.7881 |"
         in full
     )
-    assert (
-        "| `selectnet` | 0.7500 (one run)<br>paper 0.7424, +0.0076 |" in full
-        and "| `oracle` | 0.8000 (one run) |" in full
-    )
+    assert "| `selectnet` | 0.7500 (one run)<br>paper 0.7424, +0.0076 |" in full
+    assert "| `oracle` | 0.8000 (one run) |" in full
     assert "0.7400" not in released and released.count("not run") == 30
-    assert (
-        "| `selectnet` | 0.6000 (one run) |" in other
-        and "paper 0" not in other + short
-        and "| `context` | 0.5000 (one run) |" in short
-    )
+    assert "| `selectnet` | 0.6000 (one run) |" in other
+    assert "paper 0" not in other + short
+    assert "| `context` | 0.5000 (one run) |" in short
 
 
 def test_preset_robust_stands_beside_the_paper_s_numbers_and_never_among_them(results):
@@ -55,11 +51,9 @@ def test_preset_robust_stands_beside_the_paper_s_numbers_and_never_among_them(re
         for s in (results / "table1.md").read_text().split("\n## ")
         if s.startswith("Preset robust, 200 epochs\n")
     )
-    assert (
-        "| `candidates` | 0.7000 (one run) |" in robust
-        and "paper 0" not in robust
-        and "not run" not in robust
-    )
+    assert "| `candidates` | 0.7000 (one run) |" in robust
+    assert "paper 0" not in robust
+    assert "not run" not in robust
     assert {
         c.values
         for c in paper.full(results, found, "paper")
@@ -102,11 +96,9 @@ def test_a_lambda_schedule_is_no_repeat_of_the_constant_one(results):
     schedules = [
         {dict(run.changes).get("lambda_schedule") for run in members} for *_, members in found
     ]
-    assert (
-        all(len(one) == 1 for one in schedules)
-        and {"0.4:0.6"} in schedules
-        and found[0][0].title == "preset paper, 200 epochs"
-    )
+    assert all(len(one) == 1 for one in schedules)
+    assert {"0.4:0.6"} in schedules
+    assert found[0][0].title == "preset paper, 200 epochs"
 
 
 def test_data_sets_that_the_paper_does_not_have_are_columns_of_table_1(results):
@@ -115,9 +107,8 @@ def test_data_sets_that_the_paper_does_not_have_are_columns_of_table_1(results):
     head = (
         (results / "table1.md").read_text().split("## Preset paper, 200 epochs\n\n")[1].splitlines()
     )
-    assert head[0].endswith("| digits-4minor simple |") and any(
-        line.startswith("| `context`") and "| 0.9000 (one run) |" in line for line in head
-    )
+    assert head[0].endswith("| digits-4minor simple |")
+    assert any(line.startswith("| `context`") and "| 0.9000 (one run) |" in line for line in head)
     assert "digits" not in (results / "table2.md").read_text() + (results / "table3.md").read_text()
 
 

@@ -100,11 +100,14 @@ def test_the_files(tmp_path):
         tmp_path, SimpleNamespace(names=("cat", "dog"), y_test=CLASSES, listing=listing), PROBS
     )
     lines = read_csv(tmp_path / "test_predictions.csv")
-    assert (
-        lines[1]
-        == {"file": "3.png", "truth": "cat", "predicted": "dog", "p(cat)": "0.4", "p(dog)": "0.6"}
-        and len(lines) == 5
-    )
+    assert lines[1] == {
+        "file": "3.png",
+        "truth": "cat",
+        "predicted": "dog",
+        "p(cat)": "0.4",
+        "p(dog)": "0.6",
+    }
+    assert len(lines) == 5
     assert read_csv(tmp_path / "confusion.csv") == [
         {"truth": "cat", "cat": "1", "dog": "1"}, {"truth": "dog", "cat": "1", "dog": "2"},
     ]  # fmt: skip

@@ -38,11 +38,9 @@ def recipe(tree):
 def test_pictures_are_embedded_once(recipe, tree, monkeypatch):
     task = load.make_task(recipe, cache_dir=tree / "cache")
     first, network = frozen.embed(task, recipe.training, tree / "cache")
-    assert (
-        first.x_labeled.shape == (35, 64)
-        and first.x_test.shape == (9, 64)
-        and first.x_labeled.dtype == np.float32
-    )
+    assert first.x_labeled.shape == (35, 64)
+    assert first.x_test.shape == (9, 64)
+    assert first.x_labeled.dtype == np.float32
     np.testing.assert_allclose(
         first.x_labeled[5],
         network.predict_on_batch(task.x_labeled[np.array([5])])[0],
@@ -51,9 +49,8 @@ def test_pictures_are_embedded_once(recipe, tree, monkeypatch):
     )
     monkeypatch.setattr(keras.Model, "predict_on_batch", lambda *_: pytest.fail("embedded again"))
     again, _ = frozen.embed(task, recipe.training, tree / "cache")
-    assert np.array_equal(again.x_labeled, first.x_labeled) and np.array_equal(
-        again.x_unlabeled, first.x_unlabeled
-    )
+    assert np.array_equal(again.x_labeled, first.x_labeled)
+    assert np.array_equal(again.x_unlabeled, first.x_unlabeled)
 
 
 def test_a_stop_keeps_what_is_embedded_and_a_damaged_cache_begins_anew(recipe, tree, monkeypatch):
@@ -87,9 +84,8 @@ def test_a_frozen_run_saves_one_model_of_pictures(recipe, tree):
     model = keras.saving.load_model(tree / "results" / "runs" / row["name"] / "model.keras")
     task = load.make_task(recipe, cache_dir=tree / "results" / "cache")
     probs = model.predict(np.stack(list(task.x_test[np.arange(9)])), verbose=0)
-    assert model.input_shape == (None, 16, 16, 3) and np.mean(
-        probs.argmax(1) == task.y_test
-    ) == pytest.approx(row["accuracy"])
+    assert model.input_shape == (None, 16, 16, 3)
+    assert np.mean(probs.argmax(1) == task.y_test) == pytest.approx(row["accuracy"])
     assert row["accuracy"] > 0.5
 
 

@@ -47,10 +47,8 @@ def test_the_commit_is_of_this_package_s_repository_alone(tmp_path):
     git(tmp_path / "own", "add", "selectnet_tf/__init__.py")
     assert resume.read_commit(own) == f"{commit}-dirty"
     installed = make_package(tmp_path / "own" / ".venv")  # in a repository of the user's
-    assert (
-        resume.read_commit(installed) == "unknown"
-        and resume.read_commit(make_package(tmp_path / "none")) == "unknown"
-    )
+    assert resume.read_commit(installed) == "unknown"
+    assert resume.read_commit(make_package(tmp_path / "none")) == "unknown"
 
 
 def test_without_git_the_commit_is_unknown(monkeypatch):
@@ -61,10 +59,8 @@ def test_without_git_the_commit_is_unknown(monkeypatch):
 def test_the_environment_names_what_the_last_bits_depend_on(monkeypatch):
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
     found = resume.read_environment()
-    assert (
-        list(found) == ["python", "tensorflow", "keras", "threads", "onednn", "device", "commit"]
-        and found["threads"] == "3"
-    )
+    assert list(found) == ["python", "tensorflow", "keras", "threads", "onednn", "device", "commit"]
+    assert found["threads"] == "3"
 
 
 def task(**changes):
@@ -112,10 +108,8 @@ def test_each_change_of_the_environment_is_kept(monkeypatch):
         if state:
             made.set_state(state)
         state = made.get_state()
-    assert (
-        made.changed == "threads 2 > 1 > 2" == made.row()["changed"]
-        and made.first["threads"] == "2"
-    )
+    assert made.changed == "threads 2 > 1 > 2" == made.row()["changed"]
+    assert made.first["threads"] == "2"
     assert made.notices == [
         "  resuming in another environment (threads 1 > 2): the last bits may differ from an uninterrupted run's"
     ]
@@ -152,11 +146,9 @@ def test_files_csv_says_what_each_file_is(start, tree):
         rows[str(tree / "pool" / "0" / "00.png")]["why"] == "a duplicate of a labeled or test image"
     )
     torn = rows[str(tree / "pool" / "torn.jpg")]
-    assert (
-        torn["part"] == "left out"
-        and torn["why"] == "no image of a supported format"
-        and torn["digest"] == ""
-    )
+    assert torn["part"] == "left out"
+    assert torn["why"] == "no image of a supported format"
+    assert torn["digest"] == ""
 
 
 def test_the_same_images_resume(start, tree):
@@ -185,10 +177,8 @@ def test_a_finished_run_says_how_many_are_new(start, tree):
     assert resume.describe_new_images(folder, recipe) == ""
     for i in range(2):
         picture(tree / "pool" / "new" / f"{i}.png", COLOURS["dog"], 800 + i)
-    assert (
-        resume.describe_new_images(folder, recipe) == "there are 2 new images"
-        and resume.describe_new_images(tree, recipe) == ""
-    )
+    assert resume.describe_new_images(folder, recipe) == "there are 2 new images"
+    assert resume.describe_new_images(tree, recipe) == ""
 
 
 def test_a_finished_run_is_finished_without_its_images(start, tree, capsys):
@@ -198,10 +188,8 @@ def test_a_finished_run_is_finished_without_its_images(start, tree, capsys):
     shutil.rmtree(tree / "pool")
     assert resume.find_finished_row(recipe, folder.parent.parent, folder)["accuracy"] == "0.5"
     said = capsys.readouterr().out
-    assert (
-        "is finished, but can't check for new images (--unlabeled_dir: expected a folder" in said
-        and said.count("\n") == 1
-    )
+    assert "is finished, but can't check for new images (--unlabeled_dir: expected a folder" in said
+    assert said.count("\n") == 1
 
 
 def test_a_finished_run_says_how_many_decisions_are_new(start, tree):

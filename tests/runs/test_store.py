@@ -24,9 +24,8 @@ def test_rows_are_replaced_by_name_and_new_columns_go_to_the_end(tmp_path):
     assert (
         tmp_path / "runs.csv"
     ).read_text() == f"name,accuracy,beta,minor,extra\na,{1 / 3},0.5,,\nb,0.5,,,1\n"
-    assert float(store.read_row(tmp_path, "a")["accuracy"]) == 1 / 3 and store.read_names(
-        tmp_path
-    ) == {"a", "b"}
+    assert float(store.read_row(tmp_path, "a")["accuracy"]) == 1 / 3
+    assert store.read_names(tmp_path) == {"a", "b"}
 
 
 def test_changes_are_what_differs_from_the_preset(tmp_path):
@@ -35,7 +34,8 @@ def test_changes_are_what_differs_from_the_preset(tmp_path):
     ):
         write_run(tmp_path, method="context", seed=seed, epochs=20, **changes)
     found, problems = store.read_runs(tmp_path)
-    assert not problems and [run.changes for run in found] == [
+    assert not problems
+    assert [run.changes for run in found] == [
         (),
         (("augment", "none"),),
         (("minor", "0 2"),),
@@ -45,7 +45,8 @@ def test_changes_are_what_differs_from_the_preset(tmp_path):
         3,
         20,
         "released",
-    ) and found[0].number("seconds") != 0
+    )
+    assert found[0].number("seconds") != 0
 
 
 def test_runs_on_other_files_of_one_s_own_are_no_repeats_of_one_run(tmp_path):
@@ -83,9 +84,8 @@ def test_columns_and_rows_of_settings_that_left_are_kept(tmp_path):
     found, problems = store.read_runs(tmp_path)
     assert len(found) == 2 and found[1].name == "b" and found[1].changes == ()
     (problem,) = problems
-    assert "c/row.json: dataset is 'csv', but has to be one of" in problem and problem.endswith(
-        "left out"
-    )
+    assert "c/row.json: dataset is 'csv', but has to be one of" in problem
+    assert problem.endswith("left out")
     assert {row["name"]: row["labeled_csv"] for row in read_csv(tmp_path / "runs.csv")}[
         "c"
     ] == "a.csv"
@@ -128,28 +128,23 @@ def test_a_row_that_can_not_be_is_named_by_its_file_or_line(change, said, tmp_pa
     store.write_row(tmp_path, "a", {**ROW, "accuracy": 0.5, "seconds": 1.0})
     store.write_row(tmp_path, "b", {**ROW, "accuracy": 0.5, "seconds": 1.0, **change, "name": "b"})
     found, (problem,) = store.read_runs(tmp_path)
-    assert (
-        len(found) == 1
-        and problem.startswith(f"{tmp_path / 'runs' / 'b' / 'row.json'}: {said}")
-        and problem.endswith("; left out")
-    )
+    assert len(found) == 1
+    assert problem.startswith(f"{tmp_path / 'runs' / 'b' / 'row.json'}: {said}")
+    assert problem.endswith("; left out")
     for folder in (tmp_path / "runs").iterdir():
         (
             folder / "row.json"
         ).unlink()  # as rows of versions before 0.2, which stand in runs.csv alone
     found, (problem,) = store.read_runs(tmp_path)
-    assert (
-        len(found) == 1
-        and problem.startswith(f"{tmp_path / 'runs.csv'}:3: {said}")
-        and problem.endswith("; left out")
-    )
+    assert len(found) == 1
+    assert problem.startswith(f"{tmp_path / 'runs.csv'}:3: {said}")
+    assert problem.endswith("; left out")
 
 
 def test_an_empty_value_of_a_row_is_none(tmp_path):
     store.write_row(tmp_path, "a", {**ROW, "accuracy": 0.5, "minor_roc_auc": float("nan")})
-    assert (
-        store.read_row(tmp_path, "a")["minor_roc_auc"] == "" and store.read_runs(tmp_path)[1] == []
-    )
+    assert store.read_row(tmp_path, "a")["minor_roc_auc"] == ""
+    assert store.read_runs(tmp_path)[1] == []
 
 
 TABLE = f"{','.join(ROW)},accuracy\n{','.join(map(str, ROW.values()))},0.5\n"
@@ -158,10 +153,8 @@ TABLE = f"{','.join(ROW)},accuracy\n{','.join(map(str, ROW.values()))},0.5\n"
 def test_a_row_that_stands_in_runs_csv_alone_counts_and_stays(tmp_path):
     path = tmp_path / "runs.csv"
     path.write_text(TABLE)
-    assert (
-        store.read_names(tmp_path) == {"a"}
-        and store.read_runs(tmp_path)[0][0].number("accuracy") == 0.5
-    )
+    assert store.read_names(tmp_path) == {"a"}
+    assert store.read_runs(tmp_path)[0][0].number("accuracy") == 0.5
     store.write_row(tmp_path, "b", ROW | {"name": "b", "accuracy": 0.25, "threads": 2})
     first, old, new = path.read_text().splitlines()
     header, line = TABLE.splitlines()
@@ -272,9 +265,8 @@ def test_the_committed_runs_are_found_as_what_they_are():
         fields = {k: v for k, v in kept.items() if k in recipes.FIELDS}  # some left
         recipe = recipes.make(**{**fields, "minor": tuple(kept["minor"])})
         name = path.parent.name.removesuffix("_other-cpu")
-        assert store.find_name(results, recipe) == name and not store.find_differences(
-            recipe, store.read_recipe(results, name)
-        )
+        assert store.find_name(results, recipe) == name
+        assert not store.find_differences(recipe, store.read_recipe(results, name))
 
 
 @pytest.mark.parametrize(

@@ -79,16 +79,12 @@ def test_each_missing_cell_is_trained_once(jobs, stand_in, tmp_path, capsys):
     )
     assert sweep.Sweep([*CELLS, CELLS[0]], tmp_path, jobs=jobs).run() == 0
     assert trained(tmp_path) == sorted(c.name for c in CELLS if c is not CELLS[1])
-    assert (
-        store.read_names(tmp_path) == {c.name for c in CELLS}
-        and store.read_row(tmp_path, CELLS[1].name)["accuracy"] == "0.25"
-    )
+    assert store.read_names(tmp_path) == {c.name for c in CELLS}
+    assert store.read_row(tmp_path, CELLS[1].name)["accuracy"] == "0.25"
     said = capsys.readouterr().out
-    assert (
-        said.count("accuracy 0.5000") == 4
-        and "5 of 5 cells done, 0 failed" in said
-        and "left" in said
-    )
+    assert said.count("accuracy 0.5000") == 4
+    assert "5 of 5 cells done, 0 failed" in said
+    assert "left" in said
 
 
 def test_a_failing_cell_is_named_at_the_end_and_stops_nothing(stand_in, tmp_path, capsys):
@@ -96,11 +92,9 @@ def test_a_failing_cell_is_named_at_the_end_and_stops_nothing(stand_in, tmp_path
     assert sweep.Sweep(CELLS[:3], tmp_path, jobs=2).run() == 1
     assert len(store.read_names(tmp_path)) == 2
     error = capsys.readouterr().err.splitlines()
-    assert (
-        len(error) == 1
-        and error[0].startswith(f"error: {CELLS[1].name}: the loss is nan (see ")
-        and "log.txt" in error[0]
-    )
+    assert len(error) == 1
+    assert error[0].startswith(f"error: {CELLS[1].name}: the loss is nan (see ")
+    assert "log.txt" in error[0]
 
 
 def command(path, results, jobs=1):
@@ -158,10 +152,8 @@ def test_a_cell_that_another_sweep_finishes_meanwhile_is_done(
     monkeypatch.setattr(sweep.Cell, "is_busy", finished_after_the_look)
     assert sweep.Sweep(CELLS[:2], tmp_path).run() == 0 and not (tmp_path / "trained.txt").exists()
     said = capsys.readouterr().out
-    assert (
-        said.count("starts") == said.count("accuracy 0.2500") == 2
-        and "2 of 2 cells done, 0 failed" in said
-    )
+    assert said.count("starts") == said.count("accuracy 0.2500") == 2
+    assert "2 of 2 cells done, 0 failed" in said
 
 
 def test_a_run_that_finds_its_lock_held_is_started_again(stand_in, tmp_path, monkeypatch, capsys):
@@ -347,9 +339,10 @@ def test_a_real_sweep_killed_twice_ends_as_one_that_was_not(tmp_path):
     whole = {run.name: run.row for run in store.read_runs(tmp_path / "whole")[0]}
     again = {run.name: run.row for run in store.read_runs(killed)[0]}
     times = {"seconds", "selection_seconds"}
-    assert len(whole) == 2 and {
-        n: {k: v for k, v in r.items() if k not in times} for n, r in whole.items()
-    } == {n: {k: v for k, v in r.items() if k not in times} for n, r in again.items()}
+    assert len(whole) == 2
+    assert {n: {k: v for k, v in r.items() if k not in times} for n, r in whole.items()} == {
+        n: {k: v for k, v in r.items() if k not in times} for n, r in again.items()
+    }
     for name in whole:
         folders = [tmp_path / kind / "runs" / name for kind in ("whole", "killed")]
         assert (

@@ -75,7 +75,8 @@ def test_the_selection_has_the_recipe_s_parts():
     assert isinstance(parts.rule.rule, rules.SelectNet) and parts.adjust.root == 0.5
     assert (parts.rule.alpha, parts.rule.most, list(parts.rule.minor)) == (1 / 3, 7, [2, 3])
     limited = made(method="random", max_per_class=7)
-    assert isinstance(limited.rule.rule, rules.Random) and (
+    assert isinstance(limited.rule.rule, rules.Random)
+    assert (
         limited.rule.alpha,
         limited.rule.most,
     ) == (0, 7)
@@ -110,9 +111,8 @@ def test_what_was_picked_is_recorded_with_its_truth(finished):
         assert table["precision"].iloc[-1] == pytest.approx(right[unlabeled].mean())
         for c in (2, 3):
             assert table[f"as_{c}"].iloc[-1] == (picks["predicted"][unlabeled] == c).sum()
-        assert table["below_lambda"].iloc[-1] == last.sum() and table["loss_max"].iloc[
-            -1
-        ] == pytest.approx(picks["loss"][last].max())
+        assert table["below_lambda"].iloc[-1] == last.sum()
+        assert table["loss_max"].iloc[-1] == pytest.approx(picks["loss"][last].max())
         so_far = [
             np.intersect1d(picks["index"][picks["epoch"] <= epoch], split["unlabeled"])
             for epoch in (2, 4, 6)
@@ -123,14 +123,11 @@ def test_what_was_picked_is_recorded_with_its_truth(finished):
         assert np.array_equal(picks["label"][~labeled], picks["predicted"][~labeled])
         shown = pd.read_csv(folder / "picks.csv")
         assert set(shown["epoch"]) == set(picks["epoch"][~labeled])
-        assert (shown["truth"] == truth[shown["index"]]).all() and shown["index"].isin(
-            split["unlabeled"]
-        ).all()
+        assert (shown["truth"] == truth[shown["index"]]).all()
+        assert shown["index"].isin(split["unlabeled"]).all()
         of_last = shown[shown["epoch"] == 6].drop_duplicates("label")
-        assert (
-            of_last["picked"].sum() == unlabeled.sum()
-            and of_last["wrong"].sum() == (unlabeled & ~right).sum()
-        )
+        assert of_last["picked"].sum() == unlabeled.sum()
+        assert of_last["wrong"].sum() == (unlabeled & ~right).sum()
 
 
 def test_a_finished_run_is_not_trained_again_but_by_force(finished, tmp_path, monkeypatch, capsys):
@@ -178,26 +175,20 @@ def test_force_leaves_the_old_result_until_the_new_one_stands(when, tmp_path, mo
     capsys.readouterr()
     if when == "in training":
         assert {name: (folder / "old" / name).read_bytes() for name in old} == old
-        assert (
-            store.read_file(tmp_path, first["name"], "classes.csv")
-            and not (folder / "classes.csv").exists()
-        )
+        assert store.read_file(tmp_path, first["name"], "classes.csv")
+        assert not (folder / "classes.csv").exists()
         again = train_small(tmp_path, **options)
-        assert (
-            "resuming after epoch 1" in capsys.readouterr().out
-            and again["accuracy"] == first["accuracy"]
-        )
+        assert "resuming after epoch 1" in capsys.readouterr().out
+        assert again["accuracy"] == first["accuracy"]
     else:
         train_small(tmp_path, **options)
         assert "is finished" in capsys.readouterr().out
         assert (
             when == "after the row" or {name: (folder / name).read_bytes() for name in old} == old
         )
-    assert (
-        not (folder / "old").exists()
-        and not (folder / ".old").exists()
-        and len(pd.read_csv(tmp_path / "runs.csv")) == 1
-    )
+    assert not (folder / "old").exists()
+    assert not (folder / ".old").exists()
+    assert len(pd.read_csv(tmp_path / "runs.csv")) == 1
 
 
 def leave_run(tmp_path):
@@ -221,9 +212,8 @@ def test_what_force_puts_aside_counts_until_the_new_row_is_there(tmp_path):
         if path.is_file()
     } == files
     (tmp_path / "runs.csv").unlink()
-    assert store.read_row(tmp_path, "a")["accuracy"] == "0.5" and store.read_names(tmp_path) == {
-        "a"
-    }
+    assert store.read_row(tmp_path, "a")["accuracy"] == "0.5"
+    assert store.read_names(tmp_path) == {"a"}
     assert (
         resume.find_finished_row(recipes.make(), tmp_path, folder) is None
     )  # a plain run goes on with the new training
@@ -236,15 +226,11 @@ def test_what_force_puts_aside_counts_until_the_new_row_is_there(tmp_path):
         "of the first epoch, whose state the full disk had no room for"
     )
     resume.set_aside(folder)
-    assert (
-        not (folder / "epochs.csv").exists()
-        and (folder / "old" / "epochs.csv").read_text() == "epochs.csv"
-    )
+    assert not (folder / "epochs.csv").exists()
+    assert (folder / "old" / "epochs.csv").read_text() == "epochs.csv"
     store.write_row(tmp_path, "a", {"name": "a", "accuracy": 0.75})
-    assert (
-        resume.find_finished_row(recipes.make(), tmp_path, folder)["accuracy"] == "0.75"
-        and not (folder / "old").exists()
-    )
+    assert resume.find_finished_row(recipes.make(), tmp_path, folder)["accuracy"] == "0.75"
+    assert not (folder / "old").exists()
 
 
 @pytest.mark.parametrize("after", range(5))
@@ -326,12 +312,10 @@ def test_mixed_precision_is_the_classifier_s_alone_and_a_run_of_its_own():
     x, y = np.zeros((8, 16, 16, 3), np.uint8), np.zeros(8, np.int32)
     task = types.SimpleNamespace(x_labeled=x, y_labeled=y, names=("a", "b"), fit=None)
     model = train.make_model(recipe.training, task, train.make_strategy(), 0)
-    assert {v.dtype for v in model.trainable_variables} == {
-        "float32"
-    } and model.output.dtype == "float32"
-    assert (
-        model.layers[2].compute_dtype == "float16" and "LossScale" in type(model.optimizer).__name__
-    )
+    assert {v.dtype for v in model.trainable_variables} == {"float32"}
+    assert model.output.dtype == "float32"
+    assert model.layers[2].compute_dtype == "float16"
+    assert "LossScale" in type(model.optimizer).__name__
     assert keras.config.dtype_policy().name == "float32"
     assert recipe.name != small_recipe().name
 

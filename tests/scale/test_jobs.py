@@ -75,9 +75,8 @@ def test_the_command_of_each_missing_cell_is_a_job_of_the_run_s_name(client, tmp
     work = a_sweep(client, data_dir="/my data")
     (printed,) = work.list_commands()
     assert work.run() == 0
-    assert list(client.jobs) == NAMES[1:] and client.jobs[NAMES[1]].entrypoint == shlex.join(
-        printed
-    )
+    assert list(client.jobs) == NAMES[1:]
+    assert client.jobs[NAMES[1]].entrypoint == shlex.join(printed)
     said = capsys.readouterr().out
     assert f"{NAMES[1]}: accuracy 0.5000" in said and "2 of 2 cells done, 0 failed" in said
 
@@ -135,7 +134,8 @@ def test_a_run_whose_job_ended_or_is_another_folder_s_gets_a_new_job(
         *NAMES,
         f"{NAMES[0]}-2",
         f"{NAMES[0]}-3",
-    } and store.read_names(tmp_path) == set(NAMES)
+    }
+    assert store.read_names(tmp_path) == set(NAMES)
 
 
 def test_a_failed_job_is_named_with_its_error_and_stops_nothing(client, tmp_path, capsys):
@@ -146,9 +146,8 @@ def test_a_failed_job_is_named_with_its_error_and_stops_nothing(client, tmp_path
     assert a_sweep(client).run() == 1
     log = tmp_path / "runs" / NAMES[0] / "log.txt"
     assert capsys.readouterr().err == f"error: {NAMES[0]}: the loss is nan (see {log})\n"
-    assert log.read_text() == "begins\nerror: the loss is nan\nmore\n" and store.read_names(
-        tmp_path
-    ) == {NAMES[1]}
+    assert log.read_text() == "begins\nerror: the loss is nan\nmore\n"
+    assert store.read_names(tmp_path) == {NAMES[1]}
 
 
 @pytest.mark.parametrize("code", [None, -9, 143])
@@ -293,9 +292,8 @@ jobs.JobSweep(jobs.connect({address!r}), cells, pathlib.Path({str(tmp_path)!r}))
     assert len(trained()) > before  # nobody watched, and they trained
     made.remove_node(first, allow_graceful=False)
     assert work.run() == 0
-    assert (
-        store.read_names(tmp_path) == set(NAMES) and len(trained()) == len(set(trained())) == 80
-    )  # no epoch was trained twice
+    assert store.read_names(tmp_path) == set(NAMES)
+    assert len(trained()) == len(set(trained())) == 80  # no epoch was trained twice
     said = capsys.readouterr().out
     assert said.count("is a job already, resumes after epoch") == 2
     assert "killed, or its node died; resumes after epoch" in said

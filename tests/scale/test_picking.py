@@ -89,11 +89,9 @@ def test_scores_that_were_saved_again_give_the_same_picks(many, tmp_path):
     frame = frame.sort_values("loss").astype({"class": str, "loss": float})[["loss", "class", "id"]]
     frame.to_parquet(tmp_path / "again.parquet", compression="gzip")
     after = picking.pick(tmp_path / "again.parquet", pool, MINOR, RULES["capped"]())
-    assert (
-        len(before.ids) > 100
-        and after.ids == before.ids
-        and np.array_equal(after.loss, before.loss)
-    )
+    assert len(before.ids) > 100
+    assert after.ids == before.ids
+    assert np.array_equal(after.loss, before.loss)
 
 
 def test_ids_have_to_be_the_pool_s_one_by_one(many, tmp_path):

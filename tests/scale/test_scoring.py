@@ -133,7 +133,8 @@ def test_damaged_lost_and_doubled_scores_are_forgotten(tmp_path):
     (tmp_path / "a-0.parquet").write_bytes(content)
     (tmp_path / "b-0.parquet").unlink()
     assert scoring._count_done(tmp_path, ids) == (3, 0)
-    assert names(tmp_path) == ["c-0.parquet", "e-0.parquet"] and names(ids) == [
+    assert names(tmp_path) == ["c-0.parquet", "e-0.parquet"]
+    assert names(ids) == [
         "c.parquet",
         "e.parquet",
     ]
@@ -195,9 +196,8 @@ def test_a_killed_command_goes_on_and_each_id_is_scored_once(model, tmp_path):
     alone = scoring.Scorer(scoring.Job(model, pool, False, batch=2000), 1)(
         pq.read_table(pool)
     ).sort_by("id")
-    assert found["id"].to_pylist() == alone["id"].to_pylist() and found["predicted"].equals(
-        alone["predicted"]
-    )
+    assert found["id"].to_pylist() == alone["id"].to_pylist()
+    assert found["predicted"].equals(alone["predicted"])
     assert np.allclose(found["loss"], alone["loss"], atol=1e-6)
 
 

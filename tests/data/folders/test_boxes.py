@@ -157,9 +157,9 @@ def test_predict_crops_where_the_run_did_and_refuses_the_other(tmp_path):
     def classify(name, text):
         out = io.StringIO()
         both = [str(tmp_path / "new" / "a.png"), str(tmp_path / "new")]
-        files, folders = predict.list_files(both, out)
+        files, folders = predict.list_files(both)
         model = tmp_path / f"{name}.keras"
-        predict.predict(model, files, out, io.StringIO(), boxes=text, folders=folders)
+        predict.predict(model, files, out, boxes=text, folders=folders)
         return out.getvalue().splitlines()[1].split(",")[1]
 
     assert (classify("whole", None), classify("crops", text)) == ("dark", "bright")
@@ -179,8 +179,8 @@ def test_predict_finds_no_box_by_the_bare_name_of_a_nested_file(tmp_path):
         {"file": name, "detections": found(("1", 0.9, LEFT))} for name in ("a.jpg", "c1/b.jpg")
     ]
     text = write(tmp_path / "md.json", images)
-    _, folders = predict.list_files([str(tmp_path / "new")], io.StringIO())
+    _, folders = predict.list_files([str(tmp_path / "new")])
     of, _ = boxes.find_boxes(text, folders)
     assert set(of) == {tmp_path / "new" / "a.jpg", tmp_path / "new" / "c1/b.jpg"}
-    _, folders = predict.list_files([str(tmp_path / "new" / "c1" / "b.jpg")], io.StringIO())
+    _, folders = predict.list_files([str(tmp_path / "new" / "c1" / "b.jpg")])
     assert list(boxes.find_boxes(text, folders)[0]) == [tmp_path / "new" / "c1/b.jpg"]

@@ -38,9 +38,8 @@ def test_what_was_decoded_is_never_decoded_again(paths, decoded, tmp_path):
     picture(tmp_path / "more.png", (9, 9, 9), 9)
     os.rename(paths[0], tmp_path / "renamed.png")
     more, _, _ = read([tmp_path / "renamed.png", *paths[1:], tmp_path / "more.png"], tmp_path)
-    assert len(decoded) == 6 and np.array_equal(
-        more[:5], first
-    )  # the new one alone; a renamed one is the same one
+    assert len(decoded) == 6
+    assert np.array_equal(more[:5], first)  # the new one alone; a renamed one is the same one
     assert read(paths[1:], tmp_path, size=4)[0].shape == (4, 4, 4, 3) and len(decoded) == 10
 
 
@@ -48,9 +47,8 @@ def test_a_changed_image_is_read_again(paths, decoded, tmp_path):
     before, _, _ = read(paths, tmp_path)
     picture(paths[2], (0, 0, 255), 2)
     after, _, _ = read(paths, tmp_path)
-    assert len(decoded) == 6 and [
-        i for i in range(5) if not np.array_equal(before[i], after[i])
-    ] == [2]
+    assert len(decoded) == 6
+    assert [i for i in range(5) if not np.array_equal(before[i], after[i])] == [2]
 
 
 def test_a_stop_keeps_what_is_done_and_leaves_nothing_torn(paths, tmp_path, monkeypatch):

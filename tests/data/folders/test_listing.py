@@ -34,9 +34,8 @@ def test_every_format_is_read_in_order_and_what_is_broken_is_named(tree, tmp_pat
     assert found.images.shape == (5, 8, 8, 3) and found.images.dtype == np.uint8
     colours = [(0, 0, 255), (255, 0, 0), (255, 255, 255), (128, 128, 128), (0, 255, 0)]
     assert np.abs(found.images[np.arange(5)][:, 4, 4].astype(int) - colours).max() <= 3
-    assert [file for file, _ in found.skipped] == ["b/none.jpg", "b/torn.png"] and all(
-        why for _, why in found.skipped
-    )
+    assert [file for file, _ in found.skipped] == ["b/none.jpg", "b/torn.png"]
+    assert all(why for _, why in found.skipped)
 
 
 def test_equal_pixels_have_equal_digests(tree, tmp_path):
@@ -86,11 +85,9 @@ def test_what_is_not_read_is_named_with_a_cure(tree):
         ("b/raw.nef", ".nef is not supported: convert it to JPEG or PNG"),
         ("notes.txt", ".txt is no image format"),
     ]
-    assert (
-        "b/linked.jpg" in found.files
-        and found.folders == ["a", "b"]
-        and found.counts() == {"a": 2, "b": 5}
-    )
+    assert "b/linked.jpg" in found.files
+    assert found.folders == ["a", "b"]
+    assert found.counts() == {"a": 2, "b": 5}
 
 
 @pytest.mark.parametrize("suffix", ["jfif", "jpe", "tif", "TIFF", "avif"])
@@ -100,10 +97,8 @@ def test_rarer_suffixes_are_read(suffix, tmp_path):
     kind = {"jfif": "JPEG", "jpe": "JPEG", "avif": "AVIF"}.get(suffix, "TIFF")
     Image.new("RGB", (20, 20), "red").save(tmp_path / f"a.{suffix}", kind)
     found = listing.read_folder(tmp_path, 8, tmp_path / "cache")
-    assert (
-        found.files == [f"a.{suffix}"]
-        and np.abs(found.images[np.array([0])][0, 4, 4].astype(int) - (255, 0, 0)).max() <= 3
-    )
+    assert found.files == [f"a.{suffix}"]
+    assert np.abs(found.images[np.array([0])][0, 4, 4].astype(int) - (255, 0, 0)).max() <= 3
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,8 @@ def test_home_and_several_folders(tree, monkeypatch):
     monkeypatch.setenv("HOME", str(tree))
     shutil.copytree(tree / "pool", tree / "more")
     found = look(tree, labeled_dir="~/labeled", unlabeled_dir="~/pool, ~/more")
-    assert list(found.labeled) == [tree / "labeled"] and list(found.unlabeled) == [
+    assert list(found.labeled) == [tree / "labeled"]
+    assert list(found.unlabeled) == [
         tree / "pool",
         tree / "more",
     ]
@@ -98,10 +99,8 @@ def test_details_say_sizes_depth_space_and_what_is_broken(tree):
         "  1 grayscale images of more than 8 bits: 0 becomes black, 1,023 white in all; --white"
         " sets another range",
     ]
-    assert (
-        said[-1].startswith(f"  decoding takes 0 MB in {tree / 'not' / 'yet'} (")
-        and not (tree / "not").exists()
-    )
+    assert said[-1].startswith(f"  decoding takes 0 MB in {tree / 'not' / 'yet'} (")
+    assert not (tree / "not").exists()
     assert os.listdir(tree) and all("cache" not in name for name in os.listdir(tree))
 
 

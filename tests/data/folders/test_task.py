@@ -59,7 +59,8 @@ def parts(task):
 
 def test_the_test_set_stays_when_images_are_added(make, tmp_path):
     before, _ = parts(make())
-    assert len(before["test"]) >= 3 and {f.split("/")[0] for f in before["test"]} == {
+    assert len(before["test"]) >= 3
+    assert {f.split("/")[0] for f in before["test"]} == {
         "cat",
         "dog",
         "emu",
@@ -68,9 +69,8 @@ def test_the_test_set_stays_when_images_are_added(make, tmp_path):
         shape(tmp_path / "labeled" / "cat" / f"more{i}.png", 5000 + i)
     after, _ = parts(make(image_size=24))
     old = {f for f in after["test"] if "more" not in f}
-    assert (
-        old == before["test"] and 2 <= len(after["test"] - old) <= 16
-    )  # about a fifth of the new ones
+    assert old == before["test"]
+    assert 2 <= len(after["test"] - old) <= 16  # about a fifth of the new ones
     assert parts(make(seed=1))[0]["test"] != after["test"]
 
 
@@ -125,9 +125,8 @@ def test_a_camera_s_images_are_not_bound_but_a_named_group_is(make, tmp_path):
             pixels = np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(file)
     task = make()
-    assert (task.y_test == 2).sum() in (2, 3) and any(
-        "test images have near duplicates that are trained on" in line for line in task.says
-    )
+    assert (task.y_test == 2).sum() in (2, 3)
+    assert any("test images have near duplicates that are trained on" in line for line in task.says)
     lines = [("file", "group"), *((f"emu/camera/{i}.png", "c1") for i in range(8))]
     write_csv(tmp_path / "groups.csv", lines)
     for group in ("folder", str(tmp_path / "groups.csv")):
@@ -199,11 +198,13 @@ def test_decisions_are_taken_over(make, tmp_path):
     ]
     write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
     after, why = parts(task := make(decisions=str(tmp_path / "decisions.csv")))
-    assert after["test"] == before["test"] and after["labeled"] == before["labeled"] | {
+    assert after["test"] == before["test"]
+    assert after["labeled"] == before["labeled"] | {
         "pool/0.png",
         "pool/1.png",
     }
-    assert why == {"pool/2.png": "rejected in a review"} and after["unlabeled"] == {
+    assert why == {"pool/2.png": "rejected in a review"}
+    assert after["unlabeled"] == {
         "pool/3.png",
         "pool/4.png",
         "pool/5.png",
@@ -323,9 +324,8 @@ def test_one_decision_labels_one_picture(make, tmp_path):
     lines = [("0.png", digest((tmp_path / "pool" / "0.png").read_bytes()), "right", "emu")]
     write_csv(tmp_path / "decisions.csv", [("file", "digest", "decision", "label"), *lines])
     found, why = parts(make(decisions=str(tmp_path / "decisions.csv")))
-    assert "pool/0.png" in found["labeled"] and why == dict.fromkeys(
-        ("pool/0a.png", "pool/0b.png"), "a duplicate within the pool"
-    )
+    assert "pool/0.png" in found["labeled"]
+    assert why == dict.fromkeys(("pool/0a.png", "pool/0b.png"), "a duplicate within the pool")
 
 
 def test_a_pool_of_copies_only_is_refused(make, tmp_path):
