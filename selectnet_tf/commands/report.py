@@ -136,7 +136,7 @@ def write(results: pathlib.Path, reports: Collection[str], data_dir: str | None 
         from selectnet_tf.report import figures
 
         drawn = figures.draw_all(results, found)
-        paths += [path for by_key in drawn.values() for made in by_key.values() for path in made]
+        paths += [path for *_, made in drawn for path in made.values()]
         paths += figures.draw_by_class(results, found).values()
     if "html" in reports:
         from selectnet_tf.report import page

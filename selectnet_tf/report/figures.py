@@ -22,7 +22,7 @@ CURVES = {  # of Figure 2's series
 }
 COLORS = dict(zip(recipes.METHODS, [*matplotlib.color_sequences["tab10"], "black"], strict=True))
 MOST_LINES = 10  # classes in a panel of picks by class
-Drawn = dict[paper.Group, dict[tuple[str, str], list[pathlib.Path]]]
+Drawn = list[tuple[paper.Group, str, str, dict[str, pathlib.Path]]]
 Rows = list[dict[str, str]]
 STYLE: Any = {
     "font.size": 9,
@@ -36,16 +36,16 @@ STYLE: Any = {
 def draw_all(results: pathlib.Path, found: Sequence[store.Run]) -> Drawn:
     """Draws every figure of every comparison into results/*.png.
 
-    Returns {Group: {(data set, arch): [path]}}. Where the files of a comparison's run are missing,
-    an existing figure is kept: drawn again, it would show less.
+    Returns [(Group, data set, arch, {kind: path})]. Where the files of a comparison's run are
+    missing, an existing figure is kept: drawn again, it would show less.
     """
-    made: Drawn = {}
+    made: Drawn = []
     for group, dataset, arch, chosen in paper.comparisons(found):
         chosen = sorted(
             chosen, key=lambda run: (recipes.METHODS.index(run.method), run.changes, run.seed)
         )
         here = len(_read_each(results, chosen, "epochs.csv")) == len(chosen)
-        paths = []
+        paths = {}
         for kind, draw in (
             ("figure2", draw_figure2),
             ("curves", draw_curves),
@@ -53,11 +53,10 @@ def draw_all(results: pathlib.Path, found: Sequence[store.Run]) -> Drawn:
             ("confusion", draw_confusion),
         ):
             path = results / f"{kind}_{paper.slug(dataset)}_{arch}_{group.slug}.png"
-            paths.append(
-                path if path.exists() and not here else draw(results, chosen, path, group.title)
-            )
-        if any(paths):
-            made.setdefault(group, {})[dataset, arch] = [path for path in paths if path]
+            if (path.exists() and not here) or draw(results, chosen, path, group.title):
+                paths[kind] = path
+        if paths:
+            made.append((group, dataset, arch, paths))
     return made
 
 

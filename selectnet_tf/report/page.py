@@ -213,20 +213,18 @@ def _plot(path: pathlib.Path, caption: str, alt: str) -> str:
 def _figures(drawn: figures.Drawn) -> str:
     """Returns each comparison's figures: the learning curves, the others folded."""
     parts = []
-    for group, by_key in drawn.items():
-        for (dataset, arch), paths in by_key.items():
-            title = f"{dataset}, {arch}: {group.title}"
-            parts.append(f"<h3>{html.escape(title)}</h3>")
-            plots = {
-                kind: _plot(path, what, f"{what}: {title}")
-                for kind, what in KINDS.items()
-                for path in paths
-                if path.name.split("_")[0] == kind
-            }
-            parts.append(plots.pop("curves", ""))
-            if plots:
-                others = ", ".join(KINDS[kind] for kind in plots)
-                parts.append(_fold(others, "".join(plots.values())))
+    for group, dataset, arch, paths in drawn:
+        title = f"{dataset}, {arch}: {group.title}"
+        parts.append(f"<h3>{html.escape(title)}</h3>")
+        plots = {
+            kind: _plot(paths[kind], what, f"{what}: {title}")
+            for kind, what in KINDS.items()
+            if kind in paths
+        }
+        parts.append(plots.pop("curves", ""))
+        if plots:
+            others = ", ".join(KINDS[kind] for kind in plots)
+            parts.append(_fold(others, "".join(plots.values())))
     return "".join(parts) or GONE
 
 

@@ -50,9 +50,8 @@ def write(folder: pathlib.Path, task: "Task") -> None:
     items, omitted = _items(folder)
     if not items:
         return
-    contents = {"omitted": omitted} | _data(items, task, task.files, task.listing)
-    data = json.dumps(contents)  # ASCII: any file name
-    data = data.replace("<", "\\u003c")
+    contents = {"omitted": omitted} | _data(items, task)
+    data = json.dumps(contents).replace("<", "\\u003c")  # ASCII: any file name
     body = f'{BODY}<script type="application/json" id="data">{data}</script>'
     with replacing(folder / "review.html") as beside:
         beside.write_text(document(f"Review of {folder.name}", body, "review"), encoding="utf-8")
@@ -95,14 +94,9 @@ def _item(kind: str, row: dict[str, str], label: str, score: float, says: str) -
     }
 
 
-def _data(
-    items: list[dict[str, Any]],
-    task: "Task",
-    files: list[str],
-    listing: list[tuple],
-) -> dict[str, Any]:
-    places = {as_cell(file): i for i, file in enumerate(files)}
-    marks = {as_cell(line[0]): line[1] for line in listing[1:]}
+def _data(items: list[dict[str, Any]], task: "Task") -> dict[str, Any]:
+    places = {as_cell(file): i for i, file in enumerate(task.files or ())}
+    marks = {as_cell(line[0]): line[1] for line in (task.listing or ())[1:]}
     indices = np.array([places[item["file"]] for item in items])
     images = _thumbnails(task, indices, THUMBNAIL)
     for item, image, group in zip(items, images, _groups(task, indices), strict=True):
