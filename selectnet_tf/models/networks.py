@@ -1,5 +1,6 @@
 """The paper's classifiers and those of keras.applications, uncompiled, for uint8 images."""
 
+import functools
 import os
 from collections.abc import Sequence
 
@@ -101,18 +102,17 @@ def _wide(dtype: str) -> str | None:
 
 def _application(images: keras.KerasTensor, arch: str, weights: str | None) -> keras.KerasTensor:
     """Returns the global average [B, d] of a network of keras.applications."""
-    make = getattr(keras.applications, arch)
+    options = {"include_top": False, "input_shape": images.shape[1:], "pooling": "avg"}
+    make = functools.partial(getattr(keras.applications, arch), **options)
     if weights == "imagenet":
         try:
-            return make(
-                include_top=False, weights=weights, input_shape=images.shape[1:], pooling="avg"
-            )(_pixels(images, arch))
+            return make(weights=weights)(_pixels(images, arch))
         except Exception as error:  # whatever the network does, the cure is the same
             what = f"ImageNet's weights of {arch} could not be downloaded ({type(error).__name__})"
             raise ValueError(
                 f"{what}: give --weights a file that Keras saved elsewhere (~/.keras/models)"
             ) from None
-    base = make(include_top=False, weights=None, input_shape=images.shape[1:], pooling="avg")
+    base = make(weights=None)
     pixels = _pixels(images, arch)
     if not weights:
         for layer in base.layers:
