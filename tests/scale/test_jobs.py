@@ -221,6 +221,8 @@ given = dict(a[2:].split("=", 1) for a in sys.argv[1:])
 home, results = pathlib.Path(__file__).parent, pathlib.Path(given.pop("results_dir"))
 recipe = recipes.make(**{k: int(v) if k in ("seed", "epochs") else v for k, v in given.items()})
 folder = results / "runs" / recipe.name
+if store.read_row(results, recipe.name):
+    sys.exit(0)
 before = store.read_progress(folder / "state.npz") or (0, 0)
 for epoch in range(before[0] + 1, recipe.training.epochs + 1):
     time.sleep(0.5)
