@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from selectnet_tf._console import align_columns
-from selectnet_tf._csv_files import read_numbers, write_csv
+from selectnet_tf._csv_files import read_csv, read_numbers, write_csv
 from selectnet_tf._files import DAMAGE
 from selectnet_tf._locks import lock
 from selectnet_tf.report import paper
