@@ -212,10 +212,10 @@ FAKE = """
 import sys
 from selectnet_tf.__main__ import run
 from selectnet_tf.commands import predict
-def fake(path, files, out, errors, wanted, boxes, folders):
+def fake(path, files, out, wanted, boxes, folders):
     for i in range(100_000):
         print("line", i, file=out)
-    print("all were scored", file=errors)
+    print("all were scored", file=sys.stderr)
     return 0
 predict.predict = fake
 sys.exit(run("predict", [sys.argv[1], sys.argv[1]]))
