@@ -157,7 +157,7 @@ def test_places_that_there_are_not_are_an_index_error(images, places):
 
 
 def test_a_subset_of_what_is_not_there_is_an_index_error():
-    with pytest.raises(IndexError, match="index 7 is out of bounds"):
+    with pytest.raises(IndexError, match="index 7 is out of bounds for axis 0 with size 5"):
         Subset(A, [0, 7])
 
 

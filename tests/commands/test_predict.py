@@ -253,7 +253,8 @@ def test_a_folder_s_other_files_are_named_and_an_empty_one_is_refused(tmp_path, 
     found, _ = predict.list_files([tmp_path / "in", "x"])
     assert found == [str(tmp_path / "in" / "a.png"), "x"]
     said = capsys.readouterr().err
-    assert f"skipped {tmp_path / 'in' / 'b.heic'}: .heic is not supported: convert it to" in said
+    unsupported = ".heic is not supported: convert it to JPEG or PNG\n"
+    assert f"skipped {tmp_path / 'in' / 'b.heic'}: {unsupported}" in said
     assert f"skipped {tmp_path / 'in' / 'f.jpg'}: a link to nothing\n" in said
     assert "e.xlsx: .xlsx is no image format" in said
     (tmp_path / "empty").mkdir()

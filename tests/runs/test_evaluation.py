@@ -6,7 +6,7 @@ from imblearn.metrics import geometric_mean_score
 from sklearn.metrics import f1_score, recall_score
 
 from selectnet_tf._csv_files import read_csv
-from selectnet_tf.runs import evaluation
+from selectnet_tf.runs import evaluation, outputs
 
 TRUTH = np.array([0, 0, 0, 1, 1, 2, 2, 2])
 PREDICTED = np.array([0, 0, 1, 1, 0, 2, 2, 0])  # recall 2/3, 1/2, 2/3; precision 2/4, 1/2, 2/2
@@ -44,6 +44,16 @@ def test_a_class_never_predicted_counts_as_zero():
     found = evaluation.score_by_class(np.array([0, 1]), np.array([0, 0]), 2)
     assert found["f1"].tolist() == [pytest.approx(2 / 3), 0] and found["count"].tolist() == [1, 1]
     assert evaluation.summarize(np.array([0, 1]), np.array([0, 0]), [1], 2)["g_mean"] == 0
+
+
+def test_confusion_has_true_classes_in_rows(tmp_path):
+    names, probs = ("a", "b", "c"), np.eye(3)[PREDICTED]
+    task = SimpleNamespace(names=names, y_test=TRUTH, y_labeled=TRUTH, minor=(0,), listing=None)
+    evaluation.write_test_reports(tmp_path, task, probs)
+    written = read_csv(tmp_path / "confusion.csv")
+    table = outputs.make_class_table(TRUTH, probs, task)[["as_0", "as_1", "as_2"]]
+    for rows in ([[int(row[name]) for name in names] for row in written], table.values.tolist()):
+        assert rows == [[2, 1, 0], [1, 1, 0], [1, 0, 2]]
 
 
 def test_picks_by_kind():

@@ -334,7 +334,8 @@ def test_a_pool_of_copies_only_is_refused(make, tmp_path):
     shutil.copyfile(tmp_path / "labeled" / "cat" / "1.png", tmp_path / "pool" / "a.png")
     with pytest.raises(
         ValueError,
-        match="can be added: all are labeled by --decisions, duplicates of labeled ones,",
+        match="can be added: all are labeled by --decisions, duplicates of labeled ones, rejected or"
+        " broken",
     ):
         make()
 
