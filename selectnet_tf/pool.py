@@ -134,7 +134,7 @@ class Pool:
         paths = [root / file for root, each in pairs for file in each.files]
         levels = decoding.find_levels(decoding.read_headers(paths).deep)
         labeled, unlabeled = (
-            listing.read_folder(root, image_size, expand(cache_dir), listing=each, levels=levels)
+            listing.read_folder(root, image_size, cache_dir, listing=each, levels=levels)
             for root, each in pairs
         )
         names, y = labeled.classes(labeled_dir)

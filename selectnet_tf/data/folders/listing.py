@@ -110,7 +110,7 @@ def read_folder(
     root = expand(root)
     listing = listing or list_images(root)
     images, found, whys = caches.read_images(
-        [root / file for file in listing.files], size, fit, pathlib.Path(cache), levels, boxes
+        [root / file for file in listing.files], size, fit, expand(cache), levels, boxes
     )
     skipped = [(file, why) for file, why in zip(listing.files, whys, strict=True) if why]
     if not len(images):
