@@ -101,16 +101,11 @@ def write(home: pathlib.Path, results: pathlib.Path) -> list[pathlib.Path]:
     return list(texts)
 
 
-@functools.cache
-def _read(path: pathlib.Path) -> pd.DataFrame:
-    return pd.read_csv(path)
-
-
 class Results:
     """The numbers in a results folder; each file is read once."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self.folder = folder
+        self.folder, self._read = folder, functools.cache(pd.read_csv)
 
     @functools.cached_property
     def runs(self) -> list[store.Run]:
@@ -138,10 +133,10 @@ class Results:
         return _named(self.csv("crosscheck_selectnet_picks"))
 
     def csv(self, stem: str) -> pd.DataFrame:
-        return _read(self.folder / f"{stem}.csv")
+        return self._read(self.folder / f"{stem}.csv")
 
     def of_run(self, name: str, stem: str) -> pd.DataFrame:
-        return _read(store.find_folder(self.folder, name) / f"{stem}.csv")
+        return self._read(store.find_folder(self.folder, name) / f"{stem}.csv")
 
     def full(
         self, method: str, preset: str = "paper", epochs: int = paper.FULL, /, **changes: str
