@@ -122,7 +122,7 @@ def _embed(
     rows = np.zeros((len(images), network.output_shape[-1]), np.float32)
     starts, hidden = range(0, len(images), BATCH), not sys.stdout.isatty()
     for start in track(starts, "embedding", transient=True, disable=hidden):
-        some = np.asarray(images[np.arange(start, min(start + BATCH, len(images)))])
+        some = images[np.arange(start, min(start + BATCH, len(images)))]
         keys = [digest(np.ascontiguousarray(image).data) for image in some]
         new = [i for i, key in enumerate(keys) if key not in known]
         if new:

@@ -29,21 +29,21 @@ WRITTEN = (  # what else a run, its sweep and its baselines write there, as docs
 )  # fmt: skip
 V2 = {"resnet20": "resnet20v2", "resnet56": "resnet56v2"}  # table's name: preset released's arch
 SHARES = (  # columns of numbers from 0 to 1, and of numbers from 0
-    *("accuracy", "minor_accuracy", "major_accuracy", "macro_f1", "balanced_accuracy", "g_mean"),
-    *("best_accuracy", "last10_accuracy", "minor_average_precision", "minor_roc_auc"),
-)
+    "accuracy", "minor_accuracy", "major_accuracy", "macro_f1", "balanced_accuracy", "g_mean",
+    "best_accuracy", "last10_accuracy", "minor_average_precision", "minor_roc_auc",
+)  # fmt: skip
 AMOUNTS = ("seconds", "selection_seconds", "images")
 IDENTITY = ("dataset", "arch", "method", "preset", "seed", "epochs")
 NEEDED = ("name", *IDENTITY, "accuracy", "last10_accuracy")
 FILES = {  # that reports read: the columns that each must have
     "epochs.csv": ("epoch", "val_accuracy", "val_minor_accuracy"),
     "selection.csv": (
-        *("epoch", "labeled_right", "labeled_wrong_minor", "labeled_major"),
-        *("unlabeled_right", "unlabeled_wrong_minor", "unlabeled_major"),
+        "epoch", "labeled_right", "labeled_wrong_minor", "labeled_major",
+        "unlabeled_right", "unlabeled_wrong_minor", "unlabeled_major",
     ),
     "classes.csv": ("class", "f1", "minor", "as_0"),
     "picks.csv": ("epoch", "label", "picked", "wrong", "score", "index", "truth"),
-}
+}  # fmt: skip
 EXCERPT = 8  # most confident images of a class in picks.csv, and as many errors
 TEXTS = ("name", "warning")  # columns that may hold any text
 WHOLE = ("epoch", "label", "picked", "wrong", "index", "truth", "class")
