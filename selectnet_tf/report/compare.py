@@ -174,13 +174,12 @@ def differences(pairs: Sequence[Pair]) -> dict[str, tuple[float, float, float, f
     sizes = np.bincount(first.truth, minlength=len(first.classes))
     recalls = np.full((DRAWS + 1, count, 2, len(sizes)), np.nan)  # first: of the images as they are
     for c in np.flatnonzero(sizes):
-        shares = np.stack(
-            [p.right[:, :, p.truth == c].mean(1) for p in pairs]
-        )  # [seeds, 2, images]
-        recalls[0, ..., c] = shares.mean(-1)
+        right = [p.right[:, :, p.truth == c].mean(1) for p in pairs]
+        shares = np.stack(right) / sizes[c]  # [seeds, 2, images]
+        recalls[0, ..., c] = shares.sum(-1)
         for draw in range(1, DRAWS + 1):
             images = rng.integers(sizes[c], size=sizes[c])
-            recalls[draw, ..., c] = shares[..., images].mean(-1)
+            recalls[draw, ..., c] = shares @ np.bincount(images, minlength=sizes[c])
     found = {}
     for name, values in _parts(recalls, sizes, first.minor).items():
         gaps = values[1:, :, 0] - values[1:, :, 1]
