@@ -20,7 +20,7 @@ import pandas as pd
 from selectnet_tf import recipes
 from selectnet_tf._console import fail
 from selectnet_tf._files import replacing
-from selectnet_tf.report import paper, tables
+from selectnet_tf.report import compare, paper, tables
 from selectnet_tf.runs import store
 
 HOME = pathlib.Path(__file__).parent.parent
@@ -179,6 +179,13 @@ def _with_n(values: Iterable[float]) -> str:
     """Returns "mean ± standard deviation (3 runs)"."""
     found = list(values)
     return f"{tables.spread(found)} ({tables.counted(len(found))})" if found else "not run"
+
+
+def _gap(values: Iterable[float]) -> str:
+    """Returns "mean (lower end to upper end)" of the 95% interval of differences by seed."""
+    cell = paper.Cell("", *COLUMN, "", "", 0.0, tuple(values))
+    low, high = cell.interval
+    return f"{cell.mean:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def _mean(values: Iterable[float], form: str = ".4f") -> str:
@@ -471,14 +478,12 @@ def _headline(results: Results) -> list[str]:
         ours = _ten(results.full("selectnet", preset, **changes))
         rows.append([f"`selectnet`, {name}", _with_n(ours), _with_n(other), "–"])
     gaps = (theirs("selectnet") - theirs("context")).dropna()  # by seed, and so by split
-    cell = paper.Cell("", *COLUMN, "", "", 0.0, tuple(gaps))
-    low, high = cell.interval
     head = ["last ten of 200 epochs", "this package", "another implementation", "paper"]
     return [
         *_table(head, rows),
         "",
-        f"`selectnet` minus `context` in the other implementation, by seed: {cell.mean:+.4f}, 95%"
-        f" interval {low:+.4f} to {high:+.4f} ({tables.counted(len(gaps))} each).",
+        "`selectnet` minus `context` in the other implementation, by seed, with its 95% interval:"
+        f" {_gap(gaps)} ({tables.counted(len(gaps))} each).",
     ]
 
 
@@ -675,23 +680,39 @@ def _resnet20(results: Results) -> list[str]:
 
 def _selecting(results: Results) -> list[str]:
     """Returns the 60-epoch runs of methods that select beside their controls."""
-    kinds = {
-        "whole network": {"precision": "mixed_bfloat16"},
-        "frozen": {"weights": "efficientnet_lite0.keras", "freeze": "True"},
-    }
     rows = []
-    for (kind, changes), method in itertools.product(kinds.items(), CONTROLLED):
+    for (kind, changes), method in itertools.product(CHOOSING.items(), CONTROLLED):
         found = results.full(method, "paper", 60, **changes)
         epochs = [results.of_run(run.name, "epochs").tail(10) for run in found]
         ends = [results.of_run(run.name, "selection") for run in found if method != "oversampling"]
         right = ["–", "–"]
         if ends:
             right = [f"{statistics.fmean(e.precision.iloc[i] for e in ends):.0%}" for i in (0, -1)]
-        accuracy = [float(e.val_accuracy.mean()) for e in epochs]
-        minor = [float(e.val_minor_accuracy.mean()) for e in epochs]
-        rows.append([f"`{method}`, {kind}", _with_n(accuracy), _with_n(minor), *right])
-    head = ["60 epochs", "epochs 51 to 60", "minor classes", "right after epoch 10", "after 60"]
-    return _table(head, rows)
+        accuracy = tables.spread([float(e.val_accuracy.mean()) for e in epochs])
+        minor = tables.spread([float(e.val_minor_accuracy.mean()) for e in epochs])
+        rows.append([f"`{method}`, {kind}", tables.counted(len(found)), accuracy, minor, *right])
+    head = ["60 epochs", "n", "epochs 51 to 60", "minor classes", "right after epoch 10"]
+    return _table([*head, "after 60"], rows)
+
+
+def _choosing(results: Results) -> list[str]:
+    """Returns the paired differences between the methods of `_selecting`."""
+    rows = []
+    for (kind, changes), (a, b) in itertools.product(CHOOSING.items(), CHOICES):
+        left, right = (results.full(m, "paper", 60, **changes) for m in (a, b))
+        both = {run.seed for run in left} & {run.seed for run in right}
+        names = [[run.name for run in runs if run.seed in both] for runs in (left, right)]
+        pairs = [
+            compare.pair(results.folder, *two)[0] for two in zip(*map(sorted, names), strict=True)
+        ]
+        if len(pairs) > 1:
+            ends = compare.differences(pairs)
+            cells = [
+                f"{mine - other:+.3f} ({low:+.3f} to {high:+.3f})"
+                for mine, other, low, high in (ends["all"], ends["minor"])
+            ]
+            rows.append([f"`{a}` minus `{b}`, {kind}", tables.counted(len(pairs)), *cells])
+    return _table(["epochs 51 to 60", "n", "accuracy", "minor classes"], rows)
 
 
 def _relabel(results: Results, held_out: bool) -> list[str]:
@@ -747,10 +768,27 @@ def _pools(results: Results) -> list[str]:
         cells = [tables.spread(lines[column].tolist()) for column in columns]
         right = (lines.right * lines.added).sum() / lines.added.sum()
         counts = [f"{lines.added.mean():,.0f}", f"{right:.0%}"]
-        rows.append([pool, f"`{method}`", str(every), *cells, *counts])
-    runs = tables.counted(results.csv("pools").seed.nunique())
-    head = ["pool", "method", "`--every`", f"accuracy, {runs}", "birds and frogs"]
+        n = tables.counted(len(lines))
+        rows.append([pool, f"`{method}`", str(every), n, *cells, *counts])
+    head = ["pool", "method", "`--every`", "n", "accuracy", "birds and frogs"]
     return _table([*head, "test set", "birds and frogs", "added", "right"], rows)
+
+
+def _pool_gaps(results: Results) -> list[str]:
+    """Returns the differences by seed between the methods of results/pools.csv."""
+    rows, keys = [], ["pool", "seed", "method", "every"]
+    lines = results.csv("pools").set_index(keys)[["accuracy", "minor_accuracy"]]
+    for pool in lines.index.unique("pool"):
+        for a, b in (
+            ("selectnet", "random"),
+            ("selectnet", "candidates"),
+            ("candidates", "random"),
+        ):
+            ours, other = (lines.loc[pool].xs((m, 10), level=("method", "every")) for m in (a, b))
+            gaps = (ours - other).dropna()
+            cells = [_gap(gaps[column]) for column in gaps]
+            rows.append([f"`{a}` minus `{b}`, {pool}", tables.counted(len(gaps)), *cells])
+    return _table(["`--every=10`", "n", "accuracy", "birds and frogs"], rows)
 
 
 def _doubts(results: Results) -> list[str]:
@@ -768,6 +806,11 @@ def _doubts(results: Results) -> list[str]:
 
 
 CONTROLLED = ("oversampling", "random", "context", "selectnet")
+CHOICES = (("context", "random"), ("selectnet", "random"), ("selectnet", "context"))
+CHOOSING = {  # kinds of the 60-epoch runs of CONTROLLED
+    "whole network": {"precision": "mixed_bfloat16"},
+    "frozen": {"weights": "efficientnet_lite0.keras", "freeze": "True"},
+}
 PAPER_RUNS: dict[str, tuple[str, str, dict[str, str]]] = {
     f"`{m}`": (m, "paper", {}) for m in (*METHODS, "oracle")
 }
@@ -845,10 +888,12 @@ BLOCKS: dict[str, Callable[[Results], list[str]]] = {
     ),
     "agreement": _agreement,
     "selecting": _selecting,
+    "choosing": _choosing,
     "relabel-held-out": lambda r: _relabel(r, held_out=True),
     "relabel-test": lambda r: _relabel(r, held_out=False),
     "own-images": _own_images,
     "pools": _pools,
+    "pool-gaps": _pool_gaps,
     "full-runs": _full_runs,
     "resnet20": _resnet20,
     "doubts": _doubts,
