@@ -244,24 +244,31 @@ class Capped(BaseEstimator):
                 f" {most}"
             )
         self.rule: Any = rule
-        self.alpha, self.least, self.most = alpha, least, most
-        several = minor is None or (np.iterable(minor) and not isinstance(minor, str))
-        self.minor = minor if several else [minor]
+        self.alpha, self.least, self.most, self.minor = alpha, least, most, minor
 
     def __call__(self, scores: Scores) -> np.ndarray:
         mask = np.array(self.rule(scores))
         apply_rule(mask, scores)  # raises where it is neither a mask nor weights
         predicted = scores.probs.argmax(1)
         pseudo = scores.candidate & ~scores.labeled & (mask > 0)
-        classes = np.unique(predicted[scores.candidate])
-        if self.minor is not None:
-            classes = np.unique(np.asarray(self.minor))
+        classes, minor = np.unique(predicted[scores.candidate]), self.list_minor()
+        if minor is not None:
+            classes = np.unique(minor)
+            if not minor or not set(minor) <= set(range(scores.probs.shape[1])):
+                raise ValueError(f"Capped's minor is {minor}, but has to hold classes from 0")
         of_classes = [np.flatnonzero(pseudo & (predicted == c)) for c in classes]
         low = max(self.least, min((len(places) for places in of_classes), default=0))
         for places in of_classes:
             confident = places[np.argsort(-scores.probs[places].max(1), kind="stable")]
             mask[confident[self._limit(len(places), low) :]] = 0
         return mask
+
+    def list_minor(self) -> list[Any] | None:
+        """Returns the minor classes, of which `minor` may be one; None: those predicted."""
+        if self.minor is None:
+            return None
+        one = isinstance(self.minor, str) or not np.iterable(self.minor)
+        return [self.minor] if one else list(self.minor)
 
     def _limit(self, n: int, low: int) -> int:
         """Returns the number of pseudo-labels that a class keeps of n."""

@@ -459,8 +459,8 @@ def _copy_rule(rule: Rule | None, classes: np.ndarray) -> Any:
         )
     inner = found = SelfPaced(np.inf) if rule is None else copy.deepcopy(rule)
     while isinstance(inner, Capped):
-        if inner.minor is not None:
-            inner.minor = _encode_classes(inner.minor, classes)
+        if (minor := inner.list_minor()) is not None:
+            inner.minor = _encode_classes(minor, classes)
         inner = inner.rule
     if getattr(inner, "features", False):
         cure = "give inputs='probs+loss'" if "inputs" in vars(inner) else "use another rule"

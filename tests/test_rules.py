@@ -260,7 +260,11 @@ def test_labeled_picks_stay_and_count_for_nothing():
 def test_a_minor_class_that_nothing_is_picked_as_counts_where_the_minors_are_given():
     scores = scores_of(np.repeat([0, 1], (1000, 125)))
     assert counts(Capped(everything, alpha=1.0)(scores), scores)[:2] == [125, 125]
-    assert counts(Capped(everything, alpha=1.0, minor=[0, 1, 2])(scores), scores)[:2] == [10, 10]
+    for minor in ([0, 1, 2], {0, 1, 2}):
+        assert counts(Capped(everything, alpha=1.0, minor=minor)(scores), scores)[:2] == [10, 10]
+    for minor in (["cat"], "cat", [4], []):
+        with pytest.raises(ValueError, match="Capped's minor is .*, but has to hold classes from"):
+            Capped(everything, minor=minor)(scores)
 
 
 def test_no_candidate_no_pick_and_nothing_that_the_rule_did_not_pick():

@@ -164,9 +164,8 @@ def test_minor_classes_come_in_any_sequence(kind):
     expected = simple(sampling_strategy=[0]).fit(x, y).sample_indices_
     assert np.array_equal(simple(sampling_strategy=kind([0])).fit(x, y).sample_indices_, expected)
     for one in (1, {1}, [1], np.array([1])):
-        capped = sn.SelectionSampler(
-            LogisticRegression(), sn.Capped(sn.SelfPaced(0.6), minor=one, most=5)
-        ).fit(x, y)
+        rule = sn.Capped(sn.SelfPaced(0.6), most=5).set_params(minor=one)  # as a search does
+        capped = simple(rule).fit(x, y)
         assert (capped.history_[0].target == 1).sum() == 5
 
 
