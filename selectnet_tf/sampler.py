@@ -17,7 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from selectnet_tf._validate import check_whole
+from selectnet_tf._validate import check_callable, check_whole
 from selectnet_tf.rules import Capped, Rule, Scores, SelfPaced, apply_rule
 
 Limits = dict[int, int | None]  # of a minor class's code: its largest number, or None
@@ -453,10 +453,7 @@ def _fit(estimator: Any, rows: Any, y: Any, sample_weight: Any, places: np.ndarr
 
 def _copy_rule(rule: Rule | None, classes: np.ndarray) -> Any:
     """Returns a copy of the rule, reset, with class codes as Capped's minor classes."""
-    if rule is not None and not callable(rule):
-        raise ValueError(
-            f"rule is {rule!r}, but has to be a callable from Scores to a mask, such as Context()"
-        )
+    check_callable("rule", rule, "sn.Context()")
     inner = found = SelfPaced(np.inf) if rule is None else copy.deepcopy(rule)
     while isinstance(inner, Capped):
         if (minor := inner.list_minor()) is not None:

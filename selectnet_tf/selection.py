@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from selectnet_tf._validate import check_whole
+from selectnet_tf._validate import check_callable, check_whole
 from selectnet_tf.alignment import (
     Adjust,
     apply_adjust,
@@ -153,7 +153,13 @@ class Selection(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         check_whole("every", every)
-        _check_instances(pool, rule)
+        check_callable("rule", rule, "sn.Context()")
+        check_callable("adjust", adjust, "sn.AlignMinors()")
+        if not isinstance(pool, Pool):
+            raise ValueError(
+                f"pool is {pool!r}, but has to be a Pool, as in sn.Pool(x_labeled, y_labeled,"
+                " x_unlabeled, minor)"
+            )
         _check_choices(init, labeled_loss=labeled_loss, context=context, loss_norm=loss_norm)
         if rule is not None and pool.labeled.all():
             raise ValueError("the pool has no unlabeled image: give some, or train without a rule")
@@ -417,20 +423,4 @@ def _check_choices(init: Any, **options: str) -> None:
         raise ValueError(
             f"init is {init!r}, but has to be 'balanced', 'balanced_minor', 'none' or a number of"
             " copies"
-        )
-
-
-def _check_instances(pool: Pool, rule: Rule | None) -> None:
-    if isinstance(rule, type):
-        name = rule.__name__
-        raise ValueError(f"the rule is the class {name}: make an instance, as in {name}()")
-    if rule is not None and not callable(rule):
-        raise ValueError(
-            f"the rule is a {type(rule).__name__}, but has to be a function from Scores to a mask,"
-            " such as sn.Context()"
-        )
-    if not isinstance(pool, Pool):
-        raise ValueError(
-            f"pool is {pool!r}, but has to be a Pool, as in sn.Pool(x_labeled, y_labeled,"
-            " x_unlabeled, minor)"
         )

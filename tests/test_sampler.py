@@ -223,6 +223,7 @@ def test_a_refitted_classifier_knows_the_columns_of_its_last_fit():
         ({"sampling_strategy": None}, "no class is minor, .* name the minor classes in sampling_strategy"),
         ({"rounds": 2.0}, "rounds is 2.0, but has to be a whole number"),
         ({"rule": "context"}, "rule is 'context', but has to be a callable"),
+        ({"rule": sn.Context}, "rule is the class Context: make an instance"),
         ({"rule": sn.Capped(sn.SelectNet(inputs="penultimate"))}, "SelectNet reads a network's features, .*: give inputs='probs.loss'$"),
     ],
 )  # fmt: skip

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import blobs, small_model
 
+from selectnet_tf.alignment import AlignMinors
 from selectnet_tf.loop import fit
 from selectnet_tf.pool import Pool
 from selectnet_tf.rules import Context, SelectNet, SelfPaced
@@ -271,12 +272,14 @@ def test_a_class_where_an_instance_belongs_is_said():
     x, y = blobs(8)
     pool = Pool(x[:6], y[:6], x[6:], [0])
     for arguments, words in (
-        ((pool, Context), r"the rule is the class Context: make an instance, as in Context\(\)"),
-        ((pool, 0.6), "the rule is a float"),
+        ((pool, Context), r"rule is the class Context: make an instance, as in Context\(\)"),
+        ((pool, 0.6), r"rule is 0.6, but has to be a callable, such as sn.Context\(\)"),
         ((Pool, Context()), "has to be a Pool, as in sn.Pool"),
     ):
         with pytest.raises(ValueError, match=words):
             Selection(*arguments)
+    with pytest.raises(ValueError, match="adjust is the class AlignMinors: make an instance"):
+        Selection(pool, adjust=AlignMinors)
 
 
 def test_an_empty_d_prime_leaves_d_and_is_said():
