@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from selectnet_tf import augment as augmentation
 from selectnet_tf._backend import check_backend, count_replicas
-from selectnet_tf._validate import check_whole
+from selectnet_tf._validate import check_callable, check_whole
 from selectnet_tf.alignment import find_counted_losses
 from selectnet_tf.checkpoint import Checkpoint
 from selectnet_tf.images import MOST_BYTES
@@ -295,7 +295,10 @@ def _check_arguments(
             f" arguments, fit takes {', '.join(FIT_ARGUMENTS)})"
         )
     check_batch(batch_size, count_replicas(model))
-    if keras.config.backend() == "jax" and find_counted_losses(model):
+    counted = find_counted_losses(model)
+    for loss in counted:
+        check_callable("the loss", loss, "sn.PriorCrossentropy()")
+    if keras.config.backend() == "jax" and counted:
         raise ValueError(
             "on JAX, a compiled train_step would keep PriorCrossentropy's first counts: set"
             " KERAS_BACKEND=tensorflow"
@@ -397,7 +400,9 @@ def _identify_losses(loss: Any) -> list[tuple[str, str]]:
     """Returns (name of function or class, package) of each loss in the argument of `compile`."""
     found = []
     for one in keras.tree.flatten(loss):
-        known = keras.losses.get(one) if isinstance(one, str) else one
+        if str(one).lower() in ("crossentropy", "ce"):
+            continue  # Keras chooses the one that fits the labels
+        known = keras.losses.get(one) if isinstance(one, (str, type)) else one
         function = getattr(known, "fn", known)
         kind = function if hasattr(function, "__name__") else type(function)
         found.append((kind.__name__, str(kind.__module__).split(".")[0]))

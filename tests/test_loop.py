@@ -196,6 +196,7 @@ SIGMOID = keras.losses.BinaryCrossentropy(from_logits=True)
         (lambda: other("categorical_crossentropy"), make, {}, "use sparse_categorical_crossentropy"),
         (lambda: other(ONE_HOT_LOSS), make, {}, "use sparse_categorical_crossentropy"),
         (lambda: other([keras.losses.categorical_crossentropy]), make, {}, "use sparse_categorical_crossentropy"),
+        (lambda: other(PriorCrossentropy), make, {}, r"the loss is the class PriorCrossentropy: make an instance"),
         (lambda: other("MeanSquaredError"), make, {}, "mean_squared_error wants one-hot ones: give one-hot labels to the Pool"),
         (lambda: other(NOISY), one_hot, {}, "one-hot, and categorical_generalized_cross_entropy wants integer classes"),
         # outputs that are no probabilities of the classes
@@ -284,6 +285,11 @@ class OneUnit(keras.Model):
 
     def call(self, x):
         return self.unit(self.flat(keras.ops.cast(x, "float32") / 255))
+
+
+@pytest.mark.parametrize("loss", [keras.losses.SparseCategoricalCrossentropy, "crossentropy"])
+def test_a_loss_may_be_a_class_or_the_one_that_fits(loss):
+    fit(other(loss), make(Context()), epochs=1, batch_size=8, verbose=0)
 
 
 @pytest.mark.parametrize(
