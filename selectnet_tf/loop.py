@@ -252,7 +252,11 @@ def _check_schedule(selection: Selection, batch_size: int, epochs: int) -> None:
         all_images = max(all_images, len(pool.images))
     fewest, most = (n // batch_size * epochs for n in (known, all_images))
     steps = np.linspace(0, most, 101, dtype=np.int64)
-    rates = np.array([float(schedule(int(step))) for step in steps])
+    rates = np.zeros(len(steps))
+    at = keras.Variable(0, trainable=False, dtype="int")  # as the optimizer's iterations are
+    for i, step in enumerate(steps):
+        at.assign(step)
+        rates[i] = float(schedule(at))
     moving = np.flatnonzero(abs(rates - rates[-1]) > np.ptp(rates) / 100)
     end = steps[moving[-1] + 1] if len(moving) else 0
     # plus an epoch's last, partial batch

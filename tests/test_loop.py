@@ -398,6 +398,11 @@ def test_with_a_state_file_a_warning_comes_once_and_names_the_user_s_line(tmp_pa
 schedules = keras.optimizers.schedules
 
 
+class InverseRoot(schedules.LearningRateSchedule):
+    def __call__(self, step):
+        return 0.1 * keras.ops.minimum(step**-0.5, step * 10**-1.5)
+
+
 @pytest.mark.parametrize(  # 20 steps on D, 60 on D and U
     ("schedule", "rule", "wanted"),
     [
@@ -408,6 +413,7 @@ schedules = keras.optimizers.schedules
         (schedules.ExponentialDecay(0.1, 1000, 0.96), True, False),
         (schedules.InverseTimeDecay(0.1, 1, 2e-4), True, False),
         (schedules.CosineDecay(0.1, 20), False, False),
+        (InverseRoot(), True, False),
         (0.1, True, False),
     ],
 )
