@@ -21,6 +21,13 @@ def count_replicas(model: keras.Model) -> int:
     return strategy.num_replicas_in_sync if strategy else 1
 
 
+def build(model: keras.Model, images: Any) -> None:
+    """Creates the weights of a model that was never called, by the first of some images."""
+    if not model.built:
+        with scope(model):
+            model(images[:1])
+
+
 def scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
     """Returns the context in which a model's new variables are made."""
     strategy = getattr(model, "distribute_strategy", None)

@@ -18,7 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from selectnet_tf._backend import scope
+from selectnet_tf._backend import build, scope
 from selectnet_tf._files import replacing
 
 MONITORS = (
@@ -295,8 +295,7 @@ class Checkpoint(keras.callbacks.Callback):
                 "the model has no weights yet to restore: call it on one batch before"
                 " restore(model)"
             )
-        with scope(model):
-            model(pool.images[:1])
+        build(model, pool.images)
 
     def _restore_variables(self, model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
         with scope(model):

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import softmax
 
-from selectnet_tf._backend import count_replicas, scope
+from selectnet_tf._backend import build, count_replicas, scope
 from selectnet_tf.images import Images, map_steps, open_images
 
 Found = tuple[np.ndarray, np.ndarray | None]
@@ -49,6 +49,7 @@ class Scorer:
         self.model = self.classifier = model
         self.features = features
         if features:
+            build(model, images)  # a Sequential without an Input has a graph from then on
             if not getattr(model, "inputs", None):
                 raise ValueError(
                     "features need a functional or sequential model, not a subclass: give"

@@ -32,7 +32,7 @@ def network(kind, activation="softmax"):
     ]
     layers.append(keras.layers.Dense(4, activation=activation, dtype="float32"))
     if kind == "sequential":
-        return keras.Sequential([keras.Input((4, 4, 1), dtype="uint8"), *layers])
+        return keras.Sequential(layers)
     images = x = keras.Input((4, 4, 1), dtype="uint8")
     for layer in layers:
         x = layer(x)
@@ -66,9 +66,9 @@ def test_models_labels_and_outputs_of_every_kind(kind, labels, output):
     )(from_logits=logits)
     model = network(kind, "linear" if logits else "softmax")
     model.compile(keras.optimizers.Adam(0.05), loss, metrics=["accuracy"], jit_compile=False)
-    selection, history = select(
-        model, Y if labels == "sparse" else np.eye(4)[Y], sn.SelectNet(1.2, 0.5, epochs=5)
-    )
+    inputs = "probs+loss" if kind == "subclassed" else "penultimate+loss"
+    rule = sn.SelectNet(1.2, 0.5, inputs=inputs, epochs=5)
+    selection, history = select(model, Y if labels == "sparse" else np.eye(4)[Y], rule)
     assert len(selection.history) == 2 and len(history.history["loss"]) == 4
     assert history.history["accuracy"][-1] > 0.5 and selection.history[-1].candidates > 10
     assert np.array_equal(selection.pool.labels[:60], Y[:60])
