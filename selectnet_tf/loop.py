@@ -87,6 +87,7 @@ def fit(
             inside strategy.scope().
     """
     called = keras.tree.flatten(callbacks) if callbacks else []
+    check_whole("epochs", epochs, 0)
     _check_arguments(model, selection, batch_size, fit_arguments)
     saver = None if checkpoint is None else Checkpoint(checkpoint, {"selection": selection})
     if saver is not None:

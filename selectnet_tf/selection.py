@@ -153,6 +153,8 @@ class Selection(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         check_whole("every", every)
+        if score_batch is not None:
+            check_whole("score_batch", score_batch)
         check_callable("rule", rule, "sn.Context()")
         check_callable("adjust", adjust, "sn.AlignMinors()")
         if not isinstance(pool, Pool):
@@ -367,6 +369,8 @@ class Selection(keras.callbacks.Callback):
         return weights
 
     def _scorer(self) -> Scorer:
+        if self.model is None:
+            raise ValueError("the selection has no model yet: call sn.fit, or set_model(model)")
         built = [tensor.shape[0] for tensor in getattr(self.model, "inputs", None) or []]
         fixed = self.batch_size in built  # as for a stateful layer
         size = self.score_batch or (self.batch_size if fixed else min(250, 8 * self.batch_size))

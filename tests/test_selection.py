@@ -437,6 +437,7 @@ def test_state_round_trip():
     [
         ({"every": 0}, "whole number from 1"),
         ({"every": 2.5}, "every is 2.5, but has to be a whole number"),
+        ({"score_batch": 0}, "score_batch is 0, but has to be a whole number from 1"),
         ({"init": "some"}, "number of copies"),
         ({"init": -1}, "number of copies"),
         ({"context": "no"}, "all or wrong"),
@@ -458,6 +459,8 @@ def test_a_selection_that_was_trained_with_can_be_copied_and_pickled():
         assert again.pool.index.tolist() == selection.pool.index.tolist()
         fit(small_model(), again, epochs=2, batch_size=8, verbose=0)
     assert selection.model is not None
+    with pytest.raises(ValueError, match="the selection has no model yet: call sn.fit"):
+        copy.deepcopy(selection).score()
 
 
 def test_selecting_from_an_empty_pool_is_refused():
