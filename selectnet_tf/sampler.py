@@ -343,8 +343,10 @@ def _parse_labels(
         labels = classes[targets]
         if one_hot:
             table = np.asarray(y)
-            rows = np.eye(table.shape[1], dtype=table.dtype)
-            return _restore_type(y, rows[labels.astype(int)])
+            rows = np.eye(table.shape[1], dtype=table.dtype)[labels.astype(int)]
+            if isinstance(y, pd.DataFrame):
+                return pd.DataFrame(rows, y.index[places], y.columns)
+            return _restore_type(y, rows)
         if isinstance(y, (pd.Series, pd.DataFrame)):
             dtype = _label_dtype(classes, flat.dtype)
             series = pd.Series(labels, flat.index[places], dtype, flat.name)
@@ -374,8 +376,6 @@ def _restore_type(X: Any, found: Any) -> Any:
     """Returns `found` in the type of X."""
     if isinstance(X, (list, tuple)):
         return found.tolist()
-    if isinstance(X, pd.DataFrame) and not isinstance(found, pd.DataFrame):
-        return pd.DataFrame(found, columns=X.columns)
     return found.asformat(X.format) if sparse.issparse(X) else found
 
 

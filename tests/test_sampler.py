@@ -247,6 +247,8 @@ def test_what_comes_back_is_of_the_kind_that_was_given():
     assert more.index.equals(classes.index)
     assert more.index.tolist() == (1000 + made.sample_indices_).tolist()
     assert classes.name == "fraud" and classes.dtype == y.dtype and set(more["a"]) == {"text"}
+    one_hot = pandas.DataFrame(np.array([[0, 0], [1, 0], [0, 1]])[y + 1], frame.index)
+    assert made.fit_resample(frame, one_hot)[1].index.equals(more.index)
     for kind in ("csr", "csc", "coo", "lil"):
         more, _ = simple().fit_resample(sparse.csr_matrix(x).asformat(kind), y)
         assert more.format == kind and more.shape[0] == len(simple().fit_resample(x, y)[1])
