@@ -13,7 +13,10 @@ from selectnet_tf import _files
 MOST_BYTES = 1 << 30  # a digest reads no more
 CHUNK_BYTES = 1 << 24
 LACKING = "images of dtype {}, which TensorFlow lacks: give numbers, or str for texts"
-RAGGED = "the images have several shapes: resize images, pad series and tokens"
+RAGGED = (
+    "the images have several shapes: resize images, pad series and tokens; several inputs are a"
+    " tuple of arrays, not a list"
+)
 
 
 class Images:

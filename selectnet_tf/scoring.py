@@ -177,10 +177,11 @@ def check_input(model: keras.Model, images: Images) -> None:
     elif not isinstance(struct, dict) and not leaves.keys() <= given.keys():
         given = {t.name: t for t in tensors}
     if given.keys() != leaves.keys():
+        cure = "" if isinstance(struct, dict) else ", or a tuple of arrays in their order"
         raise ValueError(
             f"the model's inputs are {list(map(str, given))}, and the images are"
             f" {list(map(str, leaves)) if len(leaves) > 1 else 'one array'}: give the Pool a"
-            " dict of arrays by the inputs' names, or a tuple of arrays in their order"
+            f" dict of arrays by the inputs' names{cure}"
         )
     for key, leaf in leaves.items():
         if given[key].dtype in ("string", "bfloat16"):
