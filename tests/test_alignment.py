@@ -25,9 +25,8 @@ def two_of_the_pool(minor=(1, 2)):
 
 
 def test_a_minor_class_that_the_pool_is_rarely_taken_for_is_raised_and_the_other_lowered():
-    pool, probs = (
-        two_of_the_pool()
-    )  # the pool's mean is 0.4 of class 1 and 0.2 of class 2, and 0.3 is wanted of both
+    # the pool's mean is 0.4 of class 1 and 0.2 of class 2, and 0.3 is wanted of both
+    pool, probs = two_of_the_pool()
     aligned = alignment.AlignMinors(root=1.0)(probs, pool)
     assert aligned.dtype == np.float32
     np.testing.assert_allclose(aligned[0], np.array([0.2, 0.3, 0.6]) / 1.1, rtol=1e-6)
@@ -43,9 +42,8 @@ def test_the_mean_moves_from_round_to_round():
     align(probs, pool)
     even = np.tile(np.float32([0.2, 0.4, 0.4]), (4, 1))
     aligned = align(even, pool)  # the mean is now 0.4 and 0.3: 0.35 is wanted
-    np.testing.assert_allclose(
-        aligned[0, 1:] / aligned[0, 0], [2 * 0.35 / 0.4, 2 * 0.35 / 0.3], rtol=1e-6
-    )
+    wanted = [2 * 0.35 / 0.4, 2 * 0.35 / 0.3]
+    np.testing.assert_allclose(aligned[0, 1:] / aligned[0, 0], wanted, rtol=1e-6)
     fresh = alignment.AlignMinors(root=1.0, momentum=0.5)
     fresh.set_state(align.get_state())
     assert np.array_equal(fresh(probs, pool), align(probs, pool))
@@ -59,23 +57,19 @@ def test_a_column_is_multiplied_by_no_more_than_clip():
     probs = np.tile(np.float32([0.5, 0.499999, 1e-6]), (4, 1))
     aligned = alignment.AlignMinors(root=1.0, clip=10)(probs, pool)
     assert aligned[0, 2] / aligned[0, 0] == pytest.approx(2e-5, rel=1e-3)
-    assert (
-        alignment.AlignMinors(root=1.0)(np.tile(np.float32([0.5, 0.5, 0]), (4, 1)), pool)[0, 2] == 0
-    )  # what is never said stays unsaid
+    never = np.tile(np.float32([0.5, 0.5, 0]), (4, 1))
+    assert alignment.AlignMinors(root=1.0)(never, pool)[0, 2] == 0
 
 
 def test_where_the_pool_s_shares_are_known_they_are_aimed_at():
     pool, probs = two_of_the_pool()
-    aligned = alignment.AlignMinors(root=1.0, pool_prior=[0.5, 0.4, 0.1])(
-        probs, pool
-    )  # 0.4 and 0.2 were found
+    align = alignment.AlignMinors(root=1.0, pool_prior=[0.5, 0.4, 0.1])
+    aligned = align(probs, pool)  # 0.4 and 0.2 were found
     np.testing.assert_allclose(aligned[0], np.array([0.2, 0.4, 0.2]) / 0.8, rtol=1e-6)
     with pytest.raises(ValueError, match="share of each of the 3 classes"):
         alignment.AlignMinors(pool_prior=[0.5, 0.5])(probs, pool)
     for wrong in ([450, 450, 100], [0.5, 0.6, -0.1], [0.5, np.nan, 0.5], []):
-        with pytest.raises(
-            ValueError, match="shares from 0 that sum to 1.*divide counts by their sum"
-        ):
+        with pytest.raises(ValueError, match="shares from 0 that sum to 1.*divide counts by their"):
             alignment.AlignMinors(pool_prior=wrong)
 
 
@@ -87,9 +81,8 @@ def test_bad_options_of_the_alignment_are_refused(options):
 
 def selecting(adjust, rule=None):
     keras.utils.set_random_seed(0)
-    selection = sn.Selection(
-        pool_of(), rule or (lambda scores: np.ones(240, bool)), every=2, adjust=adjust
-    )
+    rule = rule or (lambda scores: np.ones(240, bool))
+    selection = sn.Selection(pool_of(), rule, every=2, adjust=adjust)
     selection.set_model(small_model())
     selection.reset()
     return selection
@@ -131,26 +124,19 @@ def test_to_try_an_adjust_teaches_it_nothing():
     tried = selecting(alignment.AlignMinors())
     tried.rehearse()
     assert not tried.adjust.get_state()
-    lock = selecting(None)
-    lock.adjust = functools.partial(
-        lambda lock, probs, pool: probs, threading.Lock()
-    )  # which no copy can be made of
-    lock.rehearse()
+    uncopied = lambda lock, probs, pool: probs  # noqa: E731
+    selecting(functools.partial(uncopied, threading.Lock())).rehearse()
 
 
 def test_fading_classes_are_under_half_of_their_best_round_or_a_twentieth_of_the_largest():
     pool = sn.Pool(X[:8], Y[:8], X[8:], [0, 1, 2])
 
-    def picks(*counts):  # of the pool, and one labeled image that does not count
-        return np.array([0, *range(8, 8 + sum(counts))]), np.array(
-            [0, *np.repeat([0, 1, 2], counts)]
-        )
+    def picks(counts):  # of the pool, and one labeled image that does not count
+        targets = np.array([0, *np.repeat([0, 1, 2], counts)])
+        return np.array([0, *range(8, 8 + sum(counts))]), targets
 
     def found(*rounds):
-        return [
-            names.tolist()
-            for names in alignment.find_fading(pool, [picks(*counts) for counts in rounds])
-        ]
+        return [names.tolist() for names in alignment.find_fading(pool, [*map(picks, rounds)])]
 
     assert found((4, 4, 4)) == [[], []]
     assert found((10, 10, 10), (5, 4, 12)) == [[], [1]]
@@ -162,9 +148,8 @@ def test_fading_classes_are_under_half_of_their_best_round_or_a_twentieth_of_the
 def test_a_fading_class_is_a_warning_of_the_round():
     picks = iter([range(100, 140), range(100, 119)])
     selection = selecting(None, lambda scores: np.isin(np.arange(240), next(picks)))
-    selection.model.layers[-1].bias.assign(
-        [0, 0, 3, 0]
-    )  # everything is predicted as class 2, more or less surely
+    # everything is predicted as class 2, more or less surely
+    selection.model.layers[-1].bias.assign([0, 0, 3, 0])
     for _ in range(2):
         selection.history.append(selection.select(2))
     first, second = selection.history
@@ -219,13 +204,7 @@ def half_closed(inner):
 
 
 @pytest.mark.parametrize(
-    "wrap",
-    [
-        Wrapped,
-        enclosing,
-        half_closed,
-        lambda inner: Wrapped(enclosing(inner)),
-    ],
+    "wrap", [Wrapped, enclosing, half_closed, lambda inner: Wrapped(enclosing(inner))]
 )
 def test_a_loss_inside_another_is_told_too(wrap):
     model, loss = small_model(), sn.PriorCrossentropy()
@@ -248,9 +227,8 @@ def test_a_prior_leaves_val_loss_comparable_and_retraces_nothing():
     rule = lambda scores: (np.arange(240) >= 80) & (scores.round == 1)  # noqa: E731
     selection = sn.Selection(pool_of(), rule, every=1, on_round=None)
     data = X[:80], Y[:80]
-    history = sn.fit(
-        model, selection, epochs=3, batch_size=8, verbose=0, validation_data=data
-    ).history
+    options = {"batch_size": 8, "verbose": 0, "validation_data": data}
+    history = sn.fit(model, selection, epochs=3, **options).history
     plain = keras.losses.sparse_categorical_crossentropy(Y[:80], model(X[:80]))
     after = model.evaluate(*data, verbose=0)
     assert np.allclose([*history["val_loss"], after], np.mean(plain), atol=1e-5)
@@ -287,18 +265,15 @@ def test_the_loss_is_told_at_each_swap_and_compiled_once():
     spy = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: counts.append(prior._log_counts.numpy())
     )
-    for loss in (
-        "sparse_categorical_crossentropy",
-        prior,
-    ):  # a first step that makes the optimizer's variables is traced twice
+    # a first step that makes the optimizer's variables is traced twice
+    for loss in ("sparse_categorical_crossentropy", prior):
         Traced.traces = 0
         _, selection, _ = robust(spy, loss=loss)
         traces.append(Traced.traces)
     first, last = selection.history
     assert traces[0] == traces[1] <= 2 and len(first.index) > 0
-    trained = np.bincount(
-        np.concatenate([selection.pool.labels[selection.pool.labeled], first.target])
-    )
+    known = selection.pool.labels[selection.pool.labeled]
+    trained = np.bincount(np.concatenate([known, first.target]))
     np.testing.assert_allclose(counts[-1], np.log(trained), rtol=1e-6)
 
 

@@ -74,20 +74,6 @@ def test_models_labels_and_outputs_of_every_kind(kind, labels, output):
     assert np.array_equal(selection.pool.labels[:60], Y[:60])
 
 
-def test_mixed_precision():
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy("mixed_float16")
-    try:
-        model = network("functional")
-        model.compile(
-            keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", jit_compile=False
-        )
-        selection, _ = select(model)
-    finally:
-        keras.mixed_precision.set_dtype_policy(before)
-    assert len(selection.history) == 2 and selection.history[0].score.dtype == np.float32
-
-
 def test_extra_losses_are_trained():
     keras.utils.set_random_seed(0)
     hidden = keras.layers.Dense(8, activation="relu", kernel_regularizer=keras.regularizers.L2(1.0))
@@ -135,14 +121,10 @@ def test_usual_callbacks_see_one_run(tmp_path):
     }
     model = small_model()
     _, history = select(model, callbacks=list(callbacks.values()), epochs=6)
-    assert (
-        len((tmp_path / "log.csv").read_text().splitlines())
-        == 1 + 6
-        == 1 + len(history.history["loss"])
-    )
-    assert (
-        float(model.optimizer.learning_rate) < 0.1 * 1e-4
-    )  # reduced after every epoch but the first
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    assert len(lines) == 1 + 6 == 1 + len(history.history["loss"])
+    # reduced after every epoch but the first
+    assert float(model.optimizer.learning_rate) < 0.1 * 1e-4
     assert keras.saving.load_model(tmp_path / "best.keras").output_shape == (None, 4)
     assert len(list((tmp_path / "board" / "train").iterdir())) == 1
     assert callbacks["early"].stopped_epoch == 0

@@ -95,23 +95,14 @@ def test_an_even_pool_draws_as_many_of_each_class_from_all_of_its_images_anew_ea
     assert seen[1] == [pair for x, y in passes(pool, 1, 1) for pair in zip(x, y, strict=True)]
 
 
-def test_counts_are_those_of_what_is_trained_on():
-    pool = make()
-    pool.train_on_labeled([7, 4], [2, 1])
-    pool.begin_epoch(0)
-    assert pool.counts().tolist() == [4, 2, 2]
-
-
 def test_counts_of_weighted_images_do_not_follow_the_weights_scale():
     """PriorCrossentropy takes a class of less than one image for one: of weights that sum to 1, all would be even."""
     x = np.zeros((8, 2, 2), np.uint8)
     for scale in (1, 1e-3):
         pool = Pool(x[:4], [0, 0, 0, 1], x[4:], [1], sample_weight=scale * np.array([1, 1, 3, 3]))
         np.testing.assert_allclose(pool.counts(), [2.5, 1.5], rtol=1e-6)
-    assert Pool(x[:4], [0, 0, 0, 1], x[4:], [1], sample_weight=np.zeros(4)).counts().tolist() == [
-        3,
-        1,
-    ]
+    pool = Pool(x[:4], [0, 0, 0, 1], x[4:], [1], sample_weight=np.zeros(4))
+    assert pool.counts().tolist() == [3, 1]
 
 
 def test_balance_samples_every_class_up_to_the_largest():
@@ -126,12 +117,6 @@ def test_copies_are_of_the_minors():
     pool = make()
     pool.copy_minor(3)
     assert sorted(pool.index) == [0, 1, 2, 3] + [4] * 4 + [5] * 4
-
-
-def test_hidden_labels_have_no_way_in():
-    pool = make()
-    assert pool.labels.tolist() == [0, 0, 0, 0, 1, 2, -1, -1, -1, -1]
-    assert pool.labeled.tolist() == [True] * 6 + [False] * 4
 
 
 def test_state_round_trip():
@@ -189,12 +174,10 @@ def test_only_the_classes_that_are_named_are_balanced():
     pool = make(labels=[0] * 9 + [1] * 2 + [2] * 5)
     pool.balance([1])
     assert np.bincount(pool.targets).tolist() == [9, 9, 5]
-    step, both = make(labels=[0] * 9 + [1] * 2 + [2] * 9), make(labels=[0] * 9 + [1] * 2 + [2] * 9)
+    step, both = (make(labels=[0] * 9 + [1] * 2 + [2] * 9) for _ in range(2))
     step.balance()
     both.balance([1])
-    assert (
-        step.index.tolist() == both.index.tolist()
-    )  # where majors are of one size, the same draws
+    assert step.index.tolist() == both.index.tolist()  # majors of one size: the same draws
 
 
 def test_an_augmentation_of_another_kind_is_refused_where_the_pipeline_is_made():

@@ -124,15 +124,10 @@ def test_unlabeled_is_minus_one_nan_or_none_in_any_array(change):
     assert np.array_equal(made.sample_indices_, expected.sample_indices_)
     assert len(classes) == len(made.sample_indices_)
     if np.ndim(classes) == 1:
-        LogisticRegression().fit(
-            x[made.sample_indices_], classes
-        )  # which refuses numbers that are objects
-        assert (
-            sn.SelectionClassifier(LogisticRegression())
-            .fit(x, change(y))
-            .score(x[y >= 0], np.asarray(change(y))[y >= 0].tolist())
-            > 0.9
-        )
+        # which refuses numbers that are objects
+        LogisticRegression().fit(x[made.sample_indices_], classes)
+        classifier = sn.SelectionClassifier(LogisticRegression()).fit(x, change(y))
+        assert classifier.score(x[y >= 0], np.asarray(change(y))[y >= 0].tolist()) > 0.9
 
 
 @pytest.mark.parametrize("names", [np.array([3, 7]), np.array(["ant", "bee"])])
@@ -143,19 +138,14 @@ def test_capped_s_minor_classes_are_the_classes_themselves(names):
     rule = sn.Capped(sn.SelfPaced(0.6), alpha=0, most=5, minor=[names[1]])
     strategy = list(names)
     plain, capped = (
-        sn.SelectionSampler(LogisticRegression(), r, sampling_strategy=strategy).fit(x, labels)
-        for r in (rule.rule, rule)
+        simple(r, sampling_strategy=strategy).fit(x, labels) for r in (rule.rule, rule)
     )
     before, after = (
         [int((made.history_[0].target == name).sum()) for name in names] for made in (plain, capped)
     )
     assert min(before) > 5 and after == [before[0], 5] and rule.minor == [names[1]]
-    with pytest.raises(
-        ValueError, match="minor class 'cat' has no labeled sample: the classes are "
-    ):
-        sn.SelectionSampler(
-            LogisticRegression(), sn.Capped(sn.Context(), minor=["cat"]), sampling_strategy=strategy
-        ).fit(x, labels)
+    with pytest.raises(ValueError, match="minor class 'cat' has no labeled sample: the classes"):
+        simple(sn.Capped(sn.Context(), minor=["cat"]), sampling_strategy=strategy).fit(x, labels)
 
 
 @pytest.mark.parametrize("kind", [list, np.array, pandas.Index, pandas.Series])
@@ -275,20 +265,12 @@ def test_classes_of_one_size_are_minor_together_or_not_at_all():
         .fit(x, np.append(np.repeat([*"abc"], sizes), [None] * (40 - sum(sizes))))
         .sampling_strategy_
     )
-    assert (
-        minor((9, 9, 5), "auto")
-        == minor((9, 9, 5), "not majority")
-        == minor((9, 9, 5), "minority")
-        == ["c"]
-    )
-    assert minor((9, 5, 5), "auto") == minor((9, 5, 5), "minority") == ["b", "c"]
+    for word in ("auto", "not majority", "minority"):
+        assert minor((9, 9, 5), word) == ["c"] and minor((9, 5, 5), word) == ["b", "c"]
     assert minor((9, 9, 5), "not minority") == ["a", "b"]
     assert minor((9, 9, 9), "all") == ["a", "b", "c"]
     for word in ("auto", "not majority", "minority", "not minority"):
-        with pytest.raises(
-            ValueError,
-            match="no class is minor, as where all have equally many labeled samples: name the minor",
-        ):
+        with pytest.raises(ValueError, match="no class is minor, as .* equally many .*: name the"):
             minor((9, 9, 9), word)
     with pytest.raises(ValueError, match="sampling_strategy is 'majority', but has to be 'auto', "):
         minor((9, 9, 5), "majority")
@@ -308,12 +290,7 @@ def test_what_is_wrong_is_said():
     x, y, _ = two_classes()
     cases = [
         (simple(), x, y[:-50], "X has 400 samples, but y has 350 classes"),
-        (
-            simple(),
-            x,
-            np.where(y == 0, -1, y),
-            "labeled samples are of 1 class.*-1 means unlabeled",
-        ),
+        (simple(), x, np.where(y == 0, -1, y), "are of 1 class.*-1 means unlabeled"),
         (simple(lambda scores: np.ones(400, np.float32)), x, y, "returns weights"),
         (simple(lambda scores: np.array([1, 2])), x, y, "has to return a mask"),
         (simple(), x, np.where(y < 0, np.array("?", object), y), "y holds texts and numbers"),
@@ -398,14 +375,10 @@ def test_rules_have_parameters_and_say_them():
     assert repr(sn.SelectNet(seed=3)) == "SelectNet(seed=3)"
     made = simple().set_params(rule__threshold=0.3)
     assert made.rule.threshold == 0.3 and "rule__threshold" in made.get_params()
-    made = clone(simple(sn.Capped(sn.Context()))).set_params(
-        rule__most=5, rule__rule__threshold=0.3
-    )
-    assert (made.rule.most, made.rule.rule.threshold, repr(made.rule)) == (
-        5,
-        0.3,
-        "Capped(most=5, rule=Context(threshold=0.3))",
-    )
+    made = clone(simple(sn.Capped(sn.Context())))
+    made.set_params(rule__most=5, rule__rule__threshold=0.3)
+    assert (made.rule.most, made.rule.rule.threshold) == (5, 0.3)
+    assert repr(made.rule) == "Capped(most=5, rule=Context(threshold=0.3))"
 
 
 def test_no_tensorflow_is_imported():
@@ -498,9 +471,8 @@ def test_it_is_calibrated_by_folds_and_stacked_prefit():
 
 def test_it_works_within_imbalanced_learn_s_ensembles_and_pipelines():
     x, y, truth = two_classes()
-    assert (
-        Pipeline([("s", simple()), ("c", LogisticRegression())]).fit(x, y).predict(x) == truth
-    ).mean() > 0.9
+    made = Pipeline([("s", simple()), ("c", LogisticRegression())]).fit(x, y)
+    assert (made.predict(x) == truth).mean() > 0.9
 
 
 def test_make_imbalance_keeps_what_it_is_told_and_pools_the_rest():
@@ -512,13 +484,10 @@ def test_make_imbalance_keeps_what_it_is_told_and_pools_the_rest():
     again = sn.make_imbalance(x, y, sampling_strategy=lambda y: {1: 3}, random_state=2)
     other = sn.make_imbalance(x, y, sampling_strategy={1: 3}, random_state=3)
     assert np.array_equal(again[0], xl) and not np.array_equal(other[0], xl)
-    assert np.array_equal(
-        sn.make_imbalance(x, y, sampling_strategy={1: 3}, random_state=np.int64(2))[0], xl
-    )
+    numpy_s = sn.make_imbalance(x, y, sampling_strategy={1: 3}, random_state=np.int64(2))
+    assert np.array_equal(numpy_s[0], xl)
     for wrong in ({1: 11}, {5: 1}, {0: 0}, {1: 0.1}, {1: 8.0}):
-        with pytest.raises(
-            ValueError, match="sampling_strategy(: expected a whole number| asks for)"
-        ):
+        with pytest.raises(ValueError, match="sampling_strategy(: expected a whole| asks for)"):
             sn.make_imbalance(x, y, sampling_strategy=wrong)
     with pytest.raises(ValueError, match="sampling_strategy: expected .*received 'minority'"):
         sn.make_imbalance(x, y, sampling_strategy="minority")

@@ -83,9 +83,8 @@ def test_accumulated_picks_stay_as_what_they_were_last_picked_as():
         round = selection.select(2)
         assert round.index.tolist() == selection.pool.index[40:].tolist() == index
         assert round.target.tolist() == selection.pool.targets[40:].tolist() == target
-        assert (
-            round.predicted[round.index >= 40].tolist() == round.target[round.index >= 40].tolist()
-        )
+        unlabeled = round.index >= 40
+        assert round.predicted[unlabeled].tolist() == round.target[unlabeled].tolist()
     resumed.set_state(selection.get_state())
     assert resumed.select(2).index.tolist() == [41, 42, 50]
 
@@ -95,10 +94,8 @@ def test_a_second_model_is_scored_as_itself():
     first, second = selection.model, small_model()
     before = selection.score().probs
     selection.set_model(second)
-    found = selection.score().probs
-    np.testing.assert_allclose(
-        found, second.predict(selection.pool.images[:], verbose=0), rtol=1e-5
-    )
+    found, wanted = selection.score().probs, second.predict(selection.pool.images[:], verbose=0)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
     assert not np.allclose(found, before)
     selection.set_model(first)
     assert np.array_equal(selection.score().probs, before)
@@ -223,9 +220,8 @@ def test_nan_in_an_image_is_not_called_divergence():
         [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(4, "softmax")]
     )
     selection.set_model(model)
-    with pytest.raises(
-        ValueError, match=r"image 57 of the pool \(labeled images come first\) holds NaN"
-    ):
+    words = r"image 57 of the pool \(labeled images come first\) holds NaN"
+    with pytest.raises(ValueError, match=words):
         selection.select(1)
 
 
@@ -262,9 +258,8 @@ def test_several_outputs_are_said():
         Scorer(model, blobs(6)[0])()
     more = keras.Input((4, 4, 1))
     two = keras.Model([images, more], keras.layers.Flatten()(keras.layers.Add()([images, more])))
-    with pytest.raises(
-        ValueError, match="the model's inputs are .* a tuple of arrays in their order"
-    ):
+    words = "the model's inputs are .* a tuple of arrays in their order"
+    with pytest.raises(ValueError, match=words):
         Scorer(two, blobs(6)[0])
 
 
@@ -303,9 +298,8 @@ def test_a_collapsed_selector_is_a_warning_but_an_even_classifier_is_not():
 def test_a_minor_class_that_nothing_of_the_pool_is_picked_as_is_a_warning():
     picks = iter([[3, 41, 42], [3]])
     selection, _ = make(lambda scores: np.isin(np.arange(60), next(picks)))
-    selection.model.layers[-1].bias.assign(
-        [0, 0, 3, 0]
-    )  # everything is predicted as class 2, more or less surely
+    # everything is predicted as class 2, more or less surely
+    selection.model.layers[-1].bias.assign([0, 0, 3, 0])
     first, second = selection.select(2), selection.select(4)
     assert first.unpicked.tolist() == [3] and first.warning == "no pseudo-labels for 3"
     assert second.warning == "no pseudo-labels for 2, 3"  # a labeled pick brings no pseudo-label
