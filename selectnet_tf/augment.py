@@ -121,9 +121,11 @@ def check_augment(augment: Any, images: Any) -> None:
             "augment returned other images for the same seed: draw by tf.random.stateless_uniform"
             "(shape, seed), or put Keras layers into the model, behind its input"
         )
+    if images.dtype.kind not in "uif":
+        return
     low, high = float(np.min(images)), float(np.max(images))
     span = high - low
-    if not np.isfinite(span) or not span or images.dtype.kind not in "uif":
+    if not np.isfinite(span) or not span:
         return
     found = first.astype(np.float64)
     inside = low - span <= found.min() and found.max() <= high + span

@@ -116,3 +116,4 @@ def test_a_range_that_is_not_kept_is_refused(change, words):
         augment.check_augment(good, (IMAGES / 255).astype(np.float32))
     nothing_to_compare = np.zeros((2, 4, 4, 1), np.uint8)
     augment.check_augment(augment.shift_flip(), nothing_to_compare)
+    augment.check_augment(lambda x, seed: tf.strings.lower(x), np.array(["A b", "C"]))
