@@ -12,7 +12,7 @@ from selectnet_tf import _files
 
 MOST_BYTES = 1 << 30  # a digest reads no more
 CHUNK_BYTES = 1 << 24
-LACKING = "images of dtype {}, which TensorFlow lacks: give numbers, or str for texts"
+LACKING = "images of dtype {}, which TensorFlow lacks: give x.astype('float32'), or str for texts"
 RAGGED = (
     "the images have several shapes: resize images, pad series and tokens; several inputs are a"
     " tuple of arrays, not a list"

@@ -87,7 +87,9 @@ def fit(
             inside strategy.scope().
     """
     called = keras.tree.flatten(callbacks) if callbacks else []
-    check_whole("epochs", epochs, 0)
+    places = {"epochs": epochs, "initial_epoch": initial_epoch, "initial_batch": initial_batch}
+    for name, number in places.items():
+        check_whole(name, number, 0)
     _check_arguments(model, selection, batch_size, fit_arguments)
     saver = None if checkpoint is None else Checkpoint(checkpoint, {"selection": selection})
     if saver is not None:

@@ -360,7 +360,8 @@ def _parse_classes(y_labeled: Any, n: int) -> tuple[np.ndarray, int]:
     if not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
         raise ValueError(
             f"y_labeled has to hold integer classes from 0, but is {y.dtype} from {y.min()} to"
-            f" {y.max()}: number the classes, as by np.unique(y, return_inverse=True)"
+            f" {y.max()}: number the classes, as by np.unique(y, return_inverse=True), and give"
+            " images without one in x_unlabeled"
         )
     if y.max() >= 2**31:
         raise ValueError(
@@ -390,6 +391,8 @@ def _parse_names(minor: Sequence[int | str], names: Sequence[str]) -> list[int]:
 
     Names sort as text, "10" before "2": a number that is also another folder's name is refused.
     """
+    if isinstance(minor, (str, int)):
+        raise ValueError(f"minor is {minor!r}, but has to be a list of classes: [{minor!r}]")
     found = []
     for word in minor:
         if word in names:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from selectnet_tf._validate import check_whole
+from selectnet_tf._validate import check_callable, check_whole
 from selectnet_tf.selector import Selector
 
 THRESHOLD = 0.6  # lambda of the paper, nats
@@ -138,10 +138,11 @@ class SelectNet(BaseEstimator):
                 f"fit_on has to be minor or all, init glorot or normal; received {fit_on!r},"
                 f" {init!r}"
             )
-        if beta is None and not soft and not callable(threshold) and threshold >= 1:
+        least = threshold if beta is None else beta
+        if not soft and not callable(least) and least >= 1:
             raise ValueError(
-                f"beta is the threshold, {threshold}, by default, and no output of f_s exceeds 1:"
-                " give a beta below 1"
+                f"beta (by default the threshold) is {least}, and no output of f_s exceeds 1: give"
+                " a beta below 1"
             )
         check_whole("seed", seed, 0)
         check_whole("epochs", epochs)
@@ -243,6 +244,7 @@ class Capped(BaseEstimator):
                 f"alpha has to be in [0, 1], least and most at least 1; received {alpha}, {least},"
                 f" {most}"
             )
+        check_callable("rule", rule, "sn.Context()")
         self.rule: Any = rule
         self.alpha, self.least, self.most, self.minor = alpha, least, most, minor
 

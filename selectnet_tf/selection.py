@@ -157,6 +157,7 @@ class Selection(keras.callbacks.Callback):
             check_whole("score_batch", score_batch)
         check_callable("rule", rule, "sn.Context()")
         check_callable("adjust", adjust, "sn.AlignMinors()")
+        check_callable("on_round", on_round, "print")
         if not isinstance(pool, Pool):
             raise ValueError(
                 f"pool is {pool!r}, but has to be a Pool, as in sn.Pool(x_labeled, y_labeled,"

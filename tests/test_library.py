@@ -311,10 +311,10 @@ def test_a_pool_of_folders(tmp_path, monkeypatch):
     assert pool.minor.tolist() == [1]
     assert pool.labels.tolist() == [0, 0, 1, 1, -1]
     assert pool.images.shape == (5, 4, 4, 3) and pool.files[-1] == str(tmp_path / "pool" / "a.png")
-    with pytest.raises(ValueError, match="'lynx' is none of cat, dog"):
-        sn.Pool.from_directory(
-            tmp_path / "labeled", tmp_path / "pool", ["lynx"], cache_dir=tmp_path / "cache"
-        )
+    folders = tmp_path / "labeled", tmp_path / "pool"
+    for minor, words in ((["lynx"], "'lynx' is none of cat, dog"), (1, "a list of classes")):
+        with pytest.raises(ValueError, match=words):
+            sn.Pool.from_directory(*folders, minor, cache_dir=tmp_path / "cache")
     with pytest.raises(FileNotFoundError, match="~nobody's"):
         sn.Pool.from_directory("~nobody's/a", tmp_path / "pool", ["dog"])
 

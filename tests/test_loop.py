@@ -170,6 +170,7 @@ SIGMOID = keras.losses.BinaryCrossentropy(from_logits=True)
         (small_model, make, {"batch_size": 0}, "batch_size is 0"),
         (small_model, make, {"epochs": 2.5}, "epochs is 2.5, but has to be a whole number from 0"),
         (small_model, make, {"batch_size": 8.0}, "batch_size is 8.0, but has to be a whole number"),
+        (small_model, make, {"initial_epoch": -1}, "initial_epoch is -1"),
         (small_model, make, {"initial_batch": 10}, "initial_batch is 10, but the epoch has 10 batches"),
         (small_model, lambda: make(Context(), init="balanced"), {"batch_size": 81}, "80 training images don't fill one batch"),
         (small_model, make, {"callbacks": [keras.callbacks.CSVLogger]}, "is no callback of Keras: make one of a class"),

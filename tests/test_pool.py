@@ -190,7 +190,7 @@ def test_an_augmentation_of_another_kind_is_refused_where_the_pipeline_is_made()
     [
         ((np.zeros((3, 2, 2)), [0, 1], np.zeros((1, 2, 2)), [0]), "one class for each"),
         ((np.zeros((2, 2, 2)), [0, 1], np.zeros((1, 3, 2)), [0]), "bring them to one shape"),
-        ((np.zeros((2, 2, 2)), [0, -1], np.zeros((1, 2, 2)), [0]), "integer classes from 0"),
+        ((np.zeros((2, 2, 2)), [0, -1], np.zeros((1, 2, 2)), [0]), "give images without one in x_unlabeled"),
         ((np.zeros((2, 2, 2)), [0.5, 1.0], np.zeros((1, 2, 2)), [0]), "integer classes from 0"),
         ((np.zeros((2, 2, 2)), [[0.5, 0.5], [0, 1]], np.zeros((1, 2, 2)), [1]), "rows are not one-hot"),
         ((np.zeros((3, 2, 2)), [0, 2, 2**32 + 2], np.zeros((1, 2, 2)), [2]), "class 4294967298, beyond 32 bits: number the classes"),

@@ -169,8 +169,9 @@ def test_a_soft_selector_gives_what_it_computes():
 
 
 def test_a_lambda_that_nothing_exceeds_is_refused():
-    with pytest.raises(ValueError, match="beta is the threshold, 2.0, .*: give a beta below 1"):
-        SelectNet(threshold=2.0)
+    for wrong in ({"threshold": 2.0}, {"beta": 2.0}):
+        with pytest.raises(ValueError, match="beta .* is 2.0, .*: give a beta below 1"):
+            SelectNet(**wrong)
     for fine in ({"beta": 0.5}, {"soft": True}):
         SelectNet(threshold=2.0, **fine)
 

@@ -432,6 +432,7 @@ def test_state_round_trip():
         ({"every": 0}, "whole number from 1"),
         ({"every": 2.5}, "every is 2.5, but has to be a whole number"),
         ({"score_batch": 0}, "score_batch is 0, but has to be a whole number from 1"),
+        ({"on_round": True}, "on_round is True, but has to be a callable, such as print"),
         ({"init": "some"}, "number of copies"),
         ({"init": -1}, "number of copies"),
         ({"context": "no"}, "all or wrong"),
