@@ -153,20 +153,20 @@ class Sweep:
         """Trains. Returns 0, 1 if a cell failed, or 128 + the signal that stopped the sweep."""
         done = store.read_names(self.results)
         self._total = self.estimate_seconds([c for c in self.cells if c.name not in done])
-        try:
-            with _raising_stop():
+        with _raising_stop():
+            try:
                 while self.waiting or self.running:
                     self.running = [c for c in self.running if not self._finish(c)]
                     while self.slots and self._start_next():
                         pass
                     self._print_progress()
                     time.sleep(POLL)
-        except _Stop as stop:
-            self._stop()
-            return 128 + stop.number
-        except (OSError, ValueError):  # such as of a damaged runs.csv: no run is left alone
-            self._stop()
-            raise
+            except _Stop as stop:
+                self._stop()
+                return 128 + stop.number
+            except (OSError, ValueError):  # such as of a damaged runs.csv: no run is left alone
+                self._stop()
+                raise
         failed = [c for c in self.cells if c.problem]
         counts = f"{len(self.cells) - len(failed)} of {len(self.cells)} cells done"
         took = plan.format_hours(time.monotonic() - self._start)
@@ -277,7 +277,7 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
-class _Stop(BaseException):
+class _Stop(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         self.number = number
 

@@ -126,6 +126,15 @@ def test_a_sweep_that_fails_itself_leaves_no_run_alone(stand_in, tmp_path, monke
     assert [cell.process.poll() for cell in work.running] == [-signal.SIGTERM] * 2
 
 
+def test_a_second_signal_does_not_cut_the_wait_for_the_runs(tmp_path, monkeypatch):
+    def raises(number):
+        return lambda _: signal.raise_signal(number)
+
+    monkeypatch.setattr(sweep.Sweep, "_start_next", raises(signal.SIGTERM))
+    monkeypatch.setattr(sweep.Sweep, "_stop", raises(signal.SIGINT))
+    assert sweep.Sweep(CELLS, tmp_path).run() == 128 + signal.SIGTERM
+
+
 def test_two_sweeps_share_one_folder(stand_in, tmp_path):
     path = stand_in(0.1)
     both = [command(path, tmp_path) for _ in range(2)]
