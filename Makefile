@@ -37,7 +37,7 @@ table1 table2 table3 table4 figure2: $(INSTALLED)
 	$(if $(PRINT),@)$(BIN)/python experiments/$@.py --results_dir=$(RESULTS) $(SWEEP)
 
 ablation: $(INSTALLED)
-	$(BIN)/python experiments/ablation.py --results_dir=$(RESULTS) $(foreach name,SEEDS EPOCHS PRECISION OUT JOBS DRY,$(if $($(name)),$(flag)=$($(name))))
+	$(BIN)/python experiments/ablation.py --results_dir=$(RESULTS) $(foreach name,SEEDS EPOCHS PRECISION OUT JOBS DRY DEVICE,$(if $($(name)),$(flag)=$($(name))))
 
 diff: $(INSTALLED)
 	$(BIN)/python -m selectnet_tf report diff --results_dir=$(RESULTS) --out=$(RESULTS)/diff$(addprefix _,$(filter released,$(PRESET))).csv $(if $(PRESET),--preset=$(PRESET))

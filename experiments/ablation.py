@@ -22,7 +22,6 @@ round, and ablation.png. A table with lines of runs that are not there is not ov
 import math
 import pathlib
 import sys
-from collections.abc import Iterable
 from typing import Any
 
 import matplotlib
@@ -209,11 +208,6 @@ def draw(lines: list[dict[str, str | float]], path: pathlib.Path) -> None:
         figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
-def train(plan: Plan, cells: Iterable[Recipe], data_dir: str | None, jobs: int) -> int:
-    """Trains the recipes without a row. Returns the exit code."""
-    return sweep.Sweep(list(cells), plan.results, data_dir, jobs).run()
-
-
 def define_flags() -> None:
     define_shared_flags(60, "reported: all variants on the first, the best and paper on the others")
     flags.DEFINE_list("choice_seeds", ["10"], "the seeds on whose splits the best is chosen")
@@ -247,15 +241,17 @@ def main(argv: list[str]) -> int:
             values.every_seed,
             **options,
         )
-        jobs = values.jobs or _devices.default_jobs()
-        known = [recipe for _, recipe in plan.choosing() + plan.reported()]
+        _devices.hide_gpus_for_cpu(values.device)
+        places = plan.results, values.data_dir, values.jobs or _devices.default_jobs()
+
+        def work(cells: list[tuple[str, Recipe]]) -> sweep.Sweep:
+            return sweep.Sweep([recipe for _, recipe in cells], *places, values.device)
+
         if values.dry:
-            print(sweep.Sweep(known, plan.results, values.data_dir, jobs).plan())
+            print(work(plan.choosing() + plan.reported()).plan())
             return 0
         check_table(plan, values.out)
-        code = train(plan, known, values.data_dir, jobs)
-        if not code:
-            code = train(plan, [recipe for _, recipe in plan.reported()], values.data_dir, jobs)
+        code = work(plan.choosing() + plan.reported()).run() or work(plan.reported()).run()
         write(plan, values.out)
         return code
     except ValueError as error:

@@ -96,7 +96,7 @@ def test_its_plan_and_a_wrong_command_line(tmp_path):
             text=True,
         )
 
-    found = command()
+    found = command("--device=cpu")
     assert found.returncode == 0 and re.search(r"^all +14 ", found.stdout, re.MULTILINE), (
         found.stderr
     )

@@ -12,8 +12,7 @@ from absl import flags
 from selectnet_tf import _devices, recipes
 from selectnet_tf._console import expand_path, fail
 from selectnet_tf.commands import report
-from selectnet_tf.data import cifar
-from selectnet_tf.runs import plan, store, sweep
+from selectnet_tf.runs import plan, sweep
 from selectnet_tf.scale import jobs
 
 
@@ -31,7 +30,6 @@ def define_flags() -> None:
         "Ray cluster: auto, or its dashboard, http://HOST:8265; all its nodes must see"
         " --results_dir",
     )
-    flags.DEFINE_enum("device", "auto", _devices.CHOICES, "auto: all GPUs, if any; cpu: no GPU")
     flags.DEFINE_bool(
         "print",
         False,
@@ -50,6 +48,7 @@ def define_shared_flags(epochs: int = 200, seeds: str = "one run per cell and se
         " GPUs",
         0,
     )
+    flags.DEFINE_enum("device", "auto", _devices.CHOICES, "auto: all GPUs, if any; cpu: no GPU")
     flags.DEFINE_bool(
         "dry", False, "print the plan (cells, done, missing, estimated hours); train nothing"
     )
@@ -115,11 +114,5 @@ def main(argv: list[str]) -> int:
         for words in work.list_commands():
             print(shlex.join(words), flush=True)
         return 0
-    if not values.ray:
-        if problem := _devices.find_problem():
-            return fail(problem, 1)
-        done = store.read_names(results)
-        for name in {c.recipe.data.dataset for c in work.cells if c.name not in done}:
-            cifar.find_source(name, data_dir)  # raises at once, not once for each run
     code = work.run()
     return code if code > 1 else max(code, report.write(results, ["tables", "figures"]))

@@ -19,7 +19,8 @@ from typing import Any
 
 from selectnet_tf import _locks, recipes
 from selectnet_tf._console import align_columns
-from selectnet_tf._devices import environment_of_job, visible_gpus
+from selectnet_tf._devices import environment_of_job, find_problem, visible_gpus
+from selectnet_tf.data import cifar
 from selectnet_tf.runs import plan, store
 
 POLL = 1.0  # seconds between two looks at the processes
@@ -152,7 +153,9 @@ class Sweep:
     def run(self) -> int:
         """Trains. Returns 0, 1 if a cell failed, or 128 + the signal that stopped the sweep."""
         done = store.read_names(self.results)
-        self._total = self.estimate_seconds([c for c in self.cells if c.name not in done])
+        missing = [c for c in self.cells if c.name not in done]
+        self._total = self.estimate_seconds(missing)
+        self._check(missing)
         with _raising_stop():
             try:
                 while self.waiting or self.running:
@@ -174,6 +177,13 @@ class Sweep:
         for cell in failed:
             print(f"error: {cell.name}: {cell.problem} (see {cell.log})", file=sys.stderr)
         return int(bool(failed))
+
+    def _check(self, missing: Iterable[Cell]) -> None:
+        """Raises OSError once, not once for each run: GPUs that fail, or missing data."""
+        if problem := find_problem():
+            raise OSError(problem)
+        for name in {c.recipe.data.dataset for c in missing}:
+            cifar.find_source(name, self.data_dir)
 
     def _start_next(self) -> bool:
         """Starts the first waiting cell that no process trains. Returns whether there was one."""

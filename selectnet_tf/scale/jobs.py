@@ -61,6 +61,9 @@ class JobSweep(sweep.Sweep):
         results = (job.metadata or {}).get("results")
         return bool(results == str(self.results)) and job.status not in ENDED
 
+    def _check(self, missing: Iterable[sweep.Cell]) -> None:
+        """The nodes' GPUs and data are not this machine's."""
+
     def _is_free(self, cell: sweep.Cell) -> bool:
         return cell.name in self.ids or super()._is_free(cell)
 
