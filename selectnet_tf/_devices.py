@@ -139,7 +139,9 @@ def environment_of_job(slot: int, jobs: int) -> dict[str, str]:
         return {}
     if gpus := visible_gpus():
         growth = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if jobs > len(gpus) else {}
-        return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[slot % len(gpus) :: jobs]), **growth}
+        share = max(1, len(gpus) // jobs)  # of each: a resumed run needs as many replicas
+        first = slot * share % len(gpus)
+        return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[first : first + share]), **growth}
     return limit_threads(max(1, count_cores() // jobs))
 
 

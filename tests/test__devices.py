@@ -201,14 +201,16 @@ def test_shares_of_threads_and_of_gpus(monkeypatch):
     assert _devices.environment_of_job(0, 1) == {}
     assert _devices.environment_of_job(1, 3)["TF_NUM_INTRAOP_THREADS"] == "2"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,7")
-    assert [_devices.environment_of_job(slot, 3) for slot in range(3)] == [
-        {"CUDA_VISIBLE_DEVICES": gpu} for gpu in "457"
-    ]
-    assert _devices.environment_of_job(0, 2) == {"CUDA_VISIBLE_DEVICES": "4,7"}
+    for jobs in (2, 3):  # as many GPUs each: any slot can resume a run, on as many replicas
+        assert [_devices.environment_of_job(slot, jobs) for slot in range(jobs)] == [
+            {"CUDA_VISIBLE_DEVICES": gpu} for gpu in "457"[:jobs]
+        ]
     assert _devices.environment_of_job(4, 5) == {
         "CUDA_VISIBLE_DEVICES": "5",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     }
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4")
+    assert _devices.environment_of_job(1, 2) == {"CUDA_VISIBLE_DEVICES": "2,3"}
 
 
 @pytest.mark.parametrize(("gpus", "cores", "jobs"), [("0,1,2", 8, 3), ("", 8, 2), ("", 1, 1)])
