@@ -308,7 +308,7 @@ def _check_selection(recipe: Recipe) -> None:
     if _selects(recipe) and selection.every > epochs:
         raise ValueError(
             f"every is {selection.every}, so {epochs} epochs end before the first selection: use"
-            f" --every={epochs} or less"
+            f" --every={max(1, epochs // 2)} or less"
         )
 
 

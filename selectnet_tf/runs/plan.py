@@ -54,9 +54,9 @@ def make_grid(
         datasets: narrows the columns; one outside the table is added.
         archs: as the table names them; likewise. Datasets and archs give every pair of them.
         methods: replaces the table's.
-        epochs: of each run; a run shorter than a round selects at its end.
+        epochs: of each run; one of up to ten selects half-way, to train on what it adds.
     """
-    every = {"every": epochs} if epochs < recipes.SelectionRecipe.every else {}
+    every = {"every": max(1, epochs // 2)} if epochs <= recipes.SelectionRecipe.every else {}
     columns, own_methods, schedules = TABLES[table]
     known = [list(dict.fromkeys(column[i] for column in columns)) for i in (0, 1)]
     asked = [(d, a) for d in datasets or known[0] for a in archs or known[1]]

@@ -17,7 +17,7 @@ CELL = ("sweep", "table1", "--print", "--datasets=digits-4minor", "--archs=simpl
 
 
 def test_print_gives_a_command_for_each_missing_cell(tmp_path):
-    made = {"dataset": "digits-4minor", "epochs": 4, "every": 4}
+    made = {"dataset": "digits-4minor", "epochs": 4, "every": 2}
     (tmp_path / "my results").mkdir()
     write_run(tmp_path / "my results", **made, method="context")
     words = [*CELL, "--epochs=4", "--device=cpu", "--results_dir=my results", "--data_dir=data"]

@@ -28,7 +28,7 @@ PICK = ("--scores=a", "--images=b", "--minor=c", "--out=d")
         ("train", ["--dry_run"], 2, "--dry_run is for --dataset=folder"),
         ("train", ["--cache_dir=a"], 2, "--cache_dir is for --dataset=folder or --freeze"),
         ("train", ["--labeled_dir=a", "--unlabeled_dir=b", "--data_dir=c"], 2, "--data_dir is for benchmarks"),
-        ("train", ["--epochs=5", "--method=context"], 2, "use --every=5 or less"),
+        ("train", ["--epochs=5", "--method=context"], 2, "use --every=2 or less"),
         ("sweep", ["table1", "--dry", "--archs=resnet2"], 2, "there is no resnet2"),
         ("sweep", ["table1", "--dry", "more"], 2, "unexpected 'more'"),
         ("sweep", ["table1", "--dry", "--datasets=folder"], 2, "for images of your own, selectnet train"),
