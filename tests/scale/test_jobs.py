@@ -12,6 +12,7 @@ import time
 import types
 
 import pytest
+from conftest import RUN
 
 from selectnet_tf.runs import plan, store, sweep
 from selectnet_tf.scale import jobs
@@ -212,35 +213,13 @@ def test_no_cluster_is_one_error_in_time(listens, monkeypatch):
     assert time.monotonic() - start < 10
 
 
-RUN = """
-import pathlib, sys, time
-from selectnet_tf import recipes
-from selectnet_tf._files import write_npz
-from selectnet_tf.runs import store
-given = dict(a[2:].split("=", 1) for a in sys.argv[1:])
-home, results = pathlib.Path(__file__).parent, pathlib.Path(given.pop("results_dir"))
-recipe = recipes.make(**{k: int(v) if k in ("seed", "epochs") else v for k, v in given.items()})
-folder = results / "runs" / recipe.name
-if store.read_row(results, recipe.name):
-    sys.exit(0)
-before = store.read_progress(folder / "state.npz") or (0, 0)
-for epoch in range(before[0] + 1, recipe.training.epochs + 1):
-    time.sleep(0.5)
-    write_npz(folder / "state.npz", position=[epoch, 0])
-    with open(home / "trained.txt", "a") as file:
-        file.write(f"{recipe.name} {epoch}\\n")
-store.write_row(results, recipe.name, {"name": recipe.name, "accuracy": 0.5, "seconds": 60.0})
-(folder / "state.npz").unlink()
-"""
-
-
 @pytest.fixture
 def nodes(tmp_path, monkeypatch):
     """(cluster, its two nodes of one core each, its dashboard); the head has no cores."""
     cluster_utils = pytest.importorskip(
         "ray.cluster_utils", reason="Ray is not installed: pip install -e '.[scale]'"
     )
-    (tmp_path / "run.py").write_text(RUN)
+    (tmp_path / "run.py").write_text(f"SECONDS, FAILS = 0.5, None\n{RUN}")
     monkeypatch.setattr(sweep, "RUN", (sys.executable, str(tmp_path / "run.py")))
     monkeypatch.setenv("PYTHONPATH", str(pathlib.Path(jobs.__file__).parents[2]))
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")
@@ -264,12 +243,10 @@ def nodes(tmp_path, monkeypatch):
 def test_a_killed_command_and_a_dead_node_cost_no_run(nodes, tmp_path, capsys):
     made, (first, _), address = nodes
 
+    (tmp_path / "trained.txt").touch()
+
     def trained():
-        return (
-            (tmp_path / "trained.txt").read_text().splitlines()
-            if (tmp_path / "trained.txt").exists()
-            else []
-        )
+        return (tmp_path / "trained.txt").read_text().splitlines()
 
     code = f"""
 import pathlib
