@@ -11,12 +11,14 @@ import os
 import pathlib
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 
 CHOICES = ("auto", "cpu")  # of --device
-CURE = "python -m pip install 'tensorflow[and-cuda]'"
+PIP = f"{shlex.quote(sys.executable)} -m pip install"  # of make, that is the one in .venv
+CURE = f"{PIP} 'tensorflow[and-cuda]'"
 WITHOUT = "or train on the CPU by --device=cpu (make: DEVICE=cpu)"
 LIMIT = 5  # seconds that nvidia-smi may take
 CGROUPS, OWN_CGROUP = pathlib.Path("/sys/fs/cgroup"), pathlib.Path("/proc/self/cgroup")

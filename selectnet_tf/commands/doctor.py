@@ -85,9 +85,9 @@ def ask_tensorflow() -> dict[str, Any]:
         }
     said = [line for line in found.stderr.splitlines() if line.strip()] or ["no output"]
     cure = (
-        "python -m pip install -e ."
+        f"{_devices.PIP} -e ."
         if "No module named" in said[-1]
-        else "reinstall it: python -m pip install -e . --force-reinstall"
+        else f"reinstall it: {_devices.PIP} -e . --force-reinstall"
     )
     return {"problem": f"{said[-1].strip()}: {cure}"}
 

@@ -7,7 +7,7 @@ them into PICKS, one folder per class. Give the next run --unlabeled_dir=PICKS
 
 from absl import flags
 
-from selectnet_tf import recipes
+from selectnet_tf import _devices, recipes
 from selectnet_tf._console import expand_path, fail
 from selectnet_tf._files import printable
 
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
         from selectnet_tf import rules
         from selectnet_tf.scale import picking
     except ImportError as error:
-        return fail(f"pick needs pyarrow ({error}): python -m pip install -e '.[scale]'", 1)
+        return fail(f"pick needs pyarrow ({error}): {_devices.PIP} -e '.[scale]'", 1)
     minor = [name.strip() for name in values.minor]
     kind = rules.Random if values.method == "random" else rules.SelfPaced
     rule = kind(values.threshold)

@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
     try:
         from selectnet_tf.scale import pools, scoring
     except ImportError as error:
-        return fail(f"score needs Ray Data ({error}): python -m pip install -e '.[scale]'", 1)
+        return fail(f"score needs Ray Data ({error}): {_devices.PIP} -e '.[scale]'", 1)
     _devices.hide_gpus_for_cpu(values.device)
     if not values.ray and (problem := _devices.find_problem()):
         return fail(problem, 1)

@@ -132,7 +132,7 @@ def connect(address: str) -> list[Any]:
         from ray.job_submission import JobSubmissionClient
         from ray.util.state import list_nodes
     except ImportError:
-        raise OSError("--ray needs Ray: python -m pip install -e '.[scale]'") from None
+        raise OSError(f"--ray needs Ray: {_devices.PIP} -e '.[scale]'") from None
     if address != "auto":
         os.environ["RAY_API_SERVER_ADDRESS"] = address  # or Ray takes RAY_ADDRESS
     found: list[Any] = [f"no answer within {LIMIT:.0f} s"]

@@ -67,7 +67,7 @@ def test_cards_without_their_libraries(examine, nvidia_smi, monkeypatch):  # noq
     )
     assert found["CUDA"] == (
         "not loading: libcudnn.so.9",
-        "python -m pip install 'tensorflow[and-cuda]'",
+        f"{sys.executable} -m pip install 'tensorflow[and-cuda]'",
     )
     monkeypatch.setattr(_devices, "missing_cuda_libraries", lambda *_: [])
     assert "update the driver" in examine()["GPU"][1]
@@ -131,7 +131,7 @@ def test_a_line_that_fails_is_a_line(examine, monkeypatch):
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        ("raise ImportError(\"No module named 'tensorflow'\")", "No module named 'tensorflow': python -m pip install -e ."),
+        ("raise ImportError(\"No module named 'tensorflow'\")", f"No module named 'tensorflow': {sys.executable} -m pip install -e ."),
         ("raise ImportError('libstdc++.so.6: version not found')", "libstdc++.so.6: version not found: reinstall it"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", f"killed by signal {int(signal.SIGILL)} at its import"),
     ],

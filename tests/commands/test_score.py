@@ -1,6 +1,7 @@
 """The command: its errors are one line, and it starts at once."""
 
 import functools
+import sys
 import zipfile
 
 import keras
@@ -34,9 +35,8 @@ def test_without_ray_data_the_extra_is_named(name, tmp_path):
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
     found = score("--model=model.keras", "--images=.", "--out=b", cwd=tmp_path)
     assert found.returncode == 1
-    assert (
-        found.stderr == "error: score needs Ray Data (none): python -m pip install -e '.[scale]'\n"
-    )
+    cure = f"{sys.executable} -m pip install -e '.[scale]'"
+    assert found.stderr == f"error: score needs Ray Data (none): {cure}\n"
 
 
 @pytest.mark.slow

@@ -63,7 +63,8 @@ def test_without_ray_the_extra_is_named(tmp_path):
     flags = ["--datasets=digits-4minor", "--ray=auto", "--results_dir=results"]
     found = selectnet("sweep", "table1", *flags, cwd=tmp_path)
     assert found.returncode == 1 and found.stdout == ""
-    assert found.stderr == "error: --ray needs Ray: python -m pip install -e '.[scale]'\n"
+    cure = f"{sys.executable} -m pip install -e '.[scale]'"
+    assert found.stderr == f"error: --ray needs Ray: {cure}\n"
 
 
 @pytest.mark.parametrize(("code", "requeued"), [(143, True), (0, False), (1, False)])
