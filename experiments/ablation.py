@@ -87,12 +87,12 @@ class Plan:
             for variant in VARIANTS
         ]
 
-    def reported(self, best: str | None = None) -> list[tuple[str, Recipe]]:
+    def reported(self) -> list[tuple[str, Recipe]]:
         """Returns (variant, recipe): all variants on the first seed, the best and paper on others.
 
         With every_seed, all variants on each seed. Until the best is known, paper alone.
         """
-        some = dict.fromkeys(("paper", best or self.best() or "paper"))
+        some = dict.fromkeys(("paper", self.best() or "paper"))
         whole = self.seeds if self.every_seed else self.seeds[:1]
         return [
             (variant, self.recipe(variant, seed))

@@ -13,18 +13,8 @@ from test__devices import nvidia_smi  # noqa: F401
 from selectnet_tf import _devices
 from selectnet_tf.commands import doctor
 
-LINES = [
-    "Python",
-    "TensorFlow",
-    "Keras",
-    "GPU",
-    "CUDA",
-    "oneDNN",
-    "memory",
-    "disk",
-    "CIFAR",
-    "one step",
-]
+LINES = ["Python", "TensorFlow", "Keras", "GPU", "CUDA", "oneDNN", "memory", "disk", "CIFAR"]
+LINES += ["one step"]
 FOUND = {
     "tensorflow": "2.21.0", "keras": "3.15.1", "keras_problem": "", "with_cuda": True, "cuda": "12.5.1", "cudnn": "9",
     "gpus": [], "home": "/nowhere", "steps": {"CPU:0": 0.0123},

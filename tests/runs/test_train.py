@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import math
 import pathlib
@@ -76,10 +75,7 @@ def test_the_selection_has_the_recipe_s_parts():
     assert (parts.rule.alpha, parts.rule.most, list(parts.rule.minor)) == (1 / 3, 7, [2, 3])
     limited = made(method="random", max_per_class=7)
     assert isinstance(limited.rule.rule, rules.Random)
-    assert (
-        limited.rule.alpha,
-        limited.rule.most,
-    ) == (0, 7)
+    assert (limited.rule.alpha, limited.rule.most) == (0, 7)
     released = made(preset="released")
     assert released.labeled_loss == "two_hot" and made().labeled_loss == "predicted"
     assert released.rule.get_params() == {
@@ -88,6 +84,8 @@ def test_the_selection_has_the_recipe_s_parts():
     }
     moving = made(lambda_schedule="0.4:0.6", beta=0.5).rule
     assert (moving.threshold(0), moving.threshold(19), moving.beta) == (0.4, 0.6, 0.5)
+    read = made(context="wrong", loss_norm="separate", accumulate=True)
+    assert (read.context, read.loss_norm, read.accumulate) == ("wrong", "separate", True)
     balanced = made(method="balanced")
     assert isinstance(balanced.rule, rules.SelectNet) and pool.even
     assert made(method="logit_adjusted").rule is None
@@ -355,15 +353,11 @@ def test_the_saved_model_predicts_what_the_row_says(finished):
         ({"dataset": "cifar10-lt"}, "balanced_minor"), ({"preset": "released"}, 20), ({"method": "imbalanced"}, "none"),
     ],
 )  # fmt: skip
-def test_fields_reach_the_selection(changes, init):
+def test_the_first_round_is_that_of_the_recipe(changes, init):
     x, y = blobs(60)
     pool = Pool(x[:40], y[:40], x[40:], [2, 3])
     recipe = recipes.make(**changes)
-    other = {"context": "wrong", "loss_norm": "separate", "accumulate": True}
-    part = dataclasses.replace(recipe.selection, **other)
-    selection = methods.make_selection(part, recipe.data, pool, rounds=20, seed=0)
-    assert selection.init == init and selection.accumulate
-    assert (selection.context, selection.loss_norm) == ("wrong", "separate")
+    assert methods.make_selection(recipe.selection, recipe.data, pool, 20, 0).init == init
 
 
 def killed(tmp_path, monkeypatch, **options):
