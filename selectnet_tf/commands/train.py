@@ -242,6 +242,8 @@ def main(argv: list[str]) -> int:
             sep="\n",
         )
     except (SystemExit, KeyboardInterrupt) as stop:  # also checkpoint.Stopped, and _terminated
+        if FLAGS.dry_run:
+            raise
         code = getattr(stop, "code", 130)
         says = _describe_progress(recipe, results, trained=row is not None)
         return fail(says, code if isinstance(code, int) else 1)

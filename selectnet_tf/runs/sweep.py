@@ -250,7 +250,8 @@ class Sweep:
             process.terminate()
         for process in processes:
             process.wait()
-        self._print("stopped: half-trained runs are saved, run the same command to resume them")
+        if processes:
+            self._print("stopped: half-trained runs are saved, run the same command to resume them")
 
     def _print_progress(self) -> None:
         """Prints cells done, epochs of running cells and the time left."""

@@ -115,6 +115,13 @@ def test_who_stops_a_run_is_told_what_was_saved(
         assert "before the first epoch was saved" in capsys.readouterr().err
 
 
+def test_who_stops_a_dry_run_is_told_of_no_run(run_here, monkeypatch, capsys):
+    stop = Mock(side_effect=KeyboardInterrupt)
+    monkeypatch.setattr("selectnet_tf.commands.train._look_at_data", stop)
+    assert run_here("train", "--labeled_dir=a", "--unlabeled_dir=b", "--dry_run") == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["ascii", "closed streams", "no git"])
 def test_output_decides_nothing_about_a_training(how, tmp_path, quick_bits):

@@ -112,6 +112,13 @@ def test_a_second_signal_does_not_cut_the_wait_for_the_runs(tmp_path, monkeypatc
     assert sweep.Sweep(CELLS, tmp_path).run() == 128 + signal.SIGTERM
 
 
+def test_a_sweep_that_starts_no_run_speaks_of_none(tmp_path, capsys):
+    (tmp_path / "runs").touch()
+    with pytest.raises(NotADirectoryError):
+        sweep.Sweep(CELLS, tmp_path).run()
+    assert capsys.readouterr().out == ""
+
+
 def test_two_sweeps_share_one_folder(stand_in, tmp_path):
     path = stand_in(0.1)
     both = [command(path, tmp_path) for _ in range(2)]
