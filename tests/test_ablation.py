@@ -104,14 +104,8 @@ def test_its_plan_and_a_wrong_command_line(tmp_path):
 
 @pytest.mark.slow
 def test_it_runs_on_digits(tmp_path):
-    flags = [
-        "--dataset=digits-4minor",
-        "--epochs=4",
-        "--every=2",
-        "--validation=20",
-        "--seeds=0",
-        f"--results_dir={tmp_path}",
-    ]
+    flags = ["--dataset=digits-4minor", "--epochs=4", "--every=2", "--validation=20"]
+    flags += ["--seeds=0", f"--results_dir={tmp_path}"]
     found = subprocess.run([sys.executable, SCRIPT, *flags], capture_output=True, text=True)
     assert found.returncode == 0 and "best on images held out of seed 10" in found.stdout, (
         found.stderr

@@ -303,14 +303,8 @@ def test_every_experiment_has_a_plan(name, tmp_path):
 
 @pytest.mark.slow
 def test_a_real_sweep_killed_twice_ends_as_one_that_was_not(tmp_path):
-    flags = [
-        "--datasets=digits-4minor",
-        "--archs=simple",
-        "--methods=imbalanced,context",
-        "--seeds=0",
-        "--epochs=12",
-        "--jobs=2",
-    ]
+    flags = ["--datasets=digits-4minor", "--archs=simple", "--methods=imbalanced,context"]
+    flags += ["--seeds=0", "--epochs=12", "--jobs=2"]
     assert experiment("table1", *flags, f"--results_dir={tmp_path / 'whole'}").returncode == 0
     home, killed = pathlib.Path(__file__).parent.parent.parent, tmp_path / "killed"
     for epoch in (3, 10):
