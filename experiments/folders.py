@@ -1,7 +1,7 @@
 """Measures what a pool of one's own images, selecting from it and a person's decisions add.
 
     python experiments/folders.py FOLDER --weights=efficientnet_lite0.keras [--image_size=96]
-        [--seeds=0,1,2] [--epochs=20] [--data_dir=CIFAR] [--results_dir=results]
+        [--seeds=0,1,2] [--epochs=30] [--data_dir=CIFAR] [--results_dir=results]
 
 Lays out CIFAR-10 as folders once a seed: FOLDER/seedN/labeled has 2,000 images of each class, but
 only 20 birds and 20 frogs; pool has 1,500 more of each of these two, 300 of each other class, and

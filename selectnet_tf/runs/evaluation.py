@@ -17,7 +17,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from selectnet_tf._csv_files import as_cell, read_csv, write_frame
+from selectnet_tf._csv_files import as_cell, read_csv, write_csv, write_frame
 
 if TYPE_CHECKING:
     from selectnet_tf.data.task import Task
@@ -168,14 +168,11 @@ def write_test_reports(folder: pathlib.Path, task: "Task", probs: np.ndarray) ->
     predicted = probs.argmax(1)
     names = list(task.names)
     if task.listing:
-        columns = {
-            "file": [as_cell(line[0]) for line in task.listing[1:] if line[2] == "test"],
-            "truth": [names[c] for c in task.y_test],
-            "predicted": [names[c] for c in predicted],
-        }
-        shares = pd.DataFrame(probs.round(4), columns=[f"p({name})" for name in names])
-        frame = pd.concat([pd.DataFrame(columns), shares], axis=1)
-        write_frame(folder / "test_predictions.csv", frame)
+        files = [as_cell(line[0]) for line in task.listing[1:] if line[2] == "test"]
+        head = ["file", "truth", "predicted", *(f"p({name})" for name in names)]
+        rows = zip(files, task.y_test, predicted, probs.round(4), strict=True)
+        lines = [(file, names[c], names[other], *row) for file, c, other, row in rows]
+        write_csv(folder / "test_predictions.csv", [head, *lines])
     if len(names) <= MOST_CLASSES:
         matrix = confusion_matrix(task.y_test, predicted, labels=range(len(names)))
         counts = pd.DataFrame(matrix, columns=names)

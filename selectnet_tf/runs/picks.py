@@ -130,7 +130,8 @@ def write_selected(
 def _write_by_file(path: pathlib.Path, frame: pd.DataFrame, task: Task) -> None:
     """Writes a frame whose index are positions in the pool, with a column `file` in front."""
     assert task.files
-    frame.insert(0, "file", [as_cell(task.files[i]) for i in task.index[frame.index]])
+    files = [as_cell(task.files[i]) for i in task.index[frame.index]]
+    frame.insert(0, "file", pd.Series(files, frame.index, object))  # Arrow takes UTF-8 alone
     write_frame(path, frame)
 
 

@@ -104,14 +104,14 @@ def test_accuracies_come_with_n_and_an_interval():
 def test_the_files(tmp_path):
     listing = [
         ("file", "digest", "part", "class", "why"),
-        *((f"{i}.png", "", "test" if i % 2 else "labeled", "", "") for i in range(10)),
+        *((f"{i}\udce9.png", "", "test" if i % 2 else "labeled", "", "") for i in range(10)),
     ]
     evaluation.write_test_reports(
         tmp_path, SimpleNamespace(names=("cat", "dog"), y_test=CLASSES, listing=listing), PROBS
     )
     lines = read_csv(tmp_path / "test_predictions.csv")
     assert lines[1] == {
-        "file": "3.png",
+        "file": "3\udce9.png",
         "truth": "cat",
         "predicted": "dog",
         "p(cat)": "0.4",

@@ -1,6 +1,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from selectnet_tf.runs import picks
@@ -36,6 +37,12 @@ def test_a_run_that_picks_nothing_leaves_empty_lists(history, tmp_path, monkeypa
     )
     assert (tmp_path / "suspects.csv").read_text() == "file,label,p_right,second,p_second\n"
     assert len(np.load(tmp_path / "selected.npz")["index"]) == 0
+
+
+def test_a_file_may_have_any_name(tmp_path):
+    task = SimpleNamespace(files=["a.png", "caf\udce9.png"], index=np.arange(2))
+    picks._write_by_file(tmp_path / "a.csv", pd.DataFrame({"score": [0.5]}, index=[1]), task)
+    assert (tmp_path / "a.csv").read_bytes() == b"file,score\ncaf\xe9.png,0.5\n"
 
 
 def test_exchanged_labels_are_found():

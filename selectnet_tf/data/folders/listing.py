@@ -204,8 +204,8 @@ def class_names(root: str | os.PathLike, listing: Listing) -> tuple[str, ...]:
     """Returns the names of the folders directly in root: the classes.
 
     Raises:
-        ValueError: fewer than two, one without images, or folders of a split such as train/ and
-            val/.
+        ValueError: fewer than two, one without images or with a name that is not UTF-8, or folders
+            of a split such as train/ and val/.
     """
     counts = listing.counts()
     check_classes(root, listing.files, tuple(counts))
@@ -220,6 +220,10 @@ def class_names(root: str | os.PathLike, listing: Listing) -> tuple[str, ...]:
         raise ValueError(
             f"{root} has no image in {printable(', '.join(empty[:10]))}: add some or remove the"
             " folder"
+        )
+    if strange := [name for name in counts if any("\ud800" <= c <= "\udfff" for c in name)]:
+        raise ValueError(
+            f"{root} holds {printable(strange[0])}, a name that is not UTF-8: rename the folder"
         )
     if len(counts) < 2:
         raise ValueError(

@@ -108,6 +108,7 @@ def test_rarer_suffixes_are_read(suffix, tmp_path):
         (["train/cat/a.png", "val/cat/b.png"], "holds train/, val/: give --labeled_dir=.*/train and --test_dir"),
         (["cat/a.png"], "expected at least two classes, .* has one folder of images, cat"),
         (["cat/a.png", "b.png"], "b.png is in no class's folder"),
+        (["cat/a.png", "caf\udce9/b.png"], r"holds caf\\xe9, a name that is not UTF-8: rename the folder"),
     ],
 )  # fmt: skip
 def test_classes_do_not_vanish(files, said, tmp_path):
