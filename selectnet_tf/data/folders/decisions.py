@@ -66,15 +66,18 @@ def read_decisions(paths: str | os.PathLike, names: tuple[str, ...]) -> Decision
 def read_rows(path: pathlib.Path, flag: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """Returns the rows of a CSV file that a flag names, as a spreadsheet may have saved it.
 
-    Raises FileNotFoundError, ValueError for a missing file or column.
+    Raises FileNotFoundError, ValueError for a missing file or column, or an open quote.
     """
     wanted = f"a CSV file with columns {', '.join(columns)}"
     if not path.is_file():
         raise FileNotFoundError(f"--{flag}: expected {wanted}, received {path}, which is no file")
     with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        reader = csv.DictReader(file, restval="")  # a short line has empty cells
-        missing = [column for column in columns if column not in (reader.fieldnames or ())]
-        rows = list(reader)
+        reader = csv.DictReader(file, restval="", strict=True)  # a short line has empty cells
+        try:
+            missing = [column for column in columns if column not in (reader.fieldnames or ())]
+            rows = list(reader)
+        except csv.Error as error:
+            raise ValueError(f"{path}:{reader.reader.line_num}: {error}") from None
     if missing:
         raise ValueError(f"--{flag}: expected {wanted}, {path} has no {', '.join(missing)}")
     return rows

@@ -45,6 +45,7 @@ def test_of_several_reviews_the_last_decision_counts(tmp_path, monkeypatch):
             "a.jpg,1a,maybe,cat",
             r"decisions.csv:2: expected the decision right, corrected or wrong, received 'maybe'",
         ),
+        ('"a.jpg,1a,wrong,\nb.jpg,2b,wrong,', "decisions.csv:3: unexpected end of data"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(line, said, tmp_path):
