@@ -1,6 +1,7 @@
 """Lists a run's folders and checks them before any image is decoded."""
 
 import collections
+import itertools
 import pathlib
 import shutil
 import time
@@ -75,7 +76,7 @@ def survey_folders(data: FolderData, training: TrainingRecipe) -> Survey:
         flag: [pathlib.Path(root) for root in split_paths(getattr(data, flag) or "")]
         for flag in ("labeled_dir", "test_dir", "unlabeled_dir")
     }
-    _check_places(roots)
+    _check_places(roots, data.copies)
     labeled, test, unlabeled = (
         {root: listing.list_images(root) for root in some} for some in roots.values()
     )
@@ -186,19 +187,25 @@ def describe_grays(
     return levels, said
 
 
-def _check_places(roots: dict[str, list[pathlib.Path]]) -> None:
-    """Raises FileNotFoundError, ValueError for folders that are missing or given twice."""
+def _check_places(roots: dict[str, list[pathlib.Path]], copies: str) -> None:
+    """Raises FileNotFoundError, ValueError for folders that are missing or hold each other.
+
+    Only the pool may hold other folders, unless its copies of labeled and test images are kept.
+    """
     for flag, places in roots.items():
         for place in places:
             if not place.is_dir():
                 raise FileNotFoundError(
                     f"--{flag}: expected a folder of images, received {place}, which is no folder"
                 )
-    counts = collections.Counter(place.resolve() for places in roots.values() for place in places)
-    twice = [place for place, count in counts.items() if count > 1]
-    if twice:
-        every = ", ".join(f"--{flag}" for flag in roots)
-        raise ValueError(f"{twice[0]} is given twice: give different folders to {every}")
+    for (flag, outer), (_, inner) in itertools.permutations(
+        [(flag, place.resolve()) for flag, places in roots.items() for place in places], 2
+    ):
+        if inner == outer:
+            every = ", ".join(f"--{flag}" for flag in roots)
+            raise ValueError(f"{inner} is given twice: give different folders to {every}")
+        if outer in inner.parents and (flag != "unlabeled_dir" or copies == "none"):
+            raise ValueError(f"{inner} is in {outer}: give folders side by side")
 
 
 def _check_counts(

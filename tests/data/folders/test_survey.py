@@ -46,6 +46,8 @@ def test_counts_by_class_and_what_is_not_read(tree):
     [
         ({"labeled_dir": "LABELED,LABELED/."}, "labeled is given twice"),
         ({"test_dir": "LABELED"}, "labeled is given twice"),
+        ({"unlabeled_dir": "LABELED/cat"}, "labeled/cat is in .*labeled: give folders side by side"),
+        ({"unlabeled_dir": "LABELED/..", "copies": "none"}, "labeled is in .*: give folders side by side"),
         ({"minor": ("lynx", "emu", "gnu")}, "--minor: expected names among cat, dog, emu, received 'gnu', 'lynx'"),
         ({"image_size": 8}, "simple needs images of at least 12 x 12: give a larger --image_size than 8"),
         ({"arch": "MobileNetV2", "image_size": 24}, "MobileNetV2 needs images of at least 32 x 32"),
