@@ -25,7 +25,7 @@ VERSION = 3
 CHUNK = 256  # images between two commits: an interruption loses no more
 TABLES = """
 CREATE TABLE IF NOT EXISTS pictures (mark TEXT PRIMARY KEY, place INTEGER, pixels TEXT, look TEXT);
-CREATE TABLE IF NOT EXISTS seen (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, mark TEXT);
+CREATE TABLE IF NOT EXISTS seen (path BLOB PRIMARY KEY, size INTEGER, ctime INTEGER, mark TEXT);
 """
 
 
@@ -50,14 +50,14 @@ class _Read(NamedTuple):
 
     Attributes:
         size: of the file, in bytes.
-        mtime: time of the last change, in ns.
+        ctime: time of the last change of the file or its name, in ns.
         key: digest of the file, and its box; "" for an unreadable image.
         decoded: (pixels, perceptual hash); None for a cached or unreadable image.
         why: reason of a failure.
     """
 
     size: int = 0
-    mtime: int = 0
+    ctime: int = 0
     key: str = ""
     decoded: tuple[np.ndarray, str] | None = None
     why: str = ""
@@ -98,8 +98,8 @@ def read_images(
             for row in index.execute("SELECT mark, place, pixels, look FROM pictures")
         }
         seen = {
-            path: (size, mtime, mark)
-            for path, size, mtime, mark in index.execute("SELECT path, size, mtime, mark FROM seen")
+            path: (size, ctime, mark)
+            for path, size, ctime, mark in index.execute("SELECT * FROM seen")
         }
         keys, whys = _decode_all(
             paths, size, fit, levels, boxes or {}, place / "pictures", index, known, seen
@@ -182,7 +182,7 @@ def _decode_all(
         of_box = f" {as_text(box)}" if box else ""
         try:
             facts = path.stat()
-            stamp = (facts.st_size, facts.st_mtime_ns)
+            stamp = (facts.st_size, facts.st_ctime_ns)
             before = seen.get(os.fsencode(path.absolute()))
             if before and before[:2] == stamp and before[2] + of_box in known:
                 return _Read(*stamp, before[2] + of_box)
@@ -215,7 +215,7 @@ def _decode_all(
                         "INSERT INTO pictures VALUES (?, ?, ?, ?)", (read.key, *found[1:])
                     )
                 if not read.why:
-                    row = (os.fsencode(path.absolute()), read.size, read.mtime, mark)
+                    row = (os.fsencode(path.absolute()), read.size, read.ctime, mark)
                     index.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", row)
             out.flush()
             os.fsync(out.fileno())

@@ -6,6 +6,7 @@ import sqlite3
 import numpy as np
 import pytest
 from conftest import picture
+from PIL import Image
 
 from selectnet_tf.data.folders import cache
 
@@ -49,6 +50,16 @@ def test_a_changed_image_is_read_again(paths, decoded, tmp_path):
     after, _, _ = read(paths, tmp_path)
     assert len(decoded) == 6
     assert [i for i in range(5) if not np.array_equal(before[i], after[i])] == [2]
+
+
+def test_images_that_change_places_are_read_again(paths, tmp_path):
+    for i, path in enumerate(paths):
+        Image.new("RGB", (9, 9), (50 * i, 0, 0)).save(path, "BMP")  # of one size
+        os.utime(path, (1, 1))
+    before, _, _ = read(paths, tmp_path)
+    for old, new in ((0, "x"), (4, 0), ("x", 4)):
+        os.rename(tmp_path / f"{old}.png", tmp_path / f"{new}.png")
+    assert np.array_equal(read(paths, tmp_path)[0], before[[4, 1, 2, 3, 0]])
 
 
 def test_a_stop_keeps_what_is_done_and_leaves_nothing_torn(paths, tmp_path, monkeypatch):
