@@ -681,16 +681,17 @@ def _resnet20(results: Results) -> list[str]:
 def _selecting(results: Results) -> list[str]:
     """Returns the 60-epoch runs of methods that select beside their controls."""
     rows = []
-    for (kind, changes), method in itertools.product(CHOOSING.items(), CONTROLLED):
-        found = results.full(method, "paper", 60, **changes)
+    for kind, title in itertools.product(CHOOSING, CONTROLLED):
+        found = _controlled(results, kind, title)
         epochs = [results.of_run(run.name, "epochs").tail(10) for run in found]
-        ends = [results.of_run(run.name, "selection") for run in found if method != "oversampling"]
+        ends = [results.of_run(run.name, "selection") for run in found if "over" not in run.method]
         right = ["–", "–"]
         if ends:
             right = [f"{statistics.fmean(e.precision.iloc[i] for e in ends):.0%}" for i in (0, -1)]
-        accuracy = tables.spread([float(e.val_accuracy.mean()) for e in epochs])
-        minor = tables.spread([float(e.val_minor_accuracy.mean()) for e in epochs])
-        rows.append([f"`{method}`, {kind}", tables.counted(len(found)), accuracy, minor, *right])
+        if found:
+            accuracy = tables.spread([float(e.val_accuracy.mean()) for e in epochs])
+            minor = tables.spread([float(e.val_minor_accuracy.mean()) for e in epochs])
+            rows.append([f"{title}, {kind}", tables.counted(len(found)), accuracy, minor, *right])
     head = ["60 epochs", "n", "epochs 51 to 60", "minor classes", "right after epoch 10"]
     return _table([*head, "after 60"], rows)
 
@@ -698,12 +699,11 @@ def _selecting(results: Results) -> list[str]:
 def _choosing(results: Results) -> list[str]:
     """Returns the paired differences between the methods of `_selecting`."""
     rows = []
-    for (kind, changes), (a, b) in itertools.product(CHOOSING.items(), CHOICES):
-        left, right = (results.full(m, "paper", 60, **changes) for m in (a, b))
-        both = {run.seed for run in left} & {run.seed for run in right}
-        names = [[run.name for run in runs if run.seed in both] for runs in (left, right)]
+    for kind, titles in itertools.product(CHOOSING, CHOICES):
+        left, right = ({r.seed: r for r in _controlled(results, kind, t)} for t in titles)
         pairs = [
-            compare.pair(results.folder, *two)[0] for two in zip(*map(sorted, names), strict=True)
+            compare.pair(results.folder, left[seed].name, right[seed].name)[0]
+            for seed in sorted(left.keys() & right.keys())
         ]
         if len(pairs) > 1:
             ends = compare.differences(pairs)
@@ -711,8 +711,13 @@ def _choosing(results: Results) -> list[str]:
                 f"{mine - other:+.3f} ({low:+.3f} to {high:+.3f})"
                 for mine, other, low, high in (ends["all"], ends["minor"])
             ]
-            rows.append([f"`{a}` minus `{b}`, {kind}", tables.counted(len(pairs)), *cells])
+            rows.append([f"{' minus '.join(titles)}, {kind}", tables.counted(len(pairs)), *cells])
     return _table(["epochs 51 to 60", "n", "accuracy", "minor classes"], rows)
+
+
+def _controlled(results: Results, kind: str, title: str) -> list[store.Run]:
+    method, preset, changes = CONTROLLED[title]
+    return results.full(method, preset, 60, **CHOOSING[kind], **changes)
 
 
 def _relabel(results: Results, held_out: bool) -> list[str]:
@@ -805,8 +810,21 @@ def _doubts(results: Results) -> list[str]:
     return _table([*head, "exchanged labels among the first 100"], rows)
 
 
-CONTROLLED = ("oversampling", "random", "context", "selectnet")
-CHOICES = (("context", "random"), ("selectnet", "random"), ("selectnet", "context"))
+CONTROLLED: dict[str, tuple[str, str, dict[str, str]]] = {
+    **{f"`{m}`": (m, "paper", {}) for m in ("oversampling", "random", "context", "selectnet")},
+    "`random`, threshold 0.1": ("random", "paper", {"threshold": "0.1"}),
+    "`context`, threshold 0.1": ("context", "paper", {"threshold": "0.1"}),
+    "`balanced`": ("balanced", "paper", {}),
+    "`selectnet`, `prior_loss` 1": ("selectnet", "robust", {}),
+}
+CHOICES = (
+    ("`context`", "`random`"),
+    ("`selectnet`", "`random`"),
+    ("`selectnet`", "`context`"),
+    ("`context`, threshold 0.1", "`random`, threshold 0.1"),
+    ("`balanced`", "`selectnet`"),
+    ("`selectnet`, `prior_loss` 1", "`balanced`"),
+)
 CHOOSING = {  # kinds of the 60-epoch runs of CONTROLLED
     "whole network": {"precision": "mixed_bfloat16"},
     "frozen": {"weights": "efficientnet_lite0.keras", "freeze": "True"},
