@@ -5,6 +5,8 @@ them into PICKS, one folder per class. Give the next run --unlabeled_dir=PICKS
 --decisions=PICKS/decisions.csv --method=logit_adjusted.
 """
 
+import shlex
+
 from absl import flags
 
 from selectnet_tf import _devices, recipes
@@ -64,9 +66,9 @@ def main(argv: list[str]) -> int:
         f"{printable(name)}: {int((found.label == i).sum()):,}" for i, name in enumerate(minor)
     )
     print(f"{len(found.ids):,} images in {printable(out)} ({counts})")
+    quoted = printable(shlex.quote(str(out)))
     print(
-        f"give the next run --unlabeled_dir={printable(out)}"
-        f" --decisions={printable(out)}/decisions.csv --method=logit_adjusted, as it labels them"
-        " all"
+        f"give the next run --unlabeled_dir={quoted} --decisions={quoted}/decisions.csv"
+        " --method=logit_adjusted, as it labels them all"
     )
     return 0

@@ -1,5 +1,7 @@
 """The command: its errors are one line, and what it writes is what the next run takes."""
 
+import shlex
+
 import pytest
 from conftest import selectnet
 
@@ -24,12 +26,12 @@ def test_score_pick_and_train_on_it(tree):
     flags = ["--scores=scores", "--images=pool", "--minor=emu,dog", "--max_per_class=5"]
     none = selectnet("pick", *flags, "--threshold=0", "--out=picks", cwd=tree)
     assert none.returncode == 1 and none.stderr.endswith("--threshold=0.0: raise it\n")
-    said = command("pick", *flags, "--out=picks")
-    assert "images in picks (emu: " in said
-    images = list((tree / "picks").rglob("*.png"))
+    said = command("pick", *flags, "--out=my picks")
+    assert "images in my picks (emu: " in said
+    images = list((tree / "my picks").rglob("*.png"))
     assert 0 < len(images) <= 10
-    picks = said.partition("give the next run ")[2].partition(", as")[0].split()
+    picks = shlex.split(said.partition("give the next run ")[2].partition(", as")[0])
     command("train", *common, *picks, "--results_dir=two")
     (files,) = tree.glob("two/runs/*/files.csv")
-    parts = {row["part"] for row in read_csv(files) if row["file"].startswith("picks/")}
+    parts = {row["part"] for row in read_csv(files) if row["file"].startswith("my picks/")}
     assert "labeled" in parts <= {"labeled", "left out"}  # decisions.csv itself, copies
