@@ -213,7 +213,8 @@ def class_names(root: str | os.PathLike, listing: Listing) -> tuple[str, ...]:
         given = ", ".join(f"{name}/" for name in counts)
         raise ValueError(
             f"expected a folder per class, {root} holds {given}: give"
-            f" --labeled_dir={root}/{next(iter(counts))} and --test_dir"
+            f" --labeled_dir={root}/{max(counts, key=lambda name: 'train' in name.lower())} and"
+            " --test_dir"
         )
     empty = [name for name, count in counts.items() if not count]
     if empty:
@@ -227,8 +228,8 @@ def class_names(root: str | os.PathLike, listing: Listing) -> tuple[str, ...]:
         )
     if len(counts) < 2:
         raise ValueError(
-            f"expected at least two classes, {root} has one folder of images,"
-            f" {printable(''.join(counts))}: add another class"
+            f"expected the folders of two classes or more, {root} holds"
+            f" {printable(''.join(counts)) or 'none'}: add images of another class"
         )
     return tuple(counts)
 

@@ -105,8 +105,9 @@ def test_rarer_suffixes_are_read(suffix, tmp_path):
     ("files", "said"),
     [
         (["cat/a.png", "dog/b.txt", "owl/"], "has no image in dog, owl: add some or remove the folder"),
-        (["train/cat/a.png", "val/cat/b.png"], "holds train/, val/: give --labeled_dir=.*/train and --test_dir"),
-        (["cat/a.png"], "expected at least two classes, .* has one folder of images, cat"),
+        (["test/cat/a.png", "train/cat/b.png"], "holds test/, train/: give --labeled_dir=.*/train and --test_dir"),
+        (["cat/a.png"], "expected the folders of two classes or more, .* holds cat: add"),
+        (["notes.txt"], "expected the folders of two classes or more, .* holds none: add"),
         (["cat/a.png", "b.png"], "b.png is in no class's folder"),
         (["cat/a.png", "caf\udce9/b.png"], r"holds caf\\xe9, a name that is not UTF-8: rename the folder"),
     ],
