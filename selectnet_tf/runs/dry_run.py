@@ -89,6 +89,7 @@ def seconds(
     selects = selection.method in SELECTING
     balanced = selects or selection.method == "oversampling"
     images = int(kept * (counts.max() * len(counts) if balanced else labeled))
+    images += len(found.decisions.accepted)
     scored = training.epochs * (test or labeled * TEST_SHARE)
     if selects:
         scored += training.epochs // selection.every * (kept * labeled + pool)

@@ -6,6 +6,7 @@ import pytest
 
 from selectnet_tf import recipes
 from selectnet_tf.data.folders import listing, survey
+from selectnet_tf.data.folders.decisions import Decisions
 from selectnet_tf.runs import baselines, dry_run
 
 
@@ -19,16 +20,9 @@ def made_listing(**counts):
 
 def found(test=None):
     pool = listing.Listing([f"{i}.png" for i in range(300)], [], [])
-    return survey.Survey(
-        ("cat", "lynx"),
-        (1,),
-        {"a": made_listing(cat=100, lynx=10)},
-        {"t": test} if test else {},
-        {"b": pool},
-        None,
-        {},
-        [],
-    )
+    labeled, tested = {"a": made_listing(cat=100, lynx=10)}, {"t": test} if test else {}
+    decided = Decisions({"0a": "lynx"}, {"1b"})
+    return survey.Survey(("cat", "lynx"), (1,), labeled, tested, {"b": pool}, decided, {}, [])
 
 
 FIELDS = {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "epochs": 20, "every": 10}
@@ -40,13 +34,13 @@ FIELDS = {"dataset": "folder", "labeled_dir": "a", "unlabeled_dir": "b", "epochs
         (
             {},
             None,
-            160,
+            161,
             20 * 22 + 2 * (88 + 300) + 300,
             410,
-        ),  # a fifth is held out; balanced, both classes have 80
-        ({}, made_listing(cat=30, lynx=20), 200, 20 * 50 + 2 * (110 + 300) + 300, 460),
-        ({"method": "imbalanced"}, None, 88, 20 * 22 + 300, 410),
-        ({"method": "oversampling", "ask": 0}, None, 160, 20 * 22, 410),
+        ),  # a fifth is held out; balanced, both classes have 80, and one is accepted
+        ({}, made_listing(cat=30, lynx=20), 201, 20 * 50 + 2 * (110 + 300) + 300, 460),
+        ({"method": "imbalanced"}, None, 89, 20 * 22 + 300, 410),
+        ({"method": "oversampling", "ask": 0}, None, 161, 20 * 22, 410),
     ],
 )
 def test_what_is_counted(changes, test, images, scored, embedded):
@@ -67,7 +61,7 @@ def test_a_few_steps_are_timed(monkeypatch):
     monkeypatch.setattr(dry_run, "LEAST", 0.01)
     recipe = recipes.make(**FIELDS, image_size=12, batch_size=4)
     said = dry_run.line(found(), recipe)
-    assert re.search(r"(about \d+ (min|s)|under a minute) .*: 20 epochs of up to 160 images", said)
+    assert re.search(r"(about \d+ (min|s)|under a minute) .*: 20 epochs of up to 161 images", said)
     assert "baseline" not in said
     others = baselines.list_methods(recipe)
     assert dry_run.line(found(), recipe, others).endswith(
