@@ -87,6 +87,12 @@ def digest(content: bytes | memoryview) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
+def digest_file(path: Path) -> str:
+    """Returns the `digest` of a file of any size, read piece by piece."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
 def printable(path: Path) -> str:
     """Returns a path for the screen, with escapes for control characters and invalid UTF-8."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import filelock
 import numpy as np
 
-from selectnet_tf._files import digest
+from selectnet_tf._files import digest, digest_file
 from selectnet_tf._locks import NO_FLOCK
 from selectnet_tf.data.folders.boxes import Box, as_text
 from selectnet_tf.data.folders.decoding import Levels, decode_and_look, describe_failure
@@ -186,9 +186,8 @@ def _decode_all(
             before = seen.get(os.fsencode(path.absolute()))
             if before and before[:2] == stamp and before[2] + of_box in known:
                 return _Read(*stamp, before[2] + of_box)
-            content = path.read_bytes()
-            key = digest(content) + of_box
-            new = None if key in known else decode_and_look(content, size, fit, levels, box)
+            key = digest_file(path) + of_box
+            new = None if key in known else decode_and_look(path, size, fit, levels, box)
             return _Read(*stamp, key, new)
         except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
             return _Read(why=describe_failure(error))

@@ -2,12 +2,14 @@ import errno
 import fcntl
 import os
 import sqlite3
+import tracemalloc
 
 import numpy as np
 import pytest
 from conftest import picture
 from PIL import Image
 
+from selectnet_tf._files import digest
 from selectnet_tf.data.folders import cache
 
 
@@ -60,6 +62,16 @@ def test_images_that_change_places_are_read_again(paths, tmp_path):
     for old, new in ((0, "x"), (4, 0), ("x", 4)):
         os.rename(tmp_path / f"{old}.png", tmp_path / f"{new}.png")
     assert np.array_equal(read(paths, tmp_path)[0], before[[4, 1, 2, 3, 0]])
+
+
+def test_a_file_of_any_size_takes_little_memory(tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.tif")
+    os.truncate(tmp_path / "a.tif", 2**26)  # as of many pages
+    tracemalloc.start()
+    _, (found,), _ = read([tmp_path / "a.tif"], tmp_path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2**24 and found.mark == digest((tmp_path / "a.tif").read_bytes())
 
 
 def test_a_stop_keeps_what_is_done_and_leaves_nothing_torn(paths, tmp_path, monkeypatch):
