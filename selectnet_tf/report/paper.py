@@ -115,7 +115,7 @@ def slug(text: str) -> str:
 
     A text that is long, or loses more than blanks and colons, ends in a digest.
     """
-    plain = re.sub(r"[^\w.=,+-]", "-", text)
+    plain = re.sub(r"[^\w.=,+-]", "-", text, flags=re.ASCII)  # others take up to four bytes
     if plain == re.sub("[: ]", "-", text) and len(plain) <= 80:
         return plain
     digest = hashlib.sha1(text.encode("utf-8", "surrogateescape")).hexdigest()
