@@ -90,7 +90,8 @@ def _best(animals: list[dict]) -> Box | None:
     if box is None or conf < LEAST:
         return None
     left, top, width, height = map(float, box)
-    if not (0 < width <= 1.01 and 0 < height <= 1.01 and -0.01 <= min(left, top) <= 1):
+    corner = -0.01 <= min(left, top) <= max(left, top) < 1
+    if not (corner and 0 < width <= 1.01 and 0 < height <= 1.01):
         raise ValueError(f"bbox {box} is not x, y, width and height as shares of the image")
     return max(left, 0.0), max(top, 0.0), min(left + width, 1.0), min(top + height, 1.0)
 

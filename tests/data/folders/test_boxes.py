@@ -75,6 +75,7 @@ def test_the_most_confident_animal_counts_and_others_stay_whole(tmp_path):
             "fits .*labeled/cat/a.jpg and .*test/cat/a.jpg",
         ),
         ([{"file": "cat/a.jpg", "detections": found(("1", 0.9, (30, 20, 100, 90)))}], "shares"),
+        ([{"file": "cat/a.jpg", "detections": found(("1", 0.9, (0.1, 1.7, 0.2, 0.2)))}], "shares"),
         ([{"file": "cat/a.jpg", "detections": [{"conf": 0.9}]}], "MegaDetector's output"),
         ([{"img": "cat/a.jpg"}], "MegaDetector's output"),
         ("cat/a.jpg", "MegaDetector's output"),
