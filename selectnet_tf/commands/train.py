@@ -159,7 +159,7 @@ def _dry_run(recipe: recipes.Recipe, found: "Survey | None", cache_dir: pathlib.
     from selectnet_tf.data.folders import survey
 
     assert found and isinstance(recipe.data, recipes.FolderData)
-    lines, seconds = survey.describe_files(found, recipe.data, cache_dir)
+    lines, known, seconds = survey.describe_files(found, recipe.data, cache_dir)
     print("\n".join(map(printable, lines)), flush=True)
     _devices.hide_gpus_for_cpu(FLAGS.device)
     with importing_tensorflow(FLAGS.verbose):
@@ -168,7 +168,8 @@ def _dry_run(recipe: recipes.Recipe, found: "Survey | None", cache_dir: pathlib.
         if seconds <= DRY_SECONDS:
             print(dry_run.split(found, recipe))
         else:
-            print("  duplicates are not counted, since that decodes all images: see --copies")
+            left = "  duplicates are not counted, since that decodes all images: see --copies"
+            print("\n".join(map(printable, [*known, left])))
         others = baselines.list_methods(recipe) if _trains_baselines(recipe) else []
         print(dry_run.line(found, recipe, others))
     return 0

@@ -129,20 +129,23 @@ def suggest(found: Survey, training: TrainingRecipe) -> dict[str, Any]:
 
 def describe_files(
     found: Survey, data: FolderData, cache_dir: pathlib.Path
-) -> tuple[list[str], float]:
-    """Returns (--dry_run's lines on sizes, bit depths and decoding, its seconds)."""
+) -> tuple[list[str], list[str], float]:
+    """Returns --dry_run's (lines, lines that a Task says, too, seconds of decoding).
+
+    The latter lines are on bit depths, pages and unreadable files.
+    """
     import imagehash  # noqa: F401  # by decoding, whose time is taken
 
     paths = found.paths
     headers = decoding.read_headers(paths)
-    levels, said = describe_grays(headers, data)
+    levels, known = describe_grays(headers, data)
+    said = []
     if headers.sides:
         widths, heights = np.array(headers.sides).T
         middle = f"{int(np.median(widths)):,} x {int(np.median(heights)):,}"
-        said.insert(
-            0,
+        said.append(
             f"  sizes: {widths.min():,} x {heights.min():,} to {widths.max():,} x"
-            f" {heights.max():,}, median {middle}",
+            f" {heights.max():,}, median {middle}"
         )
     some = paths[:: max(1, len(paths) // SAMPLE)]
     start = time.perf_counter()
@@ -151,7 +154,7 @@ def describe_files(
             box = found.boxes.get(path)
             decoding.decode_and_look(path, data.image_size, data.fit, levels, box)
         except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them
-            said.append(f"  unreadable: {printable(path)} ({decoding.describe_failure(error)})")
+            known.append(f"  unreadable: {printable(path)} ({decoding.describe_failure(error)})")
     seconds = (time.perf_counter() - start) / max(1, len(some)) * len(paths)
     need = len(paths) * data.image_size**2 * 3 / 1e6
     place = next(p for p in (cache_dir.absolute(), *cache_dir.absolute().parents) if p.exists())
@@ -161,7 +164,7 @@ def describe_files(
         f" {seconds:,.0f} s on one core"
     )
     said += ["  warning: the disk is too small"] if need > free else []
-    return said, seconds
+    return said, known, seconds
 
 
 def describe_grays(
