@@ -85,12 +85,7 @@ def test_a_file_and_a_class_may_have_any_name(tree, monkeypatch, capsys):
     listed = {line["file"]: line for line in read_csv(folder / "files.csv")}
     known = [_csv_files.as_cell(file) for file in files]
     assert set(known) <= set(listed)
-    assert {line["class"] for line in listed.values()} == {
-        "",
-        "cat",
-        "dog",
-        rare,
-    }
+    assert {line["class"] for line in listed.values()} == {"", "cat", "dog", rare}
     assert [line["name"] for line in read_csv(folder / "classes.csv")] == [rare, "cat", "dog"]
     offered = {
         line["file"] for name in ("selected", "ask") for line in read_csv(folder / f"{name}.csv")
@@ -185,22 +180,13 @@ def test_every_class_s_probability(asked):
     assert list(rows["b"]) == ["file", "class", "probability", "p(cat)", "p(dog)", "p(emu)"]
     assert [rows["b"][f"p({name})"] for name in COLOURS] == ["0.6634", "0.3333", "0.0033"]
     assert rows["d"]["file"] == os.fsdecode(b"d\xe9.png")
-    assert list(asked()["c"]) == [
-        "file",
-        "class",
-        "probability",
-    ]
+    assert list(asked()["c"]) == ["file", "class", "probability"]
 
 
 def test_the_likeliest_of_a_class(asked):
     rows = asked(of="dog")
     assert list(rows) == ["c", "b", "d", "="]
-    assert [row["p(dog)"] for row in rows.values()] == [
-        "0.9901",
-        "0.3333",
-        "0.3003",
-        "0.0040",
-    ]
+    assert [row["p(dog)"] for row in rows.values()] == ["0.9901", "0.3333", "0.3003", "0.0040"]
     assert list(asked(of="dog", top=2)) == ["c", "b"]
     assert list(asked(of="dog", threshold=0.3, top=9)) == ["c", "b", "d"]
     assert list(asked(threshold=0.6)) == ["=", "b", "c"] and list(asked(top=1)) == ["="]

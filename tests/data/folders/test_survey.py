@@ -85,10 +85,7 @@ def test_home_and_several_folders(tree, monkeypatch):
     shutil.copytree(tree / "pool", tree / "more")
     found = look(tree, labeled_dir="~/labeled", unlabeled_dir="~/pool, ~/more")
     assert list(found.labeled) == [tree / "labeled"]
-    assert list(found.unlabeled) == [
-        tree / "pool",
-        tree / "more",
-    ]
+    assert list(found.unlabeled) == [tree / "pool", tree / "more"]
 
 
 def test_details_say_sizes_depth_space_and_what_is_broken(tree):
