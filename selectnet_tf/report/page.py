@@ -70,7 +70,7 @@ def write(
     path = results / "report.html"
     with replacing(path) as beside:
         page = document("selectnet_tf: results", f"{header}<main>{body}</main>")
-        beside.write_text(page, encoding="utf-8")
+        beside.write_text(page, encoding="utf-8", errors="backslashreplace")  # of any path
     return path
 
 

@@ -72,7 +72,7 @@ def write(results: pathlib.Path, found: Sequence[store.Run]) -> list[pathlib.Pat
             lines += [(group.preset, group.epochs, changes, *_row(c)) for c in cells]
         write_csv(results / f"{table}.csv", lines)
         with replacing(results / f"{table}.md") as beside:
-            beside.write_text("\n\n".join(texts) + "\n")
+            beside.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
         paths += [results / f"{table}.csv", results / f"{table}.md"]
     return paths
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from selectnet_tf import recipes
 from selectnet_tf._csv_files import is_number, read_lines, read_numbers, write_csv
-from selectnet_tf._files import DAMAGE, digest, remove_leftovers, write_json
+from selectnet_tf._files import DAMAGE, digest, printable, remove_leftovers, write_json
 from selectnet_tf._locks import lock
 
 HASH = "blake2b"
@@ -286,10 +286,10 @@ def _make_run(row: dict[str, str]) -> Run:
     values = dataclasses.replace(base, training=training).preset_values() | vars(base.data)
     plain = {k: format_value(v) for k, v in values.items() if k not in IDENTITY}
     plain |= dict.fromkeys(paths[1:], "")  # the first is in the data set's name
-    changes = tuple((k, row[k]) for k, v in plain.items() if row.get(k) and row[k] != v)
+    changes = tuple((k, printable(row[k])) for k, v in plain.items() if row.get(k) and row[k] != v)
     return Run(
         name=row["name"],
-        dataset=" ".join([row["dataset"], *(row[path] for path in paths[:1])]),
+        dataset=" ".join([row["dataset"], *(printable(row[path]) for path in paths[:1])]),
         arch=name_arch(row["arch"], row["preset"]),
         method=row["method"],
         preset=row["preset"],

@@ -236,7 +236,10 @@ def two_runs(tmp_path):
     """A folder of results with two runs on images whose folder's path has slashes; their files; their folders."""
     folders = []
     for method in ("context", "self_paced"):
-        places = {"labeled_dir": "/data/A b/" + "猫" * 70, "unlabeled_dir": "/data/" + "long/" * 60}
+        places = {
+            "labeled_dir": "/data/A b/\udce9" + "猫" * 70,
+            "unlabeled_dir": "/data/" + "long/" * 60,
+        }
         recipe = write_run(
             tmp_path,
             dataset="folder",

@@ -12,7 +12,7 @@ from test_figures import results  # noqa: F401
 
 from selectnet_tf._csv_files import write_csv
 from selectnet_tf.data import cifar
-from selectnet_tf.report import page
+from selectnet_tf.report import compare, page
 from selectnet_tf.runs import store
 from selectnet_tf.runs.picks import COLUMNS, excerpt
 
@@ -113,9 +113,12 @@ def test_runs_on_folders_show_minor_classes_and_images_and_nothing_of_the_paper(
     write_csv(folder / "picks.csv", [COLUMNS, (10, 2, 1, "", 0.9, 0, "")])
     write_csv(folder / "files.csv", [("file",), (str(tree / "pool" / "0" / "00.png"),)])
     (folder / "recipe.json").write_text(json.dumps({"recipe": recipe.flat()}))
+    line = dict.fromkeys(compare.COLUMNS, "") | {"why": "--labeled_dir=caf\udce9"}
+    write_csv(folder / compare.TABLE, [compare.COLUMNS, *[[*line.values()]] * 2])
     text = page.write(tree, store.read_runs(tree)[0]).read_text(encoding="utf-8")
     assert "24 test images" in text and "<th>emu</th>" in text and "<td>0.7500</td>" in text
     assert "0.8125" in text and "data:image/webp" in text and "added as emu" in text
+    assert "<code>--labeled_dir=caf\\udce9</code>" in text
     body = text.partition("<main>")[2]
     assert "paper" not in re.sub("<details>.*?</details>", "", body, flags=re.DOTALL)
 
