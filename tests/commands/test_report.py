@@ -237,7 +237,7 @@ def two_runs(tmp_path):
     folders = []
     for method in ("context", "self_paced"):
         places = {
-            "labeled_dir": "/data/A b/\udce9" + "猫" * 70,
+            "labeled_dir": "/data/A b/" + "ა" * 70 + "\udce9",
             "unlabeled_dir": "/data/" + "long/" * 60,
         }
         recipe = write_run(
