@@ -181,11 +181,14 @@ def _with_n(values: Iterable[float]) -> str:
     return f"{tables.spread(found)} ({tables.counted(len(found))})" if found else "not run"
 
 
-def _gap(values: Iterable[float]) -> str:
-    """Returns "mean (lower end to upper end)" of the 95% interval of differences by seed."""
+def _gap(mean: float, low: float, high: float) -> str:
+    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def _gap_by_seed(values: Iterable[float]) -> str:
+    """Returns the mean of differences by seed, and its 95% interval."""
     cell = paper.Cell("", *COLUMN, "", "", 0.0, tuple(values))
-    low, high = cell.interval
-    return f"{cell.mean:+.3f} ({low:+.3f} to {high:+.3f})"
+    return _gap(cell.mean, *cell.interval)
 
 
 def _mean(values: Iterable[float], form: str = ".4f") -> str:
@@ -483,7 +486,7 @@ def _headline(results: Results) -> list[str]:
         *_table(head, rows),
         "",
         "`selectnet` minus `context` in the other implementation, by seed, with its 95% interval:"
-        f" {_gap(gaps)} ({tables.counted(len(gaps))} each).",
+        f" {_gap_by_seed(gaps)} ({tables.counted(len(gaps))} each).",
     ]
 
 
@@ -644,8 +647,7 @@ def _full_runs(results: Results) -> list[str]:
             parts += [f"--{k}" if v == "True" else f"--{k}={v}" for k, v in run.changes]
             parts += [f"--seed={run.seed}"] if run.seed else []
             times = [_time(run.number(c)) for c in ("seconds", "selection_seconds")]
-            selects = run.method not in ("imbalanced", "oversampling", "oracle")
-            times[1] = times[1] if selects else "–"
+            times[1] = times[1] if run.method in recipes.SELECTING else "–"
             rows.append([f"`{' '.join(parts)}`", run.row.get("commit", ""), *times])
     return _table(["`selectnet train` and", "commit", "time", "of it rounds"], rows)
 
@@ -684,7 +686,11 @@ def _selecting(results: Results) -> list[str]:
     for kind, title in itertools.product(CHOOSING, CONTROLLED):
         found = _controlled(results, kind, title)
         epochs = [results.of_run(run.name, "epochs").tail(10) for run in found]
-        ends = [results.of_run(run.name, "selection") for run in found if "over" not in run.method]
+        ends = [
+            results.of_run(run.name, "selection")
+            for run in found
+            if run.method in recipes.SELECTING
+        ]
         right = ["–", "–"]
         if ends:
             right = [f"{statistics.fmean(e.precision.iloc[i] for e in ends):.0%}" for i in (0, -1)]
@@ -706,11 +712,9 @@ def _choosing(results: Results) -> list[str]:
             for seed in sorted(left.keys() & right.keys())
         ]
         if len(pairs) > 1:
-            ends = compare.differences(pairs)
-            cells = [
-                f"{mine - other:+.3f} ({low:+.3f} to {high:+.3f})"
-                for mine, other, low, high in (ends["all"], ends["minor"])
-            ]
+            found = compare.differences(pairs)
+            parts = (found["all"], found["minor"])
+            cells = [_gap(mine - other, *ends) for mine, other, *ends in parts]
             rows.append([f"{' minus '.join(titles)}, {kind}", tables.counted(len(pairs)), *cells])
     return _table(["epochs 51 to 60", "n", "accuracy", "minor classes"], rows)
 
@@ -791,7 +795,7 @@ def _pool_gaps(results: Results) -> list[str]:
         ):
             ours, other = (lines.loc[pool].xs((m, 10), level=("method", "every")) for m in (a, b))
             gaps = (ours - other).dropna()
-            cells = [_gap(gaps[column]) for column in gaps]
+            cells = [_gap_by_seed(gaps[column]) for column in gaps]
             rows.append([f"`{a}` minus `{b}`, {pool}", tables.counted(len(gaps)), *cells])
     return _table(["`--every=10`", "n", "accuracy", "birds and frogs"], rows)
 
