@@ -253,11 +253,11 @@ class Capped(BaseEstimator):
         apply_rule(mask, scores)  # raises where it is neither a mask nor weights
         predicted = scores.probs.argmax(1)
         pseudo = scores.candidate & ~scores.labeled & (mask > 0)
-        classes, minor = np.unique(predicted[scores.candidate]), self.list_minor()
-        if minor is not None:
-            classes = np.unique(minor)
-            if not minor or not set(minor) <= set(range(scores.probs.shape[1])):
-                raise ValueError(f"Capped's minor is {minor}, but has to hold classes from 0")
+        minor = self.list_minor()
+        known = set(range(scores.probs.shape[1]))
+        if minor is not None and not (minor and set(minor) <= known):
+            raise ValueError(f"Capped's minor is {minor}, but has to hold classes from 0")
+        classes = np.unique(predicted[scores.candidate] if minor is None else minor)
         of_classes = [np.flatnonzero(pseudo & (predicted == c)) for c in classes]
         low = max(self.least, min((len(places) for places in of_classes), default=0))
         for places in of_classes:
