@@ -68,7 +68,9 @@ def test_floats_are_not_rounded(dtype):
 
 @pytest.mark.parametrize("change", [augment.shift_flip(), augment.crop_flip()])
 def test_images_without_a_channel_are_refused_with_the_cure(change):
-    words = r"are \[10, 12\], but have to be \[h, w, channels\]: give them a channel, x"
+    words = (
+        r"are \[10, 12\], but have to be \[h, w, channels\]: give them a channel, x\[..., None\]"
+    )
     with pytest.raises(ValueError, match=words):
         augment.check_augment(change, IMAGES[..., 0])
     augment.check_augment(change, IMAGES[..., 0][..., None])

@@ -83,10 +83,10 @@ def test_gather_in_a_pipeline(mapped):
 
 
 def test_what_does_not_fit_together_is_refused():
-    words = r"several shapes or types: \[2, 2, 1\] float32, \[2, 2, 1\] uint8: bring them to one"
+    words = r"several shapes or types: \[2, 2, 1\] float32, \[2, 2, 1\] uint8: bring them to one shape and type"
     with pytest.raises(ValueError, match=words):
         Images(A, A.astype(np.float32))
-    words = "several shapes: resize images, pad series .* a tuple of arrays, not a list"
+    words = "the images have several shapes: resize images, pad series and tokens; .* a tuple of arrays, not a list"
     for ragged in ([[1, 2], [3]], [A, A[0]], tf.ragged.constant([[1, 2], [3]])):
         with pytest.raises(ValueError, match=words):
             Images(ragged)

@@ -74,6 +74,20 @@ def test_models_labels_and_outputs_of_every_kind(kind, labels, output):
     assert np.array_equal(selection.pool.labels[:60], Y[:60])
 
 
+def test_mixed_precision():
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        model = network("functional")
+        model.compile(
+            keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", jit_compile=False
+        )
+        selection, _ = select(model)
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+    assert len(selection.history) == 2 and selection.history[0].score.dtype == np.float32
+
+
 def test_extra_losses_are_trained():
     keras.utils.set_random_seed(0)
     hidden = keras.layers.Dense(8, activation="relu", kernel_regularizer=keras.regularizers.L2(1.0))

@@ -95,6 +95,13 @@ def test_an_even_pool_draws_as_many_of_each_class_from_all_of_its_images_anew_ea
     assert seen[1] == [pair for x, y in passes(pool, 1, 1) for pair in zip(x, y, strict=True)]
 
 
+def test_counts_are_those_of_what_is_trained_on():
+    pool = make()
+    pool.train_on_labeled([7, 4], [2, 1])
+    pool.begin_epoch(0)
+    assert pool.counts().tolist() == [4, 2, 2]
+
+
 def test_counts_of_weighted_images_do_not_follow_the_weights_scale():
     """PriorCrossentropy takes a class of less than one image for one: of weights that sum to 1, all would be even."""
     x = np.zeros((8, 2, 2), np.uint8)

@@ -1,3 +1,4 @@
+import copy
 import pickle
 
 import numpy as np
@@ -176,6 +177,19 @@ def test_a_lambda_that_nothing_exceeds_is_refused():
         SelectNet(threshold=2.0, **fine)
 
 
+def test_a_fitted_selector_can_be_copied_and_pickled():
+    scores = random_scores(300)[0]
+    net = SelectNet(0.6, epochs=3)
+    net(scores)
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert np.array_equal(other.output, net.output)
+        for name, value in net.get_state().items():
+            assert np.array_equal(other.get_state()[name], value)
+    assert copy.deepcopy(SelectNet()).get_state() == {}
+    twin = copy.deepcopy(net)
+    assert np.array_equal(twin(scores), net(scores)) and np.array_equal(twin.output, net.output)
+
+
 TAKEN = (1000, 125, 8)  # unlabeled picks of the classes 0, 1, 2; class 3 is major
 CLASSES = np.repeat([0, 1, 2, 3], (*TAKEN, 5))
 N = len(CLASSES)
@@ -261,7 +275,7 @@ def test_weights_stay_weights():
 @pytest.mark.parametrize("around", [Capped, lambda rule: Capped(Capped(rule))])
 def test_an_inner_rule_that_returns_places_is_told_so(around):
     scores = scores_of()
-    words = r"the rule returned int64 \[3\], but has to return a mask.*np.isin\(np.arange\(1138\),"
+    words = r"the rule returned int64 \[3\], but has to return a mask.*np.isin\(np.arange\(1138\), places\)"
     with pytest.raises(ValueError, match=words):
         around(lambda s: np.array([1, 2, 3]))(scores)
 

@@ -94,7 +94,10 @@ def test_details_say_sizes_depth_space_and_what_is_broken(tree):
     found = survey.survey_folders(recipe.data, recipe.training)
     said, (gray,), _ = survey.describe_files(found, recipe.data, tree / "not" / "yet")
     assert said[0] == "  sizes: 16 x 16 to 50 x 30, median 16 x 16"
-    assert "  1 grayscale images of more than 8 bits: 0 becomes black, 1,023 white in" in gray
+    assert gray == (
+        "  1 grayscale images of more than 8 bits: 0 becomes black, 1,023 white in all; --white"
+        " sets another range"
+    )
     assert said[-1].startswith(f"  decoding takes 0 MB in {tree / 'not' / 'yet'} (")
     assert not (tree / "not").exists()
     assert os.listdir(tree) and all("cache" not in name for name in os.listdir(tree))
