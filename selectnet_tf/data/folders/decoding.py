@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from selectnet_tf._files import printable
 from selectnet_tf.data.folders.boxes import Box, make_square
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Headers(NamedTuple):
 
     Attributes:
         sides: (width, height) of each readable image.
-        deep: grayscale images of more than 8 bits.
+        deep: grayscale images of more than 8 bits; decoding refuses those named otherwise.
         pages: TIFFs of several pages.
     """
 
@@ -88,7 +89,7 @@ def read_headers(paths: list[pathlib.Path]) -> Headers:
         try:
             with Image.open(path, formats=formats()) as image:
                 found.sides.append(image.size)
-                if _is_deep(image):
+                if _is_deep(image) and path.suffix.lower() in HEADERS:
                     found.deep.append(path)
                 if getattr(getattr(image, "tag_v2", None), "next", 0):
                     found.pages.append(path)
@@ -283,6 +284,8 @@ def _open_upright(
     if not isinstance(source, bytes) and not stat.S_ISREG(os.stat(source).st_mode):
         raise ValueError("not a file")  # a pipe would be waited for
     with _open(source) as image:
+        if _is_deep(image) and not isinstance(source, bytes):
+            _check_suffix(pathlib.Path(source), image)
         if box:
             size = math.ceil(size / min(box[2] - box[0], box[3] - box[1]))
         # decodes a JPEG no larger than needed
@@ -291,6 +294,13 @@ def _open_upright(
             ImageOps.exif_transpose(image, in_place=True)  # a copy may take 700 MB
             image = _to_rgb(image, levels)
             yield image.crop(make_square(image.size, box)) if box else image
+
+
+def _check_suffix(path: pathlib.Path, image: "PillowImage") -> None:
+    """Raises ValueError for a deep image whose name kept it out of the search for the range."""
+    if path.suffix.lower() not in HEADERS:
+        name = path.with_suffix(f".{str(image.format).lower()}").name
+        raise ValueError(f"a {image.format} of more than 8 bits: rename it to {printable(name)}")
 
 
 def _open(source: str | os.PathLike | bytes) -> "PillowImage":
