@@ -46,8 +46,8 @@ def build(
             None: Keras's 0.99, as in the paper's code.
 
     Raises:
-        ValueError: an unknown arch, images without channels or under 12 x 12, or weights of
-            another network.
+        ValueError: an unknown arch, images without channels, of any size or under 12 x 12, or
+            weights of another network.
     """
     resnet = check_arch(arch)
     if keras.config.image_data_format() != "channels_last":
@@ -58,10 +58,10 @@ def build(
         raise ValueError(
             f"Keras is set to channels_first, but these networks take [h, w, channels]: {cure}"
         )
-    if len(input_shape) != 3:
+    if len(input_shape) != 3 or None in input_shape:
         raise ValueError(
-            f"input_shape is {list(input_shape)}, but has to be [height, width, channels]: give"
-            " grayscale images a channel, as in images[..., None]"
+            f"input_shape is {list(input_shape)}, but has to be [height, width, channels]: resize"
+            " images to one size, and give grayscale ones a channel, as in images[..., None]"
         )
     if min(input_shape[:2]) < 12:
         raise ValueError(

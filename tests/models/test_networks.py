@@ -89,11 +89,13 @@ def test_resnet_convolutions_carry_the_l2_loss():
     assert sum(float(loss) for loss in model.losses) == pytest.approx(expected, rel=1e-5)
 
 
-def test_images_that_are_too_small_or_have_no_channels_are_refused():
+def test_images_that_are_too_small_of_any_size_or_without_channels_are_refused():
     with pytest.raises(ValueError, match="at least 12 x 12"):
         networks.build("simple", (8, 8, 1), 10)
     with pytest.raises(ValueError, match=r"is \[28, 28\], .* as in images\[..., None\]"):
         networks.build("resnet8", (28, 28), 10)
+    with pytest.raises(ValueError, match=r"is \[None, None, 3\], .*: resize images to one size"):
+        networks.build("resnet8", (None, None, 3), 10)
 
 
 @pytest.mark.slow
