@@ -22,6 +22,7 @@ CURVES = {  # of Figure 2's series
 }
 COLORS = dict(zip(recipes.METHODS, [*matplotlib.color_sequences["tab10"], "black"], strict=True))
 MOST_LINES = 10  # classes in a panel of picks by class
+MOST_PANELS = 18  # of such a figure
 Drawn = list[tuple[paper.Group, str, str, dict[str, pathlib.Path]]]
 Rows = list[dict[str, str]]
 STYLE: Any = {
@@ -232,7 +233,8 @@ def draw_by_class(
     rounds = [run for run in found if run.epochs >= 2 * run.number("every")]  # one is no line
     selecting = [run for run in rounds if run.method in recipes.SELECTING]
     for dataset, arch in dict.fromkeys((run.dataset, run.arch) for run in selecting):
-        groups = paper.groups(r for r in selecting if (r.dataset, r.arch) == (dataset, arch))
+        own = (r for r in selecting if (r.dataset, r.arch) == (dataset, arch))
+        groups = paper.groups(own, by_schedule=True)
         kinds: dict[tuple[paper.Group, str], list[store.Run]] = {}
         for group, members in groups.items():
             for run in members:
@@ -272,9 +274,10 @@ def _draw_panels(
 ) -> bool:
     """Draws one panel for each (title, runs) with picks by class, a line for each run.
 
-    A panel has the MOST_LINES classes with the fewest picks. Returns False where no run has any.
+    A panel has the MOST_LINES classes with the fewest picks; the figure, the MOST_PANELS titles in
+    which a class ends with the fewest. Returns False where no run has any.
     """
-    tables = []
+    tables: list[tuple[str, store.Run, list[Rows]]] = []
     for title, runs in titled:
         read = _read_each(results, runs, "selection.csv")
         by_class = [rows for _, rows in read if any(c.startswith("as_") for c in rows[0])]
@@ -282,8 +285,12 @@ def _draw_panels(
             tables.append((title, runs[0], by_class))
     if not tables:
         return False
+    places = sorted(range(len(tables)), key=lambda i: _count_fewest(tables[i][2]))[:MOST_PANELS]
+    said = f"the {MOST_PANELS} of {len(tables)} settings in which a class ends with the fewest"
+    cut = said if len(places) < len(tables) else ""
+    tables = [tables[i] for i in sorted(places)]
     lines, columns = max(title.count("\n") for title, *_ in tables), min(3, len(tables))
-    height, top = 2.95 + 0.17 * lines, 0.35 + 0.17 * lines
+    height, top = 2.95 + 0.17 * lines, 0.35 + 0.17 * lines + 0.25 * bool(cut)
     figure, panels = _grid(len(tables), 3.6, height, columns=columns, margin=0.3, top=top)
     for panel, (title, run, by_class) in zip(panels, tables, strict=True):
         described = store.read_file(results, run.name, "classes.csv")
@@ -307,8 +314,13 @@ def _draw_panels(
         panel.set_xlabel("epoch")
     for panel in panels[::columns]:
         panel.set_ylabel("added images")
-    _save(figure, path)
+    _save(figure, path, tables[0][1] if cut else None, cut)
     return True
+
+
+def _count_fewest(runs: list[Rows]) -> float:
+    """Returns the fewest picks of a class in the last round of any of the runs."""
+    return min(float(v or 0) for rows in runs for k, v in rows[-1].items() if k.startswith("as_"))
 
 
 def _read_each(

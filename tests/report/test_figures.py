@@ -123,6 +123,29 @@ def test_every_selecting_run_has_a_panel_of_its_picks_by_class(results, monkeypa
     assert imread(made["cifar10-4minor", "simple"]).std() > 0.05
 
 
+def test_of_many_settings_those_are_drawn_in_which_a_class_collapses(results, monkeypatch):
+    runs = {run.method: run.name for run in store.read_runs(results)[0]}
+    kept = results / "runs" / runs["self_paced"] / "selection.csv"
+    kept.write_text(kept.read_text().replace("800,0,3000", "800,1,3000"))
+    panels, titles, grid, save = [], [], figures._grid, figures._save
+    monkeypatch.setattr(
+        figures, "_grid", lambda n, *rest, **options: panels.append(n) or grid(n, *rest, **options)
+    )
+    monkeypatch.setattr(
+        figures,
+        "_save",
+        lambda figure, *rest: (
+            titles.append((figure.axes[0].get_title(), rest[2])) or save(figure, *rest)
+        ),
+    )
+    monkeypatch.setattr(figures, "MOST_PANELS", 1)
+    figures.draw_by_class(results, store.read_runs(results)[0])
+    assert panels == [1]
+    assert titles == [
+        ("selectnet, seed 0", "the 1 of 2 settings in which a class ends with the fewest")
+    ]
+
+
 def test_runs_of_one_title_have_a_panel_each(results, monkeypatch):
     panels, grid = [], figures._grid
     monkeypatch.setattr(
