@@ -706,17 +706,39 @@ def _choosing(results: Results) -> list[str]:
     """Returns the paired differences between the methods of `_selecting`."""
     rows = []
     for kind, titles in itertools.product(CHOOSING, CHOICES):
-        left, right = ({r.seed: r for r in _controlled(results, kind, t)} for t in titles)
-        pairs = [
-            compare.pair(results.folder, left[seed].name, right[seed].name)[0]
-            for seed in sorted(left.keys() & right.keys())
-        ]
-        if len(pairs) > 1:
-            found = compare.differences(pairs)
-            parts = (found["all"], found["minor"])
-            cells = [_gap(mine - other, *ends) for mine, other, *ends in parts]
-            rows.append([f"{' minus '.join(titles)}, {kind}", tables.counted(len(pairs)), *cells])
+        left, right = (_controlled(results, kind, title) for title in titles)
+        cells = _paired_gaps(results, left, right)
+        rows += [[f"{' minus '.join(titles)}, {kind}", *cells]] if cells else []
     return _table(["epochs 51 to 60", "n", "accuracy", "minor classes"], rows)
+
+
+def _readings(results: Results) -> list[str]:
+    """Returns the paired differences between each reading of the paper and preset paper's."""
+    rows = []
+    for method, preset, changes in READINGS:
+        other = results.full(method, preset, 60, **CHOOSING["frozen"], **changes)
+        usual = results.full(method, "paper", 60, **CHOOSING["frozen"])
+        title = ", ".join(f"`{field}={value}`" for field, value in changes.items())
+        cells = _paired_gaps(results, other, usual)
+        rows += [[title or f"preset `{preset}`", f"`{method}`", *cells]] if cells else []
+    return _table(["minus preset `paper`", "method", "n", "accuracy", "minor classes"], rows)
+
+
+def _paired_gaps(results: Results, left: list[store.Run], right: list[store.Run]) -> list[str]:
+    """Returns [n, difference in accuracy, on the minor classes] of runs paired by seed.
+
+    It is empty with fewer than two pairs.
+    """
+    mine, other = ({run.seed: run.name for run in runs} for runs in (left, right))
+    pairs = [
+        compare.pair(results.folder, mine[seed], other[seed])[0]
+        for seed in sorted(mine.keys() & other.keys())
+    ]
+    if len(pairs) < 2:
+        return []
+    found = compare.differences(pairs)
+    gaps = [_gap(a - b, *ends) for a, b, *ends in (found["all"], found["minor"])]
+    return [tables.counted(len(pairs)), *gaps]
 
 
 def _controlled(results: Results, kind: str, title: str) -> list[store.Run]:
@@ -726,7 +748,7 @@ def _controlled(results: Results, kind: str, title: str) -> list[store.Run]:
 
 def _relabel(results: Results, held_out: bool) -> list[str]:
     """Returns `context` by ten epochs, on held-out images or the test set, beside preset paper."""
-    base = {"precision": "mixed_bfloat16"} | ({"validation": "500"} if held_out else {})
+    base = {"validation": "500"} if held_out else {}
     every_two, all_candidates = {"every": "2"}, {"threshold": "3.0"}
     kinds: dict[str, tuple[str, int, dict[str, str]]] = {
         "preset `paper`": ("paper", 60, {}),
@@ -735,15 +757,19 @@ def _relabel(results: Results, held_out: bool) -> list[str]:
         "all candidates, every 10": ("robust", 40, all_candidates),
         "all candidates, every 2": ("robust", 40, every_two | all_candidates),
     }
+    precisions = {"": {"precision": "mixed_bfloat16"}, ", float32": {}}
     rows = []
-    for title, (preset, length, changes) in kinds.items():
-        for run in results.full("context", preset, length, **base, **changes):
+    for (title, (preset, length, changes)), precision in itertools.product(
+        kinds.items(), precisions
+    ):
+        changed = base | changes | precisions[precision]
+        for run in results.full("context", preset, length, **changed):
             rounds = results.rounds(run.name)
             means = rounds.loc[[20, 30, 40], ["val_accuracy", "val_minor_accuracy"]]
             cells = [f"{all_:.4f} ({minor:.4f})" for all_, minor in means.values]
             last = rounds.loc[40]
             right, birds = f"{last.precision:.0%}", f"{last[f'as_{BIRD}']:,.0f}"
-            rows.append([title, str(run.seed), *cells, right, birds])
+            rows.append([title, f"{run.seed}{precision}", *cells, right, birds])
     head = ["added", "seed", "epochs 11 to 20", "21 to 30", "31 to 40"]
     return _table([*head, "pseudo-labels right", "birds picked"], rows)
 
@@ -819,7 +845,14 @@ CONTROLLED: dict[str, tuple[str, str, dict[str, str]]] = {
     "`random`, threshold 0.1": ("random", "paper", {"threshold": "0.1"}),
     "`context`, threshold 0.1": ("context", "paper", {"threshold": "0.1"}),
     "`balanced`": ("balanced", "paper", {}),
-    "`selectnet`, `prior_loss` 1": ("selectnet", "robust", {}),
+    **{
+        f"`{m}`, `prior_loss` 1": (m, "robust", {})
+        for m in ("candidates", "random", "context", "selectnet")
+    },
+    **{
+        f"`{m}`, threshold 0.1, `prior_loss` 1": (m, "robust", {"threshold": "0.1"})
+        for m in ("random", "context")
+    },
 }
 CHOICES = (
     ("`context`", "`random`"),
@@ -828,11 +861,31 @@ CHOICES = (
     ("`context`, threshold 0.1", "`random`, threshold 0.1"),
     ("`balanced`", "`selectnet`"),
     ("`selectnet`, `prior_loss` 1", "`balanced`"),
+    ("`context`, `prior_loss` 1", "`random`, `prior_loss` 1"),
+    ("`selectnet`, `prior_loss` 1", "`random`, `prior_loss` 1"),
+    ("`selectnet`, `prior_loss` 1", "`candidates`, `prior_loss` 1"),
+    ("`context`, threshold 0.1, `prior_loss` 1", "`random`, threshold 0.1, `prior_loss` 1"),
 )
 CHOOSING = {  # kinds of the 60-epoch runs of CONTROLLED
     "whole network": {"precision": "mixed_bfloat16"},
     "frozen": {"weights": "efficientnet_lite0.keras", "freeze": "True"},
 }
+READINGS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("context", "paper", {"labeled_loss": "true"}),
+    ("context", "paper", {"context": "wrong"}),
+    ("context", "paper", {"balance": "minor"}),
+    ("context", "paper", {"init": "none"}),
+    ("context", "paper", {"loss_norm": "separate"}),
+    ("context", "paper", {"lr": "0.02"}),
+    ("context", "paper", {"accumulate": "True"}),
+    ("context", "paper", {"lambda_schedule": "0.2:0.6"}),
+    ("context", "paper", {"lr_schedule": "cosine"}),
+    ("selectnet", "paper", {"selector_inputs": "probs"}),
+    ("selectnet", "paper", {"selector_inputs": "penultimate"}),
+    ("selectnet", "paper", {"selector_inputs": "penultimate+loss"}),
+    ("selectnet", "paper", {"selector_fit": "all"}),
+    ("selectnet", "released", {}),
+)
 PAPER_RUNS: dict[str, tuple[str, str, dict[str, str]]] = {
     f"`{m}`": (m, "paper", {}) for m in (*METHODS, "oracle")
 }
@@ -911,6 +964,7 @@ BLOCKS: dict[str, Callable[[Results], list[str]]] = {
     "agreement": _agreement,
     "selecting": _selecting,
     "choosing": _choosing,
+    "readings": _readings,
     "relabel-held-out": lambda r: _relabel(r, held_out=True),
     "relabel-test": lambda r: _relabel(r, held_out=False),
     "own-images": _own_images,
