@@ -715,12 +715,14 @@ def _choosing(results: Results) -> list[str]:
 def _readings(results: Results) -> list[str]:
     """Returns the paired differences between each reading of the paper and preset paper's."""
     rows = []
-    for method, preset, changes in READINGS:
-        other = results.full(method, preset, 60, **CHOOSING["frozen"], **changes)
+    for (method, preset), readings in READINGS.items():
         usual = results.full(method, "paper", 60, **CHOOSING["frozen"])
-        title = ", ".join(f"`{field}={value}`" for field, value in changes.items())
-        cells = _paired_gaps(results, other, usual)
-        rows += [[title or f"preset `{preset}`", f"`{method}`", *cells]] if cells else []
+        for reading in readings:
+            changes = dict([reading.split("=")]) if reading else {}
+            other = results.full(method, preset, 60, **CHOOSING["frozen"], **changes)
+            cells = _paired_gaps(results, other, usual)
+            title = f"`{reading}`" if reading else f"preset `{preset}`"
+            rows += [[title, f"`{method}`", *cells]] if cells else []
     return _table(["minus preset `paper`", "method", "n", "accuracy", "minor classes"], rows)
 
 
@@ -870,22 +872,17 @@ CHOOSING = {  # kinds of the 60-epoch runs of CONTROLLED
     "whole network": {"precision": "mixed_bfloat16"},
     "frozen": {"weights": "efficientnet_lite0.keras", "freeze": "True"},
 }
-READINGS: tuple[tuple[str, str, dict[str, str]], ...] = (
-    ("context", "paper", {"labeled_loss": "true"}),
-    ("context", "paper", {"context": "wrong"}),
-    ("context", "paper", {"balance": "minor"}),
-    ("context", "paper", {"init": "none"}),
-    ("context", "paper", {"loss_norm": "separate"}),
-    ("context", "paper", {"lr": "0.02"}),
-    ("context", "paper", {"accumulate": "True"}),
-    ("context", "paper", {"lambda_schedule": "0.2:0.6"}),
-    ("context", "paper", {"lr_schedule": "cosine"}),
-    ("selectnet", "paper", {"selector_inputs": "probs"}),
-    ("selectnet", "paper", {"selector_inputs": "penultimate"}),
-    ("selectnet", "paper", {"selector_inputs": "penultimate+loss"}),
-    ("selectnet", "paper", {"selector_fit": "all"}),
-    ("selectnet", "released", {}),
-)
+READINGS = {  # by (method, preset)
+    ("context", "paper"): (
+        *("labeled_loss=true", "context=wrong", "balance=minor", "init=none", "loss_norm=separate"),
+        *("lr=0.02", "accumulate=True", "lambda_schedule=0.2:0.6", "lr_schedule=cosine"),
+    ),
+    ("selectnet", "paper"): (
+        *("selector_inputs=probs", "selector_inputs=penultimate"),
+        *("selector_inputs=penultimate+loss", "selector_fit=all"),
+    ),
+    ("selectnet", "released"): ("",),
+}
 PAPER_RUNS: dict[str, tuple[str, str, dict[str, str]]] = {
     f"`{m}`": (m, "paper", {}) for m in (*METHODS, "oracle")
 }
