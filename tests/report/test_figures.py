@@ -116,10 +116,12 @@ def test_every_selecting_run_has_a_panel_of_its_picks_by_class(results, monkeypa
         ),
     )
     write_run(results, method="context", preset="robust", cap=0.25, seed=1)  # left no files
+    write_run(results, method="selectnet", epochs=20, lambda_schedule="0.4:0.6", seed=1)
     made = figures.draw_by_class(results, store.read_runs(results)[0])
     assert made == {("cifar10-4minor", "simple"): results / "byclass_cifar10-4minor_simple.png"}
     names = ["self_paced, seed 0, paper, 20 epochs", "selectnet, seed 0, paper, 20 epochs"]
-    assert titles == ["context, seed 1, robust, 200 epochs\ncap=0.25", *names]
+    other = "selectnet, seed 1, paper, 20 epochs\nlambda_schedule=0.4:0.6"
+    assert titles == ["context, seed 1, robust, 200 epochs\ncap=0.25", *names, other]
     assert imread(made["cifar10-4minor", "simple"]).std() > 0.05
 
 
