@@ -71,13 +71,18 @@ class Headers(NamedTuple):
 
     Attributes:
         sides: (width, height) of each readable image.
-        deep: grayscale images of more than 8 bits; decoding refuses those named otherwise.
+        deep: grayscale images of more than 8 bits that are `may_be_deep`.
         pages: TIFFs of several pages.
     """
 
     sides: list[tuple[int, int]]
     deep: list[pathlib.Path]
     pages: list[pathlib.Path]
+
+
+def may_be_deep(path: pathlib.Path) -> bool:
+    """Returns whether a file's name is that of images with more than 8 bits or several pages."""
+    return path.suffix.lower() in HEADERS
 
 
 def read_headers(paths: list[pathlib.Path]) -> Headers:
@@ -89,7 +94,7 @@ def read_headers(paths: list[pathlib.Path]) -> Headers:
         try:
             with Image.open(path, formats=formats()) as image:
                 found.sides.append(image.size)
-                if _is_deep(image) and path.suffix.lower() in HEADERS:
+                if _is_deep(image) and may_be_deep(path):
                     found.deep.append(path)
                 if getattr(getattr(image, "tag_v2", None), "next", 0):
                     found.pages.append(path)
@@ -284,8 +289,8 @@ def _open_upright(
     if not isinstance(source, bytes) and not stat.S_ISREG(os.stat(source).st_mode):
         raise ValueError("not a file")  # a pipe would be waited for
     with _open(source) as image:
-        if _is_deep(image) and not isinstance(source, bytes):
-            _check_suffix(pathlib.Path(source), image)
+        if levels is None and _is_deep(image) and not isinstance(source, bytes):
+            _check_name(pathlib.Path(source), image)
         if box:
             size = math.ceil(size / min(box[2] - box[0], box[3] - box[1]))
         # decodes a JPEG no larger than needed
@@ -296,9 +301,9 @@ def _open_upright(
             yield image.crop(make_square(image.size, box)) if box else image
 
 
-def _check_suffix(path: pathlib.Path, image: "PillowImage") -> None:
+def _check_name(path: pathlib.Path, image: "PillowImage") -> None:
     """Raises ValueError for a deep image whose name kept it out of the search for the range."""
-    if path.suffix.lower() not in HEADERS:
+    if not may_be_deep(path):
         name = path.with_suffix(f".{str(image.format).lower()}").name
         raise ValueError(f"a {image.format} of more than 8 bits: rename it to {printable(name)}")
 

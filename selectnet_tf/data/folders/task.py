@@ -59,7 +59,7 @@ def make_folder_task(
     seen: the folders' Survey; None: they are surveyed. Raises ValueError, OSError in one line.
     """
     seen = seen or survey_folders(data, training)
-    some = [path for path in seen.paths if path.suffix.lower() in decoding.HEADERS]
+    some = list(filter(decoding.may_be_deep, seen.paths))
     levels, lines = describe_grays(decoding.read_headers(some), data)
     found = _read(data, seen, cache_dir, levels)
     names, minor = seen.names, seen.minor

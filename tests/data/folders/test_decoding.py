@@ -47,12 +47,13 @@ def test_deep_grays_share_the_range_of_a_sample(values, dtype, levels, expected,
     assert found[1, :, 0].tolist() == expected
 
 
-def test_a_deep_image_under_another_name_is_refused_rather_than_of_another_range(tmp_path):
+def test_a_deep_image_under_another_name_is_refused_without_a_range(tmp_path):
     path = tmp_path / "a.jpg"
     Image.fromarray(np.full((3, 3), 200, np.uint16)).save(path, "PNG")
     assert decoding.read_headers([path]) == ([(3, 3)], [], [])
     with pytest.raises(ValueError, match=r"^a PNG of more than 8 bits: rename it to a\.png$"):
         decoding.decode(path, 3)
+    assert decoding.decode(path, 3, levels=(0, 255))[1, 1, 0] == 200  # by a range that is known
 
 
 def test_one_bright_pixel_changes_no_other(tmp_path):
